@@ -1,0 +1,95 @@
+// swift-tools-version: 6.0
+// The whole of Vigie. Dependencies point one way: from the programs at the bottom of this file
+// to the libraries above them, never back (see README.md, "Structure").
+import PackageDescription
+
+let cLibraries: [Target] = [
+    .systemLibrary(name: "CPlatform"),
+    .systemLibrary(name: "CRdkafka", pkgConfig: "rdkafka", providers: [.apt(["librdkafka-dev"])]),
+    .systemLibrary(name: "CPostgres", pkgConfig: "libpq", providers: [.apt(["libpq-dev"])]),
+    .systemLibrary(name: "CSQLite", pkgConfig: "sqlite3", providers: [.apt(["libsqlite3-dev"])]),
+    .systemLibrary(name: "CYAML", pkgConfig: "yaml-0.1", providers: [.apt(["libyaml-dev"])]),
+    .systemLibrary(name: "CMicrohttpd", pkgConfig: "libmicrohttpd", providers: [.apt(["libmicrohttpd-dev"])]),
+    .systemLibrary(name: "CI2C", providers: [.apt(["libi2c-dev"])]),
+    // simdjson is C++; this target gives it a C face with one call a message.
+    .target(
+        name: "CReadingParser",
+        linkerSettings: [.linkedLibrary("simdjson"), .linkedLibrary("stdc++")]),
+]
+
+let libraries: [Target] = [
+    // The contract on the wire.
+    .target(name: "Readings"),
+    .target(name: "ReadingDecoding", dependencies: ["Readings", "CReadingParser"]),
+
+    // Plumbing that both programs share.
+    .target(name: "Platform", dependencies: ["CPlatform"]),
+    .target(name: "Commands"),
+    .target(name: "Configuration", dependencies: ["CYAML"]),
+    .target(name: "Monitoring", dependencies: ["Platform", "CMicrohttpd"]),
+    .target(name: "KafkaClient", dependencies: ["Platform", "CRdkafka"]),
+    .target(name: "PostgresClient", dependencies: ["Platform", "CPostgres"]),
+
+    // The edge.
+    .target(name: "SensorBus", dependencies: ["Platform", "CI2C"]),
+    .target(name: "SensorDrivers", dependencies: ["SensorBus", "Readings"]),
+    .target(name: "SimulatedHardware", dependencies: ["SensorBus"]),
+    .target(name: "Outbox", dependencies: ["Platform", "Readings", "CSQLite"]),
+    .target(
+        name: "GatewayCore",
+        dependencies: [
+            "Readings", "Platform", "Configuration", "Monitoring", "KafkaClient", "SensorBus", "SensorDrivers",
+            "SimulatedHardware", "Outbox",
+        ]),
+
+    // The centre.
+    .target(name: "Windowing", dependencies: ["Readings"]),
+    .target(
+        name: "ProcessorCore",
+        dependencies: [
+            "Readings", "ReadingDecoding", "Platform", "Configuration", "Monitoring", "KafkaClient", "PostgresClient",
+            "Windowing",
+        ]),
+
+    // Load and trouble for both.
+    .target(name: "FleetCore", dependencies: ["Readings", "Platform", "KafkaClient"]),
+]
+
+let programs: [Target] = [
+    .executableTarget(name: "vigie-gateway", dependencies: ["GatewayCore", "Commands"]),
+    .executableTarget(name: "vigie-processor", dependencies: ["ProcessorCore", "Commands"]),
+    .executableTarget(name: "vigie-fleet", dependencies: ["FleetCore", "Commands"]),
+]
+
+let tests: [Target] = [
+    .testTarget(name: "ReadingsTests", dependencies: ["Readings", "ReadingDecoding"]),
+    .testTarget(name: "PlatformTests", dependencies: ["Platform"]),
+    .testTarget(name: "CommandsTests", dependencies: ["Commands"]),
+    .testTarget(name: "ConfigurationTests", dependencies: ["Configuration"]),
+    .testTarget(name: "MonitoringTests", dependencies: ["Monitoring"]),
+    .testTarget(name: "KafkaClientTests", dependencies: ["KafkaClient"]),
+    .testTarget(name: "PostgresClientTests", dependencies: ["PostgresClient"]),
+    .testTarget(name: "SensorBusTests", dependencies: ["SensorBus"]),
+    .testTarget(name: "SensorDriversTests", dependencies: ["SensorDrivers", "SimulatedHardware"]),
+    .testTarget(name: "SimulatedHardwareTests", dependencies: ["SimulatedHardware"]),
+    .testTarget(name: "OutboxTests", dependencies: ["Outbox"]),
+    .testTarget(name: "GatewayCoreTests", dependencies: ["GatewayCore"]),
+    .testTarget(name: "WindowingTests", dependencies: ["Windowing"]),
+    .testTarget(name: "ProcessorCoreTests", dependencies: ["ProcessorCore"]),
+    .testTarget(name: "FleetCoreTests", dependencies: ["FleetCore", "ReadingDecoding"]),
+    .testTarget(
+        name: "IntegrationTests",
+        dependencies: ["FleetCore", "KafkaClient", "PostgresClient", "Readings", "Outbox", "Platform"],
+        resources: [.copy("Data")]),
+]
+
+let package = Package(
+    name: "vigie",
+    products: [
+        .executable(name: "vigie-gateway", targets: ["vigie-gateway"]),
+        .executable(name: "vigie-processor", targets: ["vigie-processor"]),
+        .executable(name: "vigie-fleet", targets: ["vigie-fleet"]),
+    ],
+    targets: cLibraries + libraries + programs + tests,
+    cxxLanguageStandard: .cxx17
+)
