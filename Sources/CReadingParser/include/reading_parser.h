@@ -1,1 +1,92 @@
 #pragma once
+// One message in, one flat record out: simdjson parses and validates the whole JSON text, and the fields of the
+// contract are picked from it in the same call. What the fields mean is for the caller to judge.
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+// The fields of the contract, in the order in which the gateway writes them.
+enum {
+    VIGIE_SCHEMA,
+    VIGIE_GATEWAY_ID,
+    VIGIE_SENSOR_ID,
+    VIGIE_STREAM_ID,
+    VIGIE_SEQ,
+    VIGIE_EVENT_TIME,
+    VIGIE_TIME_QUALITY,
+    VIGIE_INTERVAL_MS,
+    VIGIE_TEMPERATURE,
+    VIGIE_HUMIDITY,
+    VIGIE_CO2,
+    VIGIE_PRESSURE,
+    VIGIE_BATTERY_LEVEL,
+    VIGIE_BATTERY_VOLTAGE,
+    VIGIE_FAULTS,
+    VIGIE_LATITUDE,
+    VIGIE_LONGITUDE,
+    VIGIE_SIMULATED,
+    VIGIE_FIELD_COUNT
+};
+
+enum { VIGIE_MAXIMUM_FAULTS = 64 };
+
+typedef enum {
+    VIGIE_PARSED,
+    VIGIE_NOT_JSON,
+    VIGIE_NOT_UTF8,
+    VIGIE_NOT_AN_OBJECT,
+    VIGIE_WRONG_TYPE,       // field says which
+    VIGIE_DUPLICATE_FIELD,  // field says which
+    VIGIE_TOO_MANY_FAULTS,
+    VIGIE_NO_MEMORY,
+} vigie_outcome;
+
+// Bytes that stay valid until the parser's next call.
+typedef struct {
+    const uint8_t *bytes;
+    size_t count;
+} vigie_text;
+
+typedef struct {
+    uint32_t present;  // bit i: field i was there
+    int32_t field;     // the field that an outcome is about, or -1
+    int64_t schema;
+    int64_t seq;
+    int64_t interval_ms;
+    vigie_text gateway_id;
+    vigie_text sensor_id;
+    vigie_text stream_id;
+    vigie_text event_time;
+    vigie_text time_quality;
+    double temperature;
+    double humidity;
+    double co2;
+    double pressure;
+    double battery_level;
+    double battery_voltage;
+    double latitude;
+    double longitude;
+    bool simulated;
+    uint32_t fault_count;
+    vigie_text faults[VIGIE_MAXIMUM_FAULTS];
+} vigie_message;
+
+typedef struct vigie_parser vigie_parser;
+
+// Makes a parser for messages of up to `capacity` bytes; NULL without memory.
+vigie_parser *vigie_parser_new(size_t capacity);
+void vigie_parser_free(vigie_parser *parser);
+
+// Parses `count` bytes, at most the parser's capacity.
+vigie_outcome vigie_parse(vigie_parser *parser, const void *bytes, size_t count, vigie_message *message);
+
+// The name of a field in the contract.
+const char *vigie_field_name(int32_t field);
+
+#ifdef __cplusplus
+}
+#endif
