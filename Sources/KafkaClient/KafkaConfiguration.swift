@@ -1,0 +1,184 @@
+import CRdkafka
+import Glibc
+import Platform
+
+/// How to reach a Kafka cluster, and librdkafka's own settings.
+///
+/// A secret never is in here: the password stays in its file, which is read when a handle is made.
+public struct KafkaConfiguration: Sendable, Equatable {
+    /// How the connection is protected (`security.protocol`).
+    public enum SecurityProtocol: String, Sendable, CaseIterable {
+        /// Neither encrypted nor authenticated.
+        case plaintext
+        /// TLS; with `certificateFile` and `keyFile` the client is authenticated too.
+        case tls = "ssl"
+        /// A user and password, in the clear.
+        case saslPlaintext = "sasl_plaintext"
+        /// A user and password, inside TLS.
+        case saslTLS = "sasl_ssl"
+    }
+
+    /// How the password is proved to the broker (`sasl.mechanism`).
+    public enum Mechanism: String, Sendable, CaseIterable {
+        /// The password itself is sent (RFC 4616).
+        case plain = "PLAIN"
+        /// A salted challenge with SHA-256 (RFC 7677).
+        case scramSHA256 = "SCRAM-SHA-256"
+        /// A salted challenge with SHA-512.
+        case scramSHA512 = "SCRAM-SHA-512"
+    }
+
+    /// `host:port`, or several with commas between them.
+    public var bootstrapServers: String
+    /// How the connection is protected.
+    public var securityProtocol: SecurityProtocol
+    /// PEM file of the authorities that may vouch for the broker; nil means the system's.
+    public var certificateAuthorityFile: String?
+    /// PEM file of this client's certificate.
+    public var certificateFile: String?
+    /// PEM file of this client's private key.
+    public var keyFile: String?
+    /// How the password is proved; nil without SASL.
+    public var mechanism: Mechanism?
+    /// The SASL user name.
+    public var username: String?
+    /// The file whose first line is the SASL password.
+    public var passwordFile: String?
+    /// Any of librdkafka's properties (its CONFIGURATION.md); they override what this library sets by itself.
+    public var properties: [String: String]
+
+    /// Makes a configuration; only the servers are needed.
+    public init(
+        bootstrapServers: String, securityProtocol: SecurityProtocol = .plaintext,
+        certificateAuthorityFile: String? = nil, certificateFile: String? = nil, keyFile: String? = nil,
+        mechanism: Mechanism? = nil, username: String? = nil, passwordFile: String? = nil,
+        properties: [String: String] = [:]
+    ) {
+        self.bootstrapServers = bootstrapServers
+        self.securityProtocol = securityProtocol
+        self.certificateAuthorityFile = certificateAuthorityFile
+        self.certificateFile = certificateFile
+        self.keyFile = keyFile
+        self.mechanism = mechanism
+        self.username = username
+        self.passwordFile = passwordFile
+        self.properties = properties
+    }
+
+    /// The properties in the order in which they are set, without the password.
+    var assignments: [(property: String, value: String)] {
+        var result = [("bootstrap.servers", bootstrapServers), ("security.protocol", securityProtocol.rawValue)]
+        func append(_ property: String, _ value: String?) {
+            if let value { result.append((property, value)) }
+        }
+        append("ssl.ca.location", certificateAuthorityFile)
+        append("ssl.certificate.location", certificateFile)
+        append("ssl.key.location", keyFile)
+        append("sasl.mechanism", mechanism?.rawValue)
+        append("sasl.username", username)
+        result += properties.sorted { $0.key < $1.key }.map { ($0.key, $0.value) }
+        return result
+    }
+
+    /// Checks every property, and reads the password file, without connecting.
+    public func validate() throws(KafkaConfigurationError) {
+        rd_kafka_conf_destroy(try makeNative())
+    }
+
+    /// A librdkafka configuration that the caller owns.
+    /// - Parameter defaults: properties that `properties` may override.
+    func makeNative(defaults: [(property: String, value: String)] = []) throws(KafkaConfigurationError) -> OpaquePointer
+    {
+        guard let native = rd_kafka_conf_new() else {
+            throw KafkaConfigurationError(property: "", message: "no memory for a configuration")
+        }
+        do throws(KafkaConfigurationError) {
+            for (property, value) in defaults + assignments {
+                try set(property, value, on: native)
+            }
+            if let passwordFile {
+                try set("sasl.password", try readPassword(passwordFile), on: native)
+            }
+        } catch {
+            rd_kafka_conf_destroy(native)
+            throw error
+        }
+        return native
+    }
+}
+
+extension KafkaConfiguration: CustomStringConvertible, CustomDebugStringConvertible, CustomReflectable {
+    /// The properties, with the values of secret ones replaced.
+    public var description: String {
+        var parts = assignments.map { "\($0.property)=\(isSecret($0.property) ? "[redacted]" : $0.value)" }
+        if let passwordFile { parts.append("password file \(passwordFile)") }
+        return parts.joined(separator: " ")
+    }
+
+    /// The same as `description`, so that no way of printing shows a secret.
+    public var debugDescription: String { description }
+
+    /// Only the description, so that `dump` shows no secret either.
+    public var customMirror: Mirror { Mirror(self, children: ["description": description]) }
+}
+
+/// A property that librdkafka does not take, or a password file that cannot be read.
+public struct KafkaConfigurationError: Error, Equatable, Sendable, CustomStringConvertible {
+    /// librdkafka's name of the property, or empty if the combination of several is at fault.
+    public var property: String
+    /// What is wrong with it. Never holds a secret.
+    public var message: String
+
+    /// One line for a person.
+    public var description: String {
+        property.isEmpty ? "Kafka configuration: \(message)" : "Kafka property \(property): \(message)"
+    }
+}
+
+/// Properties whose value must not be shown: passwords, keys, tokens, credentials.
+private func isSecret(_ property: String) -> Bool {
+    let name = property.lowercased()
+    if name.hasSuffix(".location") || name.hasSuffix(".url") { return false }
+    return ["password", "secret", "key.pem", "ssl_key", "ssl.key", "oauthbearer.config", "token", "jaas"]
+        .contains { name.contains($0) }
+}
+
+private func set(_ property: String, _ value: String, on native: OpaquePointer) throws(KafkaConfigurationError) {
+    let (result, reason) = withErrorBuffer { rd_kafka_conf_set(native, property, value, $0, $1) }
+    if result == RD_KAFKA_CONF_OK { return }
+    // librdkafka's reason may quote the value.
+    throw KafkaConfigurationError(property: property, message: isSecret(property) ? "not accepted" : reason)
+}
+
+/// The first line of the file.
+private func readPassword(_ path: String) throws(KafkaConfigurationError) -> String {
+    var bytes: [UInt8] = []
+    do throws(SystemError) {
+        let descriptor = try systemCall("open", path) { open(path, O_RDONLY | O_CLOEXEC) }
+        defer { close(descriptor) }
+        var chunk = [UInt8](repeating: 0, count: 4096)
+        while true {
+            let count = try systemCall("read", path) { read(descriptor, &chunk, chunk.count) }
+            if count == 0 { break }
+            bytes += chunk.prefix(count)
+            if bytes.count > 65536 {
+                throw SystemError("read", path, code: EFBIG)
+            }
+        }
+    } catch {
+        throw KafkaConfigurationError(property: "sasl.password", message: "cannot be read: \(error)")
+    }
+    let line = bytes.prefix { $0 != UInt8(ascii: "\n") && $0 != UInt8(ascii: "\r") }
+    if line.isEmpty {
+        throw KafkaConfigurationError(property: "sasl.password", message: "the first line of \(path) is empty")
+    }
+    return String(decoding: line, as: UTF8.self)
+}
+
+/// Runs a C call that writes its reason into a buffer.
+func withErrorBuffer<Result>(_ body: (UnsafeMutablePointer<CChar>, Int) -> Result) -> (Result, String) {
+    let capacity = 512
+    var buffer = [CChar](repeating: 0, count: capacity)
+    let result = body(&buffer, capacity)
+    return (result, String(decoding: buffer.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self))
+}

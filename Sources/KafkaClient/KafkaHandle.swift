@@ -1,0 +1,155 @@
+import CRdkafka
+import Platform
+import Synchronization
+
+/// Where librdkafka's own log lines and events go. The closures are called on librdkafka's threads or on the polling
+/// thread, and must return soon.
+public struct KafkaObserver: Sendable {
+    /// A log line: the level of syslog(3) (0 emergency ... 7 debug), librdkafka's facility, the text.
+    public var log: @Sendable (_ level: Int32, _ facility: String, _ message: String) -> Void
+    /// An error that is not about one message and that librdkafka handles by itself, such as a broker being down.
+    public var error: @Sendable (KafkaError) -> Void
+    /// librdkafka's statistics as JSON (its STATISTICS.md), every `statistics.interval.ms` if that is set.
+    public var statistics: @Sendable (_ json: String) -> Void
+
+    /// Makes an observer; what is not given is dropped.
+    public init(
+        log: @escaping @Sendable (_ level: Int32, _ facility: String, _ message: String) -> Void = { _, _, _ in },
+        error: @escaping @Sendable (KafkaError) -> Void = { _ in },
+        statistics: @escaping @Sendable (_ json: String) -> Void = { _ in }
+    ) {
+        self.log = log
+        self.error = error
+        self.statistics = statistics
+    }
+}
+
+/// The version of the librdkafka that is loaded, such as `2.0.2`.
+public var librdkafkaVersion: String { String(cString: rd_kafka_version_str()) }
+
+/// Owns one `rd_kafka_t` and what its callbacks refer to.
+final class KafkaHandle: Sendable {
+    /// The handle; librdkafka's functions on it may be called from any thread.
+    nonisolated(unsafe) let pointer: OpaquePointer
+    private let callbacks: Callbacks
+
+    /// What the C callbacks reach through librdkafka's opaque pointer.
+    final class Callbacks: Sendable {
+        let observer: KafkaObserver
+        let fatalError = Mutex<KafkaError?>(nil)
+        let errorCount = Atomic<Int>(0)
+        /// Called on the polling thread; only a consumer sets it, before its first poll.
+        let rebalance = Mutex<
+            (@Sendable (rd_kafka_resp_err_t, UnsafeMutablePointer<rd_kafka_topic_partition_list_t>?) -> Void)?
+        >(nil)
+
+        init(observer: KafkaObserver) {
+            self.observer = observer
+        }
+
+        static func of(_ opaque: UnsafeMutableRawPointer?) -> Callbacks? {
+            opaque.map { Unmanaged<Callbacks>.fromOpaque($0).takeUnretainedValue() }
+        }
+    }
+
+    /// Makes the handle.
+    /// - Parameters:
+    ///   - type: producer or consumer.
+    ///   - configuration: the user's settings.
+    ///   - defaults: this library's settings, which the user may override.
+    ///   - observer: where the log and events go.
+    ///   - customize: sets callbacks on the native configuration.
+    init(
+        _ type: rd_kafka_type_t, _ configuration: KafkaConfiguration, defaults: [(property: String, value: String)],
+        observer: KafkaObserver, customize: (OpaquePointer) -> Void
+    ) throws(KafkaConfigurationError) {
+        let native = try configuration.makeNative(defaults: defaults)
+        let callbacks = Callbacks(observer: observer)
+        // Unretained: `callbacks` is a stored property, so it outlives rd_kafka_destroy in deinit, after which
+        // librdkafka makes no call any more.
+        rd_kafka_conf_set_opaque(native, Unmanaged.passUnretained(callbacks).toOpaque())
+        rd_kafka_conf_set_log_cb(native) { handle, level, facility, message in
+            guard let handle, let message, let callbacks = Callbacks.of(rd_kafka_opaque(handle)) else { return }
+            callbacks.observer.log(level, facility.map { String(cString: $0) } ?? "", String(cString: message))
+        }
+        rd_kafka_conf_set_error_cb(native) { handle, code, reason, opaque in
+            guard let callbacks = Callbacks.of(opaque) else { return }
+            callbacks.receive(rd_kafka_resp_err_t(code), reason: reason.map { String(cString: $0) }, handle: handle)
+        }
+        rd_kafka_conf_set_stats_cb(native) { _, json, length, opaque in
+            guard let callbacks = Callbacks.of(opaque), let json else { return 0 }
+            let bytes = UnsafeRawBufferPointer(start: json, count: length)
+            callbacks.observer.statistics(String(decoding: bytes, as: UTF8.self))
+            return 0  // librdkafka frees the text.
+        }
+        customize(native)
+        let (pointer, reason) = withErrorBuffer { rd_kafka_new(type, native, $0, $1) }
+        guard let pointer else {
+            // rd_kafka_new takes the configuration over only if it succeeds.
+            rd_kafka_conf_destroy(native)
+            throw KafkaConfigurationError(property: "", message: reason)
+        }
+        self.pointer = pointer
+        self.callbacks = callbacks
+    }
+
+    deinit {
+        rd_kafka_destroy(pointer)
+    }
+
+    /// The error that made the handle useless, if there is one.
+    var fatalError: KafkaError? {
+        let (code, reason) = withErrorBuffer { rd_kafka_fatal_error(pointer, $0, $1) }
+        return code == RD_KAFKA_RESP_ERR_NO_ERROR
+            ? nil : KafkaError(code, "client", message: reason, isFatal: true)
+    }
+
+    /// Errors that librdkafka handled by itself so far.
+    var errorCount: Int { callbacks.errorCount.load(ordering: .relaxed) }
+
+    /// Sets what a rebalance does.
+    func setRebalance(
+        _ body:
+            @escaping @Sendable (rd_kafka_resp_err_t, UnsafeMutablePointer<rd_kafka_topic_partition_list_t>?) -> Void
+    ) {
+        callbacks.rebalance.withLock { $0 = body }
+    }
+}
+
+extension KafkaHandle.Callbacks {
+    func receive(_ code: rd_kafka_resp_err_t, reason: String?, handle: OpaquePointer?) {
+        errorCount.add(1, ordering: .relaxed)
+        guard code == RD_KAFKA_RESP_ERR__FATAL, let handle else {
+            observer.error(KafkaError(code, "client", message: reason))
+            return
+        }
+        let (original, text) = withErrorBuffer { rd_kafka_fatal_error(handle, $0, $1) }
+        observer.error(KafkaError(original, "client", message: text, isFatal: true))
+    }
+}
+
+extension Duration {
+    /// For librdkafka: whole milliseconds, rounded up, 0 to Int32.max.
+    var wholeMilliseconds: Int32 {
+        let (seconds, attoseconds) = components
+        if seconds < 0 { return 0 }
+        if seconds >= Int64(Int32.max) / 1000 { return Int32.max }
+        return Int32(seconds * 1000 + (attoseconds + 999_999_999_999_999) / 1_000_000_000_000_000)
+    }
+}
+
+/// Runs a blocking call on a thread of its own, so that it holds no thread of the cooperative pool.
+func onOwnThread<Success: Sendable, Failure: Error>(
+    _ name: String, _ body: @escaping @Sendable () throws(Failure) -> Success
+) async throws(Failure) -> Success {
+    let result: Result<Success, Failure> = await withCheckedContinuation { continuation in
+        startThread(name: name) {
+            do throws(Failure) {
+                continuation.resume(returning: .success(try body()))
+            } catch {
+                continuation.resume(returning: .failure(error))
+            }
+        }
+    }
+    return try result.get()
+}
