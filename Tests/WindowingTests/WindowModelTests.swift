@@ -1,0 +1,169 @@
+import Foundation
+import Readings
+import Testing
+@testable import Windowing
+
+/// The windows against a model that knows nothing of panes, watermarks per batch or recomputation: it keeps all rows
+/// and adds up each window from them.
+@Suite struct WindowModelTests {
+    struct Key: Hashable {
+        var specification: WindowSpecification
+        var start: Int64
+    }
+
+    struct Row {
+        var observation: Observation
+        var isLate: Bool
+    }
+
+    static func recompute(_ rows: [Row], _ key: Key) -> Totals {
+        var totals = Totals()
+        for row in rows
+        where row.observation.eventTime >= key.start
+            && row.observation.eventTime < key.start + key.specification.size
+        {
+            totals.add(row.observation, isLate: row.isLate)
+        }
+        return totals
+    }
+
+    static func agree(_ left: Totals, _ right: Totals) -> Bool {
+        func close(_ left: Double?, _ right: Double?) -> Bool {
+            switch (left, right) {
+            case (nil, nil): true
+            case (let left?, let right?): abs(left - right) <= 1e-9 * max(1, abs(left))
+            default: false
+            }
+        }
+        func close(_ left: Summary, _ right: Summary) -> Bool {
+            left.count == right.count && left.minimum == right.minimum && left.maximum == right.maximum
+                && close(left.mean, right.mean) && close(left.standardDeviation, right.standardDeviation)
+        }
+        let counts = [\Totals.readingCount, \.warningCount, \.failureCount, \.lateCount, \.coveredTime]
+        let summaries = [\Totals.temperature, \.humidity, \.co2, \.pressure, \.batteryLevel]
+        return counts.allSatisfy { left[keyPath: $0] == right[keyPath: $0] }
+            && summaries.allSatisfy { close(left[keyPath: $0], right[keyPath: $0]) }
+    }
+
+    @Test func agreesWithTheModelOverRandomOrdersGapsAndRestarts() throws {
+        let seed =
+            ProcessInfo.processInfo.environment["VIGIE_TEST_SEED"].flatMap(UInt64.init)
+            ?? UInt64.random(in: 0...UInt64.max)
+        print("WindowModelTests: VIGIE_TEST_SEED=\(seed)")
+        var random = SplitMix64(state: seed)
+        for round in 0..<150 {
+            try runRound(round, &random)
+        }
+    }
+
+    private func runRound(_ round: Int, _ random: inout SplitMix64) throws {
+        let slide = Int64.random(in: 1...6, using: &random)
+        let first = try #require(
+            WindowSpecification(size: slide * Int64.random(in: 1...8, using: &random), slide: slide))
+        let second = try #require(WindowSpecification(size: 6, slide: 3))
+        let specifications = first == second ? [first] : [first, second]
+        let policy = try #require(
+            WindowPolicy(
+                specifications: Array(specifications.prefix(Int.random(in: 1...2, using: &random))),
+                lateness: Int64.random(in: 0...20, using: &random)))
+        var windows = SensorWindows()
+        var rows: [Row] = []
+        var table: [Key: WindowResult] = [:]
+        var time = Int64.random(in: -50...50, using: &random)
+        for _ in 0..<Int.random(in: 1...30, using: &random) {
+            var late: Set<LateWindow> = []
+            for _ in 0..<Int.random(in: 0...12, using: &random) {
+                // Mostly forward, sometimes a jump, sometimes far back.
+                time += Int64.random(in: 0...3, using: &random)
+                if Int.random(in: 0..<40, using: &random) == 0 { time += 500 }
+                let back = Int.random(in: 0..<5, using: &random) == 0 ? Int64.random(in: 0...60, using: &random) : 0
+                let observation = Observation(
+                    eventTime: time - back, interval: 2,
+                    status: Status(rawValue: UInt8.random(in: 0...2, using: &random)) ?? .ok,
+                    values: Values(
+                        temperature: Bool.random(using: &random) ? Double.random(in: -5...40, using: &random) : nil,
+                        co2: Double.random(in: 400...2000, using: &random)))
+                let isLate = windows.add(observation, policy: policy, lateWindows: &late)
+                rows.append(Row(observation: observation, isLate: isLate))
+            }
+            let idle =
+                Int.random(in: 0..<6, using: &random) == 0 ? time + Int64.random(in: -9...9, using: &random) : .min
+            windows.advance(through: idle, policy: policy) { result in
+                let key = Key(specification: result.specification, start: result.start)
+                #expect(table[key]?.isFinal != true, "round \(round): a window was made final twice: \(result)")
+                table[key] = result
+            }
+            // As the processor does in the same transaction: late windows are recomputed from the rows.
+            for window in late {
+                let key = Key(specification: window.specification, start: window.start)
+                #expect(key.start + key.specification.size <= windows.finalThrough)
+                table[key] = WindowResult(
+                    specification: window.specification, start: window.start, isFinal: true,
+                    totals: WindowModelTests.recompute(rows, key))
+            }
+            if Bool.random(using: &random) {
+                windows.takeChanges(policy: policy) {
+                    table[Key(specification: $0.specification, start: $0.start)] = $0
+                }
+            }
+            if Int.random(in: 0..<8, using: &random) == 0 {
+                windows = restored(windows, rows, policy)
+            }
+        }
+        windows.takeChanges(policy: policy) { table[Key(specification: $0.specification, start: $0.start)] = $0 }
+
+        var expected: Set<Key> = []
+        for row in rows {
+            for specification in policy.specifications {
+                var start = row.observation.eventTime - row.observation.eventTime.modulo(specification.slide)
+                while start > row.observation.eventTime - specification.size {
+                    expected.insert(Key(specification: specification, start: start))
+                    start -= specification.slide
+                }
+            }
+        }
+        #expect(Set(table.keys) == expected, "round \(round)")
+        for (key, result) in table {
+            #expect(
+                WindowModelTests.agree(result.totals, WindowModelTests.recompute(rows, key)), "round \(round): \(key)")
+            #expect(result.isFinal == (key.start + key.specification.size <= windows.finalThrough), "round \(round)")
+        }
+    }
+
+    /// The state as a new owner rebuilds it from the rows.
+    private func restored(_ windows: SensorWindows, _ rows: [Row], _ policy: WindowPolicy) -> SensorWindows {
+        guard windows.finalThrough != .min else { return windows }
+        var panes: [Int64: Totals] = [:]
+        let earliest = windows.finalThrough - policy.longestWindow
+        for row in rows {
+            let start = row.observation.eventTime - row.observation.eventTime.modulo(policy.paneSize)
+            if start + policy.paneSize > earliest {
+                panes[start, default: Totals()].add(row.observation, isLate: row.isLate)
+            }
+        }
+        return SensorWindows(
+            restoring: panes.map { SensorWindows.Pane(start: $0.key, totals: $0.value) },
+            largestEventTime: windows.largestEventTime, finalThrough: windows.finalThrough)
+    }
+}
+
+extension Int64 {
+    fileprivate func modulo(_ divisor: Int64) -> Int64 {
+        let remainder = self % divisor
+        return remainder < 0 ? remainder + divisor : remainder
+    }
+}
+
+/// A small random generator that a seed replays (Steele, Lea, Flood, "Fast splittable pseudorandom number
+/// generators", 2014).
+struct SplitMix64: RandomNumberGenerator {
+    var state: UInt64
+
+    mutating func next() -> UInt64 {
+        state &+= 0x9e37_79b9_7f4a_7c15
+        var mixed = state
+        mixed = (mixed ^ (mixed >> 30)) &* 0xbf58_476d_1ce4_e5b9
+        mixed = (mixed ^ (mixed >> 27)) &* 0x94d0_49bb_1331_11eb
+        return mixed ^ (mixed >> 31)
+    }
+}
