@@ -86,7 +86,7 @@ public final class ReadingDecoder {
         }
         // 2^53 - 1: the largest integer that every JSON reader takes exactly (RFC 8259 section 6).
         try check(message.seq, in: 1...9_007_199_254_740_991, "seq")
-        try check(message.interval_ms, in: 1...2_678_400_000, "interval_ms")
+        try check(message.interval_ms, in: 1...Int64(Int32.max), "interval_ms")
         try check(message.gateway_id, "gateway_id")
         try check(message.sensor_id, "sensor_id")
         return DecodedReading(

@@ -1,0 +1,75 @@
+import Foundation
+import Testing
+
+@testable import ProcessorCore
+
+@Suite struct StreamProgressTests {
+    @Test func admitsInOrderOnce() {
+        var progress = StreamProgress()
+        for sequence in 1...5 as ClosedRange<Int64> { #expect(progress.admit(sequence, eventTime: sequence * 10)) }
+        for sequence in 1...5 as ClosedRange<Int64> { #expect(!progress.admit(sequence, eventTime: sequence * 10)) }
+        #expect(progress.last == 5 && progress.holes.isEmpty && progress.missing == 0)
+    }
+
+    @Test func aJumpLeavesAHoleWithItsTimes() {
+        var progress = StreamProgress()
+        #expect(progress.admit(2, eventTime: 20))
+        #expect(progress.admit(6, eventTime: 60))
+        #expect(
+            progress.holes == [
+                Hole(first: 1, last: 1, timeBefore: nil, timeAfter: 20),
+                Hole(first: 3, last: 5, timeBefore: 20, timeAfter: 60),
+            ])
+        #expect(progress.missing == 4)
+    }
+
+    @Test(
+        arguments: [
+            (3, [Hole(first: 4, last: 5, timeBefore: 30, timeAfter: 60)]),
+            (5, [Hole(first: 3, last: 4, timeBefore: 20, timeAfter: 50)]),
+            (
+                4,
+                [
+                    Hole(first: 3, last: 3, timeBefore: 20, timeAfter: 40),
+                    Hole(first: 5, last: 5, timeBefore: 40, timeAfter: 60),
+                ]
+            ),
+        ] as [(Int64, [Hole])])
+    func aLateOneShrinksOrSplitsTheHole(sequence: Int64, expected: [Hole]) {
+        var progress = StreamProgress(last: 2, lastEventTime: 20)
+        _ = progress.admit(6, eventTime: 60)
+        #expect(progress.admit(sequence, eventTime: sequence * 10))
+        #expect(progress.holes == expected)
+        #expect(!progress.admit(sequence, eventTime: sequence * 10))
+    }
+
+    @Test func theLargestNumberDoesNotTrap() {
+        var progress = StreamProgress()
+        #expect(progress.admit(.max - 1, eventTime: 0))
+        #expect(progress.missing == .max - 2)
+    }
+
+    @Test func agreesWithASetOverRandomOrders() {
+        let seed =
+            ProcessInfo.processInfo.environment["VIGIE_TEST_SEED"].flatMap(UInt64.init) ?? UInt64.random(in: 0 ... .max)
+        print("StreamProgressTests: VIGIE_TEST_SEED=\(seed)")
+        var state = seed
+        func random(_ bound: Int64) -> Int64 {
+            state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
+            return Int64(state >> 33) % bound
+        }
+        for _ in 0..<300 {
+            var progress = StreamProgress()
+            var admitted: Set<Int64> = []
+            for _ in 0..<random(80) {
+                let sequence = 1 + random(40)
+                #expect(progress.admit(sequence, eventTime: sequence) == admitted.insert(sequence).inserted)
+                let last = admitted.max() ?? 0
+                let missing = Set(1...last).subtracting(admitted)
+                #expect(progress.last == last)
+                #expect(Set(progress.holes.flatMap { Array($0.first...$0.last) }) == missing)
+                #expect(zip(progress.holes, progress.holes.dropFirst()).allSatisfy { $0.last + 1 < $1.first })
+            }
+        }
+    }
+}
