@@ -1,0 +1,96 @@
+import CPostgres
+
+/// A failure that PostgreSQL, libpq or the decoding of a result reported.
+public struct PostgresError: Error, Equatable, Sendable {
+    /// The five characters of the SQLSTATE (PostgreSQL manual, appendix A). libpq gives none for what it finds itself:
+    /// then `08001` (cannot connect), `08006` (connection lost) or a code of class 22 (a result that does not decode).
+    public var sqlState: String
+    /// `ERROR`, `FATAL`, `PANIC`, as the server says untranslated.
+    public var severity: String
+    /// The server's or libpq's text. May quote a value if the SQLSTATE is of class 22.
+    public var message: String
+    /// The server's detail, often with values: not part of `description`.
+    public var detail: String?
+    /// The server's advice.
+    public var hint: String?
+    /// The constraint that was violated.
+    public var constraint: String?
+    /// The statement without its parameters, empty if there is none.
+    public var sql: String
+
+    /// Makes an error.
+    public init(
+        sqlState: String, severity: String = "ERROR", message: String, detail: String? = nil, hint: String? = nil,
+        constraint: String? = nil, sql: String = ""
+    ) {
+        self.sqlState = sqlState
+        self.severity = severity
+        self.message = message
+        self.detail = detail
+        self.hint = hint
+        self.constraint = constraint
+        self.sql = sql
+    }
+
+    /// The same transaction may succeed when it is tried again, on a new connection if this one is lost: connection
+    /// failures, serialisation failures and deadlocks, lack of resources, a server that shuts down or starts, locks.
+    public var isTransient: Bool {
+        switch sqlState {
+        case "40001", "40P01", "55P03": true
+        default: ["08", "53"].contains(sqlState.prefix(2)) || (sqlState.hasPrefix("57P0") && sqlState != "57P04")
+        }
+    }
+}
+
+extension PostgresError: CustomStringConvertible, CustomDebugStringConvertible {
+    /// One line for a person, without values.
+    public var description: String {
+        // Messages of class 22 (data exception) end in the value: `invalid input syntax for type integer: "x"`.
+        let text =
+            sqlState.hasPrefix("22") ? message.split(separator: ": ", maxSplits: 1).first.map(String.init) : message
+        var line = "PostgreSQL \(severity) \(sqlState): \(text ?? "")"
+        if let constraint { line += " (constraint \(constraint))" }
+        if !sql.isEmpty { line += " in: \(sql)" }
+        return line
+    }
+
+    /// Everything, the server's detail with its values included.
+    public var debugDescription: String {
+        var text = "PostgreSQL \(severity) \(sqlState): \(message)"
+        if let detail { text += "\ndetail: \(detail)" }
+        if let hint { text += "\nhint: \(hint)" }
+        if let constraint { text += "\nconstraint: \(constraint)" }
+        if !sql.isEmpty { text += "\nin: \(sql)" }
+        return text
+    }
+}
+
+extension PostgresError {
+    /// From a failed result, or from the connection if the result says nothing.
+    init(result: OpaquePointer?, connection: OpaquePointer, sql: String) {
+        func field(_ character: Unicode.Scalar) -> String? {
+            PQresultErrorField(result, Int32(character.value)).map { String(cString: $0) }
+        }
+        // Letters: postgres_ext.h, PG_DIAG_*.
+        if let sqlState = field("C") {
+            self.init(
+                sqlState: sqlState, severity: field("V") ?? field("S") ?? "ERROR", message: field("M") ?? "",
+                detail: field("D"), hint: field("H"), constraint: field("n"), sql: sql)
+        } else {
+            self.init(connection: connection, sql: sql)
+        }
+    }
+
+    /// What libpq itself found wrong.
+    init(connection: OpaquePointer, sql: String) {
+        let isLost = PQstatus(connection) != CONNECTION_OK
+        self.init(
+            sqlState: isLost ? "08006" : "HV000", severity: isLost ? "FATAL" : "ERROR",
+            message: errorText(of: connection), sql: sql)
+    }
+}
+
+/// libpq's text of the last failure, on one line.
+func errorText(of connection: OpaquePointer) -> String {
+    String(cString: PQerrorMessage(connection)).split(whereSeparator: \.isNewline).joined(separator: "; ")
+}
