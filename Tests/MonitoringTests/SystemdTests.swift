@@ -1,0 +1,110 @@
+import Glibc
+import Testing
+
+@testable import Monitoring
+
+@Suite struct SystemdTests {
+    /// A datagram socket in the place of systemd's.
+    private final class Listener {
+        let path: String
+        private let descriptor: Int32
+
+        init(abstract: Bool) throws {
+            var template = Array("/tmp/vigie-notify-XXXXXX".utf8CString)
+            let made = mkdtemp(&template)
+            try #require(made != nil)
+            let folder = String(decoding: template.dropLast().map(UInt8.init(bitPattern:)), as: UTF8.self)
+            path = (abstract ? "@" : "") + folder + "/socket"
+            descriptor = socket(AF_UNIX, Int32(SOCK_DGRAM.rawValue), 0)
+            try #require(descriptor >= 0)
+            var timeout = timeval(tv_sec: 20, tv_usec: 0)
+            setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &timeout, socklen_t(MemoryLayout<timeval>.size))
+            var address = sockaddr_un()
+            address.sun_family = sa_family_t(AF_UNIX)
+            var name = Array(path.utf8)
+            if abstract { name[0] = 0 }
+            withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: name) }
+            let length = socklen_t(MemoryLayout<sa_family_t>.size + name.count)
+            let bound = withUnsafePointer(to: &address) {
+                $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { bind(descriptor, $0, length) }
+            }
+            try #require(bound == 0)
+        }
+
+        deinit {
+            close(descriptor)
+            if path.hasPrefix("/") {
+                unlink(path)
+                rmdir(String(path.dropLast("/socket".count)))
+            }
+        }
+
+        func next() -> String {
+            var bytes = [UInt8](repeating: 0, count: 1024)
+            let count = recv(descriptor, &bytes, bytes.count, 0)
+            return String(decoding: bytes[..<max(0, count)], as: UTF8.self)
+        }
+    }
+
+    @Test(arguments: [false, true])
+    func messagesArriveAsDatagrams(_ abstract: Bool) throws {
+        let listener = try Listener(abstract: abstract)
+        let notifier = try #require(SystemdNotifier(socket: listener.path))
+        notifier.ready()
+        notifier.status("draining\nREADY=1")
+        notifier.watchdog()
+        notifier.stopping()
+        #expect(listener.next() == "READY=1")
+        #expect(listener.next() == "STATUS=draining READY=1")
+        #expect(listener.next() == "WATCHDOG=1")
+        #expect(listener.next() == "STOPPING=1")
+    }
+
+    @Test(arguments: ["", "/", "relative/path", "vsock:2:1234", "/" + String(repeating: "a", count: 200)])
+    func whatIsNotASocketPathIsRefused(_ path: String) {
+        #expect(SystemdNotifier(socket: path) == nil)
+    }
+
+    @Test func aSocketWithoutAListenerHarmsNothing() throws {
+        try #require(SystemdNotifier(socket: "/nonexistent/socket")).ready()
+    }
+
+    @Test func theGroupTellsItsStartAndItsStop() async throws {
+        struct Brief: Service {
+            func run() async throws {}
+        }
+        let listener = try Listener(abstract: true)
+        let notifier = try #require(SystemdNotifier(socket: listener.path))
+        let log = Log("test", to: LogOutput(descriptor: STDERR_FILENO, format: .plain, minimum: .error))
+        try await ServiceGroup([.init("brief", Brief())], signals: [], log: log, notifier: notifier).run()
+        #expect(listener.next() == "READY=1")
+        #expect(listener.next() == "STOPPING=1")
+    }
+
+    @Test func theWatchdogIsFedWhileTheProgramIsAlive() async throws {
+        let listener = try Listener(abstract: true)
+        let notifier = try #require(SystemdNotifier(socket: listener.path))
+        let health = Health()
+        let watchdog = SystemdWatchdog(notifier: notifier, health: health, interval: .milliseconds(1))
+        let task = Task { try await watchdog.run() }
+        #expect(listener.next() == "WATCHDOG=1")
+        #expect(listener.next() == "WATCHDOG=1")
+        task.cancel()
+        try await task.value
+    }
+
+    @Test func theEnvironmentAsksForTheWatchdog() {
+        let health = Health()
+        var environment = ["NOTIFY_SOCKET": "/run/notify", "WATCHDOG_USEC": "20000000", "WATCHDOG_PID": "\(getpid())"]
+        func watchdog() -> SystemdWatchdog? { SystemdWatchdog(health: health) { environment[$0] } }
+        #expect(watchdog() != nil)
+        environment["WATCHDOG_PID"] = "1"
+        #expect(watchdog() == nil)
+        environment["WATCHDOG_PID"] = nil
+        #expect(watchdog() != nil)
+        environment["WATCHDOG_USEC"] = "soon"
+        #expect(watchdog() == nil)
+        environment["WATCHDOG_USEC"] = nil
+        #expect(watchdog() == nil)
+    }
+}
