@@ -24,8 +24,8 @@ let libraries: [Target] = [
 
     // Plumbing that both programs share.
     .target(name: "Platform", dependencies: ["CPlatform"]),
-    .target(name: "Commands"),
-    .target(name: "Configuration", dependencies: ["CYAML"]),
+    .target(name: "Commands", dependencies: ["Platform", "CPlatform"]),
+    .target(name: "Configuration", dependencies: ["Platform", "CYAML"]),
     .target(name: "Monitoring", dependencies: ["Platform", "CMicrohttpd"]),
     .target(name: "KafkaClient", dependencies: ["Platform", "CRdkafka"]),
     .target(name: "PostgresClient", dependencies: ["Platform", "CPostgres"]),

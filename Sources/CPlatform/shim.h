@@ -6,3 +6,22 @@
 static inline void vigie_set_thread_name(const char *name) {
     prctl(PR_SET_NAME, name, 0, 0, 0);
 }
+
+#include <getopt.h>
+
+// One step of getopt_long(3), whose state is global: `restart` begins a new argument vector. On return `*argument`
+// is the option's value or NULL, and `*index` the next element of argv to be looked at. Errors are not printed.
+static inline int vigie_next_option(
+    int restart, int argc, char *const *argv, const char *short_options, const struct option *long_options,
+    int *long_index, const char **argument, int *index) {
+    if (restart) optind = 0;
+    opterr = 0;
+    *long_index = -1;
+    int result = getopt_long(argc, argv, short_options, long_options, long_index);
+    *argument = optarg;
+    *index = optind;
+    return result;
+}
+
+// The short option that getopt_long(3) refused; 0 if it was a long one.
+static inline int vigie_refused_option(void) { return optopt; }

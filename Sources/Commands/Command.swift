@@ -1,0 +1,140 @@
+import Platform
+
+/// A subcommand: its options are its stored properties, and `options` says how each is written.
+///
+///     struct Check: Command {
+///         static let name = "check"
+///         static let summary = "Validate the configuration and exit."
+///         static var options: [CommandOption<Check>] {
+///             [.value("config", short: "c", "FILE", \.configuration, "The configuration file.")]
+///         }
+///         var configuration = "/etc/vigie/gateway.yaml"
+///         func run() async throws { ... }
+///     }
+public protocol Command: Sendable {
+    /// What is typed after the program's name.
+    static var name: String { get }
+    /// One sentence for the program's help.
+    static var summary: String { get }
+    /// More for the subcommand's own help; empty by default.
+    static var discussion: String { get }
+    /// Its options, in the order of its help. `--help` is added to them.
+    static var options: [CommandOption<Self>] { get }
+    /// The command with every option at its default.
+    init()
+    /// Does the work. Throwing ends the program with exit status 1, `UsageError` with 2.
+    func run() async throws
+}
+
+extension Command {
+    /// No discussion.
+    public static var discussion: String { "" }
+    /// No options.
+    public static var options: [CommandOption<Self>] { [] }
+}
+
+/// The command line is not one that the program knows; exit status 2.
+public struct UsageError: Error, Equatable, Sendable, CustomStringConvertible {
+    /// What is wrong.
+    public var description: String
+
+    /// Makes the error.
+    public init(_ description: String) {
+        self.description = description
+    }
+}
+
+/// A value that can be written on the command line.
+public protocol OptionValue {
+    /// Reads the value; nil if the text is not one.
+    init?(optionText: String)
+    /// What to write, for the message "expected ...".
+    static var expected: String { get }
+}
+
+extension String: OptionValue {
+    /// Takes any text.
+    public init?(optionText: String) { self = optionText }
+    /// A text.
+    public static var expected: String { "a text" }
+}
+
+extension Int: OptionValue {
+    /// Reads a decimal number.
+    public init?(optionText: String) { self.init(optionText) }
+    /// A whole number.
+    public static var expected: String { "a whole number" }
+}
+
+extension UInt64: OptionValue {
+    /// Reads a decimal number.
+    public init?(optionText: String) { self.init(optionText) }
+    /// A whole number, zero or more.
+    public static var expected: String { "a whole number, zero or more" }
+}
+
+extension Double: OptionValue {
+    /// Reads a finite number.
+    public init?(optionText: String) {
+        guard let value = Double(optionText), value.isFinite else { return nil }
+        self = value
+    }
+    /// A number.
+    public static var expected: String { "a number" }
+}
+
+extension Duration: OptionValue {
+    /// Reads a duration such as `10s`.
+    public init?(optionText: String) { self.init(notation: optionText) }
+    /// A duration.
+    public static var expected: String { "a duration such as 500ms, 10s or 15m" }
+}
+
+extension Optional: OptionValue where Wrapped: OptionValue {
+    /// Reads the wrapped value.
+    public init?(optionText: String) {
+        guard let value = Wrapped(optionText: optionText) else { return nil }
+        self = .some(value)
+    }
+    /// What the wrapped value expects.
+    public static var expected: String { Wrapped.expected }
+}
+
+/// One option of a command: how it is written, what it means, and where its value goes.
+public struct CommandOption<Owner> {
+    let name: String
+    let short: Character?
+    /// Stands for the value in the help; nil for a flag.
+    let placeholder: String?
+    let help: String
+    let apply: (inout Owner, String) throws(UsageError) -> Void
+
+    /// An option with a value, `--name VALUE` or `--name=VALUE`.
+    /// - Parameters:
+    ///   - name: without the dashes.
+    ///   - short: a letter for `-x VALUE`.
+    ///   - placeholder: stands for the value in the help.
+    ///   - property: where the value goes; what it holds before is the default.
+    ///   - help: one sentence.
+    public static func value<Value: OptionValue>(
+        _ name: String, short: Character? = nil, _ placeholder: String, _ property: WritableKeyPath<Owner, Value>,
+        _ help: String
+    ) -> CommandOption {
+        CommandOption(name: name, short: short, placeholder: placeholder, help: help) {
+            (owner, text) throws(UsageError) in
+            guard let value = Value(optionText: text) else {
+                throw UsageError("--\(name): expected \(Value.expected), found \"\(text)\"")
+            }
+            owner[keyPath: property] = value
+        }
+    }
+
+    /// An option without a value: `--name` sets the property to true.
+    public static func flag(
+        _ name: String, short: Character? = nil, _ property: WritableKeyPath<Owner, Bool>, _ help: String
+    ) -> CommandOption {
+        CommandOption(name: name, short: short, placeholder: nil, help: help) { (owner, _) throws(UsageError) in
+            owner[keyPath: property] = true
+        }
+    }
+}

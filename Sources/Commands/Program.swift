@@ -1,0 +1,142 @@
+import Glibc
+
+/// A program of subcommands: `name subcommand [options]`, with `--help` and `--version`.
+///
+/// Exit status: 0 when the subcommand returned, 1 when it failed, 2 when the command line was not understood.
+public struct Program: Sendable {
+    /// The release of all three programs.
+    public static let release = "0.1.0"
+
+    let name: String
+    let summary: String
+    let commands: [any Command.Type]
+
+    /// Makes a program.
+    /// - Parameters:
+    ///   - name: the executable's name.
+    ///   - summary: one sentence for its help.
+    ///   - commands: its subcommands in the order of its help.
+    public init(name: String, summary: String, commands: [any Command.Type]) {
+        self.name = name
+        self.summary = summary
+        self.commands = commands
+    }
+
+    /// Runs the process's command line and ends the process.
+    public func main() async -> Never {
+        let status = await run(
+            Array(CommandLine.arguments.dropFirst()),
+            output: { write($0, to: STDOUT_FILENO) }, errors: { write($0, to: STDERR_FILENO) })
+        exit(status)
+    }
+
+    /// Runs a command line.
+    /// - Parameters:
+    ///   - arguments: without the program's name.
+    ///   - output: takes help and version.
+    ///   - errors: takes what went wrong.
+    /// - Returns: the exit status.
+    public func run(
+        _ arguments: [String], output: (String) -> Void, errors: (String) -> Void
+    ) async -> Int32 {
+        var place = name
+        do {
+            let shapes = [
+                OptionShape(name: "help", short: "h", takesValue: false),
+                OptionShape(name: "version", short: nil, takesValue: false),
+            ]
+            let parsed = try parseOptions(arguments, shapes: shapes, stopsAtOperand: true)
+            if let first = parsed.found.first {
+                output(first.index == 0 ? help : "\(name) \(Program.release)\n")
+                return 0
+            }
+            guard let word = parsed.operands.first else { throw UsageError("a subcommand is expected") }
+            guard let command = commands.first(where: { $0.name == word }) else {
+                throw UsageError("unknown subcommand \"\(word)\"")
+            }
+            place = "\(name) \(word)"
+            guard let ready = try parse(command, Array(parsed.operands.dropFirst())) else {
+                output(help(of: command))
+                return 0
+            }
+            try await ready.run()
+            return 0
+        } catch let error as UsageError {
+            errors("\(place): \(error)\nTry '\(place) --help'.\n")
+            return 2
+        } catch {
+            errors("\(place): \(error)\n")
+            return 1
+        }
+    }
+
+    /// The command with its options set; nil if its help is asked for.
+    private func parse<Chosen: Command>(
+        _ type: Chosen.Type, _ arguments: [String]
+    ) throws(UsageError) -> Chosen? {
+        let options = Chosen.options
+        var shapes = options.map { OptionShape(name: $0.name, short: $0.short, takesValue: $0.placeholder != nil) }
+        shapes.append(OptionShape(name: "help", short: "h", takesValue: false))
+        let parsed = try parseOptions(arguments, shapes: shapes)
+        var command = Chosen()
+        for (index, value) in parsed.found {
+            if index == options.count { return nil }
+            try options[index].apply(&command, value)
+        }
+        if let operand = parsed.operands.first { throw UsageError("unexpected argument \"\(operand)\"") }
+        return command
+    }
+
+    private var help: String {
+        let rows = commands.map { ($0.name, $0.summary) }
+        return """
+            Usage: \(name) SUBCOMMAND [OPTION]...
+            \(summary)
+
+            Subcommands:
+            \(table(rows))
+
+            Options:
+            \(table([("-h, --help", "Show this help, or a subcommand's after its name."), ("--version", "Show the version.")]))
+
+            """
+    }
+
+    private func help<Chosen: Command>(of type: Chosen.Type) -> String {
+        let rows =
+            Chosen.options.map { option in
+                let letter = option.short.map { "-\($0), " } ?? ""
+                let value = option.placeholder.map { " \($0)" } ?? ""
+                return ("\(letter)--\(option.name)\(value)", option.help)
+            } + [("-h, --help", "Show this help.")]
+        let discussion = Chosen.discussion.isEmpty ? "" : "\n\(Chosen.discussion)\n"
+        return """
+            Usage: \(name) \(Chosen.name) [OPTION]...
+            \(Chosen.summary)
+            \(discussion)
+            Options:
+            \(table(rows))
+
+            """
+    }
+
+    private func table(_ rows: [(String, String)]) -> String {
+        let width = rows.map(\.0.count).max() ?? 0
+        return rows.map { row in
+            "  \(row.0)\(String(repeating: " ", count: width - row.0.count + 2))\(row.1)"
+        }.joined(separator: "\n")
+    }
+}
+
+/// Writes all of a text to a descriptor; a reader that has gone away is no error of the program.
+private func write(_ text: String, to descriptor: Int32) {
+    var bytes = Array(text.utf8)[...]
+    while !bytes.isEmpty {
+        let count = bytes.withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress, $0.count) }
+        if count < 0 {
+            if errno == EINTR { continue }
+            return
+        }
+        bytes = bytes.dropFirst(count)
+    }
+}
