@@ -78,6 +78,9 @@ public struct SensorWindows: Sendable {
     /// Whether no pane is in memory, so that no window is open.
     public var isEmpty: Bool { panes.isEmpty }
 
+    /// Whether an open window has changed since `takeChanges`.
+    public var hasChanges: Bool { panes.contains(where: \.isChanged) }
+
     /// The watermark: nothing is expected before it, milliseconds since 1970.
     private func watermark(_ policy: WindowPolicy) -> Int64 {
         largestEventTime.map { max(finalThrough, $0 - policy.lateness) } ?? finalThrough

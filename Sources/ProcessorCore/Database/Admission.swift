@@ -1,0 +1,107 @@
+import PostgresClient
+import Readings
+import Windowing
+
+/// The pass over a batch's rows that decides each one: admitted or duplicate, its status, late or not. It feeds the
+/// windows and writes the admitted ones to the COPY as it goes.
+struct Admission {
+    /// Per stream of the batch: where it stood and where it stands.
+    private(set) var progress: [(before: StreamProgress, after: StreamProgress)]
+    /// Per sensor of the batch.
+    let sensors: [SensorState]
+    /// The sensors of which a reading was admitted.
+    private(set) var touched: [SensorState] = []
+    /// How many admitted readings were late.
+    private(set) var lateCount = 0
+    /// The final windows to compute again.
+    private(set) var lateWindows: [(SensorState, LateWindow)] = []
+
+    private let streamTexts: [String]
+
+    /// A gateway's row was not found although it had just been locked.
+    struct MissingState: Error {}
+
+    /// - Parameters:
+    ///   - names: the names of the batch's streams.
+    ///   - states: the states of the batch's gateways.
+    init(batch: ReadingBatch, names: [GatewayTables.StreamName], states: [GatewayState?]) throws {
+        progress = try zip(names, batch.streams).map { name, stream in
+            guard let progress = states[Int(stream.gateway)]?.streams[name.streamID] else { throw MissingState() }
+            return (progress, progress)
+        }
+        sensors = try batch.sensors.map { sensor in
+            guard let state = states[Int(sensor.gateway)] else { throw MissingState() }
+            if let known = state.sensors[sensor.name] { return known }
+            let new = SensorState(gatewayID: batch.gateways[Int(sensor.gateway)], sensorID: sensor.name)
+            state.sensors[sensor.name] = new
+            return new
+        }
+        streamTexts = names.map(\.streamID.description)
+    }
+
+    /// Decides and writes all rows.
+    mutating func copyRows(
+        of batch: ReadingBatch, to writer: inout BinaryCopyWriter, rules: StatusRules, policy: WindowPolicy,
+        now: Timestamp, ingestedAt: PostgresTimestamp
+    ) throws {
+        var late: Set<LateWindow> = []
+        var isTouched = [Bool](repeating: false, count: sensors.count)
+        for row in batch.rows {
+            let stream = Int(row.stream)
+            guard progress[stream].after.admit(row.sequence, eventTime: row.eventTime) else { continue }
+            let sensor = sensors[Int(row.sensor)]
+            let status = rules.status(of: row.values, hasFaults: row.faults >= 0, known: sensor.quantities)
+            let isNewest = row.eventTime >= (sensor.windows.largestEventTime ?? .min)
+            let isLate = sensor.windows.add(
+                Observation(
+                    eventTime: row.eventTime, interval: row.interval, status: status, values: row.values),
+                policy: policy, lateWindows: &late)
+            if isLate { lateCount += 1 }
+            if !late.isEmpty {
+                lateWindows += late.map { (sensor, $0) }
+                late.removeAll(keepingCapacity: true)
+            }
+            sensor.quantities.formUnion(QuantitySet(of: row.values))
+            sensor.firstEventTime = min(sensor.firstEventTime, row.eventTime)
+            sensor.lastArrival = now.milliseconds
+            isTouched[Int(row.sensor)] = true
+            let faults = row.faults >= 0 ? batch.faultLists[Int(row.faults)] : nil
+            if isNewest { sensor.latest = LatestReading(row: row, faults: faults, status: status) }
+
+            try writer.beginRow(fields: 22)
+            writer.append(sensor.gatewayID)
+            writer.append(sensor.sensorID)
+            writer.append(streamTexts[stream])
+            writer.append(row.sequence)
+            writer.append(PostgresTimestamp(milliseconds: row.eventTime))
+            writer.append(row.timeQuality.rawValue)
+            writer.append(Int32(clamping: row.interval))
+            writer.append(row.values.temperature)
+            writer.append(row.values.humidity)
+            writer.append(row.values.co2)
+            writer.append(row.values.pressure)
+            writer.append(row.values.batteryLevel)
+            writer.append(row.values.batteryVoltage)
+            if let faults { writer.append(faults) } else { writer.appendNull() }
+            writer.append(row.latitude)
+            writer.append(row.longitude)
+            writer.append(row.isSimulated)
+            writer.append(status.name)
+            writer.append(isLate)
+            writer.append(row.partition)
+            writer.append(row.offset)
+            writer.append(ingestedAt)
+        }
+        touched = zip(sensors, isTouched).filter(\.1).map(\.0)
+        // A window may have been named by several readings.
+        var seen: Set<NamedWindow> = []
+        lateWindows = lateWindows.filter {
+            seen.insert(NamedWindow(sensor: ObjectIdentifier($0.0), window: $0.1)).inserted
+        }
+    }
+
+    private struct NamedWindow: Hashable {
+        var sensor: ObjectIdentifier
+        var window: LateWindow
+    }
+}

@@ -1,0 +1,219 @@
+import PostgresClient
+import Readings
+import Windowing
+
+/// The offsets in the database are not those that the batch started from: somebody else has the partition.
+struct StaleOffsets: Error {}
+
+/// What a committed batch came to.
+struct BatchSummary: Sendable, Equatable {
+    /// Messages read.
+    var messages = 0
+    /// Rows written to `sensor_data`.
+    var rows = 0
+    /// Readings that were there already.
+    var duplicates = 0
+    /// Rows that came after their sensor's watermark.
+    var late = 0
+    /// Messages that are no readings.
+    var rejected = 0
+    /// Rows written to `sensor_data_agg`.
+    var windows = 0
+    /// The change of the number of missing readings.
+    var missing: Int64 = 0
+    /// When the batch was written, by the processor's clock.
+    var ingestedAt = Timestamp(milliseconds: 0)
+}
+
+/// One batch in one transaction: offsets, rows, windows, sensors, streams and holes, or nothing of it.
+///
+/// The rows of the streams are locked before anything is decided, so that what is decided on is true until the commit.
+struct BatchTransaction {
+    let connection: PostgresConnection
+    let topic: String
+    let policy: WindowPolicy
+    let rules: StatusRules
+    /// When the batch is written.
+    let now: Timestamp
+    /// How often the open windows of a gateway are written, milliseconds.
+    let updateInterval: Int64
+
+    private var ingestedAt: PostgresTimestamp { PostgresTimestamp(milliseconds: now.milliseconds) }
+    private var tables: GatewayTables { GatewayTables(connection: connection, policy: policy) }
+
+    // MARK: A batch of messages
+
+    /// Writes a batch.
+    /// - Parameter cache: copies of gateways' rows; must be dropped for the batch's gateways if this throws.
+    /// - Throws: `StaleOffsets`, or what the database says.
+    func write(_ batch: ReadingBatch, cache: inout [String: GatewayState]) throws -> BatchSummary {
+        try connection.transaction {
+            try advanceOffsets(batch.offsets)
+            var summary = BatchSummary()
+            summary.messages = batch.messageCount
+            summary.rejected = batch.rejected.count
+            summary.ingestedAt = now
+            guard !batch.rows.isEmpty else { return summary }
+
+            let names = batch.streams.map {
+                GatewayTables.StreamName(gatewayID: batch.gateways[Int($0.gateway)], streamID: $0.streamID)
+            }
+            try lock(batch, names, &cache)
+            let states = batch.gateways.map { cache[$0] }
+            var admission = try Admission(batch: batch, names: names, states: states)
+            summary.rows = try connection.copyIn(BatchTransaction.copyRows) { writer in
+                try admission.copyRows(
+                    of: batch, to: &writer, rules: rules, policy: policy, now: now, ingestedAt: ingestedAt)
+            }
+            summary.duplicates = batch.rows.count - summary.rows
+            summary.late = admission.lateCount
+
+            summary.windows = try recompute(admission.lateWindows)
+            let gateways = states.compactMap { $0 }
+            summary.windows += try writeWindows(advancing: admission.touched, updating: gateways)
+            try tables.save(sensors: admission.touched)
+            let streams = zip(names, admission.progress).map { name, progress in
+                (name: name, before: progress.before, after: progress.after)
+            }
+            summary.missing = streams.reduce(0) { $0 + $1.after.missing - $1.before.missing }
+            try tables.save(streams: streams, of: cache, now: ingestedAt)
+            return summary
+        }
+    }
+
+    private func advanceOffsets(_ offsets: [Int32: ReadingBatch.OffsetRange]) throws {
+        let ranges = offsets.sorted { $0.key < $1.key }
+        let updated = try connection.query(
+            prepared: """
+                UPDATE consumed_offset c SET next_offset = b.until, updated_at = $5
+                FROM unnest($2::int4[], $3::int8[], $4::int8[]) AS b (kafka_partition, since, until)
+                WHERE c.topic = $1 AND c.kafka_partition = b.kafka_partition AND c.next_offset = b.since
+                """,
+            [
+                .value(topic), .array(ranges.map(\.key)), .array(ranges.map(\.value.from)),
+                .array(ranges.map(\.value.to)), .value(ingestedAt),
+            ])
+        guard updated.affectedRows == ranges.count else { throw StaleOffsets() }
+    }
+
+    private func lock(
+        _ batch: ReadingBatch, _ names: [GatewayTables.StreamName], _ cache: inout [String: GatewayState]
+    ) throws {
+        var partitions = [Int32](repeating: -1, count: batch.gateways.count)
+        for row in batch.rows { partitions[Int(batch.streams[Int(row.stream)].gateway)] = row.partition }
+        let new = zip(names, batch.streams).filter { name, _ in
+            cache[name.gatewayID]?.revisions[name.streamID] == nil
+        }
+        try tables.lock(
+            batch.gateways, newStreams: new.map { ($0, partitions[Int($1.gateway)]) }, cache: &cache, now: ingestedAt)
+        for (name, partition) in zip(batch.gateways, partitions) { cache[name]?.partition = partition }
+    }
+
+    // MARK: Windows
+
+    private func recompute(_ windows: [(SensorState, LateWindow)]) throws -> Int {
+        guard !windows.isEmpty else { return 0 }
+        return try connection.query(
+            prepared: WindowTable.recompute,
+            [
+                .array(windows.map(\.0.sensorID)), .array(windows.map(\.0.gatewayID)),
+                .array(windows.map(\.1.specification.size)),
+                .array(windows.map { PostgresTimestamp(milliseconds: $0.1.start) }), .value(ingestedAt),
+            ]
+        ).affectedRows
+    }
+
+    /// Writes the windows that the watermarks of some sensors have passed, and the open windows of gateways that are
+    /// due.
+    private func writeWindows(advancing sensors: [SensorState], updating gateways: [GatewayState]) throws -> Int {
+        var rows = WindowRows()
+        for sensor in sensors {
+            sensor.windows.advance(policy: policy) { rows.append($0, of: sensor) }
+        }
+        for gateway in gateways where gateway.isUpdateDue(now: now.milliseconds, interval: updateInterval) {
+            takeChanges(gateway, &rows)
+        }
+        try rows.upsert(connection, now: ingestedAt)
+        return rows.count
+    }
+
+    private func takeChanges(_ gateway: GatewayState, _ rows: inout WindowRows) {
+        for sensor in gateway.sensors.values {
+            sensor.windows.takeChanges(policy: policy) { rows.append($0, of: sensor) }
+        }
+        gateway.lastUpdate = now.milliseconds
+    }
+
+    // MARK: The passing of time
+
+    /// Writes what time alone has made due: open windows that have changed, and the windows of silent sensors, which
+    /// become final.
+    /// - Parameters:
+    ///   - gatewayIDs: the gateways to look at; locked for it.
+    ///   - idleTimeout: a sensor is silent after this, milliseconds.
+    func passTime(
+        _ gatewayIDs: [String], idleTimeout: Int64, cache: inout [String: GatewayState]
+    ) throws -> BatchSummary {
+        try connection.transaction {
+            try tables.lock(gatewayIDs, newStreams: [], cache: &cache, now: ingestedAt)
+            var summary = BatchSummary()
+            summary.ingestedAt = now
+            var rows = WindowRows()
+            var changed: [SensorState] = []
+            // In steps of a pane, so that a silent sensor is not written at every look.
+            let finalThrough =
+                (now.milliseconds - policy.lateness).flooredQuotient(by: policy.paneSize) * policy.paneSize
+            for gatewayID in gatewayIDs {
+                guard let gateway = cache[gatewayID] else { continue }
+                for sensor in gateway.sensors.values where sensor.isIdle(now: now.milliseconds, timeout: idleTimeout) {
+                    let before = sensor.windows.finalThrough
+                    sensor.windows.advance(through: finalThrough, policy: policy) {
+                        rows.append($0, of: sensor)
+                    }
+                    if sensor.windows.finalThrough != before { changed.append(sensor) }
+                }
+                takeChanges(gateway, &rows)
+            }
+            try rows.upsert(connection, now: ingestedAt)
+            try tables.save(sensors: changed)
+            // The streams themselves have not moved, but copies elsewhere are out of date now.
+            let streams = gatewayIDs.flatMap { gatewayID in
+                (cache[gatewayID]?.streams ?? [:]).map { streamID, progress in
+                    (
+                        name: GatewayTables.StreamName(gatewayID: gatewayID, streamID: streamID), before: progress,
+                        after: progress
+                    )
+                }
+            }
+            if !changed.isEmpty { try tables.save(streams: streams, of: cache, now: ingestedAt) }
+            summary.windows = rows.count
+            return summary
+        }
+    }
+
+    static let copyRows = """
+        COPY sensor_data (gateway_id, sensor_id, stream_id, seq, event_time, time_quality, interval_ms, temperature,
+            humidity, co2, pressure, battery_level, battery_voltage, faults, latitude, longitude, simulated, status,
+            late, kafka_partition, kafka_offset, ingested_at) FROM STDIN (FORMAT binary)
+        """
+}
+
+extension GatewayState {
+    /// Whether the passing of time may have made something due.
+    func needsLook(now: Int64, interval: Int64, idleTimeout: Int64) -> Bool {
+        isUpdateDue(now: now, interval: interval)
+            && sensors.values.contains { $0.windows.hasChanges || $0.isIdle(now: now, timeout: idleTimeout) }
+    }
+
+    /// Whether its open windows are to be written now.
+    func isUpdateDue(now: Int64, interval: Int64) -> Bool {
+        now - lastUpdate >= interval || now < lastUpdate
+    }
+}
+
+extension SensorState {
+    /// Whether it is silent and still has open windows.
+    func isIdle(now: Int64, timeout: Int64) -> Bool {
+        !windows.isEmpty && now - lastArrival >= timeout
+    }
+}

@@ -1,0 +1,56 @@
+import Readings
+import Windowing
+
+/// What the processor remembers of one gateway between batches: a copy of its rows, checked against their revisions
+/// under the rows' locks before every use.
+final class GatewayState {
+    /// The revision of each stream's row that this copy belongs to.
+    var revisions: [StreamID: Int64] = [:]
+    /// The progress of each stream.
+    var streams: [StreamID: StreamProgress] = [:]
+    /// Its sensors.
+    var sensors: [String: SensorState] = [:]
+    /// When its open windows were last written, by the processor's clock, milliseconds since 1970.
+    var lastUpdate: Int64 = 0
+    /// The partition that its readings come from.
+    var partition: Int32
+
+    init(partition: Int32) {
+        self.partition = partition
+    }
+}
+
+/// What the processor remembers of one sensor.
+final class SensorState {
+    let gatewayID: String
+    let sensorID: String
+    /// Its open windows and watermark.
+    var windows: SensorWindows
+    /// The quantities that it has given.
+    var quantities: QuantitySet
+    /// Milliseconds since 1970.
+    var firstEventTime: Int64
+    /// When its last reading was admitted, by the processor's clock, milliseconds since 1970.
+    var lastArrival: Int64
+    /// The reading with the largest event time; nil if none was admitted since the state was loaded.
+    var latest: LatestReading?
+
+    init(
+        gatewayID: String, sensorID: String, windows: SensorWindows = SensorWindows(),
+        quantities: QuantitySet = [], firstEventTime: Int64 = .max, lastArrival: Int64 = .min
+    ) {
+        self.gatewayID = gatewayID
+        self.sensorID = sensorID
+        self.windows = windows
+        self.quantities = quantities
+        self.firstEventTime = firstEventTime
+        self.lastArrival = lastArrival
+    }
+}
+
+/// A reading as the table `sensor` shows it.
+struct LatestReading {
+    var row: ReadingBatch.Row
+    var faults: [String]?
+    var status: Status
+}
