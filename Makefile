@@ -1,0 +1,42 @@
+# Everything that a developer or a visitor runs. `make` alone lists it.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+DURATION ?=
+SWIFT_RELEASE := swift build --configuration release --static-swift-stdlib
+
+.PHONY: help
+help: ## This list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | \
+		while IFS=$$'\t' read -r name text; do printf '  make %-12s %s\n' "$$name" "$$text"; done
+
+.PHONY: install
+install: ## Install what is missing: Debian packages, Python packages in .vigie/venv
+	@tools/install
+
+.PHONY: build
+build: install ## Build the three programs in release mode
+	$(SWIFT_RELEASE)
+
+.PHONY: demo
+demo: install ## Run it all with simulated boards and watch it live; DURATION=30 ends by itself
+	@$(SWIFT_RELEASE) --quiet || { echo "vigie: the build failed; 'make build' shows why." >&2; exit 1; }
+	@.vigie/venv/bin/python demo/demo.py $(if $(DURATION),--duration $(DURATION))
+
+.PHONY: clean-demo
+clean-demo: ## Remove the demo's data
+	@python3 demo/clean.py
+
+.PHONY: lint
+lint: install ## Check the format of the Swift files
+	swift format lint --strict --parallel --recursive Package.swift Sources Tests
+
+.PHONY: test
+test: install lint ## Run all tests, those against a real broker and a real PostgreSQL included
+	swift build --build-tests -Xswiftc -warnings-as-errors
+	.vigie/venv/bin/python -m unittest discover --start-directory tools/tests
+	tools/with-services -- swift test --skip-build -Xswiftc -warnings-as-errors
+
+.PHONY: benchmark
+benchmark: build ## Measure the processor's throughput beside a plain COPY
+	tools/with-services -- Benchmarks/run
