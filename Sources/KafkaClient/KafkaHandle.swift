@@ -35,13 +35,14 @@ final class KafkaHandle: Sendable {
 
     /// What the C callbacks reach through librdkafka's opaque pointer.
     final class Callbacks: Sendable {
+        /// Handles librdkafka's rebalance callback; returns what went wrong.
+        typealias Rebalance =
+            @Sendable (OpaquePointer, rd_kafka_resp_err_t, UnsafeMutablePointer<rd_kafka_topic_partition_list_t>)
+            -> KafkaError?
+
         let observer: KafkaObserver
-        let fatalError = Mutex<KafkaError?>(nil)
         let errorCount = Atomic<Int>(0)
-        /// Called on the polling thread; only a consumer sets it, before its first poll.
-        let rebalance = Mutex<
-            (@Sendable (rd_kafka_resp_err_t, UnsafeMutablePointer<rd_kafka_topic_partition_list_t>?) -> Void)?
-        >(nil)
+        let rebalanceHandler = Mutex<Rebalance?>(nil)
 
         init(observer: KafkaObserver) {
             self.observer = observer
@@ -108,23 +109,38 @@ final class KafkaHandle: Sendable {
     var errorCount: Int { callbacks.errorCount.load(ordering: .relaxed) }
 
     /// Sets what a rebalance does.
-    func setRebalance(
-        _ body:
-            @escaping @Sendable (rd_kafka_resp_err_t, UnsafeMutablePointer<rd_kafka_topic_partition_list_t>?) -> Void
-    ) {
-        callbacks.rebalance.withLock { $0 = body }
+    func setRebalance(_ handler: @escaping Callbacks.Rebalance) {
+        callbacks.rebalanceHandler.withLock { $0 = handler }
+    }
+
+    /// Counts an error and tells the observer.
+    func report(_ code: rd_kafka_resp_err_t, _ operation: String) {
+        callbacks.report(KafkaError(code, operation))
     }
 }
 
 extension KafkaHandle.Callbacks {
-    func receive(_ code: rd_kafka_resp_err_t, reason: String?, handle: OpaquePointer?) {
+    func report(_ error: KafkaError) {
         errorCount.add(1, ordering: .relaxed)
-        guard code == RD_KAFKA_RESP_ERR__FATAL, let handle else {
-            observer.error(KafkaError(code, "client", message: reason))
-            return
+        observer.error(error)
+    }
+
+    func receive(_ code: rd_kafka_resp_err_t, reason: String?, handle: OpaquePointer?) {
+        if code == RD_KAFKA_RESP_ERR__FATAL, let handle {
+            let (original, text) = withErrorBuffer { rd_kafka_fatal_error(handle, $0, $1) }
+            report(KafkaError(original, "client", message: text, isFatal: true))
+        } else {
+            report(KafkaError(code, "client", message: reason))
         }
-        let (original, text) = withErrorBuffer { rd_kafka_fatal_error(handle, $0, $1) }
-        observer.error(KafkaError(original, "client", message: text, isFatal: true))
+    }
+
+    func rebalance(
+        _ handle: OpaquePointer, _ code: rd_kafka_resp_err_t,
+        _ list: UnsafeMutablePointer<rd_kafka_topic_partition_list_t>
+    ) {
+        // The lock is not held while the handler runs.
+        let handler = rebalanceHandler.withLock { $0 }
+        if let error = handler?(handle, code, list) { report(error) }
     }
 }
 

@@ -1,0 +1,168 @@
+import CRdkafka
+
+/// Manages topics. Each call waits on a thread of its own, never on the cooperative pool.
+public final class KafkaAdmin: Sendable {
+    private let handle: KafkaHandle
+
+    /// Makes a client; it connects by itself.
+    public init(
+        configuration: KafkaConfiguration, observer: KafkaObserver = KafkaObserver()
+    ) throws(KafkaConfigurationError) {
+        handle = try KafkaHandle(RD_KAFKA_PRODUCER, configuration, defaults: [], observer: observer) { _ in }
+    }
+
+    /// Creates a topic.
+    /// - Parameters:
+    ///   - name: the topic's name.
+    ///   - partitions: how many, from 1.
+    ///   - replication: copies of each partition; -1 is the broker's default.
+    ///   - configuration: topic properties, such as `retention.ms`.
+    ///   - timeout: how long to wait.
+    /// - Throws: `.topicAlreadyExists` among others.
+    public func createTopic(
+        _ name: String, partitions: Int32, replication: Int32 = -1, configuration: [String: String] = [:],
+        timeout: Duration
+    ) async throws(KafkaError) {
+        let operation = "create topic \(name)"
+        try await run { handle throws(KafkaError) in
+            let (topic, reason) = withErrorBuffer { rd_kafka_NewTopic_new(name, partitions, replication, $0, $1) }
+            guard let topic else { throw KafkaError(.invalidArgument, operation, message: reason) }
+            defer { rd_kafka_NewTopic_destroy(topic) }
+            for (property, value) in configuration {
+                try check(rd_kafka_NewTopic_set_config(topic, property, value), operation)
+            }
+            try handle.request(RD_KAFKA_ADMIN_OP_CREATETOPICS, timeout, operation) { options, queue in
+                var topics: [OpaquePointer?] = [topic]
+                rd_kafka_CreateTopics(handle.pointer, &topics, 1, options, queue)
+            } topics: { event, count in
+                rd_kafka_CreateTopics_result_topics(rd_kafka_event_CreateTopics_result(event), count)
+            }
+        }
+    }
+
+    /// Deletes a topic with all its messages.
+    public func deleteTopic(_ name: String, timeout: Duration) async throws(KafkaError) {
+        let operation = "delete topic \(name)"
+        try await run { handle throws(KafkaError) in
+            let topic = rd_kafka_DeleteTopic_new(name)
+            defer { rd_kafka_DeleteTopic_destroy(topic) }
+            try handle.request(RD_KAFKA_ADMIN_OP_DELETETOPICS, timeout, operation) { options, queue in
+                var topics: [OpaquePointer?] = [topic]
+                rd_kafka_DeleteTopics(handle.pointer, &topics, 1, options, queue)
+            } topics: { event, count in
+                rd_kafka_DeleteTopics_result_topics(rd_kafka_event_DeleteTopics_result(event), count)
+            }
+        }
+    }
+
+    /// Adds partitions to a topic. Keys then go to other partitions than before.
+    /// - Parameter total: how many the topic has afterwards.
+    public func createPartitions(_ name: String, total: Int, timeout: Duration) async throws(KafkaError) {
+        let operation = "add partitions to \(name)"
+        try await run { handle throws(KafkaError) in
+            let (request, reason) = withErrorBuffer { rd_kafka_NewPartitions_new(name, max(total, 0), $0, $1) }
+            guard let request else { throw KafkaError(.invalidArgument, operation, message: reason) }
+            defer { rd_kafka_NewPartitions_destroy(request) }
+            try handle.request(RD_KAFKA_ADMIN_OP_CREATEPARTITIONS, timeout, operation) { options, queue in
+                var requests: [OpaquePointer?] = [request]
+                rd_kafka_CreatePartitions(handle.pointer, &requests, 1, options, queue)
+            } topics: { event, count in
+                rd_kafka_CreatePartitions_result_topics(rd_kafka_event_CreatePartitions_result(event), count)
+            }
+        }
+    }
+
+    /// How many partitions a topic has.
+    /// - Throws: `.unknownTopicOrPartition` if it does not exist. A broker may be set to create it at being asked.
+    public func partitionCount(_ name: String, timeout: Duration) async throws(KafkaError) -> Int {
+        try await run { handle throws(KafkaError) in
+            let topic = try KafkaTopic(name, handle: handle)
+            var metadata: UnsafePointer<rd_kafka_metadata_t>?
+            try check(
+                rd_kafka_metadata(handle.pointer, 0, topic.pointer, &metadata, timeout.wholeMilliseconds),
+                "describe topic \(name)")
+            guard let metadata else { throw KafkaError(.unknownTopic, "describe topic \(name)") }
+            defer { rd_kafka_metadata_destroy(metadata) }
+            guard metadata.pointee.topic_cnt > 0, let described = metadata.pointee.topics?.pointee else {
+                throw KafkaError(.unknownTopic, "describe topic \(name)")
+            }
+            try check(described.err, "describe topic \(name)")
+            return Int(described.partition_cnt)
+        }
+    }
+
+    /// How many brokers the cluster says it has; the cheapest proof that it can be reached.
+    public func brokerCount(timeout: Duration) async throws(KafkaError) -> Int {
+        try await run { handle throws(KafkaError) in
+            var metadata: UnsafePointer<rd_kafka_metadata_t>?
+            try check(
+                rd_kafka_metadata(handle.pointer, 0, nil, &metadata, timeout.wholeMilliseconds), "describe the cluster")
+            defer { rd_kafka_metadata_destroy(metadata) }
+            return Int(metadata?.pointee.broker_cnt ?? 0)
+        }
+    }
+
+    /// Which offsets a partition has.
+    public func watermarks(_ partition: TopicPartition, timeout: Duration) async throws(KafkaError) -> KafkaWatermarks {
+        try await run { handle throws(KafkaError) in try handle.watermarks(partition, timeout: timeout) }
+    }
+
+    private func run<Success: Sendable>(
+        _ body: @escaping @Sendable (KafkaHandle) throws(KafkaError) -> Success
+    ) async throws(KafkaError) -> Success {
+        let handle = self.handle
+        return try await onOwnThread("kafka-admin") { () throws(KafkaError) in
+            // Errors wait in the main queue until somebody serves them.
+            defer { rd_kafka_poll(handle.pointer, 0) }
+            return try body(handle)
+        }
+    }
+}
+
+extension KafkaHandle {
+    /// Asks the broker which offsets a partition has.
+    func watermarks(_ partition: TopicPartition, timeout: Duration) throws(KafkaError) -> KafkaWatermarks {
+        var result = KafkaWatermarks(low: 0, high: 0)
+        try check(
+            rd_kafka_query_watermark_offsets(
+                pointer, partition.topic, partition.partition, &result.low, &result.high, timeout.wholeMilliseconds),
+            "read the offsets of \(partition)")
+        return result
+    }
+
+    /// Makes an admin request, waits for its result and throws its first error.
+    fileprivate func request(
+        _ kind: rd_kafka_admin_op_t, _ timeout: Duration, _ operation: String,
+        _ send: (_ options: OpaquePointer?, _ queue: OpaquePointer?) -> Void,
+        topics: (_ event: OpaquePointer, _ count: UnsafeMutablePointer<Int>)
+            -> UnsafeMutablePointer<OpaquePointer?>?
+    ) throws(KafkaError) {
+        let options = rd_kafka_AdminOptions_new(pointer, kind)
+        defer { rd_kafka_AdminOptions_destroy(options) }
+        // Both how long to wait for the broker, and how long the broker waits for its followers.
+        for set in [rd_kafka_AdminOptions_set_request_timeout, rd_kafka_AdminOptions_set_operation_timeout] {
+            let (code, reason) = withErrorBuffer { set(options, timeout.wholeMilliseconds, $0, $1) }
+            if code != RD_KAFKA_RESP_ERR_NO_ERROR { throw KafkaError(code, operation, message: reason) }
+        }
+        let queue = rd_kafka_queue_new(pointer)
+        defer { rd_kafka_queue_destroy(queue) }
+        send(options, queue)
+        // librdkafka always answers, with a time-out error at the latest.
+        guard let event = rd_kafka_queue_poll(queue, -1) else { throw KafkaError(.timedOut, operation) }
+        defer { rd_kafka_event_destroy(event) }
+        let code = rd_kafka_event_error(event)
+        if code != RD_KAFKA_RESP_ERR_NO_ERROR {
+            throw KafkaError(code, operation, message: String(cString: rd_kafka_event_error_string(event)))
+        }
+        var count = 0
+        let results = topics(event, &count)
+        for index in 0..<count {
+            guard let result = results?[index] else { continue }
+            let code = rd_kafka_topic_result_error(result)
+            if code != RD_KAFKA_RESP_ERR_NO_ERROR {
+                let text = rd_kafka_topic_result_error_string(result).map { String(cString: $0) }
+                throw KafkaError(code, operation, message: text)
+            }
+        }
+    }
+}

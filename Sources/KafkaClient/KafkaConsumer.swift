@@ -1,0 +1,278 @@
+import CRdkafka
+
+/// What a consumer does when its group gives it partitions or takes them away. Called on the polling thread, inside
+/// `KafkaConsumer.nextBatch` or `close`.
+public struct KafkaRebalanceHook {
+    /// Partitions were given to this consumer: says where to start in each. One that is left out stays paused until
+    /// `KafkaConsumer.seek` and `resume`.
+    public var assigned: ([TopicPartition]) -> [TopicPartition: KafkaOffset]
+    /// Partitions are taken away. If `isLost`, another consumer may have them already.
+    public var revoked: (_ partitions: [TopicPartition], _ isLost: Bool) -> Void
+
+    /// Makes a hook.
+    public init(
+        assigned: @escaping ([TopicPartition]) -> [TopicPartition: KafkaOffset],
+        revoked: @escaping (_ partitions: [TopicPartition], _ isLost: Bool) -> Void
+    ) {
+        self.assigned = assigned
+        self.revoked = revoked
+    }
+}
+
+/// Something other than a message that `KafkaConsumer.nextBatch` came upon.
+public enum KafkaConsumerEvent: Sendable, Equatable {
+    /// All that is there was read (only with `enable.partition.eof`); the next offset follows.
+    case partitionEnd(TopicPartition, offset: Int64)
+    /// The broker has no such offset. The partition gives nothing until `KafkaConsumer.seek`; the offset that was asked
+    /// for follows, negative if librdkafka does not say.
+    case offsetOutOfRange(TopicPartition, offset: Int64)
+    /// The partition cannot be read now, such as a topic that was deleted.
+    case partitionError(TopicPartition, KafkaError)
+    /// Anything else; if it is fatal, the consumer must be made anew.
+    case error(KafkaError)
+}
+
+/// Reads messages, with offsets that the caller keeps: nothing is committed by itself (`enable.auto.commit` and
+/// `enable.auto.offset.store` are off) and a missing offset is an event (`auto.offset.reset` is `error`).
+///
+/// Every call blocks and belongs on one thread at a time, such as inside an actor with a `ThreadExecutor`. Call `close`
+/// before letting go of it: leaving the group may take a round trip.
+public final class KafkaConsumer {
+    private let handle: KafkaHandle
+    private let queue: OpaquePointer
+    private let membership = Membership()
+    private var isClosed = false
+
+    /// Makes a consumer; it connects by itself.
+    /// - Parameters:
+    ///   - configuration: how to reach the cluster. `partition.assignment.strategy` may be eager or cooperative.
+    ///   - group: the consumer group's name. Also `assign` needs one, but does not join it.
+    ///   - observer: where the log and connection errors go.
+    public init(
+        configuration: KafkaConfiguration, group: String, observer: KafkaObserver = KafkaObserver()
+    ) throws(KafkaConfigurationError) {
+        let defaults = [
+            ("group.id", group), ("enable.auto.commit", "false"), ("enable.auto.offset.store", "false"),
+            ("auto.offset.reset", "error"),
+        ]
+        handle = try KafkaHandle(RD_KAFKA_CONSUMER, configuration, defaults: defaults, observer: observer) {
+            rd_kafka_conf_set_rebalance_cb($0) { handle, code, list, opaque in
+                guard let handle, let list else { return }
+                KafkaHandle.Callbacks.of(opaque)?.rebalance(handle, code, list)
+            }
+            rd_kafka_conf_set_offset_commit_cb($0) { handle, code, _, opaque in
+                // Nothing to commit is no failure.
+                if code == RD_KAFKA_RESP_ERR_NO_ERROR || code == RD_KAFKA_RESP_ERR__NO_OFFSET { return }
+                KafkaHandle.Callbacks.of(opaque)?.receive(code, reason: "commit failed", handle: handle)
+            }
+        }
+        // Callbacks and errors are served by nextBatch too.
+        rd_kafka_poll_set_consumer(handle.pointer)
+        queue = rd_kafka_queue_get_consumer(handle.pointer)
+        handle.setRebalance(membership.rebalance)
+    }
+
+    deinit {
+        close()
+        rd_kafka_queue_destroy(queue)
+    }
+
+    // MARK: Partitions
+
+    /// Joins the group; partitions come through the hook in a later `nextBatch`.
+    public func subscribe(to topics: [String], hook: KafkaRebalanceHook) throws(KafkaError) {
+        membership.hook = hook
+        try withNativeList(topics.map { (TopicPartition($0, RD_KAFKA_PARTITION_UA), 0) }) { list throws(KafkaError) in
+            try check(rd_kafka_subscribe(handle.pointer, list), "subscribe to \(topics.joined(separator: ", "))")
+        }
+    }
+
+    /// Reads these partitions from these offsets, in place of those before, without joining the group.
+    public func assign(_ offsets: [TopicPartition: KafkaOffset]) throws(KafkaError) {
+        try withNativeList(offsets.map { ($0.key, $0.value.native) }) { list throws(KafkaError) in
+            try check(rd_kafka_assign(handle.pointer, list), "assign partitions")
+        }
+    }
+
+    /// The partitions that this consumer reads.
+    public var assignment: [TopicPartition] {
+        get throws(KafkaError) {
+            var list: NativePartitionList?
+            try check(rd_kafka_assignment(handle.pointer, &list), "read the assignment")
+            defer { if let list { rd_kafka_topic_partition_list_destroy(list) } }
+            return list?.partitions ?? []
+        }
+    }
+
+    /// Goes on reading assigned partitions from these offsets; also after `.offsetOutOfRange`.
+    public func seek(_ offsets: [TopicPartition: KafkaOffset], timeout: Duration) throws(KafkaError) {
+        try withNativeList(offsets.map { ($0.key, $0.value.native) }) { list throws(KafkaError) in
+            try check(rd_kafka_seek_partitions(handle.pointer, list, timeout.wholeMilliseconds), "seek")
+            try list.checkElements("seek in")
+        }
+    }
+
+    /// Stops reading partitions, which stay assigned; what was fetched in advance is dropped and fetched again later.
+    public func pause(_ partitions: [TopicPartition]) throws(KafkaError) {
+        try withNativeList(partitions.map { ($0, 0) }) { list throws(KafkaError) in
+            try check(rd_kafka_pause_partitions(handle.pointer, list), "pause")
+            try list.checkElements("pause")
+        }
+    }
+
+    /// Reads paused partitions again.
+    public func resume(_ partitions: [TopicPartition]) throws(KafkaError) {
+        try withNativeList(partitions.map { ($0, 0) }) { list throws(KafkaError) in
+            try check(rd_kafka_resume_partitions(handle.pointer, list), "resume")
+            try list.checkElements("resume")
+        }
+    }
+
+    /// The offset after the last message that `nextBatch` gave; nil if it gave none since the partition was assigned.
+    public func position(_ partition: TopicPartition) throws(KafkaError) -> Int64? {
+        try withNativeList([(partition, Int64(RD_KAFKA_OFFSET_INVALID))]) { list throws(KafkaError) in
+            try check(rd_kafka_position(handle.pointer, list), "read the position")
+            try list.checkElements("read the position of")
+            return list.elements.first.flatMap { $0.offset < 0 ? nil : $0.offset }
+        }
+    }
+
+    /// Asks the broker which offsets a partition has.
+    public func watermarks(_ partition: TopicPartition, timeout: Duration) throws(KafkaError) -> KafkaWatermarks {
+        try handle.watermarks(partition, timeout: timeout)
+    }
+
+    // MARK: Messages
+
+    /// Waits for a message, takes it with all that have arrived, and gives them to `body`.
+    /// - Parameters:
+    ///   - maximumMessages: how many messages and events at most, from 1.
+    ///   - timeout: how long to wait for the first one.
+    ///   - body: called once, also when nothing came. The messages are valid only until it returns. Those of a partition
+    ///     that was revoked while they were collected are left out; if the partition was assigned again at once, offsets
+    ///     may go back.
+    public func nextBatch<Result, Failure: Error>(
+        maximumMessages: Int, timeout: Duration,
+        _ body: (UnsafeBufferPointer<KafkaMessageView>, [KafkaConsumerEvent]) throws(Failure) -> Result
+    ) throws(Failure) -> Result {
+        let capacity = max(maximumMessages, 1)
+        let raw = UnsafeMutablePointer<UnsafeMutablePointer<rd_kafka_message_t>?>.allocate(capacity: capacity)
+        let views = UnsafeMutablePointer<KafkaMessageView>.allocate(capacity: capacity)
+        var count = 0
+        defer {
+            for index in 0..<count { rd_kafka_message_destroy(raw[index]) }
+            raw.deallocate()
+            views.deallocate()
+        }
+        membership.revoked = []
+        // librdkafka waits until the array is full; waiting for one message and then taking what there is keeps the
+        // delay small and the batches large.
+        count = max(0, rd_kafka_consume_batch_queue(queue, timeout.wholeMilliseconds, raw, 1))
+        if count == 1 && capacity > 1 {
+            count += max(0, rd_kafka_consume_batch_queue(queue, 0, raw + 1, capacity - 1))
+        }
+        var events: [KafkaConsumerEvent] = []
+        var viewCount = 0
+        for index in 0..<count {
+            guard let message = raw[index] else { continue }
+            if message.pointee.err != RD_KAFKA_RESP_ERR_NO_ERROR {
+                events.append(event(message))
+                continue
+            }
+            let view = KafkaMessageView(pointer: message)
+            if !membership.revoked.isEmpty && membership.revoked.contains(view.topicPartition) { continue }
+            (views + viewCount).initialize(to: view)
+            viewCount += 1
+        }
+        return try body(UnsafeBufferPointer(start: views, count: viewCount), events)
+    }
+
+    private func event(_ message: UnsafeMutablePointer<rd_kafka_message_t>) -> KafkaConsumerEvent {
+        let code = KafkaError.Code(message.pointee.err)
+        let text = rd_kafka_message_errstr(message).map { String(cString: $0) }
+        guard let topic = message.pointee.rkt.flatMap({ rd_kafka_topic_name($0) }), message.pointee.partition >= 0
+        else {
+            return .error(fatalError ?? KafkaError(code, "consume", message: text))
+        }
+        let partition = TopicPartition(String(cString: topic), message.pointee.partition)
+        switch code {
+        case .partitionEnd: return .partitionEnd(partition, offset: message.pointee.offset)
+        case .offsetOutOfRange, .automaticOffsetReset:
+            return .offsetOutOfRange(partition, offset: message.pointee.offset)
+        default: return .partitionError(partition, KafkaError(code, "consume \(partition)", message: text))
+        }
+    }
+
+    // MARK: The group
+
+    /// Tells the group how far this consumer is, so that ordinary tools show its lag. Does not wait; a failure goes to
+    /// the observer.
+    /// - Parameter offsets: for each partition the offset of the next message to read.
+    public func commit(_ offsets: [TopicPartition: Int64]) throws(KafkaError) {
+        if offsets.isEmpty { return }
+        try withNativeList(offsets.map { ($0.key, $0.value) }) { list throws(KafkaError) in
+            try check(rd_kafka_commit(handle.pointer, list, 1), "commit")
+        }
+    }
+
+    /// The error after which this consumer can read nothing any more, if there is one.
+    public var fatalError: KafkaError? { handle.fatalError }
+
+    /// Errors that librdkafka handled by itself so far, such as lost connections.
+    public var errorCount: Int { handle.errorCount }
+
+    /// Leaves the group, calling the hook's `revoked` for what is assigned, and stops. Blocks for as long as pending
+    /// commits and leaving take; only `deinit` may follow.
+    public func close() {
+        if isClosed { return }
+        isClosed = true
+        let code = rd_kafka_consumer_close(handle.pointer)
+        if code != RD_KAFKA_RESP_ERR_NO_ERROR { handle.report(code, "close the consumer") }
+    }
+}
+
+/// What a rebalance changes. Touched only by the polling thread.
+private final class Membership: @unchecked Sendable {
+    var hook: KafkaRebalanceHook?
+    /// Taken away since the current `nextBatch` began, and not given back.
+    var revoked: Set<TopicPartition> = []
+
+    /// librdkafka's rebalance callback (rdkafka.h, rd_kafka_conf_set_rebalance_cb).
+    func rebalance(_ handle: OpaquePointer, _ code: rd_kafka_resp_err_t, _ list: NativePartitionList) -> KafkaError? {
+        let isCooperative = rd_kafka_rebalance_protocol(handle).map { String(cString: $0) } == "COOPERATIVE"
+        let partitions = list.partitions
+        do throws(KafkaError) {
+            if code == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
+                let offsets = hook?.assigned(partitions) ?? [:]
+                var paused: [TopicPartition] = []
+                for (index, partition) in partitions.enumerated() {
+                    if let offset = offsets[partition] {
+                        list.elements[index].offset = offset.native
+                    } else {
+                        paused.append(partition)
+                    }
+                }
+                revoked.subtract(partitions)
+                if isCooperative {
+                    try check(rd_kafka_incremental_assign(handle, list), "assign partitions")
+                } else {
+                    try check(rd_kafka_assign(handle, list), "assign partitions")
+                }
+                try withNativeList(paused.map { ($0, 0) }) { list throws(KafkaError) in
+                    if !paused.isEmpty { try check(rd_kafka_pause_partitions(handle, list), "pause") }
+                }
+            } else {
+                hook?.revoked(partitions, rd_kafka_assignment_lost(handle) != 0)
+                revoked.formUnion(partitions)
+                if isCooperative {
+                    try check(rd_kafka_incremental_unassign(handle, list), "give partitions back")
+                } else {
+                    try check(rd_kafka_assign(handle, nil), "give partitions back")
+                }
+            }
+            return nil
+        } catch {
+            return error
+        }
+    }
+}
