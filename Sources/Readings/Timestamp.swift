@@ -33,34 +33,36 @@ extension Timestamp: CustomStringConvertible {
 
     /// Appends the 24 bytes of `description`. Times outside `representable` are clamped to it.
     public func appendRFC3339(to bytes: inout [UInt8]) {
+        withUnsafeTemporaryAllocation(byteCount: 24, alignment: 1) { space in
+            bytes.append(contentsOf: space[..<writeRFC3339(to: space)])
+        }
+    }
+
+    /// Writes the 24 bytes of `description` to memory that has room for them.
+    /// - Returns: 24.
+    func writeRFC3339(to space: UnsafeMutableRawBufferPointer) -> Int {
         let clamped = min(max(self, Timestamp.representable.lowerBound), Timestamp.representable.upperBound)
         let days = clamped.milliseconds.flooredQuotient(by: 86_400_000)
         let inDay = clamped.milliseconds - days * 86_400_000
         let (year, month, day) = civilDate(daysSinceEpoch: days)
-        func append(_ value: Int64, width: Int) {
-            var divisor: Int64 = 1
-            for _ in 1..<width { divisor *= 10 }
+        var count = 0
+        func write(_ value: Int64, digits: Int, then separator: UInt8) {
             var rest = value
-            while divisor > 0 {
-                bytes.append(UInt8(48 + rest / divisor))
-                rest %= divisor
-                divisor /= 10
+            for index in stride(from: count + digits - 1, through: count, by: -1) {
+                space[index] = UInt8(48 + rest % 10)
+                rest /= 10
             }
+            space[count + digits] = separator
+            count += digits + 1
         }
-        append(year, width: 4)
-        bytes.append(UInt8(ascii: "-"))
-        append(month, width: 2)
-        bytes.append(UInt8(ascii: "-"))
-        append(day, width: 2)
-        bytes.append(UInt8(ascii: "T"))
-        append(inDay / 3_600_000, width: 2)
-        bytes.append(UInt8(ascii: ":"))
-        append(inDay / 60_000 % 60, width: 2)
-        bytes.append(UInt8(ascii: ":"))
-        append(inDay / 1000 % 60, width: 2)
-        bytes.append(UInt8(ascii: "."))
-        append(inDay % 1000, width: 3)
-        bytes.append(UInt8(ascii: "Z"))
+        write(year, digits: 4, then: UInt8(ascii: "-"))
+        write(month, digits: 2, then: UInt8(ascii: "-"))
+        write(day, digits: 2, then: UInt8(ascii: "T"))
+        write(inDay / 3_600_000, digits: 2, then: UInt8(ascii: ":"))
+        write(inDay / 60_000 % 60, digits: 2, then: UInt8(ascii: ":"))
+        write(inDay / 1000 % 60, digits: 2, then: UInt8(ascii: "."))
+        write(inDay % 1000, digits: 3, then: UInt8(ascii: "Z"))
+        return count
     }
 
     /// Reads an RFC 3339 date-time (section 5.6) with any offset and any number of fraction digits; digits beyond
