@@ -1,0 +1,183 @@
+import Foundation
+import ReadingDecoding
+import Readings
+import Testing
+
+@testable import FleetCore
+
+private let start = Timestamp(milliseconds: 1_795_478_400_000)  // 2026-11-24T00:00:00Z
+private let seed =
+    ProcessInfo.processInfo.environment["VIGIE_TEST_SEED"].flatMap(UInt64.init) ?? .random(in: 0 ... .max)
+
+private func troubled(messages: Int = 20_000, seed: UInt64 = seed) -> FleetPlan {
+    var plan = FleetPlan(start: start)
+    plan.gateways = 20
+    plan.sensorsPerGateway = 3
+    plan.messages = messages
+    plan.seed = seed
+    plan.duplicates = 0.05
+    plan.malformed = 0.05
+    plan.anomalies = 0.03
+    plan.faults = 0.04
+    plan.outOfOrder = 0.1
+    plan.late = 0.02
+    return plan
+}
+
+@Suite struct FleetGeneratorTests {
+    @Test func theSamePlanGivesTheSameMessages() throws {
+        let plan = troubled(messages: 3000)
+        #expect(Array(try FleetGenerator(plan)) == Array(try FleetGenerator(plan)), "seed \(seed)")
+        var other = plan
+        other.seed &+= 1
+        #expect(Array(try FleetGenerator(plan)) != Array(try FleetGenerator(other)))
+    }
+
+    @Test func everyStreamIsWholeAndTheManifestTellsTheTruth() throws {
+        let plan = troubled()
+        var generator = try FleetGenerator(plan)
+        let decoder = ReadingDecoder()
+        let now = Timestamp(milliseconds: start.milliseconds + 86_400_000)
+        var sequences: [StreamID: [Int64]] = [:]
+        var readings: Set<[UInt8]> = []
+        var duplicates = 0
+        var faulty = 0
+        var malformed: [Malformation: Int] = [:]
+        var count = 0
+        while let message = generator.next() {
+            count += 1
+            switch message.kind {
+            case .reading:
+                let reading = try message.bytes.withUnsafeBytes {
+                    try #require(try decoder.decode($0, now: now).reading)
+                }
+                #expect(reading.gatewayID == message.gateway)
+                sequences[reading.streamID, default: []].append(reading.sequence)
+                #expect(readings.insert(message.bytes).inserted)
+                if !reading.faults.isEmpty { faulty += 1 }
+            case .duplicate:
+                // What it repeats may itself still be held back: then the repeat comes first.
+                duplicates += 1
+            case .malformed(let kind):
+                malformed[kind, default: 0] += 1
+            }
+        }
+        let manifest = generator.manifest
+        #expect(count == plan.messages && manifest.messages == count)
+        #expect(manifest.readings == readings.count && manifest.duplicates == duplicates)
+        #expect(manifest.malformed == malformed && manifest.faults == faulty)
+        #expect(manifest.readings + manifest.duplicates + malformed.values.reduce(0, +) == count)
+        #expect(sequences.count == plan.gateways)
+        for stream in manifest.streams {
+            let found = try #require(sequences[stream.stream])
+            #expect(found != found.sorted(), "nothing was overtaken, seed \(seed)")
+            #expect(found.sorted() == Array(1...stream.lastSequence), "seed \(seed)")
+        }
+        for (share, found) in [
+            (plan.duplicates, duplicates), (plan.malformed, malformed.values.reduce(0, +)),
+            (plan.anomalies, manifest.anomalies), (plan.faults, manifest.faults), (plan.late, manifest.late),
+            (plan.outOfOrder, manifest.outOfOrder),
+        ] {
+            #expect((0.7...1.3).contains(Double(found) / Double(count) / share), "seed \(seed)")
+        }
+    }
+
+    @Test(arguments: Malformation.allCases)
+    func everyMalformationIsRejectedForItsReason(malformation: Malformation) throws {
+        let decoder = ReadingDecoder()
+        var random = SeededGenerator(seed: seed)
+        var generator = try FleetGenerator(troubled(messages: 200))
+        while let message = generator.next() {
+            guard message.kind == .reading else { continue }
+            let reading = try message.bytes.withUnsafeBytes { try #require(try decoder.decode($0, now: start).reading) }
+            let bytes = malformation.message(from: reading, using: &random)
+            let rejection = bytes.withUnsafeBytes { bytes -> Rejection? in
+                do throws(Rejection) {
+                    _ = try decoder.decode(bytes, now: start)
+                    return nil
+                } catch {
+                    return error
+                }
+            }
+            #expect(rejection?.reason.rawValue == malformation.expectedReason, "seed \(seed)")
+        }
+    }
+
+    @Test func samplesFollowThePlansClock() throws {
+        var plan = FleetPlan(start: start)
+        plan.gateways = 2
+        plan.sensorsPerGateway = 2
+        plan.intervalMicroseconds = 10_000_000
+        #expect(
+            (0..<6).map { plan.eventTime(ofSample: $0).milliseconds - start.milliseconds }
+                == [0, 2500, 5000, 7500, 10_000, 12_500])
+    }
+
+    @Test func healthyAirIsPlausible() throws {
+        var random = SeededGenerator(seed: seed)
+        for _ in 0..<50 {
+            let room = Room(using: &random)
+            let day = stride(from: 0, to: 86_400_000, by: 600_000).map { offset in
+                room.values(at: Timestamp(milliseconds: start.milliseconds + Int64(offset)), using: &random)
+            }
+            let temperatures = day.compactMap(\.temperature)
+            #expect(temperatures.allSatisfy { (14...30).contains($0) })
+            let swing = (temperatures.max() ?? 0) - (temperatures.min() ?? 0)
+            #expect((3...7).contains(swing))
+            #expect(day.compactMap(\.humidity).allSatisfy { (25...65).contains($0) })
+            #expect(day.compactMap(\.co2).allSatisfy { (380...1200).contains($0) })
+            #expect(day.compactMap(\.pressure).allSatisfy { (980...1040).contains($0) })
+            #expect(day.compactMap(\.batteryLevel).allSatisfy { (14...100).contains($0) })
+        }
+    }
+
+    @Test(
+        arguments: [
+            \FleetPlan.gateways, \FleetPlan.sensorsPerGateway,
+        ] as [WritableKeyPath<FleetPlan, Int> & Sendable])
+    func refusesAFleetOfNothing(part: WritableKeyPath<FleetPlan, Int> & Sendable) {
+        var plan = FleetPlan(start: start)
+        plan[keyPath: part] = 0
+        #expect(throws: FleetError.self) { try FleetGenerator(plan) }
+    }
+
+    @Test func refusesSharesAndTimesThatCannotBe() {
+        var plan = FleetPlan(start: start)
+        plan.malformed = 0.5
+        plan.duplicates = 0.5
+        #expect(throws: FleetError.self) { try plan.validate() }
+        plan = FleetPlan(start: Timestamp(milliseconds: .max))
+        #expect(throws: FleetError.self) { try plan.validate() }
+        plan = FleetPlan(start: start)
+        plan.messages = .max
+        #expect(throws: FleetError.self) { try plan.validate() }
+        plan.messages = 1_000_000_000_000
+        plan.intervalMicroseconds = 2_678_400_000_000
+        plan.gateways = 1
+        plan.sensorsPerGateway = 1
+        #expect(throws: FleetError.self) { try plan.validate() }
+    }
+
+    @Test func theManifestIsJSON() throws {
+        var generator = try FleetGenerator(troubled(messages: 500))
+        while generator.next() != nil {}
+        let manifest = generator.manifest
+        let object = try #require(
+            try JSONSerialization.jsonObject(with: Data(manifest.json.utf8)) as? [String: Any])
+        #expect(object["messages"] as? Int == 500 && object["readings"] as? Int == manifest.readings)
+        let streams = try #require(object["streams"] as? [[String: Any]])
+        #expect(streams.map { $0["last_seq"] as? Int } == manifest.streams.map { Int($0.lastSequence) })
+    }
+}
+
+@Suite struct SeededGeneratorTests {
+    /// The first numbers of the reference implementation for seed 1234567 (the test vector used by the published C code).
+    @Test func isSplitMix64() {
+        var generator = SeededGenerator(seed: 1_234_567)
+        let expected: [UInt64] = [
+            6_457_827_717_110_365_317, 3_203_168_211_198_807_973, 9_817_491_932_198_370_423,
+            4_593_380_528_125_082_431, 16_408_922_859_458_223_821,
+        ]
+        #expect((0..<5).map { _ in generator.next() } == expected)
+    }
+}
