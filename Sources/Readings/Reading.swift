@@ -127,6 +127,13 @@ public struct Identifier: Sendable, Hashable, Comparable, CustomStringConvertibl
         description = text
     }
 
+    /// Makes a name that is written in the source; one that is not allowed is a mistake of the programmer and stops
+    /// the program.
+    public init(constant name: StaticString) {
+        guard let identifier = Identifier("\(name)") else { preconditionFailure("\(name) is no identifier") }
+        self = identifier
+    }
+
     /// Whether a byte may stand in a name.
     @inlinable
     public static func isAllowed(_ byte: UInt8) -> Bool {

@@ -1,0 +1,179 @@
+import Readings
+import SensorBus
+
+/// Texas Instruments ADS1115, a 16-bit converter: here it measures a battery's voltage behind a divider
+/// (ADS1115 datasheet SBAS444).
+///
+/// Single conversions; the chip powers down in between (8.4.2.1).
+public actor ADS1115: Sensor {
+    /// What is measured and how.
+    public struct Settings: Sendable, Equatable {
+        /// The input measured against ground, as the multiplexer encodes it (8.1.3, MUX).
+        public enum Input: UInt16, Sendable, CaseIterable {
+            /// AIN0 to AIN3.
+            case a0 = 4
+            /// AIN1.
+            case a1, a2, a3
+        }
+
+        /// Full scale, as the amplifier encodes it (8.1.3, PGA). The input must stay below the chip's supply too.
+        public enum Range: UInt16, Sendable, CaseIterable {
+            /// 6.144 V, 187.5 microvolts a step.
+            case volts6_144 = 0
+            /// 4.096 V, 125 microvolts a step, and so on, each half of the one before.
+            case volts4_096, volts2_048, volts1_024, volts0_512, volts0_256
+
+            /// One step.
+            var voltsPerStep: Double {
+                switch self {
+                case .volts6_144: 187.5e-6
+                case .volts4_096: 125e-6
+                case .volts2_048: 62.5e-6
+                case .volts1_024: 31.25e-6
+                case .volts0_512: 15.625e-6
+                case .volts0_256: 7.8125e-6
+                }
+            }
+        }
+
+        /// Conversions a second, as the chip encodes them (8.1.3, DR): the slower, the less noise.
+        public enum Rate: UInt16, Sendable, CaseIterable {
+            /// 8 a second.
+            case perSecond8 = 0
+            /// 16 a second, and so on.
+            case perSecond16, perSecond32, perSecond64, perSecond128, perSecond250, perSecond475, perSecond860
+
+            /// One conversion, with the 10 % by which the chip's oscillator may be slow (7.5).
+            var longestConversion: Duration {
+                let perSecond = [8, 16, 32, 64, 128, 250, 475, 860][Int(rawValue)]
+                return .microseconds(1_100_000 / perSecond)
+            }
+        }
+
+        /// The input that the divider is on.
+        public var input: Input
+        /// Full scale.
+        public var range: Range
+        /// Conversions a second.
+        public var rate: Rate
+        /// Between battery and input.
+        public var divider: VoltageDivider
+        /// The cell, if its level shall be estimated.
+        public var curve: BatteryCurve?
+
+        /// Makes settings.
+        public init(
+            input: Input = .a0, range: Range = .volts4_096, rate: Rate = .perSecond128,
+            divider: VoltageDivider = .none, curve: BatteryCurve? = nil
+        ) {
+            self.input = input
+            self.range = range
+            self.rate = rate
+            self.divider = divider
+            self.curve = curve
+        }
+
+        /// The configuration register for single conversions with the comparator off, idle (8.1.3).
+        fileprivate var configuration: UInt16 {
+            input.rawValue << 12 | range.rawValue << 9 | 1 << 8 | rate.rawValue << 5 | 0b11
+        }
+    }
+
+    /// The addresses it can be strapped to: ADDR at GND, VDD, SDA, SCL (7.5.1.1).
+    public static let addresses: [I2CAddress] = [0x48, 0x49, 0x4A, 0x4B]
+
+    private enum Register {
+        static let conversion: UInt8 = 0
+        static let configuration: UInt8 = 1
+    }
+
+    /// Written: start a conversion. Read: none is running.
+    private static let operationalStatus: UInt16 = 1 << 15
+    private static let statusReads = 5
+
+    /// `ads1115`.
+    public nonisolated var chip: Identifier { port.chip }
+    /// Where it is on its bus.
+    public nonisolated var address: I2CAddress { port.address }
+    /// The bus's thread.
+    public nonisolated var unownedExecutor: UnownedSerialExecutor { port.bus.executor.asUnownedSerialExecutor() }
+
+    private nonisolated let port: ChipPort
+    private let settings: Settings
+    private let turn = Turn()
+
+    private init(port: ChipPort, settings: Settings) {
+        self.port = port
+        self.settings = settings
+    }
+
+    /// Writes the settings and reads them back, which is how the chip is recognised: it has no identification.
+    /// - Throws: `.wrongChip` if what is read back differs, and bus errors.
+    public static func open(
+        bus: any I2CBus, address: I2CAddress, settings: Settings = Settings(), clock: any Clock<Duration>
+    ) async throws(SensorError) -> ADS1115 {
+        try await Opening(bus: bus).open(address: address, settings: settings, clock: clock)
+    }
+
+    /// The opening's transfers on the bus's thread.
+    private actor Opening {
+        private let bus: any I2CBus
+        nonisolated var unownedExecutor: UnownedSerialExecutor { bus.executor.asUnownedSerialExecutor() }
+
+        init(bus: any I2CBus) {
+            self.bus = bus
+        }
+
+        func open(address: I2CAddress, settings: Settings, clock: any Clock<Duration>) async throws(SensorError)
+            -> ADS1115
+        {
+            let port = ChipPort(bus: bus, address: address, chip: Identifier(constant: "ads1115"), clock: clock)
+            let step = "write settings"
+            try port.write(register: Register.configuration, settings.configuration, step)
+            let answer = try port.readWord(register: Register.configuration, step)
+            guard answer & ~operationalStatus == settings.configuration else {
+                throw port.error(.wrongChip(answer: UInt64(answer), hint: nil), step)
+            }
+            return ADS1115(port: port, settings: settings)
+        }
+    }
+
+    /// Converts once: the battery's voltage and, if the curve is known, an estimate of its level.
+    /// - Throws: `.saturated` at either end of the range, `.timedOut`, and bus errors.
+    public func measure() async throws(SensorError) -> Measurement {
+        await turn.take()
+        defer { turn.give() }
+        let start = settings.configuration | ADS1115.operationalStatus
+        try port.write(register: Register.configuration, start, "start conversion")
+        try await waitForResult()
+        let step = "read conversion"
+        let code = Int16(bitPattern: try port.readWord(register: Register.conversion, step))
+        guard code != .max, code != .min else { throw port.error(.saturated, step) }
+        let voltage = settings.divider.source(of: Voltage(volts: Double(code) * settings.range.voltsPerStep))
+        return Measurement(batteryVoltage: voltage, batteryLevel: settings.curve?.level(of: voltage))
+    }
+
+    /// Waits until the chip is idle: read early, the conversion register holds the previous result.
+    private func waitForResult() async throws(SensorError) {
+        let step = "wait for conversion"
+        let longest = settings.rate.longestConversion
+        try await port.wait(longest, step)
+        for _ in 0..<ADS1115.statusReads {
+            let status = try port.readWord(register: Register.configuration, step)
+            if status & ADS1115.operationalStatus != 0 { return }
+            try await port.wait(longest / 4, step)
+        }
+        throw port.error(.timedOut, step)
+    }
+}
+
+extension ChipPort {
+    fileprivate func write(register: UInt8, _ word: UInt16, _ step: String) throws(SensorError) {
+        try write([register, UInt8(word >> 8), UInt8(word & 0xFF)], step)
+    }
+
+    fileprivate func readWord(register: UInt8, _ step: String) throws(SensorError) -> UInt16 {
+        let bytes = try read(register: register, 2, step)
+        return UInt16(bytes[0]) << 8 | UInt16(bytes[1])
+    }
+}

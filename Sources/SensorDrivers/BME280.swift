@@ -1,0 +1,244 @@
+import Readings
+import SensorBus
+
+/// Bosch BME280: temperature, humidity and air pressure; also BMP280, which has no humidity
+/// (BME280 datasheet BST-BME280-DS002; BMP280 datasheet BST-BMP280-DS001).
+///
+/// It measures in forced mode: one conversion a call, asleep in between (3.3.3), which also keeps it from warming
+/// itself. A BMP280 is often sold as a BME280; the chip id tells, and humidity is then absent.
+public actor BME280: Sensor {
+    /// How the chip measures.
+    public struct Settings: Sendable, Equatable {
+        /// Conversions averaged into one value (5.4.3, 5.4.5), as the registers encode them.
+        public enum Oversampling: UInt8, Sendable, CaseIterable {
+            /// The quantity is not measured.
+            case skip = 0
+            /// 1, 2, 4, 8 or 16 conversions.
+            case x1, x2, x4, x8, x16
+
+            /// How many conversions.
+            var factor: Int { self == .skip ? 0 : 1 << (Int(rawValue) - 1) }
+        }
+
+        /// Of temperature, which the others need; with `skip` nothing is measured.
+        public var temperature: Oversampling
+        /// Of pressure.
+        public var pressure: Oversampling
+        /// Of humidity.
+        public var humidity: Oversampling
+
+        /// Makes settings; x1 everywhere is the datasheet's recommendation for weather monitoring (3.5.1).
+        public init(
+            temperature: Oversampling = .x1, pressure: Oversampling = .x1, humidity: Oversampling = .x1
+        ) {
+            self.temperature = temperature
+            self.pressure = pressure
+            self.humidity = humidity
+        }
+
+        /// The longest time of one measurement (appendix B, 9.1).
+        var longestMeasurement: Duration {
+            var microseconds = 1250 + 2300 * temperature.factor
+            if pressure != .skip { microseconds += 2300 * pressure.factor + 575 }
+            if humidity != .skip { microseconds += 2300 * humidity.factor + 575 }
+            return .microseconds(microseconds)
+        }
+    }
+
+    /// Which of the two chips answered, by chip id (5.4.1).
+    public enum Variant: UInt8, Sendable {
+        /// Without humidity.
+        case bmp280 = 0x58
+        /// With humidity.
+        case bme280 = 0x60
+    }
+
+    /// The addresses it can be strapped to: SDO low, SDO high (6.2).
+    public static let addresses: [I2CAddress] = [0x76, 0x77]
+
+    private enum Register {
+        static let calibration: UInt8 = 0x88
+        static let chipID: UInt8 = 0xD0
+        static let reset: UInt8 = 0xE0
+        static let humidityCalibration: UInt8 = 0xE1
+        static let controlHumidity: UInt8 = 0xF2
+        static let status: UInt8 = 0xF3
+        static let controlMeasurement: UInt8 = 0xF4
+        static let configuration: UInt8 = 0xF5
+        static let data: UInt8 = 0xF7
+    }
+
+    private static let resetCommand: UInt8 = 0xB6
+    private static let isMeasuring: UInt8 = 1 << 3
+    private static let isCopyingCalibration: UInt8 = 1 << 0
+    private static let forcedMode: UInt8 = 1
+    private static let statusReads = 5
+
+    /// `bme280` or `bmp280`.
+    public nonisolated let chip: Identifier
+    /// Where it is on its bus.
+    public nonisolated var address: I2CAddress { port.address }
+    /// Which chip it is.
+    public nonisolated let variant: Variant
+    /// The bus's thread.
+    public nonisolated var unownedExecutor: UnownedSerialExecutor { port.bus.executor.asUnownedSerialExecutor() }
+
+    private nonisolated let port: ChipPort
+    private let settings: Settings
+    private let calibration: BME280Calibration
+    private let turn = Turn()
+
+    private init(port: ChipPort, variant: Variant, settings: Settings, calibration: BME280Calibration) {
+        self.port = port
+        self.chip = port.chip
+        self.variant = variant
+        self.settings = settings
+        self.calibration = calibration
+    }
+
+    /// Identifies the chip, resets it, reads its calibration and writes the settings.
+    /// - Throws: `.wrongChip`, `.calibration`, `.timedOut` if the reset does not finish, and bus errors.
+    public static func open(
+        bus: any I2CBus, address: I2CAddress, settings: Settings = Settings(), clock: any Clock<Duration>
+    ) async throws(SensorError) -> BME280 {
+        try await Opening(bus: bus).open(address: address, settings: settings, clock: clock)
+    }
+
+    /// The opening's transfers on the bus's thread.
+    private actor Opening {
+        private let bus: any I2CBus
+        nonisolated var unownedExecutor: UnownedSerialExecutor { bus.executor.asUnownedSerialExecutor() }
+
+        init(bus: any I2CBus) {
+            self.bus = bus
+        }
+
+        func open(address: I2CAddress, settings: Settings, clock: any Clock<Duration>) async throws(SensorError)
+            -> BME280
+        {
+            var port = ChipPort(bus: bus, address: address, chip: Identifier(constant: "bme280"), clock: clock)
+            let variant = try identify(port)
+            let chip: StaticString = variant == .bme280 ? "bme280" : "bmp280"
+            port = ChipPort(bus: bus, address: address, chip: Identifier(constant: chip), clock: clock)
+            try await reset(port)
+            let calibration = try readCalibration(port, variant)
+            try configure(port, variant, settings)
+            return BME280(port: port, variant: variant, settings: settings, calibration: calibration)
+        }
+
+        private func identify(_ port: ChipPort) throws(SensorError) -> Variant {
+            let step = "read chip id"
+            let id = try port.read(register: Register.chipID, 1, step)[0]
+            if let variant = Variant(rawValue: id) { return variant }
+            let hint = id == 0x55 ? "a BMP180, which is not supported" : nil
+            throw port.error(.wrongChip(answer: UInt64(id), hint: hint), step)
+        }
+
+        /// Resets, then waits until the chip has copied its calibration from non-volatile memory (1.1, 5.4.2).
+        private func reset(_ port: ChipPort) async throws(SensorError) {
+            let step = "reset"
+            try port.write([Register.reset, resetCommand], step)
+            for _ in 0..<statusReads {
+                try await port.wait(.milliseconds(2), step)
+                let status = try port.read(register: Register.status, 1, step)[0]
+                if status & isCopyingCalibration == 0 { return }
+            }
+            throw port.error(.timedOut, step)
+        }
+
+        private func readCalibration(_ port: ChipPort, _ variant: Variant) throws(SensorError) -> BME280Calibration {
+            let step = "read calibration"
+            let first = try port.read(register: Register.calibration, 26, step)
+            let second: [UInt8]? =
+                variant == .bme280 ? try port.read(register: Register.humidityCalibration, 7, step) : nil
+            for bytes in [first, second ?? first] {
+                // 24 bytes are temperature and pressure; byte 24 is reserved, and 25 is humidity's.
+                let meaningful = bytes.prefix(24)
+                if meaningful.allSatisfy({ $0 == 0 }) || meaningful.allSatisfy({ $0 == 0xFF }) {
+                    throw port.error(.calibration, step)
+                }
+            }
+            return BME280Calibration(first: first, second: second)
+        }
+
+        /// Writes the settings asleep, since the chip may ignore writes to config otherwise (5.4.6), and ctrl_meas
+        /// last, since ctrl_hum counts only from the next write of it (5.4.3).
+        private func configure(_ port: ChipPort, _ variant: Variant, _ settings: Settings) throws(SensorError) {
+            let step = "write settings"
+            try port.write([Register.controlMeasurement, 0], step)
+            if variant == .bme280 {
+                try port.write([Register.controlHumidity, settings.humidity.rawValue], step)
+            }
+            try port.write([Register.configuration, 0], step)
+            try port.write([Register.controlMeasurement, settings.controlMeasurement], step)
+        }
+    }
+
+    /// Converts once and reads the result.
+    /// - Throws: `.notReady` if the chip skipped everything, as it does after a power cut until it is opened again;
+    ///   `.outOfRange` beyond -40 to 85 degrees Celsius or 300 to 1100 hPa; `.calibration`, `.timedOut`, bus errors.
+    public func measure() async throws(SensorError) -> Measurement {
+        await turn.take()
+        defer { turn.give() }
+        let arming = settings.controlMeasurement | BME280.forcedMode
+        try port.write([Register.controlMeasurement, arming], "start measurement")
+        try await waitForResult()
+        let count = variant == .bme280 ? 8 : 6
+        let bytes = try port.read(register: Register.data, count, "read data")
+        return try evaluate(bytes)
+    }
+
+    private func waitForResult() async throws(SensorError) {
+        let step = "wait for measurement"
+        try await port.wait(settings.longestMeasurement, step)
+        for _ in 0..<BME280.statusReads {
+            let status = try port.read(register: Register.status, 1, step)[0]
+            if status & BME280.isMeasuring == 0 { return }
+            try await port.wait(.milliseconds(2), step)
+        }
+        throw port.error(.timedOut, step)
+    }
+
+    /// Turns the data registers into quantities. A skipped one reads as 0x80000 or 0x8000 (5.4.7 to 5.4.9).
+    private func evaluate(_ bytes: [UInt8]) throws(SensorError) -> Measurement {
+        func twentyBits(_ index: Int) -> Int? {
+            let raw = Int(bytes[index]) << 12 | Int(bytes[index + 1]) << 4 | Int(bytes[index + 2]) >> 4
+            return raw == 0x80000 ? nil : raw
+        }
+        guard let rawTemperature = twentyBits(3) else {
+            throw port.error(.notReady, "read data")
+        }
+        var measurement = Measurement()
+        do {
+            let fine = calibration.fineTemperature(raw: rawTemperature)
+            measurement.temperature = Temperature(celsius: Double(calibration.temperature(fine: fine)) / 100)
+            if let raw = twentyBits(0) {
+                let pascals = Double(try calibration.pressure(raw: raw, fine: fine)) / 256
+                measurement.pressure = Pressure(hectopascals: pascals / 100)
+            }
+            if let coefficients = calibration.humidity, bytes.count == 8 {
+                let raw = Int(bytes[6]) << 8 | Int(bytes[7])
+                if raw != 0x8000 {
+                    let fraction = try calibration.humidity(raw: raw, fine: fine, coefficients)
+                    measurement.humidity = RelativeHumidity(percent: Double(fraction) / 1024)
+                }
+            }
+        } catch {
+            throw port.error(.calibration, "evaluate")
+        }
+        if let celsius = measurement.temperature?.celsius, !(-40...85).contains(celsius) {
+            throw port.error(.outOfRange(value: celsius), "temperature in degrees Celsius")
+        }
+        if let hectopascals = measurement.pressure?.hectopascals, !(300...1100).contains(hectopascals) {
+            throw port.error(.outOfRange(value: hectopascals), "pressure in hPa")
+        }
+        return measurement
+    }
+}
+
+extension BME280.Settings {
+    /// The register ctrl_meas, asleep (5.4.5).
+    fileprivate var controlMeasurement: UInt8 {
+        temperature.rawValue << 5 | pressure.rawValue << 2
+    }
+}

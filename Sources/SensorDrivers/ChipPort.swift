@@ -1,0 +1,92 @@
+import Readings
+import SensorBus
+
+/// A chip's place on its bus: transfers and waits whose errors say which chip was doing what.
+struct ChipPort {
+    let bus: any I2CBus
+    let address: I2CAddress
+    let chip: Identifier
+    let clock: any Clock<Duration>
+
+    func error(_ kind: SensorError.Kind, _ step: String) -> SensorError {
+        SensorError(kind, chip: chip, address: address, step: step)
+    }
+
+    func write(_ bytes: [UInt8], _ step: String) throws(SensorError) {
+        do {
+            try bus.write(bytes, to: address)
+        } catch {
+            throw self.error(.bus(error), step)
+        }
+    }
+
+    func read(_ count: Int, _ step: String) throws(SensorError) -> [UInt8] {
+        do {
+            return try bus.read(count, from: address)
+        } catch {
+            throw self.error(.bus(error), step)
+        }
+    }
+
+    /// Reads `count` registers from `register` on; the chip counts up by itself.
+    func read(register: UInt8, _ count: Int, _ step: String) throws(SensorError) -> [UInt8] {
+        do {
+            return try bus.write([register], thenRead: count, at: address)
+        } catch {
+            throw self.error(.bus(error), step)
+        }
+    }
+
+    /// Waits without holding the bus.
+    func wait(_ duration: Duration, _ step: String, isolation: isolated (any Actor)? = #isolation)
+        async throws(SensorError)
+    {
+        do {
+            try await clock.sleep(for: duration)
+        } catch {
+            throw self.error(.cancelled, step)
+        }
+    }
+}
+
+/// Lets one operation at a time through an actor that suspends in the middle of it: a chip that is converting must
+/// not be told to convert something else.
+///
+/// It belongs to one actor and is used on it alone.
+final class Turn {
+    private var isTaken = false
+    private var waiting: [CheckedContinuation<Void, Never>] = []
+
+    /// Waits for the turn, first come, first served. Every operation is bounded, so the wait is.
+    func take(isolation: isolated (any Actor)? = #isolation) async {
+        if !isTaken {
+            isTaken = true
+            return
+        }
+        await withCheckedContinuation { waiting.append($0) }
+    }
+
+    /// Hands the turn to the next.
+    func give() {
+        if waiting.isEmpty {
+            isTaken = false
+        } else {
+            waiting.removeFirst().resume()
+        }
+    }
+}
+
+/// Time since its making, on a clock of any kind.
+struct Stopwatch: Sendable {
+    private let read: @Sendable () -> Duration
+
+    init(_ clock: any Clock<Duration>) {
+        func start<C: Clock<Duration>>(_ clock: C) -> @Sendable () -> Duration {
+            let begin = clock.now
+            return { begin.duration(to: clock.now) }
+        }
+        read = start(clock)
+    }
+
+    var elapsed: Duration { read() }
+}
