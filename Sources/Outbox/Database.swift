@@ -1,0 +1,145 @@
+import CSQLite
+
+/// One SQLite connection. It belongs to the outbox's actor and is used on its thread alone.
+final class Database {
+    private let handle: OpaquePointer
+    let path: String
+
+    /// Opens or makes the file.
+    init(path: String) throws(OutboxError) {
+        var opened: OpaquePointer?
+        let flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE
+        let code = sqlite3_open_v2(path, &opened, flags, nil)
+        guard let handle = opened, code == SQLITE_OK else {
+            let message = String(cString: sqlite3_errstr(code))
+            // Even a failed open gives a handle that must be closed, except without memory.
+            sqlite3_close_v2(opened)
+            throw OutboxError(code: code, message: message, path: path)
+        }
+        self.handle = handle
+        self.path = path
+    }
+
+    deinit {
+        // close_v2 waits for statements that are still held elsewhere.
+        sqlite3_close_v2(handle)
+    }
+
+    /// Runs statements that take no values and whose rows are of no interest.
+    func execute(_ sql: String) throws(OutboxError) {
+        let code = sqlite3_exec(handle, sql, nil, nil, nil)
+        if code != SQLITE_OK { throw error(code, sql) }
+    }
+
+    /// Compiles a statement that is kept for the connection's life.
+    func prepare(_ sql: String) throws(OutboxError) -> Statement {
+        var statement: OpaquePointer?
+        let code = sqlite3_prepare_v3(handle, sql, -1, UInt32(SQLITE_PREPARE_PERSISTENT), &statement, nil)
+        guard code == SQLITE_OK, let statement else { throw error(code, sql) }
+        return Statement(statement, sql: sql, database: self)
+    }
+
+    /// Runs a statement that gives one number.
+    func integer(_ sql: String) throws(OutboxError) -> Int64? {
+        let statement = try prepare(sql)
+        var value: Int64?
+        try statement.run { row in value = row.optionalInteger(0) }
+        return value
+    }
+
+    /// Runs `body` in one transaction that is committed when it returns, and rolled back when it throws.
+    func transaction<Result>(_ body: () throws(OutboxError) -> Result) throws(OutboxError) -> Result {
+        try execute("BEGIN IMMEDIATE")
+        do {
+            let result = try body()
+            try execute("COMMIT")
+            return result
+        } catch {
+            // Some errors have rolled back already (https://www.sqlite.org/lang_transaction.html); that is no error.
+            if sqlite3_get_autocommit(handle) == 0 { sqlite3_exec(handle, "ROLLBACK", nil, nil, nil) }
+            throw error
+        }
+    }
+
+    var lastInsertedRow: Int64 { sqlite3_last_insert_rowid(handle) }
+    /// Rows that the last statement changed.
+    var changes: Int { Int(sqlite3_changes64(handle)) }
+
+    func error(_ code: Int32, _ sql: String) -> OutboxError {
+        OutboxError(code: code, message: String(cString: sqlite3_errmsg(handle)), sql: sql, path: path)
+    }
+}
+
+/// A compiled statement.
+final class Statement {
+    /// A value that is bound.
+    enum Value {
+        case integer(Int64)
+        case real(Double?)
+        case text(String?)
+    }
+
+    private let handle: OpaquePointer
+    private let sql: String
+    private unowned let database: Database
+
+    init(_ handle: OpaquePointer, sql: String, database: Database) {
+        self.handle = handle
+        self.sql = sql
+        self.database = database
+    }
+
+    deinit {
+        sqlite3_finalize(handle)
+    }
+
+    /// Runs the statement with values for its parameters in order, and hands each row to `row`.
+    func run(_ values: [Value] = [], _ row: (Row) throws(OutboxError) -> Void = { _ in }) throws(OutboxError) {
+        defer {
+            sqlite3_reset(handle)
+            sqlite3_clear_bindings(handle)
+        }
+        for (index, value) in values.enumerated() {
+            let code = bind(value, Int32(index + 1))
+            if code != SQLITE_OK { throw database.error(code, sql) }
+        }
+        while true {
+            switch sqlite3_step(handle) {
+            case SQLITE_ROW: try row(Row(handle: handle))
+            case SQLITE_DONE: return
+            case let code: throw database.error(code, sql)
+            }
+        }
+    }
+
+    private func bind(_ value: Value, _ index: Int32) -> Int32 {
+        switch value {
+        case .integer(let number): return sqlite3_bind_int64(handle, index, number)
+        case .real(let number?): return sqlite3_bind_double(handle, index, number)
+        case .text(var text?):
+            return text.withUTF8 { bytes in
+                bytes.withMemoryRebound(to: CChar.self) {
+                    vigie_bind_text(handle, index, $0.baseAddress, Int32(clamping: $0.count))
+                }
+            }
+        case .real(nil), .text(nil): return sqlite3_bind_null(handle, index)
+        }
+    }
+
+    /// The row at which the statement stands. Valid inside `run`'s closure only.
+    struct Row {
+        fileprivate let handle: OpaquePointer
+
+        func integer(_ column: Int32) -> Int64 { sqlite3_column_int64(handle, column) }
+
+        func optionalInteger(_ column: Int32) -> Int64? { isNull(column) ? nil : integer(column) }
+
+        func real(_ column: Int32) -> Double? { isNull(column) ? nil : sqlite3_column_double(handle, column) }
+
+        func text(_ column: Int32) -> String {
+            sqlite3_column_text(handle, column).map { String(cString: $0) } ?? ""
+        }
+
+        private func isNull(_ column: Int32) -> Bool { sqlite3_column_type(handle, column) == SQLITE_NULL }
+    }
+}

@@ -1,0 +1,42 @@
+import CSQLite
+
+/// SQLite refused something on the outbox's file.
+public struct OutboxError: Error, Sendable, Equatable, CustomStringConvertible {
+    /// SQLite's extended result code (https://www.sqlite.org/rescode.html).
+    public var code: Int32
+    /// SQLite's message.
+    public var message: String
+    /// The statement, without its values; empty if no statement is concerned.
+    public var sql: String
+    /// The file.
+    public var path: String
+
+    /// Makes the error.
+    init(code: Int32, message: String, sql: String = "", path: String) {
+        self.code = code
+        self.message = message
+        self.sql = sql
+        self.path = path
+    }
+
+    /// What to do about it; nil if only the message can say.
+    public var remedy: String? {
+        switch code & 0xFF {
+        case SQLITE_FULL: "free space on the file system, or lower outbox.maximum_size"
+        case SQLITE_READONLY, SQLITE_PERM, SQLITE_AUTH:
+            "give the gateway's user write access to the file and its folder"
+        case SQLITE_CANTOPEN: "make the folder, and give the gateway's user write access to it"
+        case SQLITE_BUSY, SQLITE_LOCKED: "stop the other program that has the file open"
+        case SQLITE_IOERR: "check the storage: dmesg, and the card's health"
+        case SQLITE_CORRUPT, SQLITE_NOTADB: "move the file away: the gateway makes a new one"
+        default: nil
+        }
+    }
+
+    /// One line for a person.
+    public var description: String {
+        let statement = sql.isEmpty ? "" : " [\(sql)]"
+        let advice = remedy.map { ": \($0)" } ?? ""
+        return "outbox \(path): \(message) (SQLite \(code))\(statement)\(advice)"
+    }
+}
