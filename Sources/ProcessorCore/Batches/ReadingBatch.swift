@@ -85,15 +85,14 @@ struct ReadingBatch: Sendable {
     /// Whether there is nothing to commit.
     var isEmpty: Bool { messageCount == 0 }
 
-    /// Notes that a message belongs to the batch.
-    /// - Parameter position: where the reader of that partition stood, if this is its first message here.
-    mutating func count(partition: Int32, offset: Int64, position: Int64) {
-        messageCount += 1
-        if offsets[partition]?.to != nil {
-            offsets[partition]?.to = offset + 1
-        } else {
-            offsets[partition] = OffsetRange(from: position, to: offset + 1)
-        }
+    /// Notes that messages belong to the batch.
+    /// - Parameters:
+    ///   - messages: how many.
+    ///   - next: the offset after the last of them.
+    ///   - position: where the reader of that partition stood before them.
+    mutating func count(messages: Int, partition: Int32, through next: Int64, from position: Int64) {
+        messageCount += messages
+        offsets[partition] = OffsetRange(from: offsets[partition]?.from ?? position, to: next)
     }
 
     /// Adds a valid reading.

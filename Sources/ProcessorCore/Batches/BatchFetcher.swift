@@ -1,0 +1,198 @@
+import KafkaClient
+import Monitoring
+import Platform
+import ReadingDecoding
+import Readings
+
+/// Reads messages from Kafka and decodes them into batches, on a thread of its own, while the batch before is written.
+actor BatchFetcher {
+    /// A batch, and the partitions if they have changed.
+    struct Fetched: Sendable {
+        var batch: ReadingBatch
+        /// All partitions that this processor has; nil if they are the same as before.
+        var partitions: Set<Int32>?
+    }
+
+    /// The group cannot be used any more.
+    struct ConsumerFailed: Error, CustomStringConvertible {
+        var error: KafkaError
+        var instance: String
+
+        var description: String {
+            """
+            \(error); if another processor runs with the instance name "\(instance)", \
+            give each its own (kafka.instance)
+            """
+        }
+    }
+
+    private let settings: ProcessorSettings
+    private let shutdown: ShutdownRequest
+    private let gate: WriterGate
+    private let health: Health
+    private let log: Log
+    private let wallClock: any WallClock
+    private let executor = ThreadExecutor(name: "batch-fetcher")
+
+    private var consumer: KafkaConsumer?
+    private var tracker: PartitionTracker
+    private var decoder: ReadingDecoder
+    private var nextRelocation = ContinuousClock.now
+
+    nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
+
+    /// - Parameters:
+    ///   - shutdown: ends the waiting.
+    ///   - gate: open while the writer waits.
+    init(
+        settings: ProcessorSettings, shutdown: ShutdownRequest, gate: WriterGate, health: Health, log: Log,
+        wallClock: any WallClock
+    ) {
+        self.settings = settings
+        self.shutdown = shutdown
+        self.gate = gate
+        self.health = health
+        self.log = log
+        self.wallClock = wallClock
+        tracker = PartitionTracker(topic: settings.topic, connectionString: settings.postgres, log: log)
+        decoder = ReadingDecoder(limits: settings.limits)
+    }
+
+    /// Joins the group.
+    func start() throws {
+        let log = log.component("kafka")
+        let observer = KafkaObserver(
+            log: { _, facility, message in log.debug(message, ["facility": facility]) },
+            error: { error in log.warning("Kafka", ["error": "\(error)"]) })
+        let consumer = try KafkaConsumer(configuration: settings.kafka, group: settings.group, observer: observer)
+        try consumer.subscribe(to: [settings.topic], hook: tracker.hook)
+        self.consumer = consumer
+    }
+
+    /// Leaves the group.
+    func stop() {
+        consumer?.close()
+        consumer = nil
+    }
+
+    /// Collects a batch: at least until the writer waits for it, at most until it is full or half a second has passed
+    /// without a message.
+    /// - Returns: nil when there is nothing left and a stop was asked for.
+    func next() throws -> Fetched? {
+        var batch = ReadingBatch()
+        let began = ContinuousClock.now
+        while !shutdown.isMade {
+            if !tracker.waiting.isEmpty { relocateWaiting() }
+            let room = settings.maximumBatch - batch.messageCount
+            if room <= 0 {
+                if gate.wait(milliseconds: 1000) { break }
+                try stayInGroup(&batch)
+                continue
+            }
+            let timeout: Duration =
+                batch.isEmpty ? .milliseconds(500) - min(.milliseconds(500), began.duration(to: .now)) : .milliseconds(2)
+            try collect(into: &batch, atMost: min(room, 10_000), timeout: timeout)
+            let isDue = !batch.isEmpty || tracker.hasChanged || began.duration(to: .now) >= .milliseconds(500)
+            if isDue, gate.wait(milliseconds: 0) { break }
+        }
+        if shutdown.isMade, batch.isEmpty { return nil }
+        defer { tracker.hasChanged = false }
+        return Fetched(batch: batch, partitions: tracker.hasChanged ? tracker.assigned : nil)
+    }
+
+    /// Forgets what was fetched and reads on from where the database says.
+    func resynchronise() throws {
+        let offsets = try tracker.relocate(tracker.assigned)
+        log.notice("reading on from the offsets in the database", ["partitions": offsets.count])
+        try consumer?.seek(offsets, timeout: .seconds(10))
+    }
+
+    private func collect(into batch: inout ReadingBatch, atMost limit: Int, timeout: Duration) throws {
+        guard let consumer else { return }
+        let events = try consumer.nextBatch(maximumMessages: limit, timeout: timeout) { messages, events in
+            if !messages.isEmpty { decode(messages, into: &batch) }
+            return events
+        }
+        for event in events { try handle(event) }
+    }
+
+    private func decode(_ messages: UnsafeBufferPointer<KafkaMessageView>, into batch: inout ReadingBatch) {
+        let now = wallClock.now()
+        var first = 0
+        while first < messages.count {
+            let partition = messages[first].partition
+            var index = first
+            while index < messages.count, messages[index].partition == partition {
+                decode(messages[index], into: &batch, now: now)
+                index += 1
+            }
+            let next = messages[index - 1].offset + 1
+            batch.count(
+                messages: index - first, partition: partition, through: next,
+                from: tracker.positions[partition] ?? messages[first].offset)
+            tracker.advance(partition, to: next)
+            first = index
+        }
+    }
+
+    private func decode(_ message: KafkaMessageView, into batch: inout ReadingBatch, now: Timestamp) {
+        do throws(Rejection) {
+            let reading = try decoder.decode(message.value, now: now)
+            batch.append(reading, partition: message.partition, offset: message.offset)
+        } catch {
+            batch.reject(
+                ReadingBatch.Rejected(
+                    key: message.key.baseAddress == nil ? nil : Array(message.key),
+                    value: message.value.baseAddress == nil ? nil : Array(message.value),
+                    partition: message.partition, offset: message.offset, rejection: error))
+        }
+    }
+
+    private func handle(_ event: KafkaConsumerEvent) throws {
+        switch event {
+        case .partitionEnd: break
+        case .offsetOutOfRange(let partition, let offset): try reset(partition, offset)
+        case .partitionError(let partition, let error):
+            log.warning("a partition cannot be read", ["partition": "\(partition)", "error": "\(error)"])
+        case .error(let error):
+            if error.isFatal {
+                let instance = settings.kafka.properties["group.instance.id"] ?? ""
+                throw ConsumerFailed(error: error, instance: instance)
+            }
+            log.warning("Kafka", ["error": "\(error)"])
+        }
+    }
+
+    /// The broker has no such offset: it has dropped old messages, lost new ones, or the topic was made anew. Reading
+    /// goes on at the oldest that there is; what was admitted before is dropped by its number, and what is missing is a
+    /// hole in its stream.
+    private func reset(_ partition: TopicPartition, _ offset: Int64) throws {
+        log.warning(
+            "the broker does not have the offset to go on from, reading from its oldest message",
+            ["partition": "\(partition)", "offset": tracker.positions[partition.partition] ?? offset])
+        try consumer?.seek([partition: .earliest], timeout: .seconds(10))
+    }
+
+    /// The database is away and the batch is full: polls without reading, so that the group keeps this member.
+    private func stayInGroup(_ batch: inout ReadingBatch) throws {
+        guard let consumer else { return }
+        let partitions = try consumer.assignment
+        try consumer.pause(partitions)
+        // What was on its way already is taken along.
+        try collect(into: &batch, atMost: 1000, timeout: .milliseconds(100))
+        try consumer.resume(try consumer.assignment)
+    }
+
+    /// Tries to find out where to read partitions that came while the database was away.
+    private func relocateWaiting() {
+        guard ContinuousClock.now >= nextRelocation else { return }
+        nextRelocation = .now + .seconds(1)
+        do {
+            let offsets = try tracker.relocate(tracker.waiting)
+            try consumer?.seek(offsets, timeout: .seconds(10))
+            try consumer?.resume(Array(offsets.keys))
+        } catch {
+            log.warning("cannot read offsets, the partitions wait", ["error": "\(error)"])
+        }
+    }
+}

@@ -1,0 +1,51 @@
+import Monitoring
+
+/// What the processor counts.
+struct ProcessorMetrics: Sendable {
+    let messages: Counter
+    let rows: Counter
+    let duplicates: Counter
+    let late: Counter
+    let rejected: Counter
+    let windows: Counter
+    let commits: Counter
+    let retries: Counter
+    let staleBatches: Counter
+    let batchDuration: Histogram
+    let batchSize: Histogram
+    let missing: Gauge
+
+    init(_ registry: MetricsRegistry) {
+        messages = registry.counter("vigie_messages_total", "Messages read from Kafka and committed.")
+        rows = registry.counter("vigie_rows_total", "Rows written to sensor_data.")
+        duplicates = registry.counter("vigie_duplicates_total", "Readings dropped as they had been admitted before.")
+        late = registry.counter("vigie_late_readings_total", "Readings admitted after their sensor's watermark.")
+        rejected = registry.counter("vigie_rejected_total", "Messages sent to the rejected topic.")
+        windows = registry.counter("vigie_windows_written_total", "Rows written to sensor_data_agg.")
+        commits = registry.counter("vigie_batches_total", "Batches committed.")
+        retries = registry.counter("vigie_batch_retries_total", "Batches tried again after a database error.")
+        staleBatches = registry.counter(
+            "vigie_stale_batches_total", "Batches dropped as another processor had the partition.")
+        batchDuration = registry.histogram(
+            "vigie_batch_duration_seconds", "From the first statement of a batch to its commit.",
+            bounds: Histogram.durationBounds)
+        batchSize = registry.histogram(
+            "vigie_batch_messages", "Messages in a batch.", bounds: [1, 10, 100, 1000, 10_000, 50_000, 100_000])
+        missing = registry.gauge(
+            "vigie_missing_readings", "Change in the number of missing readings since this processor started.")
+    }
+
+    func record(_ summary: BatchSummary) {
+        messages.increment(by: UInt64(summary.messages))
+        rows.increment(by: UInt64(summary.rows))
+        duplicates.increment(by: UInt64(summary.duplicates))
+        late.increment(by: UInt64(summary.late))
+        rejected.increment(by: UInt64(summary.rejected))
+        windows.increment(by: UInt64(summary.windows))
+        missing.add(Double(summary.missing))
+        if summary.messages > 0 {
+            commits.increment()
+            batchSize.observe(Double(summary.messages))
+        }
+    }
+}

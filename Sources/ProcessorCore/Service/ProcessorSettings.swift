@@ -1,0 +1,158 @@
+import Glibc
+import Configuration
+import KafkaClient
+import Monitoring
+import ReadingDecoding
+import Windowing
+
+/// The processor's configuration file, read and checked.
+public struct ProcessorSettings: Sendable {
+    /// How to reach the cluster.
+    var kafka: KafkaConfiguration
+    /// Where readings come from.
+    var topic: String
+    /// Where messages go that are no readings.
+    var rejectedTopic: String
+    /// The consumer group.
+    var group: String
+    /// The most messages of one transaction.
+    var maximumBatch: Int
+    /// A libpq connection string.
+    var postgres: String
+    /// Where the HTTP endpoint listens; nil for none.
+    var listen: Endpoint?
+    /// The windows and the allowed lateness.
+    var windows: WindowPolicy
+    /// A sensor that has been silent for so long has its windows made final by the wall clock, milliseconds.
+    var idleTimeout: Int64
+    /// How often open windows are written, milliseconds.
+    var updateInterval: Int64
+    /// What numbers may be.
+    var limits: PhysicalLimits
+    /// When a reading is worth a warning.
+    var rules: StatusRules
+    /// The least important log messages to write.
+    var logLevel: Log.Level
+
+    /// Reads a file.
+    /// - Throws: all its problems at once, each with its line.
+    public init(file: String) throws(ConfigurationError) {
+        try self.init(ConfigurationDocument(file: file))
+    }
+
+    /// Reads a document.
+    public init(_ document: ConfigurationDocument) throws(ConfigurationError) {
+        self = try document.decode(ProcessorSettings.init)
+    }
+
+    private init(_ root: Section) {
+        let kafka = root.section("kafka")
+        self.kafka = kafka.kafkaConfiguration()
+        topic = kafka.value("topic", as: .text, default: "sensor.readings")
+        rejectedTopic = kafka.value("rejected_topic", as: .text, default: "sensor.readings.rejected")
+        group = kafka.value("group", as: .text, default: "vigie-processor")
+        let instance = kafka.optional("instance", as: .text) ?? ProcessorSettings.hostName
+        // A static member that restarts gets its partitions back at once instead of waiting for its session to end.
+        if self.kafka.properties["group.instance.id"] == nil {
+            self.kafka.properties["group.instance.id"] = instance
+        }
+        maximumBatch = kafka.value("maximum_batch", as: .integer(1...1_000_000), default: 50_000)
+
+        postgres = root.section("postgres").required("connection", as: .text)
+        listen = root.optionalSection("monitoring")?.optional("listen", as: .endpoint)
+
+        let lateness = root.value("lateness", as: .duration(), default: .seconds(600)).wholeMilliseconds
+        windows = ProcessorSettings.windows(root, lateness: lateness)
+        idleTimeout = root.value("idle_timeout", as: .duration(), default: .seconds(60)).wholeMilliseconds
+        updateInterval = root.value("update_interval", as: .duration(), default: .seconds(2)).wholeMilliseconds
+        limits = ProcessorSettings.limits(root)
+        rules = ProcessorSettings.rules(root)
+        logLevel =
+            root.optional("log_level", as: .choice(LogLevelName.info)).flatMap { Log.Level(name: $0.rawValue) } ?? .info
+    }
+
+    private enum LogLevelName: String, CaseIterable {
+        case error, warning, notice, info, debug
+    }
+
+    private static var hostName: String {
+        var name = [CChar](repeating: 0, count: 256)
+        guard gethostname(&name, name.count - 1) == 0 else { return "vigie-processor" }
+        return String(decoding: name.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+    }
+
+    private static func windows(_ root: Section, lateness: Int64) -> WindowPolicy {
+        var specifications = root.sections("windows", each: "window").compactMap { section -> WindowSpecification? in
+            let size = section.required("size", as: .duration(.milliseconds(1)...)).wholeMilliseconds
+            let slide = section.optional("slide", as: .duration(.milliseconds(1)...))?.wholeMilliseconds ?? size
+            let specification = WindowSpecification(size: size, slide: slide)
+            if specification == nil { section.problem("the slide must divide the size", at: "slide") }
+            return specification
+        }
+        if specifications.isEmpty {
+            specifications = [(600_000, 60_000), (60_000, 60_000)].compactMap {
+                WindowSpecification(size: $0.0, slide: $0.1)
+            }
+        }
+        let policy = WindowPolicy(specifications: specifications, lateness: lateness)
+        if policy == nil { root.problem("a window stands twice", at: "windows") }
+        // Never used after a problem was reported.
+        return policy ?? WindowPolicy.standIn
+    }
+
+    private static func limits(_ root: Section) -> PhysicalLimits {
+        var limits = PhysicalLimits()
+        limits.futureTolerance =
+            root.value("future_tolerance", as: .duration(), default: .milliseconds(limits.futureTolerance))
+            .wholeMilliseconds
+        guard let section = root.optionalSection("limits") else { return limits }
+        func read(_ key: String, _ limit: WritableKeyPath<PhysicalLimits, ClosedRange<Double>>) {
+            guard let range = section.optionalSection(key) else { return }
+            let known = limits[keyPath: limit]
+            let low = range.value("min", as: .number(), default: known.lowerBound)
+            let high = range.value("max", as: .number(), default: known.upperBound)
+            if low <= high { limits[keyPath: limit] = low...high } else { range.problem("min is above max") }
+        }
+        read("temperature", \.temperature)
+        read("humidity", \.humidity)
+        read("co2", \.co2)
+        read("pressure", \.pressure)
+        read("battery_level", \.batteryLevel)
+        read("battery_voltage", \.batteryVoltage)
+        return limits
+    }
+
+    private static func rules(_ root: Section) -> StatusRules {
+        var rules = StatusRules()
+        guard let section = root.optionalSection("warnings") else { return rules }
+        for quantity in Quantity.allCases {
+            guard let bounds = section.optionalSection(quantity.rawValue) else { continue }
+            let low = bounds.optional("below", as: .number())
+            let high = bounds.optional("above", as: .number())
+            let range = (low ?? -.infinity, high ?? .infinity)
+            if range.0 <= range.1 {
+                rules.normal[quantity] = range.0...range.1
+            } else {
+                bounds.problem("\"below\" is above \"above\"")
+            }
+        }
+        return rules
+    }
+}
+
+extension WindowPolicy {
+    /// One tumbling window of a minute.
+    fileprivate static var standIn: WindowPolicy {
+        guard let minute = WindowSpecification(size: 60_000, slide: 60_000),
+            let policy = WindowPolicy(specifications: [minute], lateness: 0)
+        else { preconditionFailure("a minute is a valid window") }
+        return policy
+    }
+}
+
+extension Duration {
+    /// Whole milliseconds, rounded down.
+    var wholeMilliseconds: Int64 {
+        components.seconds * 1000 + components.attoseconds / 1_000_000_000_000_000
+    }
+}

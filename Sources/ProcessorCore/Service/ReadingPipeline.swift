@@ -1,0 +1,60 @@
+import Monitoring
+import Platform
+import Readings
+
+/// Fetching and writing side by side: while one batch is written the next one is fetched and decoded.
+struct ReadingPipeline: Service {
+    let settings: ProcessorSettings
+    let metrics: ProcessorMetrics
+    let health: Health
+    let log: Log
+    let wallClock: any WallClock
+    let clock: any Clock<Duration>
+
+    func run() async throws {
+        let shutdown = ShutdownRequest.current ?? ShutdownRequest()
+        let gate = WriterGate()
+        let fetcher = BatchFetcher(
+            settings: settings, shutdown: shutdown, gate: gate, health: health, log: log, wallClock: wallClock)
+        let writer = BatchWriter(
+            settings: settings,
+            rejectedTopic: RejectedTopic(
+                configuration: settings.kafka, topic: settings.rejectedTopic, sourceTopic: settings.topic, log: log,
+                clock: clock),
+            metrics: metrics, health: health, log: log, wallClock: wallClock, clock: clock)
+        try await fetcher.start()
+        do {
+            // A batch that is being retried when a stop is asked for is dropped; it will be read again.
+            try await cancelOnGracefulShutdown {
+                try await process(fetcher, writer, gate)
+            }
+        } catch is CancellationError {
+        } catch {
+            await fetcher.stop()
+            throw error
+        }
+        try await writer.writeOpenWindows()
+        await fetcher.stop()
+        log.info("stopped")
+    }
+
+    private func process(_ fetcher: BatchFetcher, _ writer: BatchWriter, _ gate: WriterGate) async throws {
+        var current = try await fetcher.next()
+        while let fetched = current {
+            gate.close()
+            async let following = fetcher.next()
+            var outcome = BatchWriter.Outcome.committed
+            do {
+                defer { gate.open() }
+                if let partitions = fetched.partitions { try await writer.own(partitions) }
+                if !fetched.batch.isEmpty { outcome = try await writer.commit(fetched.batch) }
+                try await writer.passTime()
+            }
+            current = try await following
+            if case .stale = outcome {
+                try await fetcher.resynchronise()
+                current = try await fetcher.next()
+            }
+        }
+    }
+}
