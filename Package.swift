@@ -27,7 +27,7 @@ let libraries: [Target] = [
     .target(name: "Commands", dependencies: ["Platform", "CPlatform"]),
     .target(name: "Configuration", dependencies: ["Platform", "CYAML"]),
     .target(name: "Monitoring", dependencies: ["Platform", "CMicrohttpd"]),
-    .target(name: "KafkaClient", dependencies: ["Platform", "CRdkafka"]),
+    .target(name: "KafkaClient", dependencies: ["Platform", "Configuration", "CRdkafka"]),
     .target(name: "PostgresClient", dependencies: ["Platform", "CPostgres"]),
 
     // The edge.

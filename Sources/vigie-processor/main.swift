@@ -1,1 +1,7 @@
-print("not built yet")
+import Commands
+
+await Program(
+    name: "vigie-processor",
+    summary: "Turns the readings on a Kafka topic into rows, windows and a certificate, each reading once.",
+    commands: [Run.self, Migrate.self, Verify.self, Check.self]
+).main()

@@ -90,7 +90,8 @@ actor BatchFetcher {
                 continue
             }
             let timeout: Duration =
-                batch.isEmpty ? .milliseconds(500) - min(.milliseconds(500), began.duration(to: .now)) : .milliseconds(2)
+                batch.isEmpty
+                ? .milliseconds(500) - min(.milliseconds(500), began.duration(to: .now)) : .milliseconds(2)
             try collect(into: &batch, atMost: min(room, 10_000), timeout: timeout)
             let isDue = !batch.isEmpty || tracker.hasChanged || began.duration(to: .now) >= .milliseconds(500)
             if isDue, gate.wait(milliseconds: 0) { break }
@@ -102,6 +103,8 @@ actor BatchFetcher {
 
     /// Forgets what was fetched and reads on from where the database says.
     func resynchronise() throws {
+        // A change of partitions may have been told with the batch that was forgotten.
+        tracker.hasChanged = true
         let offsets = try tracker.relocate(tracker.assigned)
         log.notice("reading on from the offsets in the database", ["partitions": offsets.count])
         try consumer?.seek(offsets, timeout: .seconds(10))
@@ -109,7 +112,7 @@ actor BatchFetcher {
 
     private func collect(into batch: inout ReadingBatch, atMost limit: Int, timeout: Duration) throws {
         guard let consumer else { return }
-        let events = try consumer.nextBatch(maximumMessages: limit, timeout: timeout) { messages, events in
+        let events = consumer.nextBatch(maximumMessages: limit, timeout: timeout) { messages, events in
             if !messages.isEmpty { decode(messages, into: &batch) }
             return events
         }

@@ -1,0 +1,190 @@
+import PostgresClient
+import Readings
+
+/// The outcome of recomputing everything from the raw rows.
+public struct Certificate: Sendable, Equatable {
+    /// Rows of `sensor_data`.
+    public var rows: Int64 = 0
+    /// Streams with at least one row.
+    public var streams: Int64 = 0
+    /// Readings that are there more than once.
+    public var duplicates: Int64 = 0
+    /// Readings that were numbered and have not arrived.
+    public var missing: Int64 = 0
+    /// Rows of `sensor_data_agg`.
+    public var windows: Int64 = 0
+    /// Those that are final.
+    public var finalWindows: Int64 = 0
+    /// What does not agree, a line each, the first of each kind.
+    public var mismatches: [String] = []
+    /// How many things do not agree.
+    public var mismatchCount: Int64 = 0
+
+    /// Whether all agrees.
+    public var isGood: Bool { mismatchCount == 0 }
+}
+
+extension Certificate: CustomStringConvertible {
+    /// The certificate as it is printed.
+    public var description: String {
+        var lines = [
+            "readings          \(rows) in \(streams) streams, each once" + (duplicates == 0 ? "" : ": NO"),
+            "missing readings  \(missing)" + (missing == 0 ? "" : ", listed in the table loss"),
+            "windows           \(windows), \(finalWindows) of them final, recomputed from the readings",
+        ]
+        if isGood {
+            lines.append("verified          everything agrees")
+        } else {
+            lines.append("NOT VERIFIED      \(mismatchCount) mismatches, of which:")
+            lines += mismatches.map { "  " + $0 }
+        }
+        return lines.joined(separator: "\n")
+    }
+}
+
+/// Checks the tables against each other in one snapshot, while processors may go on writing.
+struct Verification {
+    let connection: PostgresConnection
+
+    func run() throws -> Certificate {
+        try connection.transaction {
+            try connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            var certificate = Certificate()
+            try checkStreams(&certificate)
+            try checkWindows(&certificate)
+            return certificate
+        }
+    }
+
+    /// Every stream: no number twice, and what is not there is a hole in `loss`.
+    private func checkStreams(_ certificate: inout Certificate) throws {
+        let rows = try connection.query(
+            """
+            WITH data AS (
+                SELECT gateway_id, stream_id, count(*) AS rows, count(DISTINCT seq) AS numbers, max(seq) AS last_seq
+                FROM sensor_data GROUP BY 1, 2),
+            holes AS (
+                SELECT gateway_id, stream_id, sum(last_seq - first_seq + 1)::int8 AS missing
+                FROM loss GROUP BY 1, 2),
+            -- A hole must be empty.
+            filled AS (
+                SELECT l.gateway_id, l.stream_id, count(*) AS filled FROM loss l JOIN sensor_data d
+                    ON d.gateway_id = l.gateway_id AND d.stream_id = l.stream_id
+                    AND d.seq BETWEEN l.first_seq AND l.last_seq
+                GROUP BY 1, 2)
+            SELECT gateway_id, stream_id, coalesce(d.rows, 0), coalesce(d.numbers, 0), coalesce(d.last_seq, 0),
+                coalesce(p.last_seq, 0), coalesce(h.missing, 0), coalesce(p.lost, 0), coalesce(f.filled, 0)
+            FROM data d FULL JOIN stream_progress p USING (gateway_id, stream_id)
+                LEFT JOIN holes h USING (gateway_id, stream_id) LEFT JOIN filled f USING (gateway_id, stream_id)
+            ORDER BY 1, 2
+            """)
+        var reported = 0
+        for row in 0..<rows.rowCount {
+            let name = "\(try rows.value(row, 0, as: String.self)) stream \(try rows.value(row, 1, as: String.self))"
+            func number(_ column: Int) throws -> Int64 { try rows.value(row, column) }
+            let (count, distinct, lastRow) = (try number(2), try number(3), try number(4))
+            let (last, missing, lost, filled) = (try number(5), try number(6), try number(7), try number(8))
+            certificate.rows += count
+            certificate.streams += count > 0 ? 1 : 0
+            certificate.duplicates += count - distinct
+            certificate.missing += missing
+            var problems: [String] = []
+            if count != distinct { problems.append("\(count - distinct) readings twice") }
+            if lastRow > last { problems.append("has seq \(lastRow), progress says \(last)") }
+            if distinct + missing != last {
+                problems.append("\(distinct) readings and \(missing) missing do not make \(last)")
+            }
+            if lost != missing { problems.append("progress says \(lost) lost, loss says \(missing)") }
+            if filled > 0 { problems.append("\(filled) readings listed as lost are there") }
+            certificate.mismatchCount += Int64(problems.count)
+            if !problems.isEmpty, reported < 10 {
+                certificate.mismatches.append("\(name): \(problems.joined(separator: "; "))")
+                reported += 1
+            }
+        }
+    }
+
+    /// Every window against the rows that were there when it was written, and every row against the windows.
+    private func checkWindows(_ certificate: inout Certificate) throws {
+        let counts = try connection.query("SELECT count(*), count(*) FILTER (WHERE is_final) FROM sensor_data_agg")
+        certificate.windows = try counts.value(0, 0)
+        certificate.finalWindows = try counts.value(0, 1)
+        let rows = try connection.query(Verification.compareWindows)
+        for row in 0..<rows.rowCount {
+            let kind: String = try rows.value(row, 0)
+            let count: Int64 = try rows.value(row, 1)
+            let example: String = try rows.value(row, 2)
+            certificate.mismatchCount += count
+            certificate.mismatches.append("\(count) windows \(kind), such as \(example)")
+        }
+    }
+
+    /// Numbers are the same if they differ by less than rounding can make of a million values.
+    private static func differs(_ left: String, _ right: String) -> String {
+        """
+        ((\(left)) IS NULL) <> ((\(right)) IS NULL)
+        OR abs((\(left)) - (\(right))) > 1e-6 * greatest(1, abs(\(left)), abs(\(right)))
+        """
+    }
+
+    private static let compareWindows: String = {
+        let sums = WindowTable.quantities.flatMap { quantity in
+            ["avg", "min", "max", "stddev_samp"].map {
+                "\($0)(d.\(quantity)) AS \(quantity)_\($0 == "stddev_samp" ? "stddev" : $0)"
+            }
+        }
+        let values = WindowTable.quantities.flatMap { quantity in
+            ["avg", "min", "max", "stddev"].map { differs("w.\(quantity)_\($0)", "r.\(quantity)_\($0)") }
+        }
+        return """
+            WITH recomputed AS (
+                SELECT w.sensor_id, w.gateway_id, w.window_size, w.window_start, count(*) AS reading_count,
+                    count(*) FILTER (WHERE d.status = 'warning') AS warning_count,
+                    count(*) FILTER (WHERE d.status = 'failure') AS failure_count,
+                    count(*) FILTER (WHERE d.late) AS late_count,
+                    least(1, sum(d.interval_ms) / (extract(epoch FROM w.window_size)::float8 * 1000)) AS coverage,
+                    \(sums.joined(separator: ", "))
+                FROM sensor_data_agg w JOIN sensor_data d ON d.sensor_id = w.sensor_id
+                    AND d.gateway_id = w.gateway_id AND d.event_time >= w.window_start
+                    AND d.event_time < w.window_end AND d.ingested_at <= w.updated_at
+                GROUP BY 1, 2, 3, 4),
+            compared AS (
+                SELECT w.sensor_id, w.gateway_id, w.window_size, w.window_start,
+                    CASE
+                        WHEN r.sensor_id IS NULL THEN 'without a reading'
+                        WHEN w.window_end <> w.window_start + w.window_size THEN 'with a wrong end'
+                        WHEN w.reading_count <> r.reading_count THEN 'with a wrong number of readings'
+                        WHEN w.warning_count <> r.warning_count OR w.failure_count <> r.failure_count
+                            OR w.late_count <> r.late_count THEN 'with wrong counts'
+                        WHEN \(differs("w.coverage", "r.coverage")) THEN 'with a wrong coverage'
+                        WHEN \(values.map { "(\($0))" }.joined(separator: " OR ")) THEN 'with wrong values'
+                        WHEN w.is_final <> (w.window_end <= s.final_through) THEN 'wrongly final or open'
+                    END AS problem
+                FROM sensor_data_agg w LEFT JOIN recomputed r USING (sensor_id, gateway_id, window_size, window_start)
+                    LEFT JOIN sensor s ON s.sensor_id = w.sensor_id AND s.gateway_id = w.gateway_id),
+            -- A final window must hold all rows of its time; one that was never written is found by its rows.
+            unwritten AS (
+                SELECT d.sensor_id, d.gateway_id, z.window_size,
+                    date_bin(z.window_size, d.event_time, timestamptz 'epoch') AS window_start
+                FROM sensor_data d JOIN sensor s USING (sensor_id, gateway_id)
+                    CROSS JOIN (SELECT DISTINCT window_size FROM sensor_data_agg) z
+                WHERE date_bin(z.window_size, d.event_time, timestamptz 'epoch') + z.window_size <= s.final_through
+                GROUP BY 1, 2, 3, 4
+                EXCEPT SELECT sensor_id, gateway_id, window_size, window_start FROM sensor_data_agg),
+            behind AS (
+                SELECT DISTINCT w.sensor_id, w.gateway_id, w.window_size, w.window_start
+                FROM sensor_data_agg w JOIN sensor_data d ON d.sensor_id = w.sensor_id
+                    AND d.gateway_id = w.gateway_id AND d.event_time >= w.window_start
+                    AND d.event_time < w.window_end AND d.ingested_at > w.updated_at
+                WHERE w.is_final),
+            problems AS (
+                SELECT problem, sensor_id, gateway_id, window_size, window_start FROM compared
+                WHERE problem IS NOT NULL
+                UNION ALL SELECT 'never written', * FROM unwritten
+                UNION ALL SELECT 'final but without their latest readings', * FROM behind)
+            SELECT problem, count(*),
+                (min((gateway_id, sensor_id, window_size::text, window_start::text)::text))
+            FROM problems GROUP BY 1 ORDER BY 1
+            """
+    }()
+}

@@ -1,0 +1,77 @@
+import Monitoring
+import Platform
+import PostgresClient
+import Readings
+
+/// The central processor: what its command line calls.
+public struct Processor: Sendable {
+    private let settings: ProcessorSettings
+    private let log: Log
+
+    /// Makes a processor from its settings.
+    public init(_ settings: ProcessorSettings) {
+        self.settings = settings
+        LogOutput.standardError.minimum = settings.logLevel
+        log = Log("processor")
+    }
+
+    /// Brings the schema up to date, waiting for the database if it is away.
+    /// - Returns: the names of the migrations that were applied.
+    /// - Throws: `SchemaTooNew`, or what the database refuses for good.
+    @discardableResult
+    public func migrate() async throws -> [String] {
+        var backoff = Backoff()
+        while true {
+            do {
+                return try await withConnection { try Migrator.migrate($0).map(\.name) }
+            } catch let error as PostgresError where error.isTransient {
+                let wait = backoff.next()
+                log.warning("the database is away, trying again", ["error": "\(error)", "in": "\(wait)"])
+                try await Task.sleep(for: wait)
+            }
+        }
+    }
+
+    /// Runs until SIGTERM or SIGINT.
+    public func run() async throws {
+        for name in try await migrate() { log.info("migrated", ["step": name]) }
+        let registry = MetricsRegistry()
+        registry.addProcessMetrics()
+        let health = Health()
+        health.report("postgres", .starting)
+        let pipeline = ReadingPipeline(
+            settings: settings, metrics: ProcessorMetrics(registry), health: health, log: log,
+            wallClock: SystemWallClock(), clock: ContinuousClock())
+        var endpoint: HTTPEndpoint?
+        if let listen = settings.listen {
+            let made = try HTTPEndpoint(address: listen.host, port: listen.port, metrics: registry, health: health)
+            log.info("listening", ["address": "http://\(made.address):\(made.port)/"])
+            endpoint = made
+        }
+        defer { endpoint?.stop() }
+        var members = [ServiceGroup.Member("pipeline", pipeline)]
+        if let watchdog = SystemdWatchdog(health: health) { members.append(.init("watchdog", watchdog)) }
+        try await ServiceGroup(members, log: log).run()
+    }
+
+    /// Recomputes windows and streams from the raw rows.
+    public func verify() async throws -> Certificate {
+        try await withConnection { try Verification(connection: $0).run() }
+    }
+
+    /// Runs blocking work with a connection on a thread of its own.
+    private func withConnection<Result: Sendable>(
+        _ body: @escaping @Sendable (PostgresConnection) throws -> Result
+    ) async throws -> Result {
+        let connectionString = settings.postgres
+        return try await withCheckedThrowingContinuation { continuation in
+            startThread(name: "database") {
+                continuation.resume(
+                    with: Swift.Result {
+                        try body(
+                            PostgresConnection(connectionString: connectionString, applicationName: "vigie-processor"))
+                    })
+            }
+        }
+    }
+}
