@@ -26,7 +26,7 @@ let libraries: [Target] = [
     .target(name: "Platform", dependencies: ["CPlatform"]),
     .target(name: "Commands", dependencies: ["Platform", "CPlatform"]),
     .target(name: "Configuration", dependencies: ["Platform", "CYAML"]),
-    .target(name: "Monitoring", dependencies: ["Platform", "CMicrohttpd"]),
+    .target(name: "Monitoring", dependencies: ["Platform", "CPlatform", "CMicrohttpd"]),
     .target(name: "KafkaClient", dependencies: ["Platform", "Configuration", "CRdkafka"]),
     .target(name: "PostgresClient", dependencies: ["Platform", "CPostgres"]),
 

@@ -1,10 +1,17 @@
 #pragma once
 // C library calls that Swift cannot reach by itself: variadic functions and macros.
 #include <sys/prctl.h>
+#include <sys/socket.h>
 
 // Names the calling thread; the kernel keeps 15 bytes (prctl(2)).
 static inline void vigie_set_thread_name(const char *name) {
     prctl(PR_SET_NAME, name, 0, 0, 0);
+}
+
+// A datagram socket of the local domain. The kinds of sockets are an enumeration in C, which Swift does not find when
+// its standard library is linked statically.
+static inline int vigie_local_datagram_socket(void) {
+    return socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 }
 
 #include <getopt.h>

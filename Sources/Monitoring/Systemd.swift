@@ -1,3 +1,4 @@
+import CPlatform
 import Glibc
 import Platform
 
@@ -37,8 +38,7 @@ public struct SystemdNotifier: Sendable {
     /// Sends one message. A systemd that does not take it changes nothing for the service, so a failure is silent, as
     /// sd_notify(3) advises.
     private func notify(_ message: String) {
-        let type = Int32(SOCK_DGRAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue) | Int32(SOCK_NONBLOCK.rawValue)
-        let descriptor = socket(AF_UNIX, type, 0)
+        let descriptor = vigie_local_datagram_socket()
         guard descriptor >= 0 else { return }
         defer { close(descriptor) }
         var address = sockaddr_un()

@@ -1,11 +1,9 @@
 /// A growing buffer in network byte order, as PostgreSQL's binary format is.
-@usableFromInline
 struct BinaryBuffer: ~Copyable {
-    @usableFromInline private(set) var start: UnsafeMutableRawPointer
-    @usableFromInline private(set) var capacity: Int
-    @usableFromInline var count = 0
+    private(set) var start: UnsafeMutableRawPointer
+    private(set) var capacity: Int
+    var count = 0
 
-    @usableFromInline
     init(capacity: Int) {
         self.capacity = max(capacity, 16)
         start = UnsafeMutableRawPointer.allocate(byteCount: self.capacity, alignment: 16)
@@ -15,15 +13,13 @@ struct BinaryBuffer: ~Copyable {
         start.deallocate()
     }
 
-    @usableFromInline var bytes: UnsafeRawBufferPointer { UnsafeRawBufferPointer(start: start, count: count) }
+    var bytes: UnsafeRawBufferPointer { UnsafeRawBufferPointer(start: start, count: count) }
 
     /// Makes room for `byteCount` more bytes.
-    @inlinable
     mutating func reserve(_ byteCount: Int) {
         if capacity - count < byteCount { grow(byteCount) }
     }
 
-    @usableFromInline
     mutating func grow(_ byteCount: Int) {
         let newCapacity = max(capacity * 2, count + byteCount)
         let new = UnsafeMutableRawPointer.allocate(byteCount: newCapacity, alignment: 16)
@@ -34,20 +30,17 @@ struct BinaryBuffer: ~Copyable {
     }
 
     /// Writes without a check: `reserve` came before.
-    @inlinable
     mutating func appendReserved<Integer: FixedWidthInteger>(_ value: Integer) {
         start.storeBytes(of: value.bigEndian, toByteOffset: count, as: Integer.self)
         count += MemoryLayout<Integer>.size
     }
 
-    @inlinable
     mutating func append<Integer: FixedWidthInteger>(_ value: Integer) {
         reserve(MemoryLayout<Integer>.size)
         appendReserved(value)
     }
 
     /// A field: its length, then its value.
-    @inlinable
     mutating func appendField<Integer: FixedWidthInteger>(_ value: Integer) {
         reserve(4 + MemoryLayout<Integer>.size)
         appendReserved(Int32(MemoryLayout<Integer>.size))
@@ -56,7 +49,6 @@ struct BinaryBuffer: ~Copyable {
 
     /// A field of bytes. Longer than Int32.max cannot be sent; such a field is sent as its first Int32.max bytes and
     /// the server refuses it, as its own limit is lower.
-    @inlinable
     mutating func appendField(_ value: UnsafeRawBufferPointer) {
         let length = min(value.count, Int(Int32.max))
         reserve(4 + length)
@@ -68,7 +60,6 @@ struct BinaryBuffer: ~Copyable {
     }
 
     /// A field that is NULL: length -1, no value.
-    @inlinable
     mutating func appendNull() {
         append(Int32(-1))
     }

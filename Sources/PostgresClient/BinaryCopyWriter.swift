@@ -5,9 +5,9 @@ import CPostgres
 ///
 /// Nothing is sent in the middle of a row, so only `beginRow` can fail.
 public struct BinaryCopyWriter: ~Copyable {
-    @usableFromInline var buffer: BinaryBuffer
-    @usableFromInline let connection: OpaquePointer?
-    @usableFromInline let chunkSize: Int
+    var buffer: BinaryBuffer
+    let connection: OpaquePointer?
+    let chunkSize: Int
     /// Rows begun so far.
     public private(set) var rowCount = 0
 
@@ -25,56 +25,44 @@ public struct BinaryCopyWriter: ~Copyable {
     /// Begins the next row, and sends what is there if it is enough.
     /// - Parameter fields: how many columns follow.
     /// - Throws: what `PQputCopyData` reported: the connection is lost.
-    @inlinable
     public mutating func beginRow(fields: Int16) throws(PostgresError) {
         if buffer.count >= chunkSize { try send() }
         countRow()
         buffer.append(fields)
     }
 
-    @usableFromInline
     mutating func countRow() { rowCount += 1 }
 
     /// Appends NULL.
-    @inlinable
     public mutating func appendNull() { buffer.appendNull() }
 
     /// Appends an int2.
-    @inlinable
     public mutating func append(_ value: Int16) { buffer.appendField(value) }
 
     /// Appends an int4.
-    @inlinable
     public mutating func append(_ value: Int32) { buffer.appendField(value) }
 
     /// Appends an int8.
-    @inlinable
     public mutating func append(_ value: Int64) { buffer.appendField(value) }
 
     /// Appends a float8.
-    @inlinable
     public mutating func append(_ value: Double) { buffer.appendField(value.bitPattern) }
 
     /// Appends a float8 or NULL.
-    @inlinable
     public mutating func append(_ value: Double?) {
         if let value { append(value) } else { appendNull() }
     }
 
     /// Appends a bool.
-    @inlinable
     public mutating func append(_ value: Bool) { buffer.appendField(UInt8(value ? 1 : 0)) }
 
     /// Appends a timestamptz.
-    @inlinable
     public mutating func append(_ value: PostgresTimestamp) { buffer.appendField(value.sincePostgresEpoch) }
 
     /// Appends a text (in UTF-8) or bytea from memory.
-    @inlinable
     public mutating func append(_ bytes: UnsafeRawBufferPointer) { buffer.appendField(bytes) }
 
     /// Appends a text.
-    @inlinable
     public mutating func append(_ text: String) {
         var text = text
         text.withUTF8 { buffer.appendField(UnsafeRawBufferPointer($0)) }
@@ -85,7 +73,6 @@ public struct BinaryCopyWriter: ~Copyable {
         PostgresParameter.array(texts).withBytes { buffer.appendField($0) }
     }
 
-    @usableFromInline
     mutating func send() throws(PostgresError) {
         defer { buffer.count = 0 }
         guard let connection, buffer.count > 0 else { return }

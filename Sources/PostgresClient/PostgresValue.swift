@@ -156,26 +156,22 @@ public struct PostgresTimestamp: PostgresValue, Hashable, Comparable {
     public var microseconds: Int64
 
     /// Makes a timestamp.
-    @inlinable
     public init(microseconds: Int64) {
         self.microseconds = microseconds
     }
 
     /// Makes a timestamp from milliseconds since the Unix epoch, clamped to what microseconds can say.
-    @inlinable
     public init(milliseconds: Int64) {
         let (product, overflow) = milliseconds.multipliedReportingOverflow(by: 1000)
         microseconds = overflow ? (milliseconds < 0 ? .min : .max) : product
     }
 
     /// Milliseconds since the Unix epoch, rounded down.
-    @inlinable
     public var milliseconds: Int64 {
         microseconds / 1000 - (microseconds % 1000 < 0 ? 1 : 0)
     }
 
     /// Orders by time.
-    @inlinable
     public static func < (left: PostgresTimestamp, right: PostgresTimestamp) -> Bool {
         left.microseconds < right.microseconds
     }
@@ -191,7 +187,7 @@ public struct PostgresTimestamp: PostgresValue, Hashable, Comparable {
     public static var arrayTypeIdentifier: UInt32 { 1185 }
 
     /// 2000-01-01T00:00:00Z, where PostgreSQL's binary timestamps count from, since the Unix epoch.
-    @usableFromInline static let postgresEpoch: Int64 = 946_684_800_000_000
+    static let postgresEpoch: Int64 = 946_684_800_000_000
 
     /// The binary value: since 2000. Too early for 64 bits becomes `-infinity`.
     @inlinable var sincePostgresEpoch: Int64 {
