@@ -1,0 +1,166 @@
+import Foundation
+import KafkaClient
+import PostgresClient
+import Testing
+
+/// The servers that integration tests run against, by environment variables. `make test` starts and names them.
+enum Servers {
+    /// Kafka's bootstrap list.
+    static let kafka = ProcessInfo.processInfo.environment["VIGIE_KAFKA"]
+    /// libpq's connection string or URI.
+    static let postgres = ProcessInfo.processInfo.environment["VIGIE_POSTGRES"]
+
+    /// Disables a test, and says why, where a server is missing.
+    static var areThere: some TestTrait & SuiteTrait {
+        .enabled(
+            if: kafka != nil && postgres != nil,
+            "VIGIE_KAFKA and VIGIE_POSTGRES name the servers to run against; make test starts both")
+    }
+}
+
+/// The seed of this run's random tests: VIGIE_TEST_SEED, else drawn.
+let testSeed =
+    ProcessInfo.processInfo.environment["VIGIE_TEST_SEED"].flatMap(UInt64.init) ?? .random(in: 0 ... .max)
+
+/// What one test has to itself: a folder, a database, a topic and one for what is rejected.
+final class Site {
+    let folder: URL
+    let topic: String
+    let rejectedTopic: String
+    let kafka: KafkaConfiguration
+    let databaseConnection: String
+    let database: PostgresConnection
+    private let databaseName: String
+    private let serverConnection: String
+
+    /// Makes all of it.
+    /// - Parameter partitions: of the topic.
+    init(partitions: Int32) async throws {
+        let bootstrap = try #require(Servers.kafka)
+        serverConnection = try #require(Servers.postgres)
+        let name = "vigie_test_\(UUID().uuidString.prefix(8).lowercased())_\(getpid())"
+        folder = FileManager.default.temporaryDirectory.appendingPathComponent(name)
+        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+
+        topic = "\(name).readings"
+        rejectedTopic = "\(name).readings.rejected"
+        kafka = KafkaConfiguration(bootstrapServers: bootstrap)
+        let admin = try KafkaAdmin(configuration: kafka)
+        try await admin.createTopic(topic, partitions: partitions, timeout: .seconds(20))
+        try await admin.createTopic(rejectedTopic, partitions: 1, timeout: .seconds(20))
+
+        databaseName = name
+        let server = try PostgresConnection(connectionString: serverConnection, applicationName: "vigie-tests")
+        try server.execute("CREATE DATABASE \(name)")
+        databaseConnection = try Site.connection(serverConnection, database: name)
+        database = try PostgresConnection(connectionString: databaseConnection, applicationName: "vigie-tests")
+    }
+
+    /// Removes all of it. Without this call everything stays, to look at after a failure.
+    func remove() async throws {
+        let server = try PostgresConnection(connectionString: serverConnection, applicationName: "vigie-tests")
+        try server.execute("DROP DATABASE \(databaseName) WITH (FORCE)")
+        let admin = try KafkaAdmin(configuration: kafka)
+        for name in [topic, rejectedTopic] { try await admin.deleteTopic(name, timeout: .seconds(20)) }
+        try FileManager.default.removeItem(at: folder)
+    }
+
+    /// The same server, another database.
+    private static func connection(_ connection: String, database: String) throws -> String {
+        guard connection.hasPrefix("postgres://") || connection.hasPrefix("postgresql://") else {
+            // The last of equal keywords counts.
+            return "\(connection) dbname=\(database)"
+        }
+        var parts = try #require(URLComponents(string: connection))
+        parts.path = "/\(database)"
+        return try #require(parts.string)
+    }
+
+    /// Writes a file into the site's folder.
+    /// - Returns: its path.
+    func write(_ name: String, _ text: String) throws -> String {
+        let file = folder.appendingPathComponent(name)
+        try text.write(to: file, atomically: true, encoding: .utf8)
+        return file.path
+    }
+
+    /// Writes the processor's configuration, with the windows that tests recompute.
+    /// - Returns: its path.
+    func writeProcessorConfiguration() throws -> String {
+        try write(
+            "processor.yaml",
+            """
+            kafka:
+              bootstrap: "\(kafka.bootstrapServers)"
+              topic: \(topic)
+              rejected_topic: \(rejectedTopic)
+              group: \(topic)
+            postgres:
+              connection: "\(databaseConnection)"
+            monitoring:
+              listen: "127.0.0.1:0"
+            windows:
+              - {size: 10m, slide: 1m}
+              - {size: 1m, slide: 1m}
+            lateness: 10m
+
+            """)
+    }
+
+    /// A message as the broker holds it.
+    struct Message {
+        var partition: Int32
+        var offset: Int64
+        var value: [UInt8]
+        var headers: [String: String]
+    }
+
+    /// Everything that a topic holds now.
+    func messages(of topic: String) async throws -> [Message] {
+        let partitions = try await KafkaAdmin(configuration: kafka).partitionCount(topic, timeout: .seconds(20))
+        let consumer = try KafkaConsumer(configuration: kafka, group: "\(topic).check")
+        defer { consumer.close() }
+        var missing: [TopicPartition: Int64] = [:]
+        for partition in 0..<Int32(partitions) {
+            let place = TopicPartition(topic, partition)
+            missing[place] = try consumer.watermarks(place, timeout: .seconds(20)).high
+        }
+        missing = missing.filter { $0.value > 0 }
+        try consumer.assign(missing.mapValues { _ in .earliest })
+        var messages: [Message] = []
+        let deadline = ContinuousClock.now + .seconds(60)
+        while !missing.isEmpty {
+            try #require(ContinuousClock.now < deadline, "\(topic) was not read to its end: \(missing)")
+            consumer.nextBatch(maximumMessages: 10_000, timeout: .milliseconds(200)) { batch, _ in
+                for message in batch {
+                    let headers = message.headers.map { ($0.name, String(decoding: $0.value, as: UTF8.self)) }
+                    messages.append(
+                        Message(
+                            partition: message.partition, offset: message.offset, value: Array(message.value),
+                            headers: Dictionary(headers) { $1 }))
+                    let place = TopicPartition(topic, message.partition)
+                    if let end = missing[place], message.offset >= end - 1 { missing[place] = nil }
+                }
+            }
+        }
+        return messages
+    }
+
+    /// The only value of a statement's only row.
+    func value<Value: PostgresValue>(_ sql: String, as type: Value.Type = Value.self) throws -> Value {
+        try database.query(sql).value(0, 0)
+    }
+}
+
+/// Waits until a condition of another process's state holds, looking every few milliseconds.
+/// - Throws: if it does not hold before the deadline.
+func waitUntil(
+    _ what: String, within limit: Duration, every interval: Duration = .milliseconds(20),
+    isolation: isolated (any Actor)? = #isolation, _ condition: () throws -> Bool
+) async throws {
+    let deadline = ContinuousClock.now + limit
+    while try !condition() {
+        try #require(ContinuousClock.now < deadline, "not within \(limit): \(what)")
+        try await Task.sleep(for: interval)
+    }
+}
