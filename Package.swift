@@ -32,8 +32,8 @@ let libraries: [Target] = [
 
     // The edge.
     .target(name: "SensorBus", dependencies: ["Platform", "CI2C"]),
-    .target(name: "SensorDrivers", dependencies: ["SensorBus", "Readings"]),
-    .target(name: "SimulatedHardware", dependencies: ["SensorBus"]),
+    .target(name: "SensorDrivers", dependencies: ["SensorBus", "Readings", "Platform"]),
+    .target(name: "SimulatedHardware", dependencies: ["SensorBus", "Readings", "Platform"]),
     .target(name: "Outbox", dependencies: ["Platform", "Readings", "CSQLite"]),
     .target(
         name: "GatewayCore",

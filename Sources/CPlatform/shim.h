@@ -32,3 +32,13 @@ static inline int vigie_next_option(
 
 // The short option that getopt_long(3) refused; 0 if it was a long one.
 static inline int vigie_refused_option(void) { return optopt; }
+
+#include <sys/timex.h>
+
+// Whether the kernel's clock is synchronised, by adjtimex(2): 1 yes, 0 no, -1 on an error (errno).
+static inline int vigie_clock_is_synchronised(void) {
+    struct timex state = {0};
+    int result = adjtimex(&state);
+    if (result == -1) return -1;
+    return result != TIME_ERROR && (state.status & STA_UNSYNC) == 0;
+}

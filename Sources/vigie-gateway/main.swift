@@ -1,1 +1,7 @@
-print("not built yet")
+import Commands
+
+await Program(
+    name: "vigie-gateway",
+    summary: "Samples the sensors of a board, keeps every reading in SQLite, and publishes them to Kafka.",
+    commands: [Run.self, Sample.self, Check.self]
+).main()

@@ -1,0 +1,79 @@
+/// The readings on their way to the broker: what was sent, what was acknowledged, and from where to go on. Pure, so
+/// that its tests need no broker.
+struct PublishWindow: Equatable {
+    /// The most readings on their way at once.
+    let limit: Int
+    /// The largest number sent; sending goes on behind it.
+    private(set) var sentThrough: Int64
+    /// The numbers on their way, in order, and what became of each.
+    private var inFlight: [(sequence: Int64, state: State)] = []
+    /// Whether one of them failed, so that nothing more is sent until all have an answer.
+    private(set) var hasFailed = false
+
+    private enum State {
+        case sent, acknowledged, failed
+    }
+
+    static func == (left: PublishWindow, right: PublishWindow) -> Bool {
+        left.limit == right.limit && left.sentThrough == right.sentThrough && left.hasFailed == right.hasFailed
+            && left.inFlight.elementsEqual(right.inFlight) { $0 == $1 }
+    }
+
+    /// - Parameter acknowledgedThrough: the largest number that the broker is known to have.
+    init(limit: Int, acknowledgedThrough: Int64 = 0) {
+        self.limit = limit
+        sentThrough = acknowledgedThrough
+    }
+
+    /// How many more may be sent now.
+    var room: Int { hasFailed ? 0 : limit - inFlight.count }
+
+    /// Whether nothing is on its way.
+    var isEmpty: Bool { inFlight.isEmpty }
+
+    /// Notes that a reading was handed to the producer. Numbers ascend.
+    mutating func send(_ sequence: Int64) {
+        inFlight.append((sequence, .sent))
+        sentThrough = sequence
+    }
+
+    /// Notes a reading that will never be sent: it is skipped as if it were acknowledged.
+    mutating func skip(_ sequence: Int64) {
+        inFlight.append((sequence, .acknowledged))
+        sentThrough = sequence
+    }
+
+    /// Takes a delivery report.
+    mutating func settle(_ sequence: Int64, isDelivered: Bool) {
+        // Reports mostly come in the order of sending.
+        guard let index = inFlight.firstIndex(where: { $0.sequence == sequence && $0.state == .sent }) else { return }
+        inFlight[index].state = isDelivered ? .acknowledged : .failed
+        if !isDelivered { hasFailed = true }
+    }
+
+    /// Takes out the readings that are acknowledged without a gap from the front.
+    /// - Returns: the number of the last one; nil if there is none.
+    mutating func takeAcknowledged() -> Int64? {
+        let count = inFlight.firstIndex { $0.state != .acknowledged } ?? inFlight.count
+        guard count > 0 else { return nil }
+        let last = inFlight[count - 1].sequence
+        inFlight.removeFirst(count)
+        return last
+    }
+
+    /// After a failure, once every reading has an answer: forgets all from the first failed one on, so that they are
+    /// sent again in order. Some of them may then be on the topic twice, which is harmless.
+    /// - Returns: whether it was time to do so.
+    mutating func rewind() -> Bool {
+        guard hasFailed, !inFlight.contains(where: { $0.state == .sent }) else { return false }
+        restart()
+        return true
+    }
+
+    /// Forgets everything that is on its way, as the producer that had it is gone.
+    mutating func restart() {
+        if let first = inFlight.first { sentThrough = first.sequence - 1 }
+        inFlight = []
+        hasFailed = false
+    }
+}

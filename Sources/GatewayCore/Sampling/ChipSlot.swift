@@ -1,0 +1,84 @@
+import Readings
+import SensorBus
+import SensorDrivers
+
+/// A chip's place in a station: opens the chip when it is first needed, and again, with growing pauses, after it failed.
+actor ChipSlot {
+    private let settings: ChipSettings
+    private let bus: any I2CBus
+    private let clock: any Clock<Duration>
+    private let stopwatch: @Sendable () -> Duration
+
+    private var sensor: (any Sensor)?
+    private var lastError: SensorError?
+    private var failures = 0
+    private var nextOpening = Duration.zero
+
+    /// The longest pause between two attempts to open a chip.
+    private static let longestPause = Duration.seconds(300)
+
+    nonisolated var unownedExecutor: UnownedSerialExecutor { bus.executor.asUnownedSerialExecutor() }
+
+    init(_ settings: ChipSettings, bus: any I2CBus, clock: any Clock<Duration>) {
+        self.settings = settings
+        self.bus = bus
+        self.clock = clock
+        stopwatch = elapsed(on: clock)
+    }
+
+    /// Measures once.
+    /// - Throws: why not; while the chip rests after failures, the error that it had last.
+    func measure() async throws(SensorError) -> Measurement {
+        let sensor = try await opened()
+        do throws(SensorError) {
+            let measurement = try await sensor.measure()
+            failures = 0
+            lastError = nil
+            return measurement
+        } catch {
+            self.sensor = nil
+            throw failed(error)
+        }
+    }
+
+    private func opened() async throws(SensorError) -> any Sensor {
+        if let sensor { return sensor }
+        if let lastError, stopwatch() < nextOpening { throw lastError }
+        do throws(SensorError) {
+            let sensor = try await open()
+            self.sensor = sensor
+            return sensor
+        } catch {
+            throw failed(error)
+        }
+    }
+
+    /// The first failure is followed by an attempt at the next sample, each further one by a pause twice as long.
+    private func failed(_ error: SensorError) -> SensorError {
+        lastError = error
+        let pause = failures == 0 ? Duration.zero : .seconds(1) * (1 << min(failures - 1, 9))
+        failures += 1
+        nextOpening = stopwatch() + min(pause, ChipSlot.longestPause)
+        return error
+    }
+
+    private func open() async throws(SensorError) -> any Sensor {
+        let address = settings.place.address
+        switch settings.kind {
+        case .bme280: return try await BME280.open(bus: bus, address: address, clock: clock)
+        case .scd41:
+            return try await SCD41.open(bus: bus, address: address, settings: settings.scd41, clock: clock)
+        case .ads1115:
+            return try await ADS1115.open(bus: bus, address: address, settings: settings.ads1115, clock: clock)
+        }
+    }
+}
+
+/// The time since now on a clock of any kind.
+func elapsed(on clock: any Clock<Duration>) -> @Sendable () -> Duration {
+    func begin<C: Clock<Duration>>(_ clock: C) -> @Sendable () -> Duration {
+        let start = clock.now
+        return { start.duration(to: clock.now) }
+    }
+    return begin(clock)
+}

@@ -1,0 +1,109 @@
+import Monitoring
+import Readings
+import SensorBus
+import SimulatedHardware
+
+/// All stations of a gateway, each on its own schedule.
+struct Sampler: Service {
+    let stations: [Station]
+
+    func run() async throws {
+        do {
+            try await cancelOnGracefulShutdown { [stations] in
+                try await withThrowingTaskGroup(of: Void.self) { group in
+                    for station in stations { group.addTask { try await station.run() } }
+                    try await group.waitForAll()
+                }
+                // Recordings have ended; what they gave is still to be published.
+                try await Task.sleep(for: .seconds(Int64.max / 1_000_000_000))
+            }
+        } catch is CancellationError {}
+    }
+}
+
+/// The chips' side of a gateway: buses, and the time that passes for them.
+struct Site {
+    /// The clock of schedules and waits.
+    let clock: any Clock<Duration>
+    /// The time of day.
+    let wallClock: any WallClock
+    /// When sampling ends.
+    let end: Timestamp?
+    /// The bus that a station has by a number.
+    let bus: (_ station: Int, _ number: Int) throws -> any I2CBus
+
+    /// The board's own buses.
+    static func hardware() -> Site {
+        var buses: [Int: LinuxI2CBus] = [:]
+        return Site(clock: ContinuousClock(), wallClock: SystemWallClock(), end: nil) { _, number in
+            if let bus = buses[number] { return bus }
+            let bus = try LinuxI2CBus.open("/dev/i2c-\(number)")
+            buses[number] = bus
+            return bus
+        }
+    }
+
+    /// Models of the chips in `stations`, each station in air of its own.
+    static func simulated(_ settings: SimulationSettings, stations: [StationSettings]) throws -> Site {
+        let clock: any Clock<Duration>
+        switch settings.speed {
+        case .times(let speed): clock = ScaledClock(speed: speed) ?? ScaledClock()
+        case .unlimited: clock = ImmediateClock()
+        }
+        var origin = SystemWallClock().now()
+        var end: Timestamp?
+        var environments: [any Environment] = stations.indices.map {
+            SyntheticEnvironment(seed: settings.seed &+ UInt64($0))
+        }
+        if let recording = settings.recording {
+            func read(shift: Duration, remainder: any Environment) throws -> RecordedEnvironment {
+                try RecordedEnvironment(
+                    path: recording.file, columns: recording.columns, offsetMinutes: recording.offsetMinutes,
+                    shift: shift, remainder: remainder)
+            }
+            let span = try read(shift: .zero, remainder: ConstantEnvironment()).span
+            let start = recording.start ?? span.lowerBound
+            var shift = Duration.zero
+            if recording.isMovedToNow {
+                shift = .milliseconds(origin.milliseconds - start.milliseconds)
+            } else {
+                origin = start
+            }
+            let replay = try environments.map { try read(shift: shift, remainder: $0) }
+            end = replay.first?.span.upperBound
+            environments = replay
+        }
+        let worlds = environments.map { SimulatedWorld(environment: $0, origin: origin, clock: clock) }
+        var buses: [Int: [Int: SimulatedI2CBus]] = [:]
+        for (index, station) in stations.enumerated() {
+            for chip in station.chips {
+                let number = chip.place.bus
+                let bus =
+                    buses[index]?[number]
+                    ?? SimulatedI2CBus(name: "simulated-\(index + 1)-\(number)", world: worlds[index])
+                buses[index, default: [:]][number] = bus
+                bus.attach(model(of: chip, in: worlds[index]), at: chip.place.address)
+            }
+        }
+        let wallClock = SimulatedWorld(environment: ConstantEnvironment(), origin: origin, clock: clock)
+        return Site(clock: clock, wallClock: wallClock, end: end) { station, number in
+            guard let bus = buses[station]?[number] else { throw MissingBus(number: number) }
+            return bus
+        }
+    }
+
+    private struct MissingBus: Error {
+        var number: Int
+    }
+
+    private static func model(of chip: ChipSettings, in world: SimulatedWorld) -> any SimulatedChip {
+        switch chip.kind {
+        case .bme280: SimulatedBME280(world: world)
+        case .scd41: SimulatedSCD41(world: world)
+        case .ads1115:
+            SimulatedADS1115(
+                world: world,
+                dividerRatio: chip.ads1115.divider.lower / (chip.ads1115.divider.upper + chip.ads1115.divider.lower))
+        }
+    }
+}

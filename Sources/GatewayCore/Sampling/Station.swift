@@ -1,0 +1,88 @@
+import CPlatform
+import Glibc
+import Monitoring
+import Outbox
+import Readings
+import SensorDrivers
+
+/// Samples one station on a fixed schedule, whatever its chips do.
+struct Station: Sendable {
+    let settings: StationSettings
+    let gatewayID: Identifier
+    let chips: [ChipSlot]
+    /// Where readings go; nil drops them.
+    let recorder: Recorder?
+    let wallClock: any WallClock
+    let clock: any Clock<Duration>
+    let timeQuality: @Sendable () -> TimeQuality
+    let bootID: String
+    let isSimulated: Bool
+    /// When to stop sampling, such as at a recording's end.
+    let end: Timestamp?
+    let metrics: GatewayMetrics
+    let log: Log
+
+    /// Samples until the task is cancelled, or until `end`.
+    func run() async throws {
+        let passed = elapsed(on: clock)
+        var slot = 0
+        while true {
+            try await clock.sleep(for: max(.zero, settings.interval * slot - passed()))
+            if let end, wallClock.now() > end {
+                log.notice("the recording has ended", ["sensor": "\(settings.sensorID)"])
+                return
+            }
+            await recorder?.record(await sample())
+            // The schedule stands: what was missed is left out, and the next slot is where it always was.
+            let next = max(slot + 1, Int((passed() / settings.interval).rounded(.down)) + 1)
+            if next > slot + 1 { metrics.missed.increment(by: UInt64(next - slot - 1)) }
+            slot = next
+        }
+    }
+
+    /// Measures with all chips at once; of several that give a quantity, the first in the configuration wins.
+    func sample() async -> OutboxRecord {
+        let eventTime = wallClock.now()
+        let quality = timeQuality()
+        var bootTime = timespec()
+        clock_gettime(CLOCK_BOOTTIME, &bootTime)
+        let results = await withTaskGroup(of: (Int, Result<Measurement, SensorError>).self) { group in
+            for (index, chip) in chips.enumerated() {
+                group.addTask {
+                    do throws(SensorError) {
+                        return (index, .success(try await chip.measure()))
+                    } catch {
+                        return (index, .failure(error))
+                    }
+                }
+            }
+            return await group.reduce(into: [Int: Result<Measurement, SensorError>]()) { $0[$1.0] = $1.1 }
+        }
+        var values = Values()
+        var faults: [Fault] = []
+        for index in chips.indices {
+            switch results[index] {
+            case .success(let measurement): values.fill(from: measurement)
+            case .failure(let error):
+                faults.append(error.fault)
+                metrics.faults.increment()
+                log.warning("a chip failed", ["sensor": "\(settings.sensorID)", "error": "\(error)"])
+            case nil: break
+            }
+        }
+        let reading = Reading(
+            gatewayID: gatewayID, sensorID: settings.sensorID, streamID: StreamID(bits: 0), sequence: 0,
+            eventTime: eventTime, timeQuality: quality,
+            intervalMilliseconds: settings.interval.components.seconds * 1000
+                + settings.interval.components.attoseconds / 1_000_000_000_000_000,
+            values: values, faults: faults, place: settings.place, isSimulated: isSimulated)
+        return OutboxRecord(
+            reading: reading, bootID: bootID,
+            bootTimeMilliseconds: Int64(bootTime.tv_sec) * 1000 + Int64(bootTime.tv_nsec) / 1_000_000)
+    }
+}
+
+/// What the kernel says of its clock (adjtimex(2)).
+func kernelTimeQuality() -> TimeQuality {
+    vigie_clock_is_synchronised() == 1 ? .synced : .estimated
+}

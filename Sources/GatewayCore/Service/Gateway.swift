@@ -1,0 +1,109 @@
+import Monitoring
+import Outbox
+import Platform
+import Readings
+
+/// The daemon on the board: what its command line calls.
+public struct Gateway: Sendable {
+    private let settings: GatewaySettings
+    private let log: Log
+
+    /// Makes a gateway from its settings.
+    public init(_ settings: GatewaySettings) {
+        self.settings = settings
+        LogOutput.standardError.minimum = settings.logLevel
+        log = Log("gateway")
+    }
+
+    /// Samples and publishes until SIGTERM or SIGINT.
+    public func run() async throws {
+        let registry = MetricsRegistry()
+        registry.addProcessMetrics()
+        let metrics = GatewayMetrics(registry)
+        let health = Health()
+        let events = AsyncStream.makeStream(of: Publisher.Event.self)
+        let wake = events.continuation
+        let outbox = try await Outbox.open(
+            path: settings.outboxPath, limits: settings.outboxLimits, randomBits: UInt64.random(in: 0...UInt64.max)
+        ) {
+            wake.yield(.appended)
+        }
+        log.info(
+            "outbox open", ["stream": "\(outbox.streamID)", "waiting": try await outbox.status().depth])
+        let publisher = Publisher(
+            outbox: outbox, events: events, configuration: settings.kafka, topic: settings.topic,
+            window: settings.window, drainTime: settings.drainTime, metrics: metrics, health: health,
+            log: log.component("publisher"), clock: ContinuousClock())
+        let recorder = Recorder(outbox: outbox, metrics: metrics, health: health, log: log.component("recorder"))
+        let sampler = Sampler(stations: try stations(recorder: recorder, metrics: metrics))
+
+        var endpoint: HTTPEndpoint?
+        if let listen = settings.listen {
+            let made = try HTTPEndpoint(address: listen.host, port: listen.port, metrics: registry, health: health)
+            log.info("listening", ["address": "http://\(made.address):\(made.port)/"])
+            endpoint = made
+        }
+        defer { endpoint?.stop() }
+        // Stopped in reverse: sampling first, then what is in the outbox is published.
+        var members = [
+            ServiceGroup.Member("outbox status", OutboxStatusReporter(outbox: outbox, metrics: metrics, log: log)),
+            ServiceGroup.Member("publisher", publisher), ServiceGroup.Member("sampler", sampler),
+        ]
+        if let watchdog = SystemdWatchdog(health: health) { members.append(.init("watchdog", watchdog)) }
+        try await ServiceGroup(members, log: log).run()
+    }
+
+    /// Reads every station once; nothing is recorded.
+    public func sample() async throws -> [Reading] {
+        let metrics = GatewayMetrics(MetricsRegistry())
+        var readings: [Reading] = []
+        for station in try stations(recorder: nil, metrics: metrics) { readings.append(await station.sample().reading) }
+        return readings
+    }
+
+    private func stations(recorder: Recorder?, metrics: GatewayMetrics) throws -> [Station] {
+        let isSimulated = settings.mode == .simulated
+        let site =
+            isSimulated
+            ? try Site.simulated(settings.simulation, stations: settings.stations) : Site.hardware()
+        let isTrusted = isSimulated || settings.clock == .trust
+        let bootID = try String(
+            decoding: readFile("/proc/sys/kernel/random/boot_id", limit: 64).filter { $0 > 0x20 }, as: UTF8.self)
+        return try settings.stations.enumerated().map { index, station in
+            let chips = try station.chips.map { chip in
+                ChipSlot(chip, bus: try site.bus(index, chip.place.bus), clock: site.clock)
+            }
+            return Station(
+                settings: station, gatewayID: settings.gatewayID, chips: chips, recorder: recorder,
+                wallClock: site.wallClock, clock: site.clock,
+                timeQuality: { isTrusted ? .synced : kernelTimeQuality() }, bootID: bootID, isSimulated: isSimulated,
+                end: site.end, metrics: metrics, log: log.component("station"))
+        }
+    }
+}
+
+/// Keeps the outbox's gauges up to date.
+private struct OutboxStatusReporter: Service {
+    let outbox: Outbox
+    let metrics: GatewayMetrics
+    let log: Log
+
+    func run() async throws {
+        do {
+            try await cancelOnGracefulShutdown { [self] in
+                while true {
+                    do {
+                        let status = try await outbox.status()
+                        metrics.depth.set(status.depth)
+                        metrics.outboxBytes.set(status.bytes)
+                        metrics.dropped.set(status.dropped)
+                        metrics.oldest.set(Double(status.oldest?.milliseconds ?? 0) / 1000)
+                    } catch let error as OutboxError {
+                        log.warning("cannot read the outbox", ["error": "\(error)"])
+                    }
+                    try await Task.sleep(for: .seconds(1))
+                }
+            }
+        } catch is CancellationError {}
+    }
+}

@@ -1,0 +1,41 @@
+import Readings
+
+/// What the simulated chips live in: their air, and the time that passes for them.
+public struct SimulatedWorld: WallClock {
+    /// The air.
+    public let environment: any Environment
+    /// The time of day at the world's beginning.
+    public let origin: Timestamp
+    /// The time since the world's beginning, which only grows.
+    public let elapsed: @Sendable () -> Duration
+
+    /// Makes a world whose time runs on `clock`, from now on.
+    /// - Parameters:
+    ///   - environment: the air.
+    ///   - origin: the time of day now: the real one, or a recording's first.
+    ///   - clock: such as a `ScaledClock`, for a world that runs faster than the real one.
+    public init(environment: any Environment, origin: Timestamp, clock: any Clock<Duration>) {
+        func stopwatch<C: Clock<Duration>>(_ clock: C) -> @Sendable () -> Duration {
+            let begin = clock.now
+            return { begin.duration(to: clock.now) }
+        }
+        self.environment = environment
+        self.origin = origin
+        elapsed = stopwatch(clock)
+    }
+
+    /// The time of day in the world.
+    public func now() -> Timestamp {
+        time(at: elapsed())
+    }
+
+    /// The air at a time since the world's beginning.
+    func conditions(at elapsed: Duration) -> Conditions {
+        environment.conditions(at: time(at: elapsed))
+    }
+
+    private func time(at elapsed: Duration) -> Timestamp {
+        let (seconds, attoseconds) = elapsed.components
+        return Timestamp(milliseconds: origin.milliseconds + seconds * 1000 + attoseconds / 1_000_000_000_000_000)
+    }
+}
