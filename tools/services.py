@@ -122,8 +122,12 @@ class Postgres:
     there is no password to keep.
     """
 
-    def __init__(self, folder, durable=True):
-        """Keeps the data in `folder`, which is made if need be. Not durable is for tests: fsync is off."""
+    def __init__(self, folder, durable=True, settings=None):
+        """Keeps the data in `folder`, which is made if need be. Not durable is for tests: fsync is off.
+
+        `settings` are added to postgresql.conf's.
+        """
+        self.settings = settings or {}
         self.programs = postgres_programs()
         # PostgreSQL refuses to run as root.
         self.user = "postgres" if os.geteuid() == 0 else None
@@ -235,6 +239,7 @@ class Postgres:
         }
         if not self.durable:
             settings |= {"fsync": "off", "full_page_writes": "off"}
+        settings |= self.settings
         lines = [f"{name} = '{value}'\n" for name, value in settings.items()]
         (self.data / "postgresql.auto.conf").write_text("".join(lines))
         users = {pwd.getpwuid(os.geteuid()).pw_name, self.user or pwd.getpwuid(os.geteuid()).pw_name}

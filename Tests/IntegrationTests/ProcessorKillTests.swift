@@ -188,8 +188,8 @@ private struct Truth {
         var generator = try FleetGenerator(plan)
         var malformed: [[UInt8]: Malformation] = [:]
         try database.execute("CREATE TABLE truth (reading jsonb NOT NULL)")
-        try database.execute("CREATE TEMPORARY TABLE text (line text NOT NULL)")
-        try database.copyIn("COPY text FROM STDIN (FORMAT binary)") { writer in
+        try database.execute("CREATE TEMPORARY TABLE sent (line text NOT NULL)")
+        try database.copyIn("COPY sent FROM STDIN (FORMAT binary)") { writer in
             while let message = generator.next() {
                 switch message.kind {
                 case .malformed(let kind): malformed[message.bytes] = kind
@@ -200,7 +200,7 @@ private struct Truth {
                 }
             }
         }
-        try database.execute("INSERT INTO truth SELECT line::jsonb FROM text")
+        try database.execute("INSERT INTO truth SELECT line::jsonb FROM sent")
         manifest = generator.manifest
         self.malformed = malformed
     }
