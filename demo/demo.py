@@ -1,0 +1,119 @@
+"""The whole pipeline on this machine: simulated boards, broker, processor, PostgreSQL, and a live view of it.
+
+Run by `make demo`. Ctrl-C, or the end of --duration, stops it in the order in which nothing is lost.
+"""
+
+import argparse
+import fcntl
+import os
+import signal
+import sys
+import time
+
+import psycopg
+from measurements import Measurements
+from pipeline import DEMO, Pipeline
+from views import LiveView, PlainView, summary
+
+import services
+
+
+class Stopped(Exception):
+    """A signal asked us to stop."""
+
+
+def on_signal(number, _frame):
+    raise Stopped(number)
+
+
+def parse_arguments():
+    parser = argparse.ArgumentParser(prog="make demo", description=__doc__)
+    parser.add_argument("--duration", type=seconds, help="seconds after which the demo ends by itself")
+    parser.add_argument("--kafka-port", type=int, help="the private broker's port; any free one without it")
+    return parser.parse_args()
+
+
+def seconds(text):
+    value = float(text.removesuffix("s"))
+    if not 0 < value < 1e6:
+        raise ValueError
+    return value
+
+
+def only_one():
+    """Holds the demo's lock until this process ends."""
+    DEMO.mkdir(parents=True, exist_ok=True)
+    # User postgres passes through to its own folder; everything else in here is closed to others.
+    DEMO.chmod(0o711)
+    lock = open(DEMO / "lock", "w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise services.ServiceError("a demo is running in this checkout already: stop it first.") from None
+    return lock
+
+
+def watch(pipeline, measurements, view, duration):
+    """Shows the pipeline until the duration is over; raises if one of its processes dies."""
+    end = time.monotonic() + duration if duration else float("inf")
+    while (left := end - time.monotonic()) > 0:
+        pipeline.check()
+        view.show(measurements.take())
+        time.sleep(min(view.interval, left))
+
+
+def run(arguments):
+    started = time.monotonic()
+    pipeline = Pipeline(kafka_port=arguments.kafka_port, say=lambda text: print(f"  {text}", flush=True))
+    status = 0
+    stopped_by = None
+    verified = None
+    measurements = None
+    try:
+        pipeline.start()
+        measurements = Measurements(pipeline)
+        print(f"  Everything runs after {time.monotonic() - started:.1f} s.\n", flush=True)
+        with LiveView() if sys.stdout.isatty() else PlainView() as view:
+            watch(pipeline, measurements, view, arguments.duration)
+    except Stopped as stopped:
+        stopped_by = stopped.args[0]
+    except (services.ServiceError, psycopg.Error) as error:
+        print(f"vigie: {error}", file=sys.stderr)
+        status = 1
+    finally:
+        # Nothing interrupts the end: every part of it has a bound.
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
+        if pipeline.processor:
+            print("\nStopping: boards, then the processor once it has read everything, then the servers.", flush=True)
+        last = pipeline.stop_programs(measurements)
+        if last:
+            print(summary(last), flush=True)
+        if last and status == 0 and stopped_by is None:
+            verified = pipeline.verify()
+        for problem in pipeline.stop_servers():
+            print(f"vigie: {problem}", file=sys.stderr)
+            status = 1
+    if verified not in (None, 0):
+        print(f"vigie: verify ended with status {verified}", file=sys.stderr)
+        status = 1
+    # Ctrl-C is the normal end of a demo that has no duration.
+    return 128 + stopped_by if status == 0 and stopped_by not in (None, signal.SIGINT) else status
+
+
+def main():
+    arguments = parse_arguments()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, on_signal)
+    os.umask(0o077)
+    try:
+        lock = only_one()
+        with lock:
+            return run(arguments)
+    except services.ServiceError as error:
+        print(f"vigie: {error}", file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

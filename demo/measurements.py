@@ -1,0 +1,135 @@
+"""What the demo shows: read from PostgreSQL and from the programs' own metrics, never from inside them."""
+
+import collections
+import dataclasses
+import datetime
+import re
+import time
+import urllib.request
+
+import psycopg
+from psycopg.rows import namedtuple_row
+
+
+@dataclasses.dataclass
+class Board:
+    name: str
+    address: str
+    waiting: float | None
+    """Readings in the outbox; None if the board does not answer."""
+    resident: float | None
+    """Resident memory in bytes."""
+
+
+@dataclasses.dataclass
+class Snapshot:
+    uptime: float
+    sensors: list
+    boards: list
+    rate: float
+    """Readings stored a second, over the last seconds."""
+    stored: int
+    """Readings stored since the start of this demo."""
+    median: float | None
+    """Seconds from the measurement of the air to its row, over the last half minute."""
+    nearly_worst: float | None
+    """The 95th percentile of the same."""
+    windows: int
+    """Windows written or updated since the start of this demo."""
+    final_windows: int
+    lost: int
+    error: str | None = None
+
+
+SENSORS = """
+    SELECT gateway_id, sensor_id, last_event_time, last_status, temperature, humidity, co2, pressure, battery_level,
+           battery_voltage, faults, latitude, longitude, interval_ms, simulated
+    FROM sensor ORDER BY gateway_id, sensor_id
+"""
+
+STORED = "SELECT coalesce(sum(last_seq - lost), 0)::bigint AS stored FROM stream_progress"
+
+LOST = "SELECT coalesce(sum(last_seq - first_seq + 1), 0)::bigint AS lost FROM loss"
+
+WINDOWS = """
+    SELECT count(*) AS written, count(*) FILTER (WHERE is_final) AS final FROM sensor_data_agg WHERE updated_at >= %s
+"""
+
+# By sensor, so that the index on sensor and time serves it however much has been stored.
+LATENCY = """
+    SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY delay) AS median,
+           percentile_cont(0.95) WITHIN GROUP (ORDER BY delay) AS nearly_worst
+    FROM sensor, LATERAL (
+        SELECT extract(epoch FROM ingested_at - event_time)::float8 AS delay FROM sensor_data
+        WHERE sensor_data.sensor_id = sensor.sensor_id AND sensor_data.gateway_id = sensor.gateway_id
+            AND event_time > now() - interval '30 seconds'
+    ) AS delays
+"""
+
+
+class Measurements:
+    def __init__(self, pipeline):
+        self.pipeline = pipeline
+        self.database = psycopg.connect(pipeline.connection, autocommit=True, row_factory=namedtuple_row)
+        self.started = time.monotonic()
+        self.started_at = datetime.datetime.now(datetime.UTC)
+        self.stored_before = self.database.execute(STORED).fetchone().stored
+        self.lost_before = self.database.execute(LOST).fetchone().lost
+        # (time, readings stored), for the rate over the last seconds.
+        self.history = collections.deque(maxlen=12)
+        self.last = None
+
+    def take(self):
+        """The state now. When PostgreSQL does not answer: the last state, with the error."""
+        try:
+            self.last = self._take()
+        except psycopg.Error as error:
+            if self.last is None:
+                raise
+            self.last.error = str(error).strip().splitlines()[0]
+        return self.last
+
+    def _take(self):
+        def one(query, *parameters):
+            return self.database.execute(query, parameters).fetchone()
+
+        now = time.monotonic()
+        stored = one(STORED).stored - self.stored_before
+        self.history.append((now, stored))
+        then, stored_then = self.history[0]
+        latency = one(LATENCY)
+        windows = one(WINDOWS, self.started_at)
+        return Snapshot(
+            uptime=now - self.started,
+            sensors=self.database.execute(SENSORS).fetchall(),
+            boards=[self._board(gateway) for gateway in self.pipeline.gateways],
+            rate=(stored - stored_then) / (now - then) if now > then else 0,
+            stored=stored,
+            median=latency.median,
+            nearly_worst=latency.nearly_worst,
+            windows=windows.written,
+            final_windows=windows.final,
+            lost=one(LOST).lost - self.lost_before,
+        )
+
+    def _board(self, gateway):
+        values = metrics(gateway.address)
+        return Board(
+            gateway.name,
+            gateway.address,
+            values.get("vigie_outbox_readings"),
+            values.get("process_resident_memory_bytes"),
+        )
+
+
+def metrics(address):
+    """The metrics of a program by name, each the sum over its labels; nothing if it does not answer."""
+    try:
+        with urllib.request.urlopen(f"{address}/metrics", timeout=1) as answer:
+            text = answer.read().decode()
+    except OSError:
+        return {}
+    values = collections.defaultdict(float)
+    for name, value in re.findall(r"^([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{.*\})? (\S+)$", text, re.MULTILINE):
+        values[name] += float(value)
+    return values

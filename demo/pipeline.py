@@ -1,0 +1,218 @@
+"""Starts and stops the demo's processes, each after what it needs and before what needs it."""
+
+import json
+import os
+import pathlib
+import string
+import subprocess
+import sys
+import time
+import urllib.request
+
+import psycopg
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "tools"))
+
+import services  # noqa: E402
+from confluent_kafka import Consumer, KafkaException, TopicPartition  # noqa: E402
+from confluent_kafka.admin import AdminClient, NewTopic  # noqa: E402
+
+DEMO = services.STATE / "demo"
+TEMPLATES = pathlib.Path(__file__).resolve().parent / "configuration"
+PROGRAMS = services.ROOT / ".build" / "release"
+TOPIC = "sensor.readings"
+PARTITIONS = 4
+
+# The private broker keeps all of a topic in memory and writes it out whole: a demo needs the last hours only.
+RETENTION = {"retention.bytes": str(1 << 20)}
+
+
+class Program:
+    """One of Vigie's programs: its process and where it shows its metrics."""
+
+    def __init__(self, name, arguments, monitoring_port):
+        self.name = name
+        self.address = f"http://127.0.0.1:{monitoring_port}"
+        self.process = services.Process(name, arguments, DEMO / "logs" / f"{name}.log")
+
+    def wait_until_ready(self):
+        self.process.wait_until(self.is_ready)
+
+    def is_ready(self):
+        try:
+            with urllib.request.urlopen(f"{self.address}/readyz", timeout=1) as answer:
+                return answer.status == 200
+        except OSError:
+            return False
+
+
+class Pipeline:
+    def __init__(self, kafka_port, say):
+        self.kafka_port = kafka_port
+        self.say = say
+        self.broker = None
+        self.postgres = None
+        self.processor = None
+        self.gateways = []
+        self.problems = []
+        self.kafka = os.environ.get("VIGIE_KAFKA")
+        self.connection = os.environ.get("VIGIE_POSTGRES")
+
+    # Start
+
+    def start(self):
+        for folder in ("logs", "configuration", "outboxes"):
+            (DEMO / folder).mkdir(exist_ok=True)
+        for program in ("vigie-gateway", "vigie-processor"):
+            if not (PROGRAMS / program).exists():
+                raise services.ServiceError(f"{program} is not built: run `make build`.")
+        self._start_servers()
+        self._create_topics()
+        self._start_processor()
+        self._start_gateways()
+
+    def _start_servers(self):
+        if self.connection:
+            self.say(f"PostgreSQL: {services.quiet_connection(self.connection)} (VIGIE_POSTGRES)")
+        else:
+            self.postgres = services.Postgres(DEMO / "postgres")
+            self.postgres.start()
+            self.connection = self.postgres.connection
+            self.say(f'PostgreSQL {self.postgres.version}: psql "{self.connection}"')
+        if self.kafka:
+            self.say(f"Kafka: {self.kafka} (VIGIE_KAFKA)")
+        else:
+            self.broker = services.Noida(DEMO / "broker", self.kafka_port)
+            self.broker.start()
+            self.kafka = self.broker.bootstrap
+            self.say(f"Broker: {self.kafka}, {services.Noida.description}")
+
+    def _create_topics(self):
+        configuration = RETENTION if self.broker else {}
+        replicas = 1 if self.broker else -1
+        topics = [
+            NewTopic(TOPIC, PARTITIONS, replicas, config=configuration),
+            NewTopic(f"{TOPIC}.rejected", 1, replicas, config=configuration),
+        ]
+        client = AdminClient({"bootstrap.servers": self.kafka, "log_level": 0})
+        for topic, created in client.create_topics(topics, operation_timeout=10, request_timeout=15).items():
+            try:
+                created.result()
+            except KafkaException as error:
+                if error.args[0].name() != "TOPIC_ALREADY_EXISTS":
+                    raise services.ServiceError(
+                        f"topic {topic} cannot be created on {self.kafka}: {error.args[0].str()}"
+                    ) from error
+
+    def _start_processor(self):
+        port = services.free_port()
+        path = self._configuration("processor", connection=json.dumps(self.connection), port=port)
+        self._run_to_end("migrate", path)
+        self.processor = Program("processor", [PROGRAMS / "vigie-processor", "run", "--config", path], port)
+        self.processor.wait_until_ready()
+        self.say(f"Processor: {self.processor.address}/metrics")
+
+    def _start_gateways(self):
+        for template in sorted(TEMPLATES.glob("gateway-*.yaml")):
+            name = template.stem.removeprefix("gateway-")
+            port = services.free_port()
+            path = self._configuration(template.stem, outbox=DEMO / "outboxes" / name, port=port)
+            program = Program(name, [PROGRAMS / "vigie-gateway", "run", "--config", path], port)
+            self.gateways.append(program)
+        for program in self.gateways:
+            program.wait_until_ready()
+            self.say(f"Board {program.name}: {program.address}/metrics")
+
+    def _configuration(self, name, **values):
+        """Fills in the template of this name; what it gives may hold a password, so only we can read it."""
+        template = string.Template((TEMPLATES / f"{name}.yaml").read_text())
+        path = DEMO / "configuration" / f"{name}.yaml"
+        values |= {"kafka": self.kafka, "topic": TOPIC, "data": TEMPLATES.parent / "data"}
+        path.write_text(template.substitute(values))
+        path.chmod(0o600)
+        return path
+
+    def _run_to_end(self, subcommand, path):
+        result = subprocess.run(
+            [PROGRAMS / "vigie-processor", subcommand, "--config", path],
+            capture_output=True, text=True, errors="replace", check=False)  # fmt: skip
+        if result.returncode != 0:
+            raise services.ServiceError(
+                f"vigie-processor {subcommand} ended with status {result.returncode}:\n{result.stdout}{result.stderr}"
+            )
+
+    # While it runs
+
+    def check(self):
+        """Raises with the end of its log if a process has died."""
+        for part in self._parts:
+            part.process.check()
+
+    @property
+    def _parts(self):
+        return [part for part in (self.postgres, self.broker, self.processor, *self.gateways) if part]
+
+    # Stop
+
+    def stop_programs(self, measurements):
+        """Stops the boards, lets the processor read what they sent, takes a last measurement, stops the processor."""
+        for gateway in self.gateways:
+            if gateway.process.is_running:
+                gateway.process.child.send_signal(gateway.process.stop_signal)
+        for gateway in self.gateways:
+            self._stop(gateway)
+        last = None
+        if self.processor:
+            if self.processor.process.is_running and all(part.process.is_running for part in self._servers):
+                self._wait_until_read()
+                last = measurements.take() if measurements else None
+            self._stop(self.processor)
+        return last
+
+    def verify(self):
+        """Shows the processor's certificate; its exit status."""
+        path = DEMO / "configuration" / "processor.yaml"
+        return subprocess.run([PROGRAMS / "vigie-processor", "verify", "--config", path], check=False).returncode
+
+    def stop_servers(self):
+        """Stops broker and PostgreSQL. The problems of the whole stop."""
+        for part in self._servers:
+            self._stop(part)
+        return self.problems
+
+    @property
+    def _servers(self):
+        return [part for part in (self.broker, self.postgres) if part]
+
+    def _stop(self, part):
+        was_running = part.process and part.process.is_running
+        name = part.process.name if part.process else ""
+        if isinstance(part, Program):
+            ended_well = part.process.stop()
+        else:
+            part.stop()
+            ended_well = True
+        if was_running and not ended_well:
+            self.problems.append(f"{name} {part.process.ending} when it was asked to stop; see {part.process.log}")
+
+    def _wait_until_read(self, bound=15):
+        """Waits until the processor has committed everything that the topic holds."""
+        partitions = [TopicPartition(TOPIC, number) for number in range(PARTITIONS)]
+        client = Consumer({"bootstrap.servers": self.kafka, "group.id": "vigie-demo-watch", "log_level": 0})
+        try:
+            ends = {part.partition: client.get_watermark_offsets(part, timeout=5)[1] for part in partitions}
+            with psycopg.connect(self.connection, autocommit=True) as database:
+                deadline = time.monotonic() + bound
+                while time.monotonic() < deadline:
+                    rows = database.execute(
+                        "SELECT kafka_partition, next_offset FROM consumed_offset WHERE topic = %s", [TOPIC]
+                    )
+                    read = dict(rows.fetchall())
+                    if all(read.get(number, 0) >= end for number, end in ends.items()):
+                        return
+                    time.sleep(0.05)
+            self.problems.append(f"the processor had not read everything {bound} s after the boards stopped")
+        except (KafkaException, psycopg.Error) as error:
+            self.problems.append(f"cannot tell whether the processor has read everything: {error}")
+        finally:
+            client.close()

@@ -1,0 +1,181 @@
+"""The demo's two faces: a live table for a terminal, plain lines for everything else."""
+
+import datetime
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+# Status by symbol and colour, so that neither alone carries it.
+STATUS = {"ok": ("●", "green"), "warning": ("▲", "yellow"), "failure": ("✖", "red")}
+
+
+class LiveView:
+    """Redraws in place."""
+
+    interval = 0.5
+
+    def __enter__(self):
+        self.live = Live(console=Console(), auto_refresh=False, vertical_overflow="crop")
+        self.live.__enter__()
+        return self
+
+    def __exit__(self, *exception):
+        self.live.__exit__(*exception)
+
+    def show(self, snapshot):
+        self.live.update(Group(sensor_table(snapshot), "", board_table(snapshot), figures(snapshot)), refresh=True)
+
+
+class PlainView:
+    """A line a few seconds, for logs and pipes."""
+
+    interval = 2
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        pass
+
+    def show(self, snapshot):
+        counts = {name: sum(sensor.last_status == name for sensor in snapshot.sensors) for name in STATUS}
+        waiting = [f"{board.name} {whole(board.waiting)}" for board in snapshot.boards]
+        print(
+            f"{clock(snapshot.uptime)}  {snapshot.rate:5.1f} readings/s  {snapshot.stored:,} stored  "
+            f"latency p50 {delay(snapshot.median)} p95 {delay(snapshot.nearly_worst)}  "
+            f"{snapshot.windows} windows  sensors "
+            + " ".join(f"{count} {name}" for name, count in counts.items())
+            + f"  outbox {', '.join(waiting)}"
+            + (f"  lost {snapshot.lost}" if snapshot.lost else "")
+            + (f"  PostgreSQL: {snapshot.error}" if snapshot.error else ""),
+            flush=True,
+        )
+
+
+def sensor_table(snapshot):
+    table = Table(title="Vigie: the air now", title_justify="left", title_style="bold", header_style="dim", box=None,
+                  padding=(0, 2, 0, 0))  # fmt: skip
+    table.add_column("board / sensor", no_wrap=True)
+    for heading in ("°C", "%RH", "CO₂ ppm", "hPa", "battery", "age"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("status", no_wrap=True)
+    table.add_column("place", no_wrap=True, style="dim")
+    now = datetime.datetime.now(datetime.UTC)
+    gateway = None
+    for sensor in snapshot.sensors:
+        if sensor.gateway_id != gateway:
+            gateway = sensor.gateway_id
+            table.add_row(Text(gateway, style="bold"))
+        table.add_row(
+            f"  {sensor.sensor_id}",
+            number(sensor.temperature, 2),
+            number(sensor.humidity, 1),
+            number(sensor.co2, 0),
+            number(sensor.pressure, 1),
+            battery(sensor),
+            age((now - sensor.last_event_time).total_seconds(), sensor.interval_ms / 1000),
+            status(sensor),
+            place(sensor),
+        )
+    if not snapshot.sensors:
+        table.add_row(Text("waiting for the first readings", style="dim"))
+    return table
+
+
+def board_table(snapshot):
+    table = Table(header_style="dim", box=None, padding=(0, 2, 0, 0))
+    table.add_column("board", no_wrap=True)
+    table.add_column("outbox", justify="right")
+    table.add_column("memory", justify="right")
+    table.add_column("metrics", style="dim", no_wrap=True)
+    for board in snapshot.boards:
+        if board.waiting is None:
+            waiting = Text("no answer", style="red")
+        else:
+            waiting = Text(whole(board.waiting), style="green" if board.waiting < 100 else "yellow")
+        memory = f"{board.resident / 2**20:.1f} MiB" if board.resident else "-"
+        table.add_row(board.name, waiting, memory, f"{board.address}/metrics")
+    return table
+
+
+def figures(snapshot):
+    pairs = [
+        ("up", clock(snapshot.uptime)),
+        ("readings/s", f"{snapshot.rate:.1f}"),
+        ("stored", f"{snapshot.stored:,}"),
+        ("latency p50", delay(snapshot.median)),
+        ("p95", delay(snapshot.nearly_worst)),
+        ("windows", f"{snapshot.windows:,} ({snapshot.final_windows:,} final)"),
+        ("lost", f"{snapshot.lost:,}"),
+    ]
+    line = Text("\n")
+    for name, value in pairs:
+        line.append(f"{name} ", style="dim")
+        line.append(value, style="bold red" if name == "lost" and snapshot.lost else "bold")
+        line.append("   ")
+    if snapshot.error:
+        line.append(f"\nPostgreSQL: {snapshot.error}", style="red")
+    line.append("\nCtrl-C stops everything in order.", style="dim")
+    return line
+
+
+def summary(snapshot):
+    """What a demo did, in a few lines."""
+    left = sum(board.waiting or 0 for board in snapshot.boards)
+    lines = [
+        ("ran for", clock(snapshot.uptime)),
+        ("readings stored", f"{snapshot.stored:,} of {len(snapshot.sensors)} sensors on {len(snapshot.boards)} boards"),
+        ("latency", f"p50 {delay(snapshot.median)}, p95 {delay(snapshot.nearly_worst)} (measured air to row)"),
+        ("windows written", f"{snapshot.windows:,}, of which {snapshot.final_windows:,} are final"),
+        ("readings lost", f"{snapshot.lost:,}"),
+    ]
+    if left:
+        lines.append(("left in outboxes", whole(left)))
+    return "\nSummary\n" + "\n".join(f"  {name:<17} {text}" for name, text in lines) + "\n"
+
+
+def number(value, digits):
+    return Text("-", style="dim") if value is None else f"{value:,.{digits}f}"
+
+
+def battery(sensor):
+    if sensor.battery_level is None:
+        return number(sensor.battery_voltage, 2)
+    style = "red" if sensor.battery_level < 15 else "yellow" if sensor.battery_level < 30 else ""
+    return Text(f"{sensor.battery_level:.0f} %", style=style)
+
+
+def age(seconds, interval):
+    style = "green" if seconds < 3 * interval + 1 else "yellow" if seconds < 10 * interval + 1 else "red"
+    text = f"{max(seconds, 0):.1f} s" if seconds < 60 else clock(seconds)
+    return Text(text, style=style)
+
+
+def status(sensor):
+    symbol, style = STATUS.get(sensor.last_status, ("?", ""))
+    faults = f" {', '.join(sensor.faults)}" if sensor.faults else ""
+    return Text(f"{symbol} {sensor.last_status}{faults}", style=style)
+
+
+def place(sensor):
+    if sensor.latitude is None or sensor.longitude is None:
+        return ""
+    north, east = ("N" if sensor.latitude >= 0 else "S"), ("E" if sensor.longitude >= 0 else "W")
+    return f"{abs(sensor.latitude):.3f}°{north} {abs(sensor.longitude):.3f}°{east}"
+
+
+def delay(seconds):
+    if seconds is None:
+        return "-"
+    return f"{seconds * 1000:.0f} ms" if seconds < 10 else f"{seconds:.1f} s"
+
+
+def whole(value):
+    return "no answer" if value is None else f"{value:,.0f}"
+
+
+def clock(seconds):
+    minutes, second = divmod(int(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02}:{second:02}"
