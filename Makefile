@@ -39,4 +39,6 @@ test: install lint ## Run all tests, those against a real broker and a real Post
 
 .PHONY: benchmark
 benchmark: build ## Measure the processor's throughput beside a plain COPY
-	tools/with-services -- Benchmarks/run
+	.vigie/venv/bin/pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: \
+		--requirement Benchmarks/requirements.txt
+	Benchmarks/run
