@@ -146,7 +146,9 @@ struct YAMLParser {
     private func syntaxError() -> ConfigurationError {
         let state = parser.pointee
         var message = state.problem.map { String(cString: $0) } ?? "not valid YAML"
-        if let context = state.context { message = "\(String(cString: context)): \(message)" }
+        if let context = state.context {
+            message = "\(String(cString: context)) that begins on line \(state.context_mark.line + 1): \(message)"
+        }
         // A reader error (bytes that are not UTF-8) has no mark of its own.
         return failure(Mark(state.error == YAML_READER_ERROR ? state.mark : state.problem_mark), message)
     }
