@@ -32,7 +32,7 @@ struct Station: Sendable {
                 log.notice("the recording has ended", ["sensor": "\(settings.sensorID)"])
                 return
             }
-            await recorder?.record(await sample())
+            await recorder?.record(try await sample())
             // The schedule stands: what was missed is left out, and the next slot is where it always was.
             let next = max(slot + 1, Int((passed() / settings.interval).rounded(.down)) + 1)
             if next > slot + 1 { metrics.missed.increment(by: UInt64(next - slot - 1)) }
@@ -41,7 +41,8 @@ struct Station: Sendable {
     }
 
     /// Measures with all chips at once; of several that give a quantity, the first in the configuration wins.
-    func sample() async -> OutboxRecord {
+    /// - Throws: CancellationError if a stop interrupted a chip: that is no fault of the chip, so there is no reading.
+    func sample() async throws -> OutboxRecord {
         let eventTime = wallClock.now()
         let quality = timeQuality()
         var bootTime = timespec()
@@ -63,6 +64,7 @@ struct Station: Sendable {
         for index in chips.indices {
             switch results[index] {
             case .success(let measurement): values.fill(from: measurement)
+            case .failure(let error) where error.kind == .cancelled: throw CancellationError()
             case .failure(let error):
                 faults.append(error.fault)
                 metrics.faults.increment()

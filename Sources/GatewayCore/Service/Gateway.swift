@@ -57,7 +57,9 @@ public struct Gateway: Sendable {
     public func sample() async throws -> [Reading] {
         let metrics = GatewayMetrics(MetricsRegistry())
         var readings: [Reading] = []
-        for station in try stations(recorder: nil, metrics: metrics) { readings.append(await station.sample().reading) }
+        for station in try stations(recorder: nil, metrics: metrics) {
+            readings.append(try await station.sample().reading)
+        }
         return readings
     }
 
