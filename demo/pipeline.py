@@ -157,8 +157,7 @@ class Pipeline:
     def stop_programs(self, measurements):
         """Stops the boards, lets the processor read what they sent, takes a last measurement, stops the processor."""
         for gateway in self.gateways:
-            if gateway.process.is_running:
-                gateway.process.child.send_signal(gateway.process.stop_signal)
+            gateway.process.ask_to_stop()
         for gateway in self.gateways:
             self._stop(gateway)
         last = None

@@ -69,6 +69,7 @@ class Process:
                 env=environment,
                 cwd=ROOT if not user else "/",
             )
+        self.was_asked_to_stop = False
 
     @property
     def is_running(self):
@@ -84,10 +85,15 @@ class Process:
         status = self.child.returncode
         return f"was killed by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
 
+    def ask_to_stop(self):
+        """Asks the process to end, once: a second signal would make it give up what it is finishing."""
+        if self.is_running and not self.was_asked_to_stop:
+            self.was_asked_to_stop = True
+            self.child.send_signal(self.stop_signal)
+
     def stop(self, bound=20):
         """Asks the process to end and waits; kills it when the bound (seconds) has passed. True if it ended well."""
-        if self.is_running:
-            self.child.send_signal(self.stop_signal)
+        self.ask_to_stop()
         try:
             return self.child.wait(bound) == 0
         except subprocess.TimeoutExpired:

@@ -37,6 +37,8 @@ public struct PostgresError: Error, Equatable, Sendable {
     public var isTransient: Bool {
         switch sqlState {
         case "40001", "40P01", "55P03": true
+        // A malformed message, such as a COPY row with a field of the wrong width: as wrong the next time.
+        case "08P01": false
         default: ["08", "53"].contains(sqlState.prefix(2)) || (sqlState.hasPrefix("57P0") && sqlState != "57P04")
         }
     }

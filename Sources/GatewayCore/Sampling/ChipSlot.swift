@@ -27,6 +27,15 @@ actor ChipSlot {
     }
 
     /// Measures once.
+    func result() async -> Result<Measurement, SensorError> {
+        do throws(SensorError) {
+            return .success(try await measure())
+        } catch {
+            return .failure(error)
+        }
+    }
+
+    /// Measures once.
     /// - Throws: why not; while the chip rests after failures, the error that it had last.
     func measure() async throws(SensorError) -> Measurement {
         let sensor = try await opened()

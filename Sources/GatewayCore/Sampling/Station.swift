@@ -48,16 +48,10 @@ struct Station: Sendable {
         var bootTime = timespec()
         clock_gettime(CLOCK_BOOTTIME, &bootTime)
         let results = await withTaskGroup(of: (Int, Result<Measurement, SensorError>).self) { group in
-            for (index, chip) in chips.enumerated() {
-                group.addTask {
-                    do throws(SensorError) {
-                        return (index, .success(try await chip.measure()))
-                    } catch {
-                        return (index, .failure(error))
-                    }
-                }
-            }
-            return await group.reduce(into: [Int: Result<Measurement, SensorError>]()) { $0[$1.0] = $1.1 }
+            for (index, chip) in chips.enumerated() { group.addTask { (index, await chip.result()) } }
+            var results: [Int: Result<Measurement, SensorError>] = [:]
+            for await (index, result) in group { results[index] = result }
+            return results
         }
         var values = Values()
         var faults: [Fault] = []

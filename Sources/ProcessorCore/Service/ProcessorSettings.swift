@@ -56,6 +56,10 @@ public struct ProcessorSettings: Sendable {
         if self.kafka.properties["group.instance.id"] == nil {
             self.kafka.properties["group.instance.id"] = instance
         }
+        // A small broker may answer a fetch with all that it has, whatever was asked for; refusing that would stall.
+        if self.kafka.properties["receive.message.max.bytes"] == nil {
+            self.kafka.properties["receive.message.max.bytes"] = "1000000000"
+        }
         maximumBatch = kafka.value("maximum_batch", as: .integer(1...1_000_000), default: 50_000)
 
         postgres = root.section("postgres").required("connection", as: .text)

@@ -1,0 +1,187 @@
+import KafkaClient
+import Testing
+
+@Suite(.timeLimit(.minutes(2)))
+struct KafkaConsumerTests {
+    private let cluster: KafkaMockCluster
+
+    init() throws {
+        cluster = try KafkaMockCluster()
+        try cluster.createTopic("t", partitions: 2)
+    }
+
+    private func consumer(_ group: String = "g", _ properties: [String: String] = [:]) throws -> KafkaConsumer {
+        let configuration = KafkaConfiguration(
+            bootstrapServers: cluster.bootstrapServers,
+            properties: ["session.timeout.ms": "6000", "heartbeat.interval.ms": "100"].merging(properties) { $1 })
+        return try KafkaConsumer(configuration: configuration, group: group)
+    }
+
+    @Test func anAssignedPartitionIsReadFromItsOffset() async throws {
+        try await fill(cluster.bootstrapServers, "t", count: 1000)
+        let consumer = try consumer()
+        let partition = TopicPartition("t", 0)
+        try consumer.assign([partition: .at(400)])
+        let (messages, events) = consumer.collect { messages, _ in messages.count >= 600 }
+        #expect(messages.map(\.offset) == Array(400..<1000))
+        #expect(messages.first?.value == Array("400".utf8))
+        #expect(messages.first?.key == Array("key".utf8))
+        #expect(events.isEmpty)
+        #expect(try consumer.position(partition) == 1000)
+        #expect(try consumer.assignment == [partition])
+        #expect(try consumer.watermarks(partition, timeout: .seconds(10)) == KafkaWatermarks(low: 0, high: 1000))
+        consumer.close()
+    }
+
+    @Test func headersAndNullsArrive() async throws {
+        let reports = Reports()
+        let producer = try KafkaProducer(
+            configuration: KafkaConfiguration(bootstrapServers: cluster.bootstrapServers), deliveries: reports.receive)
+        let headers = [
+            KafkaHeader(name: "a", text: "1"), KafkaHeader(name: "b", value: []), KafkaHeader(name: "a", text: "2"),
+        ]
+        try producer.send(topic: "t", key: nil, value: [9], headers: headers, partition: 0, token: 1)
+        try producer.send(topic: "t", key: [], value: [], partition: 0, token: 2)
+        let none = UnsafeRawBufferPointer(start: nil, count: 0)
+        try producer.send(to: producer.topic("t"), key: none, value: none, partition: 0, token: 3)
+        await producer.close(timeout: .seconds(20))
+        let consumer = try consumer()
+        try consumer.assign([TopicPartition("t", 0): .earliest])
+        let (messages, _) = consumer.collect { messages, _ in messages.count >= 3 }
+        try #require(messages.count == 3)
+        #expect(messages[0].headers == headers)
+        #expect(messages[0].key == nil)
+        #expect(messages[1].key == [])
+        #expect(messages[1].value == [])
+        #expect(messages[1].headers == [])
+        #expect(messages[2].value == nil)
+        consumer.close()
+    }
+
+    @Test func seekPauseAndResume() async throws {
+        try await fill(cluster.bootstrapServers, "t", count: 100)
+        let consumer = try consumer()
+        let partition = TopicPartition("t", 0)
+        try consumer.assign([partition: .earliest])
+        _ = consumer.collect { messages, _ in messages.count >= 100 }
+        try consumer.seek([partition: .at(90)], timeout: .seconds(10))
+        #expect(consumer.collect { messages, _ in messages.count >= 10 }.messages.map(\.offset) == Array(90..<100))
+        try consumer.pause([partition])
+        try consumer.seek([partition: .at(95)], timeout: .seconds(10))
+        consumer.nextBatch(maximumMessages: 10, timeout: .milliseconds(500)) { views, _ in #expect(views.isEmpty) }
+        try consumer.resume([partition])
+        #expect(consumer.collect { messages, _ in messages.count >= 5 }.messages.map(\.offset) == Array(95..<100))
+        consumer.close()
+    }
+
+    @Test func anOffsetOutOfRangeIsAnEventAndTheOwnerDecides() async throws {
+        try await fill(cluster.bootstrapServers, "t", count: 10)
+        let consumer = try consumer()
+        let partition = TopicPartition("t", 0)
+        try consumer.assign([partition: .at(5000)])
+        let (messages, events) = consumer.collect { _, events in !events.isEmpty }
+        #expect(messages.isEmpty)
+        guard case .offsetOutOfRange(partition, _)? = events.first else {
+            Issue.record("unexpected events \(events)")
+            return
+        }
+        let watermarks = try consumer.watermarks(partition, timeout: .seconds(10))
+        try consumer.seek([partition: .at(watermarks.low)], timeout: .seconds(10))
+        #expect(consumer.collect { messages, _ in messages.count >= 10 }.messages.map(\.offset) == Array(0..<10))
+        consumer.close()
+    }
+
+    @Test func thePartitionEndIsAnEventIfWanted() async throws {
+        try await fill(cluster.bootstrapServers, "t", count: 10)
+        let consumer = try consumer("g", ["enable.partition.eof": "true"])
+        try consumer.assign([TopicPartition("t", 0): .earliest])
+        let (messages, events) = consumer.collect { _, events in !events.isEmpty }
+        #expect(messages.count == 10)
+        #expect(events == [.partitionEnd(TopicPartition("t", 0), offset: 10)])
+        consumer.close()
+    }
+
+    @Test func aBrokerThatGoesAwayAndComesBackLosesNothing() async throws {
+        try await fill(cluster.bootstrapServers, "t", count: 10)
+        let consumer = try consumer("g", ["reconnect.backoff.max.ms": "200"])
+        try consumer.assign([TopicPartition("t", 0): .earliest])
+        #expect(consumer.collect { messages, _ in messages.count >= 10 }.messages.count == 10)
+        try cluster.brokerDown()
+        _ = consumer.collect { _, _ in consumer.errorCount > 0 }
+        #expect(consumer.errorCount > 0)
+        #expect(consumer.fatalError == nil)
+        try cluster.brokerUp()
+        try await fill(cluster.bootstrapServers, "t", count: 10)
+        let (messages, _) = consumer.collect { messages, _ in messages.count >= 10 }
+        #expect(messages.map(\.offset) == Array(10..<20))
+        consumer.close()
+    }
+
+    @Test(arguments: ["range", "cooperative-sticky"])
+    func theHookGivesTheStartOffsetsAndHearsOfRevocation(strategy: String) async throws {
+        try await fill(cluster.bootstrapServers, "t", partition: 0, count: 20)
+        try await fill(cluster.bootstrapServers, "t", partition: 1, count: 20)
+        let consumer = try consumer("g-\(strategy)", ["partition.assignment.strategy": strategy])
+        var assigned: [TopicPartition] = []
+        var revoked: [TopicPartition] = []
+        let hook = KafkaRebalanceHook(
+            assigned: { partitions in
+                assigned += partitions
+                // Partition 1 is left out, so it stays paused.
+                return [TopicPartition("t", 0): .at(15)]
+            },
+            revoked: { partitions, isLost in
+                #expect(!isLost)
+                revoked += partitions
+            })
+        try consumer.subscribe(to: ["t"], hook: hook)
+        let (messages, _) = consumer.collect { messages, _ in messages.count >= 5 }
+        let both = [TopicPartition("t", 0), TopicPartition("t", 1)]
+        #expect(assigned.sorted() == both)
+        #expect(messages.map(\.offset) == Array(15..<20))
+        #expect(messages.allSatisfy { $0.partition == 0 })
+        try consumer.seek([both[1]: .at(18)], timeout: .seconds(10))
+        try consumer.resume([both[1]])
+        let (later, _) = consumer.collect { messages, _ in messages.count >= 2 }
+        #expect(later.map(\.offset) == [18, 19])
+        #expect(later.allSatisfy { $0.partition == 1 })
+        try consumer.commit([both[0]: 20, both[1]: 20])
+        consumer.close()
+        #expect(revoked.sorted() == both)
+        #expect(consumer.errorCount == 0)
+    }
+
+    @Test(arguments: ["range", "cooperative-sticky"])
+    func aSecondConsumerTakesItsShare(strategy: String) async throws {
+        let properties = ["partition.assignment.strategy": strategy]
+        let first = try consumer("g-\(strategy)", properties)
+        let second = try consumer("g-\(strategy)", properties)
+        func hook(_ owned: @escaping (Set<TopicPartition>, Bool) -> Void) -> KafkaRebalanceHook {
+            KafkaRebalanceHook(
+                assigned: { partitions in
+                    owned(Set(partitions), true)
+                    return Dictionary(uniqueKeysWithValues: partitions.map { ($0, .earliest) })
+                },
+                revoked: { partitions, _ in owned(Set(partitions), false) })
+        }
+        var firstOwns: Set<TopicPartition> = []
+        var secondOwns: Set<TopicPartition> = []
+        try first.subscribe(
+            to: ["t"], hook: hook { if $1 { firstOwns.formUnion($0) } else { firstOwns.subtract($0) } })
+        _ = first.collect { _, _ in firstOwns.count == 2 }
+        #expect(firstOwns.count == 2)
+        try second.subscribe(
+            to: ["t"], hook: hook { if $1 { secondOwns.formUnion($0) } else { secondOwns.subtract($0) } })
+        let end = ContinuousClock.now + .seconds(30)
+        while ContinuousClock.now < end && !(firstOwns.count == 1 && secondOwns.count == 1) {
+            for consumer in [first, second] {
+                consumer.nextBatch(maximumMessages: 10, timeout: .milliseconds(50)) { _, _ in }
+            }
+        }
+        #expect(firstOwns.count == 1 && secondOwns.count == 1)
+        #expect(firstOwns.isDisjoint(with: secondOwns))
+        first.close()
+        second.close()
+        #expect(firstOwns.isEmpty && secondOwns.isEmpty)
+    }
+}
