@@ -19,6 +19,7 @@ from confluent_kafka.admin import AdminClient, NewTopic  # noqa: E402
 
 DEMO = services.STATE / "demo"
 TEMPLATES = pathlib.Path(__file__).resolve().parent / "configuration"
+RECORDINGS = services.ROOT / "Tests" / "IntegrationTests" / "Data"
 PROGRAMS = services.ROOT / ".build" / "release"
 TOPIC = "sensor.readings"
 PARTITIONS = 4
@@ -116,6 +117,7 @@ class Pipeline:
         for template in sorted(TEMPLATES.glob("gateway-*.yaml")):
             name = template.stem.removeprefix("gateway-")
             port = services.free_port()
+            (DEMO / "outboxes" / name).mkdir(exist_ok=True)
             path = self._configuration(template.stem, outbox=DEMO / "outboxes" / name, port=port)
             program = Program(name, [PROGRAMS / "vigie-gateway", "run", "--config", path], port)
             self.gateways.append(program)
@@ -127,7 +129,7 @@ class Pipeline:
         """Fills in the template of this name; what it gives may hold a password, so only we can read it."""
         template = string.Template((TEMPLATES / f"{name}.yaml").read_text())
         path = DEMO / "configuration" / f"{name}.yaml"
-        values |= {"kafka": self.kafka, "topic": TOPIC, "data": TEMPLATES.parent / "data"}
+        values |= {"kafka": self.kafka, "topic": TOPIC, "recordings": RECORDINGS}
         path.write_text(template.substitute(values))
         path.chmod(0o600)
         return path

@@ -71,6 +71,7 @@ public struct ServiceGroup: Sendable {
         case signalsEnded
         case finished(Int, (any Error)?)
         case boundPassed
+        case boundCancelled
     }
 
     /// Runs until every service has ended.
@@ -115,6 +116,8 @@ public struct ServiceGroup: Sendable {
                 addSignalWait(&group, received)
             case .signalsEnded:
                 isStopping = true
+            case .boundCancelled:
+                break
             case .finished(let index, let error):
                 running.remove(index)
                 let name = members[index].name
@@ -128,7 +131,6 @@ public struct ServiceGroup: Sendable {
                 }
                 isStopping = true
             case .boundPassed:
-                guard !Task.isCancelled else { break }
                 log.error(
                     "services did not stop in time, cancelling",
                     ["services": names(of: running).joined(separator: ","), "bound": "\(bound)"])
@@ -137,8 +139,12 @@ public struct ServiceGroup: Sendable {
             if isStopping && !wasStopping {
                 notifier?.stopping()
                 group.addTask { [clock, bound] in
-                    try? await clock.sleep(for: bound)
-                    return .boundPassed
+                    do {
+                        try await clock.sleep(for: bound)
+                        return .boundPassed
+                    } catch {
+                        return .boundCancelled
+                    }
                 }
             }
             if isStopping, let last = running.max() { requests[last].make() }
