@@ -13,6 +13,14 @@ public struct DeliveryReport: Sendable {
     public var offset: Int64
     /// Why the message was not acknowledged; nil if it was.
     public var error: KafkaError?
+
+    /// Makes a report, as tests of what handles reports do.
+    public init(token: UInt64, partition: Int32, offset: Int64, error: KafkaError? = nil) {
+        self.token = token
+        self.partition = partition
+        self.offset = offset
+        self.error = error
+    }
 }
 
 /// A header of a message.

@@ -46,6 +46,12 @@ public struct KafkaWatermarks: Hashable, Sendable {
     public var low: Int64
     /// The offset that the next message will get.
     public var high: Int64
+
+    /// Makes the pair.
+    public init(low: Int64, high: Int64) {
+        self.low = low
+        self.high = high
+    }
 }
 
 typealias NativePartitionList = UnsafeMutablePointer<rd_kafka_topic_partition_list_t>
