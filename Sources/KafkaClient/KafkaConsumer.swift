@@ -92,6 +92,8 @@ public final class KafkaConsumer {
         try withNativeList(offsets.map { ($0.key, $0.value.native) }) { list throws(KafkaError) in
             try check(rd_kafka_assign(handle.pointer, list), "assign partitions")
         }
+        membership.positions = offsets
+        membership.paused = []
     }
 
     /// The partitions that this consumer reads.
@@ -106,10 +108,20 @@ public final class KafkaConsumer {
 
     /// Goes on reading assigned partitions from these offsets; also after `.offsetOutOfRange`.
     public func seek(_ offsets: [TopicPartition: KafkaOffset], timeout: Duration) throws(KafkaError) {
+        if offsets.isEmpty { return }
+        var stopped: [TopicPartition] = []
         try withNativeList(offsets.map { ($0.key, $0.value.native) }) { list throws(KafkaError) in
             try check(rd_kafka_seek_partitions(handle.pointer, list, timeout.wholeMilliseconds), "seek")
+            // librdkafka does not seek in a partition that it is not fetching: one without a valid offset, or one that
+            // was assigned a moment ago.
+            for index in list.elements.indices where list.elements[index].err == RD_KAFKA_RESP_ERR__STATE {
+                stopped.append(list.elements[index].topicPartition)
+                list.elements[index].err = RD_KAFKA_RESP_ERR_NO_ERROR
+            }
             try list.checkElements("seek in")
         }
+        membership.positions.merge(offsets) { $1 }
+        if !stopped.isEmpty { try membership.restart(stopped, handle.pointer) }
     }
 
     /// Stops reading partitions, which stay assigned; what was fetched in advance is dropped and fetched again later.
@@ -117,6 +129,7 @@ public final class KafkaConsumer {
         try withNativeList(partitions.map { ($0, 0) }) { list throws(KafkaError) in
             try check(rd_kafka_pause_partitions(handle.pointer, list), "pause")
             try list.checkElements("pause")
+            membership.paused.formUnion(partitions)
         }
     }
 
@@ -125,16 +138,14 @@ public final class KafkaConsumer {
         try withNativeList(partitions.map { ($0, 0) }) { list throws(KafkaError) in
             try check(rd_kafka_resume_partitions(handle.pointer, list), "resume")
             try list.checkElements("resume")
+            membership.paused.subtract(partitions)
         }
     }
 
-    /// The offset after the last message that `nextBatch` gave; nil if it gave none since the partition was assigned.
-    public func position(_ partition: TopicPartition) throws(KafkaError) -> Int64? {
-        try withNativeList([(partition, Int64(RD_KAFKA_OFFSET_INVALID))]) { list throws(KafkaError) in
-            try check(rd_kafka_position(handle.pointer, list), "read the position")
-            try list.checkElements("read the position of")
-            return list.elements.first.flatMap { $0.offset < 0 ? nil : $0.offset }
-        }
+    /// Where the next message of a partition comes from: after the last one that `nextBatch` gave, or where it was told
+    /// to start; nil if the partition is not assigned or waits for `seek`.
+    public func position(_ partition: TopicPartition) -> KafkaOffset? {
+        membership.positions[partition]
     }
 
     /// Asks the broker which offsets a partition has.
@@ -184,7 +195,19 @@ public final class KafkaConsumer {
             (views + viewCount).initialize(to: view)
             viewCount += 1
         }
+        advancePositions(UnsafeBufferPointer(start: views, count: viewCount))
         return try body(UnsafeBufferPointer(start: views, count: viewCount), events)
+    }
+
+    /// Notes how far each partition was read; messages come in runs of one partition.
+    private func advancePositions(_ messages: UnsafeBufferPointer<KafkaMessageView>) {
+        for (index, message) in messages.enumerated() {
+            let isLastOfRun =
+                index + 1 == messages.count
+                || messages[index + 1].partition != message.partition
+                || messages[index + 1].pointer.pointee.rkt != message.pointer.pointee.rkt
+            if isLastOfRun { membership.positions[message.topicPartition] = .at(message.offset + 1) }
+        }
     }
 
     private func event(_ message: UnsafeMutablePointer<rd_kafka_message_t>) -> KafkaConsumerEvent {
@@ -231,40 +254,34 @@ public final class KafkaConsumer {
     }
 }
 
-/// What a rebalance changes. Touched only by the polling thread.
+/// What is assigned, and what a rebalance changes. Touched only by the polling thread.
 private final class Membership: @unchecked Sendable {
     var hook: KafkaRebalanceHook?
+    /// Where each assigned partition goes on; one that waits for its first `seek` has none.
+    var positions: [TopicPartition: KafkaOffset] = [:]
+    /// Assigned partitions that are not read.
+    var paused: Set<TopicPartition> = []
     /// Taken away since the current `nextBatch` began, and not given back.
     var revoked: Set<TopicPartition> = []
 
     /// librdkafka's rebalance callback (rdkafka.h, rd_kafka_conf_set_rebalance_cb).
     func rebalance(_ handle: OpaquePointer, _ code: rd_kafka_resp_err_t, _ list: NativePartitionList) -> KafkaError? {
-        let isCooperative = rd_kafka_rebalance_protocol(handle).map { String(cString: $0) } == "COOPERATIVE"
         let partitions = list.partitions
         do throws(KafkaError) {
             if code == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
                 let offsets = hook?.assigned(partitions) ?? [:]
-                var paused: [TopicPartition] = []
-                for (index, partition) in partitions.enumerated() {
-                    if let offset = offsets[partition] {
-                        list.elements[index].offset = offset.native
-                    } else {
-                        paused.append(partition)
-                    }
+                for partition in partitions {
+                    positions[partition] = offsets[partition]
+                    if offsets[partition] == nil { paused.insert(partition) } else { paused.remove(partition) }
                 }
                 revoked.subtract(partitions)
-                if isCooperative {
-                    try check(rd_kafka_incremental_assign(handle, list), "assign partitions")
-                } else {
-                    try check(rd_kafka_assign(handle, list), "assign partitions")
-                }
-                try withNativeList(paused.map { ($0, 0) }) { list throws(KafkaError) in
-                    if !paused.isEmpty { try check(rd_kafka_pause_partitions(handle, list), "pause") }
-                }
+                try assign(partitions, handle)
             } else {
                 hook?.revoked(partitions, rd_kafka_assignment_lost(handle) != 0)
                 revoked.formUnion(partitions)
-                if isCooperative {
+                paused.subtract(partitions)
+                for partition in partitions { positions[partition] = nil }
+                if isCooperative(handle) {
                     try check(rd_kafka_incremental_unassign(handle, list), "give partitions back")
                 } else {
                     try check(rd_kafka_assign(handle, nil), "give partitions back")
@@ -274,5 +291,40 @@ private final class Membership: @unchecked Sendable {
         } catch {
             return error
         }
+    }
+
+    /// Takes partitions out of the assignment and puts them back, each at its position.
+    func restart(_ partitions: [TopicPartition], _ handle: OpaquePointer) throws(KafkaError) {
+        if isCooperative(handle) {
+            try withNativeList(partitions.map { ($0, 0) }) { list throws(KafkaError) in
+                try check(rd_kafka_incremental_unassign(handle, list), "restart partitions")
+            }
+            try assign(partitions, handle)
+        } else {
+            // The eager protocol only knows whole assignments.
+            try assign(Array(Set(positions.keys).union(paused)), handle)
+        }
+    }
+
+    /// Assigns partitions at their positions, and pauses those that are to be.
+    private func assign(_ partitions: [TopicPartition], _ handle: OpaquePointer) throws(KafkaError) {
+        // A partition without a position is paused, so that the offset 0 is never asked for.
+        let starts = partitions.map { ($0, positions[$0]?.native ?? 0) }
+        try withNativeList(starts) { list throws(KafkaError) in
+            if isCooperative(handle) {
+                try check(rd_kafka_incremental_assign(handle, list), "assign partitions")
+            } else {
+                try check(rd_kafka_assign(handle, list), "assign partitions")
+            }
+        }
+        let pausedHere = partitions.filter { paused.contains($0) }
+        if pausedHere.isEmpty { return }
+        try withNativeList(pausedHere.map { ($0, 0) }) { list throws(KafkaError) in
+            try check(rd_kafka_pause_partitions(handle, list), "pause")
+        }
+    }
+
+    private func isCooperative(_ handle: OpaquePointer) -> Bool {
+        rd_kafka_rebalance_protocol(handle).map { String(cString: $0) } == "COOPERATIVE"
     }
 }

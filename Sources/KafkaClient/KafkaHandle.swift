@@ -113,6 +113,16 @@ final class KafkaHandle: Sendable {
         callbacks.rebalanceHandler.withLock { $0 = handler }
     }
 
+    /// Handles an error that came as an event.
+    func receiveError(_ code: rd_kafka_resp_err_t, reason: String?) {
+        callbacks.receive(code, reason: reason, handle: pointer)
+    }
+
+    /// Handles statistics that came as an event.
+    func receiveStatistics(_ json: String) {
+        callbacks.observer.statistics(json)
+    }
+
     /// Counts an error and tells the observer.
     func report(_ code: rd_kafka_resp_err_t, _ operation: String) {
         callbacks.report(KafkaError(code, operation))

@@ -65,7 +65,7 @@ public final class KafkaProducer: Sendable {
     ) throws(KafkaConfigurationError) {
         let defaults = [("enable.idempotence", "true"), ("acks", "all")]
         let handle = try KafkaHandle(RD_KAFKA_PRODUCER, configuration, defaults: defaults, observer: observer) {
-            rd_kafka_conf_set_events($0, RD_KAFKA_EVENT_DR)
+            rd_kafka_conf_set_events($0, RD_KAFKA_EVENT_DR | RD_KAFKA_EVENT_ERROR | RD_KAFKA_EVENT_STATS)
         }
         self.handle = handle
         poller = Poller(handle: handle, deliveries: deliveries)
@@ -278,7 +278,20 @@ private final class Poller: Sendable {
     private func poll(timeout: Int32, _ deliveries: ([DeliveryReport]) -> Void) -> Bool {
         guard let event = rd_kafka_queue_poll(queue, timeout) else { return false }
         defer { rd_kafka_event_destroy(event) }
-        guard rd_kafka_event_type(event) == RD_KAFKA_EVENT_DR else { return true }
+        // A queue that is polled gives everything as events and calls no callback.
+        switch rd_kafka_event_type(event) {
+        case RD_KAFKA_EVENT_DR: deliveries(reports(event))
+        case RD_KAFKA_EVENT_ERROR:
+            handle.receiveError(
+                rd_kafka_event_error(event), reason: rd_kafka_event_error_string(event).map { String(cString: $0) })
+        case RD_KAFKA_EVENT_STATS:
+            if let json = rd_kafka_event_stats(event) { handle.receiveStatistics(String(cString: json)) }
+        default: break
+        }
+        return true
+    }
+
+    private func reports(_ event: OpaquePointer) -> [DeliveryReport] {
         var reports: [DeliveryReport] = []
         reports.reserveCapacity(rd_kafka_event_message_count(event))
         while let message = rd_kafka_event_message_next(event)?.pointee {
@@ -292,8 +305,7 @@ private final class Poller: Sendable {
             reports.append(
                 DeliveryReport(token: token, partition: message.partition, offset: message.offset, error: error))
         }
-        deliveries(reports)
-        return true
+        return reports
     }
 }
 

@@ -27,7 +27,7 @@ struct KafkaConsumerTests {
         #expect(messages.first?.value == Array("400".utf8))
         #expect(messages.first?.key == Array("key".utf8))
         #expect(events.isEmpty)
-        #expect(try consumer.position(partition) == 1000)
+        #expect(consumer.position(partition) == .at(1000))
         #expect(try consumer.assignment == [partition])
         #expect(try consumer.watermarks(partition, timeout: .seconds(10)) == KafkaWatermarks(low: 0, high: 1000))
         consumer.close()
