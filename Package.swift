@@ -73,7 +73,12 @@ let tests: [Target] = [
     .testTarget(name: "SensorDriversTests", dependencies: ["SensorDrivers", "SimulatedHardware"]),
     .testTarget(name: "SimulatedHardwareTests", dependencies: ["SimulatedHardware"]),
     .testTarget(name: "OutboxTests", dependencies: ["Outbox"]),
-    .testTarget(name: "GatewayCoreTests", dependencies: ["GatewayCore"]),
+    .testTarget(
+        name: "GatewayCoreTests",
+        dependencies: [
+            "GatewayCore", "Configuration", "CSQLite", "KafkaClient", "Monitoring", "Outbox", "Readings", "SensorBus",
+            "SensorDrivers", "SimulatedHardware",
+        ]),
     .testTarget(name: "WindowingTests", dependencies: ["Windowing"]),
     .testTarget(name: "ProcessorCoreTests", dependencies: ["ProcessorCore"]),
     .testTarget(name: "FleetCoreTests", dependencies: ["FleetCore", "ReadingDecoding"]),

@@ -74,20 +74,37 @@ actor Publisher: Service {
     private func publish() async throws {
         for await event in events {
             try Task.checkCancellation()
-            switch event {
-            case .appended: break
-            case .delivered(let number, let reports):
-                if number == producerNumber { try await settle(reports) }
-            case .pauseEnded: isPaused = false
-            case .stop:
-                isStopping = true
-                startTimer(drainTime, .drainTimeOver)
-            case .drainTimeOver: return
+            do {
+                guard try await handle(event) else { return }
+            } catch let error as OutboxError {
+                // What is on its way may or may not be settled in the file; sending it again is harmless.
+                abandonProducer()
+                pause(after: error)
             }
-            replaceProducerAfterFatalError()
-            if !isPaused { try await fill() }
-            if isStopping, window.isEmpty, try await outbox.status().depth == 0 { return }
         }
+    }
+
+    /// - Returns: whether there is more to do.
+    private func handle(_ event: Event) async throws -> Bool {
+        switch event {
+        case .appended: break
+        case .delivered(let number, let reports):
+            if number == producerNumber { try await settle(reports) }
+        case .pauseEnded: isPaused = false
+        case .stop:
+            isStopping = true
+            startTimer(drainTime, .drainTimeOver)
+        case .drainTimeOver: return false
+        }
+        if let error = producer?.fatalError {
+            // An idempotent producer cannot go on after some errors, such as a broker that lost its state.
+            log.warning("the producer cannot go on and is made anew", ["error": "\(error)"])
+            abandonProducer()
+            pause(after: error)
+        }
+        if !isPaused { try await fill() }
+        if isStopping, window.isEmpty { return try await outbox.status().depth > 0 }
+        return true
     }
 
     /// Hands readings to the producer until the window is full or the outbox has no more.
@@ -162,7 +179,7 @@ actor Publisher: Service {
         _ = window.rewind()
     }
 
-    private func pause(after error: KafkaError) {
+    private func pause(after error: any Error) {
         let wait = backoff.next()
         log.warning("cannot publish, trying again", ["error": "\(error)", "in": "\(wait)"])
         health.report("kafka", .degraded("\(error)"))
@@ -182,7 +199,6 @@ actor Publisher: Service {
 
     private func currentProducer() throws -> KafkaProducer {
         if let producer { return producer }
-        producerNumber += 1
         let (number, wake, log) = (producerNumber, wake, log.component("kafka"))
         let made = try KafkaProducer(
             configuration: configuration,
@@ -196,14 +212,12 @@ actor Publisher: Service {
         return made
     }
 
-    /// An idempotent producer cannot go on after some errors, such as a broker that lost its state. The readings are
-    /// still in the outbox.
-    private func replaceProducerAfterFatalError() {
-        guard let error = producer?.fatalError else { return }
-        log.warning("the producer cannot go on and is made anew", ["error": "\(error)"])
+    /// Gives up the producer; reports that still come from it are not looked at. All that had no answer is still in the
+    /// outbox, and the next producer begins there.
+    private func abandonProducer() {
         producer = nil
+        producerNumber += 1
         window.restart()
-        pause(after: error)
     }
 }
 

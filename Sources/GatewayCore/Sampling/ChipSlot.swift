@@ -26,20 +26,30 @@ actor ChipSlot {
         stopwatch = elapsed(on: clock)
     }
 
-    /// Measures once.
-    func result() async -> Result<Measurement, SensorError> {
+    /// Whether it measures the air's pressure.
+    nonisolated var isBarometer: Bool { settings.kind == .bme280 }
+
+    /// The pressures that a chip for carbon dioxide takes (SCD4x datasheet, 3.7.5), hPa.
+    private static let usefulPressure = 700.0...1200.0
+
+    /// Measures once, as `measure(pressure:)` does.
+    func result(pressure: Pressure?) async -> Result<Measurement, SensorError> {
         do throws(SensorError) {
-            return .success(try await measure())
+            return .success(try await measure(pressure: pressure))
         } catch {
             return .failure(error)
         }
     }
 
     /// Measures once.
+    /// - Parameter pressure: of the air, for a chip whose values depend on it.
     /// - Throws: why not; while the chip rests after failures, the error that it had last.
-    func measure() async throws(SensorError) -> Measurement {
+    func measure(pressure: Pressure?) async throws(SensorError) -> Measurement {
         let sensor = try await opened()
         do throws(SensorError) {
+            if let chip = sensor as? SCD41, let pressure, Self.usefulPressure.contains(pressure.hectopascals) {
+                try await chip.setAmbientPressure(pressure)
+            }
             let measurement = try await sensor.measure()
             failures = 0
             lastError = nil

@@ -47,12 +47,13 @@ struct Station: Sendable {
         let quality = timeQuality()
         var bootTime = timespec()
         clock_gettime(CLOCK_BOOTTIME, &bootTime)
-        let results = await withTaskGroup(of: (Int, Result<Measurement, SensorError>).self) { group in
-            for (index, chip) in chips.enumerated() { group.addTask { (index, await chip.result()) } }
-            var results: [Int: Result<Measurement, SensorError>] = [:]
-            for await (index, result) in group { results[index] = result }
-            return results
-        }
+        // The air's pressure first: carbon dioxide depends on it.
+        let barometers = chips.indices.filter { chips[$0].isBarometer }
+        var results = await measure(barometers, pressure: nil)
+        let pressure = barometers.lazy.compactMap { index in
+            if case .success(let measurement) = results[index] { measurement.pressure } else { nil }
+        }.first
+        results.merge(await measure(chips.indices.filter { !chips[$0].isBarometer }, pressure: pressure)) { $1 }
         var values = Values()
         var faults: [Fault] = []
         for index in chips.indices {
@@ -75,6 +76,24 @@ struct Station: Sendable {
         return OutboxRecord(
             reading: reading, bootID: bootID,
             bootTimeMilliseconds: Int64(bootTime.tv_sec) * 1000 + Int64(bootTime.tv_nsec) / 1_000_000)
+    }
+}
+
+extension Station {
+    /// Measures with some of the chips at once.
+    /// - Returns: what each gave, by its index.
+    private func measure(
+        _ indices: [Int], pressure: Pressure?
+    ) async -> [Int: Result<Measurement, SensorError>] {
+        await withTaskGroup(of: (Int, Result<Measurement, SensorError>).self) { group in
+            for index in indices {
+                let chip = chips[index]
+                group.addTask { (index, await chip.result(pressure: pressure)) }
+            }
+            var results: [Int: Result<Measurement, SensorError>] = [:]
+            for await (index, result) in group { results[index] = result }
+            return results
+        }
     }
 }
 

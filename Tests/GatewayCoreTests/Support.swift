@@ -1,0 +1,66 @@
+import Configuration
+import Foundation
+import Monitoring
+import Outbox
+import Readings
+import SimulatedHardware
+import Testing
+
+@testable import GatewayCore
+
+/// What a test of the gateway has to itself: a folder with an outbox, and metrics of its own.
+final class Bench {
+    let folder: String
+    let registry = MetricsRegistry()
+    let metrics: GatewayMetrics
+    let health = Health()
+    let log = Log("test", to: LogOutput(descriptor: STDERR_FILENO, format: .plain, minimum: .error))
+    let events = AsyncStream.makeStream(of: Publisher.Event.self)
+
+    init() throws {
+        folder = FileManager.default.temporaryDirectory.appendingPathComponent("vigie-gateway-\(UUID())").path
+        try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+        metrics = GatewayMetrics(registry)
+    }
+
+    deinit {
+        try? FileManager.default.removeItem(atPath: folder)
+    }
+
+    var file: String { folder + "/outbox.sqlite" }
+
+    /// Opens the bench's outbox; appends wake `events`.
+    func openOutbox() async throws -> Outbox {
+        let wake = events.continuation
+        return try await Outbox.open(path: file) { wake.yield(.appended) }
+    }
+
+    func recorder(_ outbox: Outbox, capacity: Int = 10_000) -> Recorder {
+        Recorder(outbox: outbox, capacity: capacity, metrics: metrics, health: health, log: log)
+    }
+}
+
+/// Settings of a gateway with these stations, written as its file has them.
+func settings(stations: String, more: String = "") throws -> GatewaySettings {
+    let text = """
+        gateway: {id: bench}
+        mode: simulated
+        outbox: {path: outbox.sqlite}
+        kafka: {bootstrap: "127.0.0.1:9"}
+        \(more)
+        stations:
+        \(stations)
+        """
+    return try GatewaySettings(ConfigurationDocument(text: text, name: "gateway.yaml"))
+}
+
+/// A record as the sampler would make it.
+func record(_ number: Int, faults: Int = 0) throws -> OutboxRecord {
+    let fault = Fault(chip: try #require(Identifier("bme280")), kind: try #require(Identifier("not_acknowledged")))
+    let reading = Reading(
+        gatewayID: try #require(Identifier("bench")), sensorID: try #require(Identifier("hall")),
+        streamID: StreamID(bits: 0), sequence: 0, eventTime: Timestamp(milliseconds: 1_700_000_000_000 + Int64(number)),
+        intervalMilliseconds: 1000, values: Values(temperature: Double(number)),
+        faults: Array(repeating: fault, count: faults))
+    return OutboxRecord(reading: reading, bootID: "boot", bootTimeMilliseconds: Int64(number))
+}
