@@ -3,7 +3,8 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 DURATION ?=
-SWIFT_RELEASE := swift build --configuration release --static-swift-stdlib
+# On a colour terminal the compiler is called with other options, and everything would be built again.
+SWIFT_RELEASE := TERM=dumb swift build --configuration release --static-swift-stdlib
 
 .PHONY: help
 help: ## This list
@@ -20,7 +21,7 @@ build: install ## Build the three programs in release mode
 
 .PHONY: demo
 demo: install ## Run it all with simulated boards and watch it live; DURATION=30 ends by itself
-	@$(SWIFT_RELEASE) --quiet || { echo "vigie: the build failed; 'make build' shows why." >&2; exit 1; }
+	@$(SWIFT_RELEASE) || { echo "vigie: the build failed." >&2; exit 1; }
 	@.vigie/venv/bin/python demo/demo.py $(if $(DURATION),--duration $(DURATION))
 
 .PHONY: clean-demo
