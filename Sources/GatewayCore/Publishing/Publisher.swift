@@ -215,6 +215,7 @@ actor Publisher: Service {
     /// Gives up the producer; reports that still come from it are not looked at. All that had no answer is still in the
     /// outbox, and the next producer begins there.
     private func abandonProducer() {
+        metrics.producersReplaced.increment()
         producer = nil
         producerNumber += 1
         window.restart()

@@ -9,6 +9,7 @@ struct GatewayMetrics: Sendable {
     let unrecorded: Counter
     let quarantined: Counter
     let publishFailures: Counter
+    let producersReplaced: Counter
     let depth: Gauge
     let outboxBytes: Gauge
     let oldest: Gauge
@@ -23,6 +24,8 @@ struct GatewayMetrics: Sendable {
             "vigie_readings_unrecorded_total", "Readings dropped from memory while the storage refused them.")
         quarantined = registry.counter("vigie_readings_quarantined_total", "Readings set aside as never sendable.")
         publishFailures = registry.counter("vigie_publish_failures_total", "Times that publishing had to pause.")
+        producersReplaced = registry.counter(
+            "vigie_producers_replaced_total", "Producers given up after an error that they cannot recover from.")
         depth = registry.gauge("vigie_outbox_readings", "Readings in the outbox.")
         outboxBytes = registry.gauge("vigie_outbox_bytes", "Bytes in use in the outbox's file.")
         oldest = registry.gauge("vigie_outbox_oldest_timestamp_seconds", "Event time of the oldest reading waiting.")

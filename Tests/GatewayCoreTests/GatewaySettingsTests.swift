@@ -1,0 +1,96 @@
+import Configuration
+import Foundation
+import Readings
+import Testing
+
+@testable import GatewayCore
+
+@Suite struct GatewaySettingsTests {
+    /// The problems of a gateway's text.
+    private func problems(stations: String, more: String = "") -> [String] {
+        do {
+            _ = try settings(stations: stations, more: more)
+            return []
+        } catch {
+            return (error as? ConfigurationError)?.problems.map(\.description) ?? ["\(error)"]
+        }
+    }
+
+    /// The configuration that is shipped is valid, and what it calls defaults are the defaults.
+    @Test func theShippedExampleSaysTheDefaults() throws {
+        let file = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
+            .appendingPathComponent("../../configuration/gateway.yaml").standardizedFileURL.path
+        let shipped = try GatewaySettings(file: file)
+        let least = try settings(stations: "  - {sensor_id: cellar-air, chips: [{type: bme280}]}")
+        #expect(shipped.outboxLimits == least.outboxLimits)
+        #expect(shipped.topic == least.topic)
+        #expect(shipped.window == least.window)
+        #expect(shipped.drainTime == least.drainTime)
+        #expect(shipped.clock == least.clock)
+        #expect(shipped.logLevel == least.logLevel)
+        #expect(shipped.simulation.seed == least.simulation.seed)
+        #expect(shipped.simulation.speed == least.simulation.speed)
+        #expect(shipped.stations[0].interval == least.stations[0].interval)
+        #expect(shipped.stations[0].chips.map(\.place.address) == [0x76, 0x62, 0x48])
+        #expect(shipped.stations[0].place == Place(latitude: 48.8566, longitude: 2.3522))
+        #expect(shipped.outboxPath.hasSuffix("/configuration/outbox.sqlite"))
+        #expect(least.listen == nil)
+    }
+
+    @Test func everyMistakeIsNamedWithItsPlace() {
+        let found = problems(
+            stations: """
+                  - sensor_id: "the hall"
+                    interval: 1ms
+                    place: {latitude: 91, longitude: 0}
+                    chips:
+                      - {type: bme680}
+                      - {type: ads1115, address: 0x78, channel: 4, chemistry: lead}
+                      - {type: scd41, altitud: 100}
+                """)
+        let expected = [
+            #"gateway.yaml:7: station "the hall": sensor_id: expected a name"#,
+            #"gateway.yaml:8: station "the hall": interval: expected a duration such as 10s between 10ms and 1d, found "1ms""#,
+            #"gateway.yaml:9: station "the hall": place: latitude: expected a number between -90.0 and 90.0, found "91""#,
+            #"gateway.yaml:11: station "the hall": chip "bme680": type: expected one of bme280, scd41, ads1115"#,
+            #"gateway.yaml:12: station "the hall": chip "ads1115": address: expected an I2C address"#,
+            #"gateway.yaml:12: station "the hall": chip "ads1115": channel: expected a channel of 0 to 3"#,
+            #"gateway.yaml:12: station "the hall": chip "ads1115": chemistry: expected one of li_ion, lifepo4"#,
+            #"gateway.yaml:13: station "the hall": chip "scd41": unknown key "altitud": did you mean "altitude"?"#,
+        ]
+        #expect(found.count == expected.count, "\(found)")
+        for (problem, beginning) in zip(found, expected) { #expect(problem.hasPrefix(beginning), "\(problem)") }
+    }
+
+    @Test(arguments: [
+        ("  []", "", "at least one station is needed"),
+        ("  - {sensor_id: a, chips: []}", "", "at least one chip is needed"),
+        (
+            "  - {sensor_id: a, chips: [{type: bme280}]}\n  - {sensor_id: a, chips: [{type: bme280}]}", "",
+            "another station has this name"
+        ),
+        ("  - {sensor_id: a, chips: [{type: bme280}, {type: bme280}]}", "", "another chip has this address"),
+        (
+            "  - {sensor_id: a, chips: [{type: bme280}]}\n  - {sensor_id: b, chips: [{type: bme280}]}",
+            "simulation: {speed: unlimited}", "an unlimited speed needs a single station"
+        ),
+    ])
+    func whatExcludesItselfIsRefused(stations: String, more: String, message: String) {
+        let found = problems(stations: stations, more: more)
+        #expect(found.count == 1 && found[0].contains(message), "\(found)")
+    }
+
+    /// A secret belongs in a file of its own.
+    @Test func aPasswordIsNoSetting() throws {
+        let text = """
+            gateway: {id: a}
+            mode: hardware
+            outbox: {path: a}
+            kafka: {bootstrap: "a:1", password: secret}
+            stations: [{sensor_id: a, chips: [{type: bme280}]}]
+            """
+        #expect(throws: ConfigurationError.self) {
+            try GatewaySettings(ConfigurationDocument(text: text, name: "gateway.yaml"))
+        }
+    }
+}
