@@ -1,0 +1,55 @@
+import Glibc
+import Testing
+
+@testable import SensorBus
+
+@Suite struct BusErrorTests {
+    @Test(
+        arguments: [
+            (ENXIO, .notAcknowledged), (EREMOTEIO, .notAcknowledged), (ETIMEDOUT, .timedOut),
+            (EAGAIN, .arbitrationLost),
+            (EIO, .lengthOrStretch), (EOPNOTSUPP, .unsupported), (ENOTTY, .unsupported), (EACCES, .permissionDenied),
+            (EPERM, .permissionDenied), (ENOENT, .missing), (ENODEV, .missing), (ENOTDIR, .missing),
+            (EBUSY, .other(code: EBUSY)),
+        ] as [(Int32, BusError.Kind)])
+    func errorNumbers(code: Int32, kind: BusError.Kind) {
+        #expect(BusError.Kind(code: code) == kind)
+    }
+
+    @Test func aPersonLearnsWhereAndWhatToDo() {
+        let error = BusError(.notAcknowledged, bus: "/dev/i2c-1", address: 0x76)
+        #expect(
+            error.description
+                == "/dev/i2c-1 0x76: not acknowledged; check the wiring, the chip's power and its address")
+        #expect(BusError(.permissionDenied, bus: "/dev/i2c-1").description.contains("SupplementaryGroups=i2c"))
+    }
+}
+
+@Suite struct I2CAddressTests {
+    @Test func onlyAddressesThatAChipMayHave() {
+        let valid = (-200...400).filter { I2CAddress(validating: $0) != nil }
+        #expect(valid == Array(0x08...0x77))
+        #expect(I2CAddress(validating: .max) == nil)
+        #expect(I2CAddress(validating: 0x76) == 0x76)
+    }
+
+    @Test func isWrittenAndOrderedAsTheDatasheetsDo() {
+        let address: I2CAddress = 0x08
+        #expect(address.description == "0x08")
+        #expect(I2CAddress(0x76).description == "0x76")
+        #expect(address < 0x76)
+    }
+}
+
+@Suite struct LinuxI2CBusTests {
+    @Test(arguments: ["/dev/i2c-there-is-none", "/dev/null/i2c-1"])
+    func aMissingBus(path: String) {
+        let error = #expect(throws: BusError.self) { _ = try LinuxI2CBus.open(path) }
+        #expect(error == BusError(.missing, bus: path))
+        #expect(error?.remedy?.contains("dtparam=i2c_arm=on") == true)
+    }
+
+    @Test func aDeviceThatIsNoBus() {
+        #expect(throws: BusError(.unsupported, bus: "/dev/null")) { _ = try LinuxI2CBus.open("/dev/null") }
+    }
+}
