@@ -1,0 +1,39 @@
+import Foundation
+import Readings
+import SensorBus
+import Testing
+
+@testable import SensorDrivers
+
+/// The seed of this run's random tests, printed so that a failing run can be repeated.
+func printedSeed(_ test: String) -> UInt64 {
+    let seed =
+        ProcessInfo.processInfo.environment["VIGIE_TEST_SEED"].flatMap(UInt64.init) ?? .random(in: 0...UInt64.max)
+    print("\(test): VIGIE_TEST_SEED=\(seed)")
+    return seed
+}
+
+/// Plays a transcript once for each of its transfers from `first` on, that one not acknowledged: `body` must fail with
+/// exactly that, and touch the bus no more.
+func failingEachTransfer(
+    of transcript: [PlaybackBus.Exchange], from first: Int = 0, _ body: (PlaybackBus) async throws -> Void
+) async throws {
+    for failing in first..<transcript.count {
+        let address = transcript[failing].address
+        let bus = PlaybackBus(transcript[..<failing] + [transcript[failing].failing(.notAcknowledged)])
+        do {
+            try await body(bus)
+            Issue.record("transfer \(failing + 1) failed without an error")
+        } catch let error as SensorError {
+            #expect(error.kind == .bus(BusError(.notAcknowledged, bus: "playback", address: address)))
+            #expect(error.address == address)
+            #expect(error.fault.description.hasSuffix(":not_acknowledged"))
+        }
+        try bus.finish()
+    }
+}
+
+/// The kind of the SensorError that `body` throws.
+func failure(_ body: () async throws -> Void) async -> SensorError.Kind? {
+    await #expect(throws: SensorError.self) { try await body() }?.kind
+}
