@@ -71,7 +71,7 @@ let tests: [Target] = [
     .testTarget(name: "PostgresClientTests", dependencies: ["PostgresClient"]),
     .testTarget(name: "SensorBusTests", dependencies: ["SensorBus"]),
     .testTarget(name: "SensorDriversTests", dependencies: ["SensorDrivers", "SimulatedHardware"]),
-    .testTarget(name: "SimulatedHardwareTests", dependencies: ["SimulatedHardware"]),
+    .testTarget(name: "SimulatedHardwareTests", dependencies: ["SimulatedHardware", "SensorDrivers"]),
     .testTarget(name: "OutboxTests", dependencies: ["Outbox"]),
     .testTarget(
         name: "GatewayCoreTests",
