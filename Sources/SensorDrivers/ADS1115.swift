@@ -10,9 +10,9 @@ public actor ADS1115: Sensor {
     public struct Settings: Sendable, Equatable {
         /// The input measured against ground, as the multiplexer encodes it (8.1.3, MUX).
         public enum Input: UInt16, Sendable, CaseIterable {
-            /// AIN0 to AIN3.
+            /// AIN0.
             case a0 = 4
-            /// AIN1.
+            /// AIN1, AIN2 and AIN3.
             case a1, a2, a3
         }
 

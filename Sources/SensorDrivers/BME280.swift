@@ -20,7 +20,7 @@ public actor BME280: Sensor {
             var factor: Int { self == .skip ? 0 : 1 << (Int(rawValue) - 1) }
         }
 
-        /// Of temperature, which the others need; with `skip` nothing is measured.
+        /// Of temperature, which the others need: `skip` is refused.
         public var temperature: Oversampling
         /// Of pressure.
         public var pressure: Oversampling
@@ -97,7 +97,7 @@ public actor BME280: Sensor {
     }
 
     /// Identifies the chip, resets it, reads its calibration and writes the settings.
-    /// - Throws: `.wrongChip`, `.calibration`, `.timedOut` if the reset does not finish, and bus errors.
+    /// - Throws: `.invalidSetting` before the bus is touched, `.wrongChip`, `.calibration`, `.timedOut` if the reset does not finish, and bus errors.
     public static func open(
         bus: any I2CBus, address: I2CAddress, settings: Settings = Settings(), clock: any Clock<Duration>
     ) async throws(SensorError) -> BME280 {
@@ -117,6 +117,10 @@ public actor BME280: Sensor {
             -> BME280
         {
             var port = ChipPort(bus: bus, address: address, chip: Identifier(constant: "bme280"), clock: clock)
+            guard settings.temperature != .skip else {
+                throw port.error(
+                    .invalidSetting("temperature is skipped, and the other quantities need it"), "check settings")
+            }
             let variant = try identify(port)
             let chip: StaticString = variant == .bme280 ? "bme280" : "bmp280"
             port = ChipPort(bus: bus, address: address, chip: Identifier(constant: chip), clock: clock)
@@ -174,12 +178,15 @@ public actor BME280: Sensor {
         }
     }
 
-    /// Converts once and reads the result.
-    /// - Throws: `.notReady` if the chip skipped everything, as it does after a power cut until it is opened again;
-    ///   `.outOfRange` beyond -40 to 85 degrees Celsius or 300 to 1100 hPa; `.calibration`, `.timedOut`, bus errors.
+    /// Converts once and reads the result. All settings are written anew each time, so a chip that lost its power in
+    /// between measures humidity again too.
+    /// - Throws: `.notReady` if the chip skipped everything; `.outOfRange` beyond -40 to 85 degrees Celsius or 300 to 1100 hPa; `.calibration`, `.timedOut`, bus errors.
     public func measure() async throws(SensorError) -> Measurement {
         await turn.take()
         defer { turn.give() }
+        if variant == .bme280 {
+            try port.write([Register.controlHumidity, settings.humidity.rawValue], "start measurement")
+        }
         let arming = settings.controlMeasurement | BME280.forcedMode
         try port.write([Register.controlMeasurement, arming], "start measurement")
         try await waitForResult()

@@ -137,9 +137,9 @@ import Testing
     @Test func aMeasurementThatNeverEndsTimesOutAndTheNextIsArmedAnew() async throws {
         let busy = PlaybackBus.Exchange.write([0xF3], thenRead: [0x08], at: 0x76)
         var second = Transcript.measuring(Transcript.data)
-        let arm = second[0]
-        second.insert(busy, at: 1)
-        let bus = PlaybackBus(Transcript.opening() + [arm, busy, busy, busy, busy, busy] + second)
+        let arm = Array(second.prefix(2))
+        second.insert(busy, at: 2)
+        let bus = PlaybackBus(Transcript.opening() + arm + [busy, busy, busy, busy, busy] + second)
         let sensor = try await Transcript.open(bus)
         #expect(await failure { _ = try await sensor.measure() } == .timedOut)
         #expect(try await sensor.measure().temperature?.celsius == 23.72)
@@ -158,6 +158,16 @@ import Testing
         transcript[8] = .write([0xF4, 0x4C], to: 0x76)
         let bus = PlaybackBus(transcript)
         _ = try await Transcript.open(bus, settings: .init(temperature: .x2, pressure: .x4, humidity: .x16))
+        try bus.finish()
+    }
+
+    @Test func temperatureCannotBeSkipped() async throws {
+        let bus = PlaybackBus([])
+        let kind = await failure { _ = try await Transcript.open(bus, settings: .init(temperature: .skip)) }
+        guard case .invalidSetting = kind else {
+            Issue.record("not refused as a setting")
+            return
+        }
         try bus.finish()
     }
 

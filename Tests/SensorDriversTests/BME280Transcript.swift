@@ -29,7 +29,8 @@ enum BME280Transcript {
     }
 
     static func measuring(_ data: [UInt8]) -> [PlaybackBus.Exchange] {
-        [
+        // Eight bytes are a BME280's, six a BMP280's.
+        (data.count == 8 ? [.write([0xF2, 0x01], to: address)] : []) + [
             .write([0xF4, 0x25], to: address),
             .write([0xF3], thenRead: [0x00], at: address),
             .write([0xF7], thenRead: data, at: address),
