@@ -1,4 +1,3 @@
-import Glibc
 import Platform
 import Readings
 
@@ -65,6 +64,9 @@ public struct RecordedEnvironment: Environment {
         }
     }
 
+    /// Bytes; a recording is held in memory.
+    private static let largestFile = 256 << 20
+
     private typealias Quantity = WritableKeyPath<Conditions, Double> & Sendable
 
     private let times: [Timestamp]
@@ -91,7 +93,7 @@ public struct RecordedEnvironment: Environment {
     ) throws(Failure) {
         let bytes: [UInt8]
         do {
-            bytes = try contents(of: path)
+            bytes = try readFile(path, limit: RecordedEnvironment.largestFile)
         } catch {
             throw Failure(file: path, line: nil, problem: error.description)
         }
@@ -201,18 +203,5 @@ extension Timestamp {
         } else {
             self.init(text)
         }
-    }
-}
-
-/// A whole file.
-private func contents(of path: String) throws(SystemError) -> [UInt8] {
-    let file = try systemCall("open", path) { open(path, O_RDONLY | O_CLOEXEC) }
-    defer { close(file) }
-    var bytes: [UInt8] = []
-    var buffer = [UInt8](repeating: 0, count: 65_536)
-    while true {
-        let count = try systemCall("read", path) { read(file, &buffer, buffer.count) }
-        if count == 0 { return bytes }
-        bytes.append(contentsOf: buffer[..<count])
     }
 }
