@@ -33,11 +33,14 @@ public struct ScaledClock: Clock {
     public let speed: Double
     private let start = ContinuousClock.now
 
+    /// The speeds that there are. Slower ones would make a sleep longer than a `Duration` holds.
+    public static let speeds = 0.001...1_000_000
+
     /// Starts a clock.
     /// - Parameter speed: simulated seconds in a real one.
-    /// - Returns: nil unless it is above 0 and at most a million.
+    /// - Returns: nil unless it is one of `speeds`.
     public init?(speed: Double) {
-        guard speed > 0, speed <= 1_000_000 else { return nil }
+        guard ScaledClock.speeds.contains(speed) else { return nil }
         self.speed = speed
     }
 

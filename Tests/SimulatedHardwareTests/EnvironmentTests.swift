@@ -167,7 +167,7 @@ import Testing
         #expect(scaled <= elapsed * 3600.001)
     }
 
-    @Test(arguments: [0, -1, .nan, .infinity, 1_000_001])
+    @Test(arguments: [0, -1, 1e-300, 0.0009, .nan, .infinity, 1_000_001])
     func speedsThatCannotBe(speed: Double) {
         #expect(ScaledClock(speed: speed) == nil)
     }

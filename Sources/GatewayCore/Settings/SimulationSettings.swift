@@ -56,9 +56,9 @@ struct SimulationSettings: Sendable {
 
 extension Setting where Value == SimulationSettings.Speed {
     fileprivate static var speed: Setting {
-        Setting(expected: "a speed above 0 and up to 1000000, or unlimited", standIn: .times(1)) { text in
+        Setting(expected: "a speed from 0.001 to 1000000, or unlimited", standIn: .times(1)) { text in
             if text == "unlimited" { return .unlimited }
-            guard let speed = Double(text), speed > 0, speed <= 1_000_000 else { return nil }
+            guard let speed = Double(text), ScaledClock.speeds.contains(speed) else { return nil }
             return .times(speed)
         }
     }
