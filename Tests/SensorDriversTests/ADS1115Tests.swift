@@ -77,6 +77,19 @@ import Testing
         try bus.finish()
     }
 
+    @Test func conversionsAskedForAtOnceFollowEachOther() async throws {
+        // A second start during a conversion would be out of the list's order.
+        let codes = (1...20).map { Int16($0 * 100) }
+        let bus = PlaybackBus(Self.opening + codes.flatMap(Self.converting))
+        let sensor = try await Self.open(bus)
+        let volts = try await withThrowingTaskGroup(of: Double?.self) { group in
+            for _ in codes { group.addTask { try await sensor.measure().batteryVoltage?.volts } }
+            return try await group.reduce(into: []) { $0.append($1 ?? .nan) }
+        }
+        #expect(volts.sorted() == codes.map { Double($0) * 125e-6 })
+        try bus.finish()
+    }
+
     @Test func anotherChipIsRefused() async throws {
         let bus = PlaybackBus([Self.opening[0], .write([0x01], thenRead: [0x85, 0x83], at: Self.address)])
         #expect(await failure { _ = try await Self.open(bus) } == .wrongChip(answer: 0x8583, hint: nil))
