@@ -27,6 +27,15 @@ actor Recorder {
             waiting.removeFirst()
             metrics.unrecorded.increment()
         }
+        await commit()
+    }
+
+    /// Commits what still waits in memory, once more, before the program ends.
+    func finish() async {
+        if !waiting.isEmpty { await commit() }
+    }
+
+    private func commit() async {
         let group = waiting
         waiting = []
         do {

@@ -6,6 +6,7 @@ import SimulatedHardware
 /// All stations of a gateway, each on its own schedule.
 struct Sampler: Service {
     let stations: [Station]
+    let recorder: Recorder
 
     func run() async throws {
         do {
@@ -18,6 +19,7 @@ struct Sampler: Service {
                 try await Task.sleep(for: .seconds(Int64.max / 1_000_000_000))
             }
         } catch is CancellationError {}
+        await recorder.finish()
     }
 }
 

@@ -35,7 +35,7 @@ public struct Gateway: Sendable {
             window: settings.window, drainTime: settings.drainTime, metrics: metrics, health: health,
             log: log.component("publisher"), clock: ContinuousClock())
         let recorder = Recorder(outbox: outbox, metrics: metrics, health: health, log: log.component("recorder"))
-        let sampler = Sampler(stations: try stations(recorder: recorder, metrics: metrics))
+        let sampler = Sampler(stations: try stations(recorder: recorder, metrics: metrics), recorder: recorder)
 
         var endpoint: HTTPEndpoint?
         if let listen = settings.listen {
