@@ -66,7 +66,7 @@ let tests: [Target] = [
     .testTarget(name: "PlatformTests", dependencies: ["Platform"]),
     .testTarget(name: "CommandsTests", dependencies: ["Commands"]),
     .testTarget(name: "ConfigurationTests", dependencies: ["Configuration"]),
-    .testTarget(name: "MonitoringTests", dependencies: ["Monitoring"]),
+    .testTarget(name: "MonitoringTests", dependencies: ["Monitoring", "Platform"]),
     .testTarget(name: "KafkaClientTests", dependencies: ["KafkaClient"]),
     .testTarget(name: "PostgresClientTests", dependencies: ["PostgresClient"]),
     .testTarget(name: "SensorBusTests", dependencies: ["SensorBus"]),
