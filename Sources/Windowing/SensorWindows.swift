@@ -8,6 +8,8 @@ public struct WindowResult: Sendable, Equatable {
     public var start: Int64
     /// Whether the watermark has passed its end.
     public var isFinal: Bool
+    /// Whether it was surely never given before, so that there is no row of it yet.
+    public var isNew: Bool
     /// What it holds.
     public var totals: Totals
 }
@@ -55,6 +57,8 @@ public struct SensorWindows: Sendable {
     /// Windows that end at or before this are final, milliseconds since 1970.
     public private(set) var finalThrough: Int64
     private var panes: [Pane] = []
+    /// The latest pane when open windows were last given: no window that begins after it was ever given.
+    private var givenThrough = Int64.min
 
     /// The state of a sensor that nobody has heard of.
     public init() {
@@ -70,6 +74,7 @@ public struct SensorWindows: Sendable {
         self.panes = panes.sorted { $0.start < $1.start }
         self.largestEventTime = largestEventTime
         self.finalThrough = finalThrough
+        givenThrough = self.panes.last?.start ?? .min
     }
 
     /// How many panes are in memory.
@@ -171,6 +176,7 @@ public struct SensorWindows: Sendable {
             emit($0)
         }
         for index in panes.indices { panes[index].isChanged = false }
+        if let last = panes.last { givenThrough = max(givenThrough, last.start) }
     }
 
     /// Gives every window with an end in (after, through] that contains a pane of interest.
@@ -197,6 +203,7 @@ public struct SensorWindows: Sendable {
             totals.merge(panes[index].totals)
             index += 1
         }
-        return WindowResult(specification: specification, start: start, isFinal: isFinal, totals: totals)
+        return WindowResult(
+            specification: specification, start: start, isFinal: isFinal, isNew: start > givenThrough, totals: totals)
     }
 }

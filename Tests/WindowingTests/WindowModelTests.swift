@@ -91,6 +91,7 @@ import Testing
             windows.advance(through: idle, policy: policy) { result in
                 let key = Key(specification: result.specification, start: result.start)
                 #expect(table[key]?.isFinal != true, "round \(round): a window was made final twice: \(result)")
+                #expect(!result.isNew || table[key] == nil, "round \(round): there is a row already: \(result)")
                 table[key] = result
             }
             // As the processor does in the same transaction: late windows are recomputed from the rows.
@@ -98,12 +99,14 @@ import Testing
                 let key = Key(specification: window.specification, start: window.start)
                 #expect(key.start + key.specification.size <= windows.finalThrough)
                 table[key] = WindowResult(
-                    specification: window.specification, start: window.start, isFinal: true,
+                    specification: window.specification, start: window.start, isFinal: true, isNew: false,
                     totals: WindowModelTests.recompute(rows, key))
             }
             if Bool.random(using: &random) {
-                windows.takeChanges(policy: policy) {
-                    table[Key(specification: $0.specification, start: $0.start)] = $0
+                windows.takeChanges(policy: policy) { result in
+                    let key = Key(specification: result.specification, start: result.start)
+                    #expect(!result.isNew || table[key] == nil, "round \(round): there is a row already: \(result)")
+                    table[key] = result
                 }
             }
             if Int.random(in: 0..<8, using: &random) == 0 {

@@ -133,7 +133,7 @@ struct BatchTransaction {
         for gateway in gateways where gateway.isUpdateDue(now: now.milliseconds, interval: updateInterval) {
             takeChanges(gateway, &rows)
         }
-        try rows.upsert(connection, now: ingestedAt)
+        try rows.write(connection, now: ingestedAt)
         return rows.count
     }
 
@@ -174,7 +174,7 @@ struct BatchTransaction {
                 }
                 takeChanges(gateway, &rows)
             }
-            try rows.upsert(connection, now: ingestedAt)
+            try rows.write(connection, now: ingestedAt)
             try tables.save(sensors: changed)
             // The streams themselves have not moved, but copies elsewhere are out of date now.
             let streams = gatewayIDs.flatMap { gatewayID in

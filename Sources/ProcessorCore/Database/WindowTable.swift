@@ -17,9 +17,56 @@ struct WindowRows {
         results.append(result)
     }
 
-    /// Writes them all, whether they are new or not.
-    func upsert(_ connection: PostgresConnection, now: PostgresTimestamp) throws {
-        guard !results.isEmpty else { return }
+    /// Writes them all. COPY takes a third of the time of an upsert, and most windows of a busy stream are new.
+    func write(_ connection: PostgresConnection, now: PostgresTimestamp) throws {
+        let (new, known) = results.indices.reduce(into: ([Int](), [Int]())) { parts, index in
+            if results[index].isNew { parts.0.append(index) } else { parts.1.append(index) }
+        }
+        if !new.isEmpty {
+            try connection.copyIn(WindowTable.copy) { writer in
+                for index in new { try copy(index, to: &writer, now: now) }
+            }
+        }
+        if !known.isEmpty { try subset(known).upsert(connection, now: now) }
+    }
+
+    private func subset(_ indices: [Int]) -> WindowRows {
+        var rows = WindowRows()
+        rows.sensorIDs = indices.map { sensorIDs[$0] }
+        rows.gatewayIDs = indices.map { gatewayIDs[$0] }
+        rows.results = indices.map { results[$0] }
+        return rows
+    }
+
+    private func copy(_ index: Int, to writer: inout BinaryCopyWriter, now: PostgresTimestamp) throws {
+        let result = results[index]
+        let totals = result.totals
+        let size = result.specification.size
+        try writer.beginRow(fields: Int16(WindowTable.columnCount))
+        writer.append(sensorIDs[index])
+        writer.append(gatewayIDs[index])
+        // interval_send(): microseconds, days, months.
+        withUnsafeBytes(of: ((size * 1000).bigEndian, Int64(0))) { writer.append($0) }
+        writer.append(PostgresTimestamp(milliseconds: result.start))
+        writer.append(totals.readingCount)
+        writer.append(totals.warningCount)
+        writer.append(totals.failureCount)
+        writer.append(totals.lateCount)
+        writer.append(totals.coverage(of: size))
+        writer.append(result.isFinal)
+        writer.append(PostgresTimestamp(milliseconds: result.start + size))
+        writer.append(Int32(0))
+        writer.append(now)
+        for path in WindowTable.summaries {
+            let summary = totals[keyPath: path]
+            writer.append(summary.mean)
+            writer.append(summary.minimum)
+            writer.append(summary.maximum)
+            writer.append(summary.standardDeviation)
+        }
+    }
+
+    private func upsert(_ connection: PostgresConnection, now: PostgresTimestamp) throws {
         var parameters: [PostgresParameter] = [
             .array(sensorIDs), .array(gatewayIDs), .array(results.lazy.map(\.specification.size)),
             .array(results.lazy.map { PostgresTimestamp(milliseconds: $0.start) }),
@@ -56,6 +103,10 @@ enum WindowTable {
             "sensor_id", "gateway_id", "window_size", "window_start", "reading_count", "warning_count",
             "failure_count", "late_count", "coverage", "is_final", "window_end", "revision", "updated_at",
         ] + aggregateColumns
+
+    static let columnCount = columns.count
+
+    static let copy = "COPY sensor_data_agg (\(columns.joined(separator: ", "))) FROM STDIN (FORMAT binary)"
 
     private static let onConflict = """
         ON CONFLICT (sensor_id, gateway_id, window_size, window_start) DO UPDATE SET

@@ -56,6 +56,10 @@ public struct ProcessorSettings: Sendable {
         if self.kafka.properties["group.instance.id"] == nil {
             self.kafka.properties["group.instance.id"] = instance
         }
+        // What is fetched in advance; a batch is all that is needed.
+        if self.kafka.properties["queued.max.messages.kbytes"] == nil {
+            self.kafka.properties["queued.max.messages.kbytes"] = "16384"
+        }
         // A small broker may answer a fetch with all that it has, whatever was asked for; refusing that would stall.
         if self.kafka.properties["receive.message.max.bytes"] == nil {
             self.kafka.properties["receive.message.max.bytes"] = "1000000000"
@@ -68,7 +72,7 @@ public struct ProcessorSettings: Sendable {
         let lateness = root.value("lateness", as: .duration(), default: .seconds(600)).wholeMilliseconds
         windows = ProcessorSettings.windows(root, lateness: lateness)
         idleTimeout = root.value("idle_timeout", as: .duration(), default: .seconds(60)).wholeMilliseconds
-        updateInterval = root.value("update_interval", as: .duration(), default: .seconds(2)).wholeMilliseconds
+        updateInterval = root.value("update_interval", as: .duration(), default: .seconds(5)).wholeMilliseconds
         limits = ProcessorSettings.limits(root)
         rules = ProcessorSettings.rules(root)
         logLevel =
