@@ -80,7 +80,7 @@ let tests: [Target] = [
             "SensorDrivers", "SimulatedHardware",
         ]),
     .testTarget(name: "WindowingTests", dependencies: ["Windowing"]),
-    .testTarget(name: "ProcessorCoreTests", dependencies: ["ProcessorCore"]),
+    .testTarget(name: "ProcessorCoreTests", dependencies: ["ProcessorCore", "PostgresClient", "Readings", "ReadingDecoding"]),
     .testTarget(name: "FleetCoreTests", dependencies: ["FleetCore", "ReadingDecoding"]),
     .testTarget(
         name: "IntegrationTests",

@@ -80,6 +80,14 @@ public struct KafkaConfiguration: Sendable, Equatable {
         return result
     }
 
+    /// Whether the librdkafka that is loaded has a property; newer releases have more.
+    public static func isKnown(property: String) -> Bool {
+        guard let native = rd_kafka_conf_new() else { return false }
+        defer { rd_kafka_conf_destroy(native) }
+        var size = 0
+        return rd_kafka_conf_get(native, property, nil, &size) == RD_KAFKA_CONF_OK
+    }
+
     /// Checks every property, and reads the password file, without connecting.
     public func validate() throws(KafkaConfigurationError) {
         rd_kafka_conf_destroy(try makeNative())

@@ -56,13 +56,9 @@ public struct ProcessorSettings: Sendable {
         if self.kafka.properties["group.instance.id"] == nil {
             self.kafka.properties["group.instance.id"] = instance
         }
-        // What is fetched in advance; a batch is all that is needed.
-        if self.kafka.properties["queued.max.messages.kbytes"] == nil {
-            self.kafka.properties["queued.max.messages.kbytes"] = "16384"
-        }
-        // A small broker may answer a fetch with all that it has, whatever was asked for; refusing that would stall.
-        if self.kafka.properties["receive.message.max.bytes"] == nil {
-            self.kafka.properties["receive.message.max.bytes"] = "1000000000"
+        for (property, value) in ProcessorSettings.consumerDefaults
+        where self.kafka.properties[property] == nil && KafkaConfiguration.isKnown(property: property) {
+            self.kafka.properties[property] = value
         }
         maximumBatch = kafka.value("maximum_batch", as: .integer(1...1_000_000), default: 50_000)
 
@@ -78,6 +74,16 @@ public struct ProcessorSettings: Sendable {
         logLevel =
             root.optional("log_level", as: .choice(LogLevelName.info)).flatMap { Log.Level(name: $0.rawValue) } ?? .info
     }
+
+    /// How librdkafka is set for a consumer that is as fast as the database.
+    private static let consumerDefaults = [
+        // What is fetched in advance: a batch is all that is needed.
+        "queued.max.messages.kbytes": "16384",
+        // While that is full, librdkafka from 2.2 on would otherwise look again only after a second.
+        "fetch.queue.backoff.ms": "5",
+        // A small broker may answer a fetch with all that it has, whatever was asked for; refusing that would stall.
+        "receive.message.max.bytes": "1000000000",
+    ]
 
     private enum LogLevelName: String, CaseIterable {
         case error, warning, notice, info, debug

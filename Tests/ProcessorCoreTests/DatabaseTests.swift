@@ -1,0 +1,181 @@
+import Foundation
+import PostgresClient
+import Readings
+import ReadingDecoding
+import Testing
+import Windowing
+
+@testable import ProcessorCore
+
+private let server = ProcessInfo.processInfo.environment["VIGIE_POSTGRES"]
+
+/// The transaction of a batch against a real PostgreSQL, each test in a schema of its own.
+@Suite(.enabled(if: server != nil, "VIGIE_POSTGRES names no PostgreSQL: run `make test`"))
+struct DatabaseTests {
+    private let connection: PostgresConnection
+    private let policy: WindowPolicy
+    private let start = Timestamp(milliseconds: 1_795_478_400_000)  // 2026-11-24T00:00:00Z
+
+    init() throws {
+        connection = try PostgresConnection(connectionString: try #require(server), applicationName: "test")
+        let schema = "test_\(UInt64.random(in: 0...UInt64.max))"
+        try connection.execute("CREATE SCHEMA \(schema); SET search_path = \(schema)")
+        _ = try Migrator.migrate(connection)
+        try connection.execute("INSERT INTO consumed_offset SELECT 't', p, 0, now() FROM generate_series(0, 3) p")
+        let minute = try #require(WindowSpecification(size: 60_000, slide: 60_000))
+        policy = try #require(WindowPolicy(specifications: [minute], lateness: 120_000))
+    }
+
+    private func transaction(at seconds: Int64 = 0) -> BatchTransaction {
+        BatchTransaction(
+            connection: connection, topic: "t", policy: policy, rules: StatusRules(),
+            now: Timestamp(milliseconds: start.milliseconds + seconds * 1000), updateInterval: 0)
+    }
+
+    /// A batch of one partition: `(seq, seconds after start)` of one stream.
+    private func batch(
+        _ readings: [(Int64, Int64)], partition: Int32 = 0, from offset: Int64, stream: UInt64 = 1,
+        sensor: String = "s", co2: Double? = 500
+    ) throws -> ReadingBatch {
+        var batch = ReadingBatch()
+        let decoder = ReadingDecoder()
+        for (index, reading) in readings.enumerated() {
+            let value = Reading(
+                gatewayID: try #require(Identifier("g")), sensorID: try #require(Identifier(sensor)),
+                streamID: StreamID(bits: stream), sequence: reading.0,
+                eventTime: Timestamp(milliseconds: start.milliseconds + reading.1 * 1000), intervalMilliseconds: 10_000,
+                values: Values(temperature: Double(reading.0), co2: co2))
+            let now = Timestamp(milliseconds: start.milliseconds + 86_400_000)
+            try value.encoded().withUnsafeBytes {
+                batch.append(try decoder.decode($0, now: now), partition: partition, offset: offset + Int64(index))
+            }
+        }
+        batch.count(
+            messages: readings.count, partition: partition, through: offset + Int64(readings.count), from: offset)
+        var days = DayPartitions()
+        try days.prepare(for: batch.rows, connection)
+        return batch
+    }
+
+    private func text(_ sql: String) throws -> String {
+        try connection.query("SELECT coalesce((\(sql))::text, 'null')").value(0, 0)
+    }
+
+    @Test func aReadingBecomesOneRowHoweverOftenItComes() throws {
+        var cache: [String: GatewayState] = [:]
+        let first = try transaction().write(batch([(1, 0), (2, 10), (2, 10), (1, 0)], from: 0), cache: &cache)
+        #expect(first.rows == 2 && first.duplicates == 2 && first.missing == 0)
+        let again = try transaction().write(batch([(1, 0), (2, 10), (3, 20)], from: 4), cache: &cache)
+        #expect(again.rows == 1 && again.duplicates == 2)
+        #expect(try text("SELECT string_agg(seq::text, ',' ORDER BY seq) FROM sensor_data") == "1,2,3")
+        #expect(try text("SELECT next_offset FROM consumed_offset WHERE kafka_partition = 0") == "7")
+        #expect(try Verification(connection: connection).run().isGood)
+    }
+
+    @Test func aHoleIsRecordedShrinksAndCloses() throws {
+        var cache: [String: GatewayState] = [:]
+        #expect(try transaction().write(batch([(1, 0), (6, 50)], from: 0), cache: &cache).missing == 4)
+        let holes = "SELECT string_agg(first_seq || '-' || last_seq, ',' ORDER BY first_seq) FROM loss"
+        #expect(try text(holes) == "2-5")
+        // From another partition, as after partitions were added.
+        #expect(try transaction().write(batch([(4, 30)], partition: 1, from: 0), cache: &cache).missing == -1)
+        #expect(try text(holes) == "2-3,5-5")
+        // By a processor that has nothing in memory.
+        cache = [:]
+        let rest = try transaction().write(batch([(2, 10), (3, 20), (5, 40), (4, 30)], from: 2), cache: &cache)
+        #expect(rest.missing == -3 && rest.duplicates == 1)
+        #expect(try text(holes) == "null")
+        #expect(try text("SELECT lost FROM stream_progress") == "0")
+    }
+
+    @Test func aStaleOwnerWritesNothing() throws {
+        var (mine, other): ([String: GatewayState], [String: GatewayState]) = ([:], [:])
+        _ = try transaction().write(batch([(1, 0)], from: 0), cache: &mine)
+        _ = try transaction().write(batch([(2, 10)], from: 1), cache: &other)
+        #expect(throws: StaleOffsets.self) {
+            try transaction().write(batch([(2, 10), (3, 20)], from: 1), cache: &mine)
+        }
+        #expect(try text("SELECT count(*) FROM sensor_data") == "2")
+    }
+
+    @Test func aCopyInMemoryThatIsOutOfDateIsNoticed() throws {
+        var (mine, other): ([String: GatewayState], [String: GatewayState]) = ([:], [:])
+        _ = try transaction().write(batch([(1, 0)], from: 0), cache: &mine)
+        // Two processors, two partitions, one stream: each knows what the other has admitted.
+        _ = try transaction().write(batch([(2, 10), (3, 20)], partition: 1, from: 0), cache: &other)
+        let summary = try transaction().write(batch([(3, 20), (4, 30)], from: 1), cache: &mine)
+        #expect(summary.rows == 1 && summary.duplicates == 1 && summary.missing == 0)
+        #expect(try text("SELECT reading_count FROM sensor_data_agg") == "4")
+        #expect(try Verification(connection: connection).run().isGood)
+    }
+
+    @Test func aLateReadingComputesItsFinalWindowAgain() throws {
+        var cache: [String: GatewayState] = [:]
+        _ = try transaction().write(batch([(1, 0), (2, 300)], from: 0), cache: &cache)
+        let window =
+            "SELECT reading_count || ' ' || is_final || ' ' || revision || ' ' || late_count || ' ' || "
+            + "temperature_avg FROM sensor_data_agg ORDER BY window_start LIMIT 1"
+        #expect(try text(window) == "1 true 0 0 1")
+        let late = try transaction(at: 1).write(batch([(3, 10)], from: 2), cache: &cache)
+        #expect(late.late == 1)
+        #expect(try text(window) == "2 true 1 1 2")
+        #expect(try text("SELECT late FROM sensor_data WHERE seq = 3") == "true")
+        #expect(try Verification(connection: connection).run().isGood)
+    }
+
+    @Test func silenceMakesWindowsFinalByTheClock() throws {
+        var cache: [String: GatewayState] = [:]
+        _ = try transaction().write(batch([(1, 0)], from: 0), cache: &cache)
+        #expect(try text("SELECT is_final FROM sensor_data_agg") == "false")
+        _ = try transaction(at: 179).passTime(["g"], idleTimeout: 60_000, cache: &cache)
+        #expect(try text("SELECT is_final FROM sensor_data_agg") == "false", "a minute and the lateness are not over")
+        // By a processor that has nothing in memory.
+        cache = [:]
+        _ = try transaction(at: 180).passTime(["g"], idleTimeout: 60_000, cache: &cache)
+        #expect(try text("SELECT is_final FROM sensor_data_agg") == "true")
+        #expect(try Verification(connection: connection).run().isGood)
+    }
+
+    @Test func aRestartTakesUpOpenWindows() throws {
+        var cache: [String: GatewayState] = [:]
+        _ = try transaction().write(batch([(1, 0), (2, 20), (3, 70)], from: 0), cache: &cache)
+        cache = [:]
+        _ = try transaction(at: 1).write(batch([(4, 40), (5, 400)], from: 3), cache: &cache)
+        #expect(
+            try text("SELECT string_agg(reading_count::text, ',' ORDER BY window_start) FROM sensor_data_agg")
+                == "3,1,1")
+        #expect(try text("SELECT quantities FROM sensor") == "5")
+        #expect(try Verification(connection: connection).run().isGood)
+    }
+
+    @Test func aMissingQuantityIsAFailureAfterItWasKnown() throws {
+        var cache: [String: GatewayState] = [:]
+        _ = try transaction().write(batch([(1, 0)], from: 0), cache: &cache)
+        _ = try transaction().write(batch([(2, 10)], from: 1, co2: nil), cache: &cache)
+        #expect(try text("SELECT string_agg(status, ',' ORDER BY seq) FROM sensor_data") == "ok,failure")
+    }
+
+    @Test(arguments: [
+        "UPDATE sensor_data_agg SET temperature_avg = temperature_avg + 0.001",
+        "UPDATE sensor_data_agg SET reading_count = reading_count + 1",
+        "UPDATE sensor_data_agg SET is_final = NOT is_final",
+        "DELETE FROM sensor_data_agg WHERE is_final",
+        "DELETE FROM sensor_data WHERE seq = 1",
+        "INSERT INTO sensor_data SELECT * FROM sensor_data WHERE seq = 2",
+        "UPDATE stream_progress SET last_seq = last_seq + 1",
+        "INSERT INTO loss SELECT gateway_id, stream_id, 1, 1, null, null, now() FROM stream_progress",
+    ])
+    func verifySeesWhatDoesNotAgree(damage: String) throws {
+        var cache: [String: GatewayState] = [:]
+        _ = try transaction().write(batch([(1, 0), (2, 300)], from: 0), cache: &cache)
+        #expect(try Verification(connection: connection).run().isGood)
+        try connection.execute(damage)
+        #expect(try !Verification(connection: connection).run().isGood)
+    }
+
+    @Test func migratingTwiceChangesNothingAndANewerSchemaIsRefused() throws {
+        #expect(try Migrator.migrate(connection).isEmpty)
+        try connection.execute("INSERT INTO schema_migration VALUES (\(Migration.latest + 1), 'from the future')")
+        #expect(throws: SchemaTooNew.self) { try Migrator.migrate(connection) }
+    }
+}
