@@ -112,7 +112,8 @@ public actor Outbox {
         let version = try database.integer("PRAGMA user_version") ?? 0
         if version > format {
             throw OutboxError(
-                code: SQLITE_NOTADB, message: "made by a newer release (format \(version), this one knows \(format))",
+                code: SQLITE_ERROR,
+                message: "made by a newer release (format \(version), this one knows \(format)): install that release",
                 path: database.path)
         }
         if version == 0 {

@@ -1,8 +1,9 @@
 import Foundation
-import Outbox
 import Readings
 import Synchronization
 import Testing
+
+@testable import Outbox
 
 /// A folder that goes with the test.
 private final class Folder {
@@ -187,6 +188,29 @@ private func openingError(_ path: String) async -> OutboxError? {
         try Data(repeating: 0x41, count: 8192).write(to: URL(fileURLWithPath: folder.file))
         let error = await openingError(folder.file)
         #expect(error?.code == 26)  // SQLITE_NOTADB
+        #expect(error?.remedy?.contains("move the file away") == true)
+    }
+
+    /// An older release must not write into a file that it does not understand, nor advise to give it up.
+    @Test func aFileOfANewerFormatIsRefusedAndLeftAlone() async throws {
+        let folder = try Folder()
+        let stream = try await Outbox.open(path: folder.file).streamID
+        try Database(path: folder.file).execute("PRAGMA user_version = \(Outbox.format + 1)")
+        let error = await #expect(throws: OutboxError.self) { _ = try await Outbox.open(path: folder.file) }
+        #expect(error?.description.contains("newer release") == true)
+        #expect(error?.remedy == nil)
+        try Database(path: folder.file).execute("PRAGMA user_version = \(Outbox.format)")
+        #expect(try await Outbox.open(path: folder.file).streamID == stream)
+    }
+
+    /// Another connection, such as the sqlite3 shell's, sees a commit as soon as it returned.
+    @Test func aCommitIsSeenByAnotherConnection() async throws {
+        let folder = try Folder()
+        let outbox = try await Outbox.open(path: folder.file)
+        try await outbox.append((1...3).map { try record($0) })
+        #expect(try Database(path: folder.file).integer("SELECT count(*) FROM reading") == 3)
+        try await outbox.acknowledge(through: 2)
+        #expect(try Database(path: folder.file).integer("SELECT min(seq) FROM reading") == 3)
     }
 
     /// A file copied while in use, as a power cut leaves it, opens with every commit before it.
