@@ -196,7 +196,7 @@ private func openingError(_ path: String) async -> OutboxError? {
         let folder = try Folder()
         let stream = try await Outbox.open(path: folder.file).streamID
         try Database(path: folder.file).execute("PRAGMA user_version = \(Outbox.format + 1)")
-        let error = await #expect(throws: OutboxError.self) { _ = try await Outbox.open(path: folder.file) }
+        let error = await openingError(folder.file)
         #expect(error?.description.contains("newer release") == true)
         #expect(error?.remedy == nil)
         try Database(path: folder.file).execute("PRAGMA user_version = \(Outbox.format)")
