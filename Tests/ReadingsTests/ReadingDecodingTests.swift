@@ -109,9 +109,13 @@ private func message(_ changes: [String: String?] = [:]) -> String {
             ("faults", "[" + Array(repeating: "\"a:b\"", count: 65).joined(separator: ",") + "]", .outOfRange),
         ] as [(String, String?, Rejection.Reason)])
     func rejectsAFieldThatBreaksTheContract(field: String, text: String?, reason: Rejection.Reason) throws {
-        let rejection = try #require(throws: Rejection.self) { try decode(message([field: text])) }
-        #expect(rejection.reason == reason)
-        if reason != .notJSON { #expect(rejection.field == field) }
+        do {
+            _ = try decode(message([field: text]))
+            Issue.record("accepted")
+        } catch let rejection as Rejection {
+            #expect(rejection.reason == reason)
+            if reason != .notJSON { #expect(rejection.field == field) }
+        }
     }
 
     @Test(
