@@ -36,7 +36,7 @@ lint: install ## Check the format of the Swift files
 test: install lint ## Run all tests, those against a real broker and a real PostgreSQL included
 	swift build --build-tests -Xswiftc -warnings-as-errors
 	.vigie/venv/bin/python -m unittest discover --start-directory tools/tests
-	tools/with-services -- swift test --skip-build -Xswiftc -warnings-as-errors
+	tools/with-services -- timeout --foreground 1200 swift test --skip-build -Xswiftc -warnings-as-errors
 
 .PHONY: benchmark
 benchmark: build ## Measure the processor's throughput beside a plain COPY

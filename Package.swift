@@ -80,7 +80,8 @@ let tests: [Target] = [
             "SensorDrivers", "SimulatedHardware",
         ]),
     .testTarget(name: "WindowingTests", dependencies: ["Windowing"]),
-    .testTarget(name: "ProcessorCoreTests", dependencies: ["ProcessorCore", "PostgresClient", "Readings", "ReadingDecoding"]),
+    .testTarget(
+        name: "ProcessorCoreTests", dependencies: ["ProcessorCore", "PostgresClient", "Readings", "ReadingDecoding"]),
     .testTarget(name: "FleetCoreTests", dependencies: ["FleetCore", "ReadingDecoding"]),
     .testTarget(
         name: "IntegrationTests",

@@ -66,8 +66,7 @@ final class KafkaHandle: Sendable {
     ) throws(KafkaConfigurationError) {
         let native = try configuration.makeNative(defaults: defaults)
         let callbacks = Callbacks(observer: observer)
-        // Unretained: `callbacks` is a stored property, so it outlives rd_kafka_destroy in deinit, after which
-        // librdkafka makes no call any more.
+        // Unretained: deinit keeps `callbacks` until after rd_kafka_destroy, when librdkafka makes no call any more.
         rd_kafka_conf_set_opaque(native, Unmanaged.passUnretained(callbacks).toOpaque())
         rd_kafka_conf_set_log_cb(native) { handle, level, facility, message in
             guard let handle, let message, let callbacks = Callbacks.of(rd_kafka_opaque(handle)) else { return }
@@ -94,8 +93,17 @@ final class KafkaHandle: Sendable {
         self.callbacks = callbacks
     }
 
+    /// Destroying waits for librdkafka's threads, so it has a thread of its own: the last reference may be let go of
+    /// anywhere.
     deinit {
-        rd_kafka_destroy(pointer)
+        let last = Last(pointer: pointer, callbacks: callbacks)
+        startThread(name: "rdkafka-destroy") { withExtendedLifetime(last.callbacks) { rd_kafka_destroy(last.pointer) } }
+    }
+
+    /// What deinit hands over; nobody else has it any more.
+    private struct Last: @unchecked Sendable {
+        let pointer: OpaquePointer
+        let callbacks: Callbacks
     }
 
     /// The error that made the handle useless, if there is one.

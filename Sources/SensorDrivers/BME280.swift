@@ -180,7 +180,8 @@ public actor BME280: Sensor {
 
     /// Converts once and reads the result. All settings are written anew each time, so a chip that lost its power in
     /// between measures humidity again too.
-    /// - Throws: `.notReady` if the chip skipped everything; `.outOfRange` beyond -40 to 85 degrees Celsius or 300 to 1100 hPa; `.calibration`, `.timedOut`, bus errors.
+    /// - Throws: `.notReady` if the chip skipped everything; `.outOfRange` beyond -40 to 85 degrees Celsius or 300 to
+    ///   1100 hPa; `.calibration`, `.timedOut`, bus errors.
     public func measure() async throws(SensorError) -> Measurement {
         await turn.take()
         defer { turn.give() }
@@ -207,20 +208,21 @@ public actor BME280: Sensor {
     }
 
     /// Turns the data registers into quantities. A skipped one reads as 0x80000 or 0x8000 (5.4.7 to 5.4.9).
+    ///
+    /// A temperature may also come out as 0x80000: as it is never skipped by setting, it counts as missing only where the
+    /// pressure is missing too, which is how the registers stand after a reset.
     private func evaluate(_ bytes: [UInt8]) throws(SensorError) -> Measurement {
-        func twentyBits(_ index: Int) -> Int? {
-            let raw = Int(bytes[index]) << 12 | Int(bytes[index + 1]) << 4 | Int(bytes[index + 2]) >> 4
-            return raw == 0x80000 ? nil : raw
+        func twentyBits(_ index: Int) -> Int {
+            Int(bytes[index]) << 12 | Int(bytes[index + 1]) << 4 | Int(bytes[index + 2]) >> 4
         }
-        guard let rawTemperature = twentyBits(3) else {
-            throw port.error(.notReady, "read data")
-        }
+        let (rawPressure, rawTemperature, skipped) = (twentyBits(0), twentyBits(3), 0x80000)
+        guard rawTemperature != skipped || rawPressure != skipped else { throw port.error(.notReady, "read data") }
         var measurement = Measurement()
         do {
             let fine = calibration.fineTemperature(raw: rawTemperature)
             measurement.temperature = Temperature(celsius: Double(calibration.temperature(fine: fine)) / 100)
-            if let raw = twentyBits(0) {
-                let pascals = Double(try calibration.pressure(raw: raw, fine: fine)) / 256
+            if rawPressure != skipped {
+                let pascals = Double(try calibration.pressure(raw: rawPressure, fine: fine)) / 256
                 measurement.pressure = Pressure(hectopascals: pascals / 100)
             }
             if let coefficients = calibration.humidity, bytes.count == 8 {

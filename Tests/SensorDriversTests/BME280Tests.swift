@@ -176,7 +176,8 @@ import Testing
             Transcript.opening()
                 + Transcript.measuring(Transcript.data(pressure: 0x80000, temperature: 526_700, humidity: 31_350))
                 + Transcript.measuring(Transcript.data(pressure: 304_428, temperature: 526_700, humidity: 0x8000))
-                + Transcript.measuring(Transcript.data(pressure: 304_428, temperature: 0x80000, humidity: 31_350)))
+                + Transcript.measuring(Transcript.data(pressure: 304_428, temperature: 0x80000, humidity: 31_350))
+                + Transcript.measuring(Transcript.data(pressure: 0x80000, temperature: 0x80000, humidity: 0x8000)))
         let sensor = try await Transcript.open(bus)
         let withoutPressure = try await sensor.measure()
         #expect(withoutPressure.pressure == nil)
@@ -184,6 +185,9 @@ import Testing
         let withoutHumidity = try await sensor.measure()
         #expect(withoutHumidity.humidity == nil)
         #expect(withoutHumidity.pressure != nil)
+        // Never skipped by setting, so beside a pressure it is a measured temperature.
+        let temperature = try await sensor.measure()
+        #expect(temperature.temperature != nil && temperature.pressure != nil)
         #expect(await failure { _ = try await sensor.measure() } == .notReady)
         try bus.finish()
     }

@@ -183,7 +183,8 @@ actor BatchFetcher {
         try consumer.pause(partitions)
         // What was on its way already is taken along.
         try collect(into: &batch, atMost: 1000, timeout: .milliseconds(100))
-        try consumer.resume(try consumer.assignment)
+        // Those whose offset is not known yet stay paused.
+        try consumer.resume(try consumer.assignment.filter { !tracker.waiting.contains($0.partition) })
     }
 
     /// Tries to find out where to read partitions that came while the database was away.
