@@ -1,6 +1,7 @@
 import KafkaClient
 import Monitoring
 import Outbox
+import Platform
 import Readings
 
 /// Sends what is in the outbox, in the order of the numbers, and deletes what the broker has acknowledged.
@@ -33,7 +34,7 @@ actor Publisher: Service {
     private var window: PublishWindow
     private var producer: KafkaProducer?
     private var producerNumber = 0
-    private var backoff = Backoff()
+    private var backoff = Backoff(firstMilliseconds: 250, longestMilliseconds: 30_000)
     private var isPaused = false
     private var isStopping = false
 
@@ -171,7 +172,7 @@ actor Publisher: Service {
         }
         if let last = window.takeAcknowledged() {
             try await outbox.acknowledge(through: last)
-            backoff = Backoff()
+            backoff = Backoff(firstMilliseconds: 250, longestMilliseconds: 30_000)
             health.report("kafka", .healthy)
         }
         metrics.published.increment(by: UInt64(reports.count { $0.error == nil }))
@@ -219,17 +220,5 @@ actor Publisher: Service {
         producer = nil
         producerNumber += 1
         window.restart()
-    }
-}
-
-/// Waiting times that double from 250 ms to 30 s, each shortened at random by up to a half, so that many gateways do not
-/// come back to a broker at once.
-struct Backoff {
-    private var bound = 250
-
-    /// The next waiting time.
-    mutating func next() -> Duration {
-        defer { bound = min(bound * 2, 30_000) }
-        return .milliseconds(Int.random(in: bound / 2...bound))
     }
 }

@@ -168,7 +168,7 @@ actor BatchWriter {
 
     /// Tries until it works, unless the error is one that time does not mend.
     private func retrying<Result>(_ body: () throws -> Result) async throws -> Result {
-        var backoff = Backoff()
+        var backoff = Backoff.ofServers
         while true {
             do {
                 let result = try body()

@@ -1,5 +1,6 @@
 import KafkaClient
 import Monitoring
+import Platform
 import Readings
 import Synchronization
 
@@ -37,7 +38,7 @@ final class RejectedTopic: Sendable {
     /// - Throws: CancellationError.
     func publish(_ messages: [ReadingBatch.Rejected], now: Timestamp) async throws {
         var open = Set(messages.indices.map { UInt64($0) })
-        var backoff = Backoff()
+        var backoff = Backoff.ofServers
         while !open.isEmpty {
             do {
                 open = await send(messages, open, through: try currentProducer(), now: now)
@@ -111,14 +112,7 @@ final class RejectedTopic: Sendable {
     }
 }
 
-/// Waiting times that double from 100 ms to 10 s, each shortened at random by up to a half, so that many who wait for
-/// the same server do not come back at once.
-struct Backoff {
-    private var bound = 100
-
-    /// The next waiting time.
-    mutating func next() -> Duration {
-        defer { bound = min(bound * 2, 10_000) }
-        return .milliseconds(Int.random(in: bound / 2...bound))
-    }
+extension Backoff {
+    /// Between two attempts to reach the database or the broker.
+    static var ofServers: Backoff { Backoff(firstMilliseconds: 100, longestMilliseconds: 10_000) }
 }

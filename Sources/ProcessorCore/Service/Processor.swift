@@ -20,7 +20,7 @@ public struct Processor: Sendable {
     /// - Throws: `SchemaTooNew`, or what the database refuses for good.
     @discardableResult
     public func migrate() async throws -> [String] {
-        var backoff = Backoff()
+        var backoff = Backoff.ofServers
         while true {
             do {
                 return try await withConnection { try Migrator.migrate($0).map(\.name) }
