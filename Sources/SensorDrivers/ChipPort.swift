@@ -75,18 +75,3 @@ final class Turn {
         }
     }
 }
-
-/// Time since its making, on a clock of any kind.
-struct Stopwatch: Sendable {
-    private let read: @Sendable () -> Duration
-
-    init(_ clock: any Clock<Duration>) {
-        func start<C: Clock<Duration>>(_ clock: C) -> @Sendable () -> Duration {
-            let begin = clock.now
-            return { begin.duration(to: clock.now) }
-        }
-        read = start(clock)
-    }
-
-    var elapsed: Duration { read() }
-}

@@ -1,3 +1,4 @@
+import Platform
 import Readings
 import SensorBus
 
@@ -116,7 +117,7 @@ public actor SCD41: Sensor {
     private nonisolated let port: ChipPort
     private let period: Duration
     private let turn = Turn()
-    private var last: (measurement: Measurement, sinceRead: Stopwatch)?
+    private var last: (measurement: Measurement, sinceRead: @Sendable () -> Duration)?
     /// The pressure last fed, hPa.
     private var ambientPressure: UInt16?
 
@@ -177,10 +178,10 @@ public actor SCD41: Sensor {
         for poll in 0...polls {
             if try await isDataReady() {
                 let measurement = try await readMeasurement()
-                last = (measurement, Stopwatch(port.clock))
+                last = (measurement, elapsed(on: port.clock))
                 return measurement
             }
-            if let last, last.sinceRead.elapsed < period { return last.measurement }
+            if let last, last.sinceRead() < period { return last.measurement }
             if poll < polls { try await port.wait(period / 20, "wait for a value") }
         }
         throw port.error(.notReady, "wait for a value")

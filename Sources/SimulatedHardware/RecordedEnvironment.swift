@@ -137,8 +137,7 @@ public struct RecordedEnvironment: Environment {
         }
         self.times = times
         series = zip(indices.quantities, values).map { ($0.0, $1) }
-        let (seconds, attoseconds) = shift.components
-        let milliseconds = seconds * 1000 + attoseconds / 1_000_000_000_000_000
+        let milliseconds = shift.millisecondsRoundedDown
         self.shift = milliseconds
         span =
             Timestamp(

@@ -1,3 +1,4 @@
+import Platform
 import Readings
 
 /// What the simulated chips live in: their air, and the time that passes for them.
@@ -15,13 +16,9 @@ public struct SimulatedWorld: WallClock {
     ///   - origin: the time of day now: the real one, or a recording's first.
     ///   - clock: such as a `ScaledClock`, for a world that runs faster than the real one.
     public init(environment: any Environment, origin: Timestamp, clock: any Clock<Duration>) {
-        func stopwatch<C: Clock<Duration>>(_ clock: C) -> @Sendable () -> Duration {
-            let begin = clock.now
-            return { begin.duration(to: clock.now) }
-        }
         self.environment = environment
         self.origin = origin
-        elapsed = stopwatch(clock)
+        elapsed = Platform.elapsed(on: clock)
     }
 
     /// The time of day in the world.
@@ -35,7 +32,6 @@ public struct SimulatedWorld: WallClock {
     }
 
     private func time(at elapsed: Duration) -> Timestamp {
-        let (seconds, attoseconds) = elapsed.components
-        return Timestamp(milliseconds: origin.milliseconds + seconds * 1000 + attoseconds / 1_000_000_000_000_000)
+        Timestamp(milliseconds: origin.milliseconds + elapsed.millisecondsRoundedDown)
     }
 }

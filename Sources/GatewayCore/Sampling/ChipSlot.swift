@@ -1,3 +1,4 @@
+import Platform
 import Readings
 import SensorBus
 import SensorDrivers
@@ -91,13 +92,4 @@ actor ChipSlot {
             return try await ADS1115.open(bus: bus, address: address, settings: settings.ads1115, clock: clock)
         }
     }
-}
-
-/// The time since now on a clock of any kind.
-func elapsed(on clock: any Clock<Duration>) -> @Sendable () -> Duration {
-    func begin<C: Clock<Duration>>(_ clock: C) -> @Sendable () -> Duration {
-        let start = clock.now
-        return { start.duration(to: clock.now) }
-    }
-    return begin(clock)
 }

@@ -2,6 +2,7 @@ import CPlatform
 import Glibc
 import Monitoring
 import Outbox
+import Platform
 import Readings
 import SensorDrivers
 
@@ -74,8 +75,7 @@ struct Station: Sendable {
         let reading = Reading(
             gatewayID: gatewayID, sensorID: settings.sensorID, streamID: StreamID(bits: 0), sequence: 0,
             eventTime: eventTime, timeQuality: quality,
-            intervalMilliseconds: settings.interval.components.seconds * 1000
-                + settings.interval.components.attoseconds / 1_000_000_000_000_000,
+            intervalMilliseconds: settings.interval.millisecondsRoundedDown,
             values: values, faults: faults, place: settings.place, isSimulated: isSimulated)
         return OutboxRecord(
             reading: reading, bootID: bootID,

@@ -6,9 +6,6 @@ enum Quantity: String, CaseIterable, Sendable {
     case temperature, humidity, co2, pressure
     case batteryLevel = "battery_level"
 
-    /// Its bit in a `QuantitySet`.
-    var bit: UInt8 { 1 << UInt8(Quantity.allCases.firstIndex(of: self) ?? 0) }
-
     /// Its value in a reading.
     func value(in values: Values) -> Double? {
         switch self {

@@ -29,7 +29,6 @@ actor BatchFetcher {
     private let settings: ProcessorSettings
     private let shutdown: ShutdownRequest
     private let gate: WriterGate
-    private let health: Health
     private let log: Log
     private let wallClock: any WallClock
     private let executor = ThreadExecutor(name: "batch-fetcher")
@@ -45,13 +44,12 @@ actor BatchFetcher {
     ///   - shutdown: ends the waiting.
     ///   - gate: open while the writer waits.
     init(
-        settings: ProcessorSettings, shutdown: ShutdownRequest, gate: WriterGate, health: Health, log: Log,
+        settings: ProcessorSettings, shutdown: ShutdownRequest, gate: WriterGate, log: Log,
         wallClock: any WallClock
     ) {
         self.settings = settings
         self.shutdown = shutdown
         self.gate = gate
-        self.health = health
         self.log = log
         self.wallClock = wallClock
         tracker = PartitionTracker(topic: settings.topic, connectionString: settings.postgres, log: log)

@@ -1,7 +1,8 @@
-import Glibc
 import Configuration
+import Glibc
 import KafkaClient
 import Monitoring
+import Platform
 import ReadingDecoding
 import Windowing
 
@@ -65,10 +66,10 @@ public struct ProcessorSettings: Sendable {
         postgres = root.section("postgres").required("connection", as: .text)
         listen = root.optionalSection("monitoring")?.optional("listen", as: .endpoint)
 
-        let lateness = root.value("lateness", as: .duration(), default: .seconds(600)).wholeMilliseconds
+        let lateness = root.value("lateness", as: .duration(), default: .seconds(600)).millisecondsRoundedDown
         windows = ProcessorSettings.windows(root, lateness: lateness)
-        idleTimeout = root.value("idle_timeout", as: .duration(), default: .seconds(60)).wholeMilliseconds
-        updateInterval = root.value("update_interval", as: .duration(), default: .seconds(5)).wholeMilliseconds
+        idleTimeout = root.value("idle_timeout", as: .duration(), default: .seconds(60)).millisecondsRoundedDown
+        updateInterval = root.value("update_interval", as: .duration(), default: .seconds(5)).millisecondsRoundedDown
         limits = ProcessorSettings.limits(root)
         rules = ProcessorSettings.rules(root)
         logLevel =
@@ -97,8 +98,8 @@ public struct ProcessorSettings: Sendable {
 
     private static func windows(_ root: Section, lateness: Int64) -> WindowPolicy {
         var specifications = root.sections("windows", each: "window").compactMap { section -> WindowSpecification? in
-            let size = section.required("size", as: .duration(.milliseconds(1)...)).wholeMilliseconds
-            let slide = section.optional("slide", as: .duration(.milliseconds(1)...))?.wholeMilliseconds ?? size
+            let size = section.required("size", as: .duration(.milliseconds(1)...)).millisecondsRoundedDown
+            let slide = section.optional("slide", as: .duration(.milliseconds(1)...))?.millisecondsRoundedDown ?? size
             let specification = WindowSpecification(size: size, slide: slide)
             if specification == nil { section.problem("the slide must divide the size", at: "slide") }
             return specification
@@ -118,7 +119,7 @@ public struct ProcessorSettings: Sendable {
         var limits = PhysicalLimits()
         limits.futureTolerance =
             root.value("future_tolerance", as: .duration(), default: .milliseconds(limits.futureTolerance))
-            .wholeMilliseconds
+            .millisecondsRoundedDown
         guard let section = root.optionalSection("limits") else { return limits }
         func read(_ key: String, _ limit: WritableKeyPath<PhysicalLimits, ClosedRange<Double>>) {
             guard let range = section.optionalSection(key) else { return }
@@ -161,12 +162,5 @@ extension WindowPolicy {
             let policy = WindowPolicy(specifications: [minute], lateness: 0)
         else { preconditionFailure("a minute is a valid window") }
         return policy
-    }
-}
-
-extension Duration {
-    /// Whole milliseconds, rounded down.
-    var wholeMilliseconds: Int64 {
-        components.seconds * 1000 + components.attoseconds / 1_000_000_000_000_000
     }
 }

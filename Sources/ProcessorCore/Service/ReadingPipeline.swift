@@ -15,7 +15,7 @@ struct ReadingPipeline: Service {
         let shutdown = ShutdownRequest.current ?? ShutdownRequest()
         let gate = WriterGate()
         let fetcher = BatchFetcher(
-            settings: settings, shutdown: shutdown, gate: gate, health: health, log: log, wallClock: wallClock)
+            settings: settings, shutdown: shutdown, gate: gate, log: log, wallClock: wallClock)
         let writer = BatchWriter(
             settings: settings,
             rejectedTopic: RejectedTopic(
