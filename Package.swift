@@ -49,7 +49,9 @@ let libraries: [Target] = [
         dependencies: [
             "Readings", "ReadingDecoding", "Platform", "Configuration", "Monitoring", "KafkaClient", "PostgresClient",
             "Windowing",
-        ]),
+        ],
+        // Part of the program itself, so that a board or a container needs one file.
+        resources: [.embedInCode("Schema")]),
 
     // Load and trouble for both.
     .target(name: "FleetCore", dependencies: ["Readings", "Platform", "KafkaClient"]),
