@@ -76,9 +76,12 @@ public struct FleetProducer: Sendable {
     ) async throws(FleetError) {
         while true {
             await deliveries.waitForRoom(limit: FleetProducer.window)
+            // At a steady rate the fleet is as boards are; for load as such the header would only be in the way.
+            let headers = rate > 0 ? [KafkaHeader(committedAt: SystemWallClock().now().milliseconds)] : []
             do throws(KafkaError) {
                 try producer.send(
-                    topic: topic, key: Array(message.gateway.description.utf8), value: message.bytes, token: 0)
+                    topic: topic, key: Array(message.gateway.description.utf8), value: message.bytes,
+                    headers: headers, token: 0)
                 deliveries.sent()
                 return
             } catch {

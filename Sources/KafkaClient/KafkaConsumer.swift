@@ -153,6 +153,16 @@ public final class KafkaConsumer {
         try handle.watermarks(partition, timeout: timeout)
     }
 
+    /// The offsets that a partition has as of the last answer of its broker; asks nobody. Nil before the first one.
+    public func cachedWatermarks(_ partition: TopicPartition) -> KafkaWatermarks? {
+        var (low, high) = (Int64(RD_KAFKA_OFFSET_INVALID), Int64(RD_KAFKA_OFFSET_INVALID))
+        guard
+            rd_kafka_get_watermark_offsets(handle.pointer, partition.topic, partition.partition, &low, &high)
+                == RD_KAFKA_RESP_ERR_NO_ERROR, high >= 0
+        else { return nil }
+        return KafkaWatermarks(low: max(0, low), high: high)
+    }
+
     // MARK: Messages
 
     /// Waits for a message, takes it with all that have arrived, and gives them to `body`.

@@ -12,7 +12,8 @@ import Readings
 /// stream's identity, made at random with the file, and the count of dropped readings. `reading` has one row a
 /// reading; its key is AUTOINCREMENT, so SQLite remembers the largest one in `sqlite_sequence`, also when the table is
 /// empty. `quarantine` has the readings that can never be sent, with the reason. `PRAGMA user_version` is the format's
-/// number.
+/// number. Format 2 added `committed_at`: the wall clock when the group of a reading was committed, empty for what
+/// format 1 held. It is read as the group's transaction begins, since what is written cannot tell when it was synced.
 ///
 /// **Write.** `append` commits a group of readings in one transaction; when it returns they survive everything but the
 /// loss of the storage. When a limit is passed, the oldest readings go in the same transaction, counted.
@@ -25,7 +26,7 @@ import Readings
 /// SQLite's calls block, so the outbox has a thread of its own.
 public actor Outbox {
     /// The format's number, in the file's `user_version`.
-    static let format: Int64 = 1
+    static let format: Int64 = 2
 
     /// The identity of this file.
     public nonisolated let streamID: StreamID
@@ -33,6 +34,7 @@ public actor Outbox {
     public nonisolated let path: String
     private nonisolated let executor: ThreadExecutor
     private let limits: OutboxLimits
+    private let wallClock: any WallClock
     private let database: Database
     private let insert: Statement
     private let select: Statement
@@ -48,15 +50,17 @@ public actor Outbox {
     ///   - path: the file; its folder must exist.
     ///   - limits: how far it may grow.
     ///   - randomBits: 64 random bits for a new file's identity.
+    ///   - wallClock: tells when a group of readings was committed.
     ///   - onAppend: called after each commit of new readings, on the outbox's thread; must return at once.
     /// - Throws: `OutboxError` if the file cannot be opened, is damaged, or was made by a newer release.
     public static func open(
         path: String, limits: OutboxLimits = OutboxLimits(), randomBits: UInt64 = .random(in: 1...UInt64.max),
-        onAppend: @escaping @Sendable () -> Void = {}
+        wallClock: any WallClock = SystemWallClock(), onAppend: @escaping @Sendable () -> Void = {}
     ) async throws(OutboxError) -> Outbox {
         let executor = ThreadExecutor(name: "outbox")
         let opener = Opener(executor: executor)
-        return try await opener.open(path: path, limits: limits, randomBits: randomBits, onAppend: onAppend)
+        return try await opener.open(
+            path: path, limits: limits, randomBits: randomBits, wallClock: wallClock, onAppend: onAppend)
     }
 
     /// Opens files on the outbox's thread, before there is an outbox to do it.
@@ -69,14 +73,17 @@ public actor Outbox {
         }
 
         func open(
-            path: String, limits: OutboxLimits, randomBits: UInt64, onAppend: @escaping @Sendable () -> Void
+            path: String, limits: OutboxLimits, randomBits: UInt64, wallClock: any WallClock,
+            onAppend: @escaping @Sendable () -> Void
         ) throws(OutboxError) -> Outbox {
-            try Outbox(path: path, limits: limits, randomBits: randomBits, executor: executor, onAppend: onAppend)
+            try Outbox(
+                path: path, limits: limits, randomBits: randomBits, wallClock: wallClock, executor: executor,
+                onAppend: onAppend)
         }
     }
 
     private init(
-        path: String, limits: OutboxLimits, randomBits: UInt64, executor: ThreadExecutor,
+        path: String, limits: OutboxLimits, randomBits: UInt64, wallClock: any WallClock, executor: ThreadExecutor,
         onAppend: @escaping @Sendable () -> Void
     ) throws(OutboxError) {
         let database = try Database(path: path)
@@ -85,18 +92,19 @@ public actor Outbox {
             """
             INSERT INTO reading (event_time, time_quality, boot_id, boot_time, gateway_id, sensor_id, interval_ms, \
             temperature, humidity, co2, pressure, battery_level, battery_voltage, faults, latitude, longitude, \
-            simulated) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+            simulated, committed_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
             """)
         select = try database.prepare(
             """
             SELECT seq, event_time, time_quality, boot_id, boot_time, gateway_id, sensor_id, interval_ms, \
             temperature, humidity, co2, pressure, battery_level, battery_voltage, faults, latitude, longitude, \
-            simulated FROM reading WHERE seq > ? ORDER BY seq LIMIT ?
+            simulated, committed_at FROM reading WHERE seq > ? ORDER BY seq LIMIT ?
             """)
         deleteThrough = try database.prepare("DELETE FROM reading WHERE seq <= ?")
         depth = Int(try database.integer("SELECT count(*) FROM reading") ?? 0)
         self.path = path
         self.limits = limits
+        self.wallClock = wallClock
         self.executor = executor
         self.database = database
         observer = onAppend
@@ -121,6 +129,11 @@ public actor Outbox {
                 try database.execute(schema)
                 try database.prepare("INSERT INTO outbox (stream_id) VALUES (?)")
                     .run([.text(StreamID(bits: randomBits).description)])
+                try database.execute("PRAGMA user_version = \(format)")
+            }
+        } else if version == 1 {
+            try database.transaction { () throws(OutboxError) in
+                try database.execute("ALTER TABLE reading ADD COLUMN committed_at INTEGER")
                 try database.execute("PRAGMA user_version = \(format)")
             }
         }
@@ -151,7 +164,8 @@ public actor Outbox {
             battery_level REAL, battery_voltage REAL,
             faults TEXT NOT NULL,
             latitude REAL, longitude REAL,
-            simulated INTEGER NOT NULL
+            simulated INTEGER NOT NULL,
+            committed_at INTEGER
         );
         CREATE TABLE quarantine (
             seq INTEGER PRIMARY KEY,
@@ -167,7 +181,8 @@ public actor Outbox {
     public func append(_ records: [OutboxRecord]) throws(OutboxError) -> Int64? {
         if records.isEmpty { return nil }
         let dropped = try database.transaction { () throws(OutboxError) in
-            for record in records { try insert.run(Outbox.values(of: record)) }
+            let now = wallClock.now()
+            for record in records { try insert.run(Outbox.values(of: record, committedAt: now)) }
             return try makeRoom(appended: records.count)
         }
         let last = database.lastInsertedRow
@@ -248,7 +263,7 @@ public actor Outbox {
         return database.changes
     }
 
-    private static func values(of record: OutboxRecord) -> [Statement.Value] {
+    private static func values(of record: OutboxRecord, committedAt now: Timestamp) -> [Statement.Value] {
         let reading = record.reading
         return [
             .integer(reading.eventTime.milliseconds), .text(reading.timeQuality.rawValue), .text(record.bootID),
@@ -258,7 +273,7 @@ public actor Outbox {
             .real(reading.values.pressure), .real(reading.values.batteryLevel), .real(reading.values.batteryVoltage),
             .text(reading.faults.map(\.description).joined(separator: " ")),
             .real(reading.place?.latitude), .real(reading.place?.longitude),
-            .integer(reading.isSimulated ? 1 : 0),
+            .integer(reading.isSimulated ? 1 : 0), .integer(now.milliseconds),
         ]
     }
 
@@ -284,6 +299,8 @@ public actor Outbox {
                 row.real(16).flatMap { Place(latitude: latitude, longitude: $0) }
             },
             isSimulated: row.integer(17) != 0)
-        return OutboxRecord(reading: reading, bootID: row.text(3), bootTimeMilliseconds: row.integer(4))
+        return OutboxRecord(
+            reading: reading, bootID: row.text(3), bootTimeMilliseconds: row.integer(4),
+            committedAt: row.optionalInteger(18).map { Timestamp(milliseconds: $0) })
     }
 }

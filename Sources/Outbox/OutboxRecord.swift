@@ -8,12 +8,16 @@ public struct OutboxRecord: Sendable, Equatable {
     public var bootID: String
     /// CLOCK_BOOTTIME (clock_gettime(2)) when the air was measured, in milliseconds.
     public var bootTimeMilliseconds: Int64
+    /// When the outbox committed it, by the wall clock; nil if that is not known. What `append` is given there is not
+    /// looked at.
+    public var committedAt: Timestamp?
 
     /// Makes a record.
-    public init(reading: Reading, bootID: String, bootTimeMilliseconds: Int64) {
+    public init(reading: Reading, bootID: String, bootTimeMilliseconds: Int64, committedAt: Timestamp? = nil) {
         self.reading = reading
         self.bootID = bootID
         self.bootTimeMilliseconds = bootTimeMilliseconds
+        self.committedAt = committedAt
     }
 }
 

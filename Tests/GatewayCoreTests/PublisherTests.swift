@@ -55,6 +55,28 @@ import Testing
         return numbers
     }
 
+    /// What the gateway says of itself beside the reading: when it had it safe.
+    @Test func aMessageSaysWhenItsReadingWasCommitted() async throws {
+        let (cluster, bench) = (try makeCluster(), try Bench())
+        let clock = ManualWallClock(Timestamp(milliseconds: 1_700_000_000_500))
+        let outbox = try await Outbox.open(path: bench.file, wallClock: clock)
+        try await outbox.append([try record(1)])
+        clock.set(Timestamp(milliseconds: 1_700_000_000_900))
+        try await outbox.append([try record(2)])
+        try await drain(makePublisher(bench, outbox, cluster))
+        let configuration = KafkaConfiguration(bootstrapServers: cluster.bootstrapServers)
+        let consumer = try KafkaConsumer(configuration: configuration, group: "check")
+        defer { consumer.close() }
+        try consumer.assign([TopicPartition(Self.topic, 0): .earliest])
+        var times: [Int64?] = []
+        while times.count < 2 {
+            consumer.nextBatch(maximumMessages: 10, timeout: .seconds(10)) { batch, _ in
+                for message in batch { times.append(message.headers.first?.committedAt) }
+            }
+        }
+        #expect(times == [1_700_000_000_500, 1_700_000_000_900])
+    }
+
     private static func sequence(in message: [UInt8]) -> Int64 {
         let text = String(decoding: message, as: UTF8.self)
         let digits = text.split(separator: "\"seq\":").dropFirst().first?.prefix { $0.isNumber }

@@ -21,6 +21,7 @@ struct KafkaConsumerTests {
         try await fill(cluster.bootstrapServers, "t", count: 1000)
         let consumer = try consumer()
         let partition = TopicPartition("t", 0)
+        #expect(consumer.cachedWatermarks(partition) == nil)
         try consumer.assign([partition: .at(400)])
         let (messages, events) = consumer.collect { messages, _ in messages.count >= 600 }
         #expect(messages.map(\.offset) == Array(400..<1000))
@@ -29,8 +30,15 @@ struct KafkaConsumerTests {
         #expect(events.isEmpty)
         #expect(consumer.position(partition) == .at(1000))
         #expect(try consumer.assignment == [partition])
+        #expect(consumer.cachedWatermarks(partition)?.high == 1000)
         #expect(try consumer.watermarks(partition, timeout: .seconds(10)) == KafkaWatermarks(low: 0, high: 1000))
         consumer.close()
+    }
+
+    @Test func theCommitTimeOfAReadingIsAHeader() {
+        #expect(KafkaHeader(committedAt: 1_795_478_400_123).committedAt == 1_795_478_400_123)
+        #expect(KafkaHeader(name: "other", text: "17").committedAt == nil)
+        #expect(KafkaHeader(name: KafkaHeader.committedName, text: "soon").committedAt == nil)
     }
 
     @Test func headersAndNullsArrive() async throws {

@@ -49,7 +49,8 @@ private func openingError(_ path: String) async -> OutboxError? {
 @Suite struct OutboxTests {
     @Test func givesBackWhatWasPutIn() async throws {
         let folder = try Folder()
-        let outbox = try await Outbox.open(path: folder.file)
+        let clock = ManualWallClock(Timestamp(milliseconds: 5_000_000))
+        let outbox = try await Outbox.open(path: folder.file, wallClock: clock)
         let faults = [
             Fault(chip: try #require(Identifier("scd41")), kind: try #require(Identifier("crc"))),
             Fault(chip: try #require(Identifier("bme280")), kind: try #require(Identifier("not_acknowledged"))),
@@ -60,6 +61,7 @@ private func openingError(_ path: String) async -> OutboxError? {
         for index in expected.indices {
             expected[index].reading.streamID = outbox.streamID
             expected[index].reading.sequence = Int64(index + 1)
+            expected[index].committedAt = clock.now()
         }
         #expect(try await outbox.read(limit: 10) == expected)
         #expect(try await outbox.append([]) == nil)
@@ -201,6 +203,24 @@ private func openingError(_ path: String) async -> OutboxError? {
         #expect(error?.remedy == nil)
         try Database(path: folder.file).execute("PRAGMA user_version = \(Outbox.format)")
         #expect(try await Outbox.open(path: folder.file).streamID == stream)
+    }
+
+    /// A release that knew no commit times left readings behind; they are sent as ever, without one.
+    @Test func aFileOfTheFirstFormatIsTakenOver() async throws {
+        let folder = try Folder()
+        var outbox = try await Outbox.open(path: folder.file)
+        let stream = outbox.streamID
+        try await outbox.append((1...3).map { try record($0) })
+        outbox = try await Outbox.open(path: folder.path + "/other.sqlite")
+        try Database(path: folder.file).execute(
+            "ALTER TABLE reading DROP COLUMN committed_at; PRAGMA user_version = 1")
+        let clock = ManualWallClock(Timestamp(milliseconds: 7_000_000))
+        outbox = try await Outbox.open(path: folder.file, wallClock: clock)
+        #expect(outbox.streamID == stream)
+        try await outbox.append([try record(4)])
+        #expect(try await sequences(outbox) == [1, 2, 3, 4])
+        #expect(try await outbox.read(limit: 10).map(\.committedAt) == [nil, nil, nil, clock.now()])
+        #expect(try Database(path: folder.file).integer("PRAGMA user_version") == Outbox.format)
     }
 
     /// Another connection, such as the sqlite3 shell's, sees a commit as soon as it returned.

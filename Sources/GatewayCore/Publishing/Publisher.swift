@@ -114,13 +114,14 @@ actor Publisher: Service {
             let records = try await outbox.read(after: window.sentThrough, limit: min(window.room, 500))
             guard !records.isEmpty else { return }
             for record in records {
-                guard try await send(record.reading) else { return }
+                guard try await send(record) else { return }
             }
         }
     }
 
     /// - Returns: whether to go on sending.
-    private func send(_ reading: Reading) async throws -> Bool {
+    private func send(_ record: OutboxRecord) async throws -> Bool {
+        let reading = record.reading
         let value = reading.encoded()
         do {
             guard value.count <= Reading.maximumEncodedSize else {
@@ -129,6 +130,7 @@ actor Publisher: Service {
             }
             try currentProducer().send(
                 topic: topic, key: Array(reading.gatewayID.description.utf8), value: value,
+                headers: record.committedAt.map { [KafkaHeader(committedAt: $0.milliseconds)] } ?? [],
                 token: UInt64(reading.sequence))
             window.send(reading.sequence)
             return true
