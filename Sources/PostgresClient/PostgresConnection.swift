@@ -6,6 +6,7 @@ import Glibc
 public final class PostgresConnection {
     private let pointer: OpaquePointer
     private let notices: NoticeReceiver
+    private let preparesStatements: Bool
     private var statements: [StatementKey: String] = [:]
 
     /// A notice or warning of the server.
@@ -41,10 +42,13 @@ public final class PostgresConnection {
     ///   - connectionString: keywords (`host=... dbname=...`) or a URI (PostgreSQL manual, "Connection Strings"). It is
     ///     never part of an error.
     ///   - applicationName: shown in pg_stat_activity unless the string or PGAPPNAME says otherwise.
+    ///   - preparesStatements: whether `query(prepared:)` keeps statements in the session; not behind a pooler that gives
+    ///     every transaction another session.
     ///   - notice: called with the server's notices, while a call runs.
     /// - Throws: SQLSTATE 08001 if the server cannot be reached or refuses; 22023 if the string is not valid.
     public init(
-        connectionString: String, applicationName: String, notice: @escaping (Notice) -> Void = { _ in }
+        connectionString: String, applicationName: String, preparesStatements: Bool = true,
+        notice: @escaping (Notice) -> Void = { _ in }
     ) throws(PostgresError) {
         guard let options = PQconninfoParse(connectionString, nil) else {
             // libpq's reason may quote a part of the string, which may be the password.
@@ -77,6 +81,7 @@ public final class PostgresConnection {
             throw PostgresError(sqlState: "08001", severity: "FATAL", message: errorText(of: pointer))
         }
         self.pointer = pointer
+        self.preparesStatements = preparesStatements
         notices = NoticeReceiver(notice)
         // Unretained: `notices` lives until after PQfinish in deinit.
         PQsetNoticeReceiver(
@@ -138,10 +143,12 @@ public final class PostgresConnection {
         return try result(raw, sql)
     }
 
-    /// Runs one statement that is prepared on this connection the first time and kept by its text.
+    /// Runs one statement that is prepared on this connection the first time and kept by its text, if the connection
+    /// prepares statements.
     public func query(
         prepared sql: String, _ parameters: [PostgresParameter] = []
     ) throws(PostgresError) -> PostgresResult {
+        guard preparesStatements else { return try query(sql, parameters) }
         let name = try prepare(sql, parameters)
         let raw = withNative(parameters) { count, _, values, lengths, formats in
             PQexecPrepared(pointer, name, count, values, lengths, formats, 1)
@@ -159,12 +166,15 @@ public final class PostgresConnection {
     }
 
     /// Runs `body` in a transaction: commits if it returns, rolls back if it throws.
+    /// - Parameter statement: runs first, in the same round trip as BEGIN.
     /// - Throws: what `body` threw, or why the transaction could not be committed. If the connection is lost during
     ///   COMMIT (`isTransient`, class 08) it is unknown whether the transaction happened.
-    public func transaction<Result>(_ body: () throws -> Result) throws -> Result {
-        try execute("BEGIN")
+    public func transaction<Result>(
+        beginningWith statement: String? = nil, _ body: () throws -> Result
+    ) throws -> Result {
         let value: Result
         do {
+            try execute(statement.map { "BEGIN; \($0)" } ?? "BEGIN")
             value = try body()
         } catch {
             rollBack()

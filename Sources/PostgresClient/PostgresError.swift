@@ -32,14 +32,24 @@ public struct PostgresError: Error, Equatable, Sendable {
         self.sql = sql
     }
 
-    /// The same transaction may succeed when it is tried again, on a new connection if this one is lost: connection
-    /// failures, serialisation failures and deadlocks, lack of resources, a server that shuts down or starts, locks.
+    /// The same transaction may succeed when it is tried again on a new connection, as the cause lies in the server and
+    /// not in what it was asked: see PostgreSQL manual, appendix A.
     public var isTransient: Bool {
         switch sqlState {
-        case "40001", "40P01", "55P03": true
+        // Serialisation failure, outcome unknown, deadlock, lock not available.
+        case "40001", "40003", "40P01", "55P03": true
+        // Read-only: a standby, or a primary that is being replaced; another host may take over.
+        case "25006": true
+        // A transaction that was idle or open for longer than the server allows.
+        case "25P03", "25P04": true
+        // Cancelled, by an administrator or by a statement time-out of the server: nobody here cancels.
+        case "57014": true
         // A malformed message, such as a COPY row with a field of the wrong width: as wrong the next time.
         case "08P01": false
-        default: ["08", "53"].contains(sqlState.prefix(2)) || (sqlState.hasPrefix("57P0") && sqlState != "57P04")
+        // The database was dropped.
+        case "57P04": false
+        // Connections, resources such as disk and memory, a server that stops or starts, its input and output.
+        default: ["08", "53", "58"].contains(sqlState.prefix(2)) || sqlState.hasPrefix("57P0")
         }
     }
 }

@@ -109,6 +109,32 @@ struct PostgresConnectionTests {
         #expect(!connection.isInTransaction)
     }
 
+    @Test func aTransactionCanBeginWithALock() throws {
+        let connection = try connect()
+        try connection.execute("CREATE TEMPORARY TABLE t (n int8)")
+        let held = "SELECT count(*) FROM pg_locks WHERE pid = pg_backend_pid() AND mode = 'ShareLock'"
+        let count: Int64 = try connection.transaction(beginningWith: "LOCK TABLE t IN SHARE MODE") {
+            try connection.query(held).value(0, 0)
+        }
+        #expect(count == 1)
+        #expect(try connection.query(held).value(0, 0) == Int64(0))
+        let error = try postgresError {
+            try connection.transaction(beginningWith: "LOCK TABLE nowhere") { _ = Issue.record("the body ran") }
+        }
+        #expect(error.sqlState == "42P01")
+        #expect(!connection.isInTransaction && connection.isAlive)
+    }
+
+    @Test func withoutPreparedStatementsNothingIsLeftInTheSession() throws {
+        let connection = try PostgresConnection(
+            connectionString: try #require(postgresServer), applicationName: "vigie-tests", preparesStatements: false)
+        for number in 1...3 {
+            #expect(
+                try connection.query(prepared: "SELECT $1 AS x", [.value(Int64(number))]).value(0, 0) == Int64(number))
+        }
+        #expect(try connection.query("SELECT count(*) FROM pg_prepared_statements").value(0, 0) == Int64(0))
+    }
+
     @Test func aKilledConnectionIsATransientError() throws {
         let connection = try connect()
         let other = try connect()
@@ -172,9 +198,10 @@ struct PostgresConnectFailureTests {
 
     @Test(arguments: [
         ("08006", true), ("08001", true), ("40001", true), ("40P01", true), ("53300", true), ("53100", true),
-        ("57P01", true), ("57P03", true), ("57P04", false), ("57014", false), ("08P01", false), ("55P03", true),
-        ("23505", false),
-        ("42P01", false), ("22P02", false),
+        ("57P01", true), ("57P02", true), ("57P03", true), ("57P05", true), ("57P04", false), ("57014", true),
+        ("08P01", false), ("55P03", true), ("40003", true), ("25006", true), ("25P03", true), ("25P04", true),
+        ("25P02", false), ("53200", true), ("53400", true), ("58030", true), ("23505", false), ("42P01", false),
+        ("42501", false), ("22P02", false), ("XX000", false),
     ])
     func transientErrorsAreThoseThatARetryCanCure(sqlState: String, isTransient: Bool) {
         #expect(PostgresError(sqlState: sqlState, message: "").isTransient == isTransient)

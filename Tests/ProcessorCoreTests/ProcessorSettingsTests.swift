@@ -32,6 +32,8 @@ import Testing
         ("latenes: 1m", "did you mean \"lateness\""),
         ("limits: {co2: {min: 5, max: 4}}", "min is above max"),
         ("warnings: {co2: {below: 5, above: 4}}", "above"),
+        ("retention: {readings: 1d}", "a duration such as 10s of at least"),
+        ("retention: {reading: 400d}", "did you mean \"readings\""),
     ])
     func aMistakeIsNamedWithItsLine(text: String, expected: String) throws {
         do {
@@ -41,6 +43,14 @@ import Testing
             #expect("\(error)".contains(expected))
             #expect("\(error)".contains("processor.yaml:3:"))
         }
+    }
+
+    @Test func nothingIsDeletedUnlessTold() throws {
+        #expect(try !settings(least).retention.isSet)
+        let set = try settings(least + "retention: {readings: 400d, windows: 1200d}").retention
+        #expect(set.readings == 400 * 86_400_000 && set.windows == 1200 * 86_400_000)
+        let sparse = try settings("kafka: {bootstrap: here}\npostgres: {connection: a=b, days_ahead: 9}")
+        #expect(sparse.daysAhead == 9 && sparse.preparesStatements)
     }
 
     @Test func warningsClassify() throws {

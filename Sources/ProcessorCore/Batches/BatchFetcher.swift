@@ -52,7 +52,7 @@ actor BatchFetcher {
         self.gate = gate
         self.log = log
         self.wallClock = wallClock
-        tracker = PartitionTracker(topic: settings.topic, connectionString: settings.postgres, log: log)
+        tracker = PartitionTracker(settings: settings, log: log)
         decoder = ReadingDecoder(limits: settings.limits)
     }
 

@@ -155,9 +155,7 @@ actor BatchWriter {
         if let connection, connection.isAlive { return connection }
         connection = nil
         let log = log
-        let made = try PostgresConnection(
-            connectionString: settings.postgres, applicationName: "vigie-processor"
-        ) { notice in
+        let made = try settings.connect(applicationName: "vigie-processor") { notice in
             log.debug("database notice", ["message": notice.message])
         }
         connection = made

@@ -6,8 +6,7 @@ import PostgresClient
 ///
 /// It belongs to the fetching thread, on which the group's rebalances are told too.
 final class PartitionTracker {
-    private let topic: String
-    private let connectionString: String
+    private let settings: ProcessorSettings
     private let log: Log
     private var connection: PostgresConnection?
 
@@ -18,11 +17,12 @@ final class PartitionTracker {
     /// Whether partitions came or went since this was last set to false.
     var hasChanged = false
 
-    init(topic: String, connectionString: String, log: Log) {
-        self.topic = topic
-        self.connectionString = connectionString
+    init(settings: ProcessorSettings, log: Log) {
+        self.settings = settings
         self.log = log
     }
+
+    private var topic: String { settings.topic }
 
     /// All partitions that are assigned.
     var assigned: Set<Int32> { waiting.union(positions.keys) }
@@ -96,8 +96,7 @@ final class PartitionTracker {
 
     private func connected() throws -> PostgresConnection {
         if let connection, connection.isAlive { return connection }
-        let made = try PostgresConnection(
-            connectionString: connectionString, applicationName: "vigie-processor offsets")
+        let made = try settings.connect(applicationName: "vigie-processor offsets")
         connection = made
         return made
     }

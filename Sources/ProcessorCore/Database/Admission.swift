@@ -16,6 +16,9 @@ struct Admission {
     /// The final windows to compute again.
     private(set) var lateWindows: [(SensorState, LateWindow)] = []
 
+    /// Per stream of the batch: how many admitted readings are too old to be kept.
+    private(set) var expired: [Int64]
+
     private let streamTexts: [String]
 
     /// A gateway's row was not found although it had just been locked.
@@ -36,19 +39,24 @@ struct Admission {
             state.sensors[sensor.name] = new
             return new
         }
+        expired = [Int64](repeating: 0, count: names.count)
         streamTexts = names.map(\.streamID.description)
     }
 
     /// Decides and writes all rows.
     mutating func copyRows(
         of batch: ReadingBatch, to writer: inout BinaryCopyWriter, rules: StatusRules, policy: WindowPolicy,
-        now: Timestamp, ingestedAt: PostgresTimestamp
+        horizon: Horizon, now: Timestamp, ingestedAt: PostgresTimestamp
     ) throws {
         var late: Set<LateWindow> = []
         var isTouched = [Bool](repeating: false, count: sensors.count)
         for row in batch.rows {
             let stream = Int(row.stream)
             guard progress[stream].after.admit(row.sequence, eventTime: row.eventTime) else { continue }
+            guard row.eventTime >= horizon.readings else {
+                expired[stream] += 1
+                continue
+            }
             let sensor = sensors[Int(row.sensor)]
             let status = rules.status(of: row.values, hasFaults: row.faults >= 0, known: sensor.quantities)
             let isNewest = row.eventTime >= (sensor.windows.largestEventTime ?? .min)
@@ -96,7 +104,8 @@ struct Admission {
         // A window may have been named by several readings.
         var seen: Set<NamedWindow> = []
         lateWindows = lateWindows.filter {
-            seen.insert(NamedWindow(sensor: ObjectIdentifier($0.0), window: $0.1)).inserted
+            horizon.keepsWindow(from: $0.1.start)
+                && seen.insert(NamedWindow(sensor: ObjectIdentifier($0.0), window: $0.1)).inserted
         }
     }
 

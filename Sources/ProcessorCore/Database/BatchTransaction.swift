@@ -13,6 +13,8 @@ struct BatchSummary: Sendable, Equatable {
     var rows = 0
     /// Readings that were there already.
     var duplicates = 0
+    /// Readings that were admitted and are too old to be kept.
+    var expired = 0
     /// Rows that came after their sensor's watermark.
     var late = 0
     /// Messages that are no readings.
@@ -47,7 +49,7 @@ struct BatchTransaction {
     /// - Parameter cache: copies of gateways' rows; must be dropped for the batch's gateways if this throws.
     /// - Throws: `StaleOffsets`, or what the database says.
     func write(_ batch: ReadingBatch, cache: inout [String: GatewayState]) throws -> BatchSummary {
-        try connection.transaction {
+        try connection.transaction(beginningWith: Horizon.lock) {
             try advanceOffsets(batch.offsets)
             var summary = BatchSummary()
             summary.messages = batch.messageCount
@@ -58,19 +60,23 @@ struct BatchTransaction {
             let names = batch.streams.map {
                 GatewayTables.StreamName(gatewayID: batch.gateways[Int($0.gateway)], streamID: $0.streamID)
             }
-            try lock(batch, names, &cache)
+            let horizon = try lock(batch, names, &cache)
             let states = batch.gateways.map { cache[$0] }
             var admission = try Admission(batch: batch, names: names, states: states)
             summary.rows = try connection.copyIn(BatchTransaction.copyRows) { writer in
                 try admission.copyRows(
-                    of: batch, to: &writer, rules: rules, policy: policy, now: now, ingestedAt: ingestedAt)
+                    of: batch, to: &writer, rules: rules, policy: policy, horizon: horizon, now: now,
+                    ingestedAt: ingestedAt)
             }
-            summary.duplicates = batch.rows.count - summary.rows
+            let expired = zip(names, admission.expired).filter { $0.1 > 0 }
+            try tables.save(expired: expired.map { (name: $0.0, count: $0.1) })
+            summary.expired = expired.reduce(0) { $0 + Int($1.1) }
+            summary.duplicates = batch.rows.count - summary.rows - summary.expired
             summary.late = admission.lateCount
 
             summary.windows = try recompute(admission.lateWindows)
             let gateways = states.compactMap { $0 }
-            summary.windows += try writeWindows(advancing: admission.touched, updating: gateways)
+            summary.windows += try writeWindows(advancing: admission.touched, updating: gateways, horizon)
             try tables.save(sensors: admission.touched)
             let streams = zip(names, admission.progress).map { name, progress in
                 (name: name, before: progress.before, after: progress.after)
@@ -98,15 +104,16 @@ struct BatchTransaction {
 
     private func lock(
         _ batch: ReadingBatch, _ names: [GatewayTables.StreamName], _ cache: inout [String: GatewayState]
-    ) throws {
+    ) throws -> Horizon {
         var partitions = [Int32](repeating: -1, count: batch.gateways.count)
         for row in batch.rows { partitions[Int(batch.streams[Int(row.stream)].gateway)] = row.partition }
         let new = zip(names, batch.streams).filter { name, _ in
             cache[name.gatewayID]?.revisions[name.streamID] == nil
         }
-        try tables.lock(
+        let horizon = try tables.lock(
             batch.gateways, newStreams: new.map { ($0, partitions[Int($1.gateway)]) }, cache: &cache, now: ingestedAt)
         for (name, partition) in zip(batch.gateways, partitions) { cache[name]?.partition = partition }
+        return horizon
     }
 
     // MARK: Windows
@@ -125,8 +132,10 @@ struct BatchTransaction {
 
     /// Writes the windows that the watermarks of some sensors have passed, and the open windows of gateways that are
     /// due.
-    private func writeWindows(advancing sensors: [SensorState], updating gateways: [GatewayState]) throws -> Int {
-        var rows = WindowRows()
+    private func writeWindows(
+        advancing sensors: [SensorState], updating gateways: [GatewayState], _ horizon: Horizon
+    ) throws -> Int {
+        var rows = WindowRows(horizon: horizon)
         for sensor in sensors {
             sensor.windows.advance(policy: policy) { rows.append($0, of: sensor) }
         }
@@ -154,11 +163,11 @@ struct BatchTransaction {
     func passTime(
         _ gatewayIDs: [String], idleTimeout: Int64, cache: inout [String: GatewayState]
     ) throws -> BatchSummary {
-        try connection.transaction {
-            try tables.lock(gatewayIDs, newStreams: [], cache: &cache, now: ingestedAt)
+        try connection.transaction(beginningWith: Horizon.lock) {
+            let horizon = try tables.lock(gatewayIDs, newStreams: [], cache: &cache, now: ingestedAt)
             var summary = BatchSummary()
             summary.ingestedAt = now
-            var rows = WindowRows()
+            var rows = WindowRows(horizon: horizon)
             var changed: [SensorState] = []
             // In steps of a pane, so that a silent sensor is not written at every look.
             let finalThrough =

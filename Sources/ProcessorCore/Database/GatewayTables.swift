@@ -24,10 +24,11 @@ struct GatewayTables {
     ///   - gatewayIDs: the gateways, each once.
     ///   - newStreams: streams that may not have a row yet, with the partition that they came from.
     ///   - cache: the copies; those that are missing or out of date are loaded.
+    /// - Returns: how far retention has come; true until the commit if the transaction began with `Horizon.lock`.
     func lock(
         _ gatewayIDs: [String], newStreams: [(StreamName, Int32)], cache: inout [String: GatewayState],
         now: PostgresTimestamp
-    ) throws {
+    ) throws -> Horizon {
         if !newStreams.isEmpty {
             let sorted = newStreams.sorted { $0.0 < $1.0 }
             _ = try connection.query(
@@ -45,7 +46,8 @@ struct GatewayTables {
         }
         let rows = try connection.query(
             prepared: """
-                SELECT gateway_id, stream_id, last_seq, last_event_time, kafka_partition, revision
+                SELECT gateway_id, stream_id, last_seq, last_event_time, kafka_partition, revision,
+                    (SELECT readings_since FROM retention), (SELECT windows_since FROM retention)
                 FROM stream_progress WHERE gateway_id = ANY ($1) ORDER BY gateway_id, stream_id FOR UPDATE
                 """, [.array(gatewayIDs)])
         var found: [String: GatewayState] = [:]
@@ -67,6 +69,10 @@ struct GatewayTables {
             try loadSensors(stale)
             cache.merge(stale) { _, loaded in loaded }
         }
+        guard rows.rowCount > 0 else { return Horizon() }
+        return Horizon(
+            readings: try rows.value(0, 6, as: PostgresTimestamp.self).milliseconds,
+            windows: try rows.value(0, 7, as: PostgresTimestamp.self).milliseconds)
     }
 
     private func loadHoles(_ gateways: [String: GatewayState]) throws {
@@ -230,6 +236,23 @@ struct GatewayTables {
                     .array(new.map { time($0.1.timeAfter) }), .value(now),
                 ])
         }
+    }
+
+    /// Counts readings that were too old to be kept when they came.
+    func save(expired: [(name: StreamName, count: Int64)]) throws {
+        guard !expired.isEmpty else { return }
+        _ = try connection.query(
+            prepared: """
+                INSERT INTO expired AS e (gateway_id, stream_id, on_arrival, readings)
+                SELECT gateway_id, stream_id, true, readings
+                FROM unnest($1::text[], $2::text[], $3::int8[]) AS n (gateway_id, stream_id, readings)
+                ON CONFLICT (gateway_id, stream_id, on_arrival)
+                    DO UPDATE SET readings = e.readings + excluded.readings
+                """,
+            [
+                .array(expired.map(\.name.gatewayID)), .array(expired.map(\.name.streamID.description)),
+                .array(expired.map(\.count)),
+            ])
     }
 
     /// Writes sensors: all facts of those with a new latest reading, else only what the windows need.

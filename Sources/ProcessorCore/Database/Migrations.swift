@@ -17,7 +17,8 @@ extension Migration {
 
     /// All steps. A change of the schema is a new one at the end.
     static let all = [
-        Migration(1, "readings, windows, streams and offsets", PackageResources._001_readings_sql)
+        Migration(1, "readings, windows, streams and offsets", PackageResources._001_readings_sql),
+        Migration(2, "retention", PackageResources._002_retention_sql),
     ]
 
     /// The number of the last step that this program knows.

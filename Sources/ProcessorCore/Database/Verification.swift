@@ -11,10 +11,14 @@ public struct Certificate: Sendable, Equatable {
     public var duplicates: Int64 = 0
     /// Readings that were numbered and have not arrived.
     public var missing: Int64 = 0
+    /// Readings that were admitted and are not kept any more.
+    public var expired: Int64 = 0
     /// Rows of `sensor_data_agg`.
     public var windows: Int64 = 0
     /// Those that are final.
     public var finalWindows: Int64 = 0
+    /// Those that begin before the readings that are kept, and so cannot be recomputed.
+    public var oldWindows: Int64 = 0
     /// What does not agree, a line each, the first of each kind.
     public var mismatches: [String] = []
     /// How many things do not agree.
@@ -30,8 +34,11 @@ extension Certificate: CustomStringConvertible {
         var lines = [
             "readings          \(rows) in \(streams) streams, each once" + (duplicates == 0 ? "" : ": NO"),
             "missing readings  \(missing)" + (missing == 0 ? "" : ", listed in the table loss"),
-            "windows           \(windows), \(finalWindows) of them final, recomputed from the readings",
         ]
+        if expired > 0 { lines.append("expired readings  \(expired), admitted once and older than retention keeps") }
+        lines.append(
+            "windows           \(windows), \(finalWindows) of them final, recomputed from the readings"
+                + (oldWindows == 0 ? "" : ", but for \(oldWindows) that are older than these"))
         if isGood {
             lines.append("verified          everything agrees")
         } else {
@@ -48,7 +55,12 @@ struct Verification {
 
     func run() throws -> Certificate {
         try connection.transaction {
-            try connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            // The lock comes before the snapshot, so that no day is dropped between the two.
+            try connection.execute(
+                """
+                SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY;
+                LOCK TABLE ONLY sensor_data IN ACCESS SHARE MODE
+                """)
             var certificate = Certificate()
             try checkStreams(&certificate)
             try checkWindows(&certificate)
@@ -71,11 +83,14 @@ struct Verification {
                 SELECT l.gateway_id, l.stream_id, count(*) AS filled FROM loss l JOIN sensor_data d
                     ON d.gateway_id = l.gateway_id AND d.stream_id = l.stream_id
                     AND d.seq BETWEEN l.first_seq AND l.last_seq
-                GROUP BY 1, 2)
+                GROUP BY 1, 2),
+            old AS (SELECT gateway_id, stream_id, sum(readings)::int8 AS expired FROM expired GROUP BY 1, 2)
             SELECT gateway_id, stream_id, coalesce(d.rows, 0), coalesce(d.numbers, 0), coalesce(d.last_seq, 0),
-                coalesce(p.last_seq, 0), coalesce(h.missing, 0), coalesce(p.lost, 0), coalesce(f.filled, 0)
+                coalesce(p.last_seq, 0), coalesce(h.missing, 0), coalesce(p.lost, 0), coalesce(f.filled, 0),
+                coalesce(o.expired, 0)
             FROM data d FULL JOIN stream_progress p USING (gateway_id, stream_id)
                 LEFT JOIN holes h USING (gateway_id, stream_id) LEFT JOIN filled f USING (gateway_id, stream_id)
+                LEFT JOIN old o USING (gateway_id, stream_id)
             ORDER BY 1, 2
             """)
         var reported = 0
@@ -84,15 +99,18 @@ struct Verification {
             func number(_ column: Int) throws -> Int64 { try rows.value(row, column) }
             let (count, distinct, lastRow) = (try number(2), try number(3), try number(4))
             let (last, missing, lost, filled) = (try number(5), try number(6), try number(7), try number(8))
+            let expired = try number(9)
             certificate.rows += count
             certificate.streams += count > 0 ? 1 : 0
             certificate.duplicates += count - distinct
             certificate.missing += missing
+            certificate.expired += expired
             var problems: [String] = []
             if count != distinct { problems.append("\(count - distinct) readings twice") }
             if lastRow > last { problems.append("has seq \(lastRow), progress says \(last)") }
-            if distinct + missing != last {
-                problems.append("\(distinct) readings and \(missing) missing do not make \(last)")
+            if distinct + missing + expired != last {
+                let old = expired == 0 ? "" : ", \(expired) expired"
+                problems.append("\(distinct) readings\(old) and \(missing) missing do not make \(last)")
             }
             if lost != missing { problems.append("progress says \(lost) lost, loss says \(missing)") }
             if filled > 0 { problems.append("\(filled) readings listed as lost are there") }
@@ -106,9 +124,14 @@ struct Verification {
 
     /// Every window against the rows that were there when it was written, and every row against the windows.
     private func checkWindows(_ certificate: inout Certificate) throws {
-        let counts = try connection.query("SELECT count(*), count(*) FILTER (WHERE is_final) FROM sensor_data_agg")
+        let counts = try connection.query(
+            """
+            SELECT count(*), count(*) FILTER (WHERE is_final), count(*) FILTER (WHERE window_start < \(Verification.since))
+            FROM sensor_data_agg
+            """)
         certificate.windows = try counts.value(0, 0)
         certificate.finalWindows = try counts.value(0, 1)
+        certificate.oldWindows = try counts.value(0, 2)
         let rows = try connection.query(Verification.compareWindows)
         for row in 0..<rows.rowCount {
             let kind: String = try rows.value(row, 0)
@@ -118,6 +141,9 @@ struct Verification {
             certificate.mismatches.append("\(count) windows \(kind), such as \(example)")
         }
     }
+
+    /// Windows that begin before this are as they were last written: their readings are gone or going.
+    private static let since = "(SELECT greatest(readings_since, windows_since) FROM retention)"
 
     /// Numbers are the same if they differ by less than rounding can make of a million values.
     private static func differs(_ left: String, _ right: String) -> String {
@@ -147,6 +173,7 @@ struct Verification {
                 FROM sensor_data_agg w JOIN sensor_data d ON d.sensor_id = w.sensor_id
                     AND d.gateway_id = w.gateway_id AND d.event_time >= w.window_start
                     AND d.event_time < w.window_end AND d.ingested_at <= w.updated_at
+                WHERE w.window_start >= \(since)
                 GROUP BY 1, 2, 3, 4),
             compared AS (
                 SELECT w.sensor_id, w.gateway_id, w.window_size, w.window_start,
@@ -161,7 +188,8 @@ struct Verification {
                         WHEN w.is_final <> (w.window_end <= s.final_through) THEN 'wrongly final or open'
                     END AS problem
                 FROM sensor_data_agg w LEFT JOIN recomputed r USING (sensor_id, gateway_id, window_size, window_start)
-                    LEFT JOIN sensor s ON s.sensor_id = w.sensor_id AND s.gateway_id = w.gateway_id),
+                    LEFT JOIN sensor s ON s.sensor_id = w.sensor_id AND s.gateway_id = w.gateway_id
+                WHERE w.window_start >= \(since)),
             -- A final window must hold all rows of its time; one that was never written is found by its rows.
             unwritten AS (
                 SELECT d.sensor_id, d.gateway_id, z.window_size,
@@ -169,6 +197,7 @@ struct Verification {
                 FROM sensor_data d JOIN sensor s USING (sensor_id, gateway_id)
                     CROSS JOIN (SELECT DISTINCT window_size FROM sensor_data_agg) z
                 WHERE date_bin(z.window_size, d.event_time, timestamptz 'epoch') + z.window_size <= s.final_through
+                    AND date_bin(z.window_size, d.event_time, timestamptz 'epoch') >= \(since)
                 GROUP BY 1, 2, 3, 4
                 EXCEPT SELECT sensor_id, gateway_id, window_size, window_start FROM sensor_data_agg),
             behind AS (
@@ -176,7 +205,7 @@ struct Verification {
                 FROM sensor_data_agg w JOIN sensor_data d ON d.sensor_id = w.sensor_id
                     AND d.gateway_id = w.gateway_id AND d.event_time >= w.window_start
                     AND d.event_time < w.window_end AND d.ingested_at > w.updated_at
-                WHERE w.is_final),
+                WHERE w.is_final AND w.window_start >= \(since)),
             problems AS (
                 SELECT problem, sensor_id, gateway_id, window_size, window_start FROM compared
                 WHERE problem IS NOT NULL

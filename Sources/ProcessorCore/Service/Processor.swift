@@ -39,8 +39,9 @@ public struct Processor: Sendable {
         registry.addProcessMetrics()
         let health = Health()
         health.report("postgres", .starting)
+        let metrics = ProcessorMetrics(registry)
         let pipeline = ReadingPipeline(
-            settings: settings, metrics: ProcessorMetrics(registry), health: health, log: log,
+            settings: settings, metrics: metrics, health: health, log: log,
             wallClock: SystemWallClock(), clock: ContinuousClock())
         var endpoint: HTTPEndpoint?
         if let listen = settings.listen {
@@ -49,7 +50,10 @@ public struct Processor: Sendable {
             endpoint = made
         }
         defer { endpoint?.stop() }
-        var members = [ServiceGroup.Member("pipeline", pipeline)]
+        let maintenance = Maintenance(
+            settings: settings, metrics: metrics, health: health, log: log, wallClock: SystemWallClock(),
+            clock: ContinuousClock())
+        var members = [ServiceGroup.Member("pipeline", pipeline), .init("maintenance", maintenance)]
         if let watchdog = SystemdWatchdog(health: health) { members.append(.init("watchdog", watchdog)) }
         try await ServiceGroup(members, log: log).run()
     }
@@ -63,13 +67,12 @@ public struct Processor: Sendable {
     private func withConnection<Result: Sendable>(
         _ body: @escaping @Sendable (PostgresConnection) throws -> Result
     ) async throws -> Result {
-        let connectionString = settings.postgres
+        let settings = settings
         return try await withCheckedThrowingContinuation { continuation in
             startThread(name: "database") {
                 continuation.resume(
                     with: Swift.Result {
-                        try body(
-                            PostgresConnection(connectionString: connectionString, applicationName: "vigie-processor"))
+                        try body(settings.connect(applicationName: "vigie-processor"))
                     })
             }
         }

@@ -5,6 +5,8 @@ struct ProcessorMetrics: Sendable {
     let messages: Counter
     let rows: Counter
     let duplicates: Counter
+    let expired: Counter
+    let expiredWindows: Counter
     let late: Counter
     let rejected: Counter
     let windows: Counter
@@ -19,6 +21,11 @@ struct ProcessorMetrics: Sendable {
         messages = registry.counter("vigie_messages_total", "Messages read from Kafka and committed.")
         rows = registry.counter("vigie_rows_total", "Rows written to sensor_data.")
         duplicates = registry.counter("vigie_duplicates_total", "Readings dropped as they had been admitted before.")
+        expired = registry.counter(
+            "vigie_expired_readings_total", "Readings dropped, or not written, as they were older than retention keeps."
+        )
+        expiredWindows = registry.counter(
+            "vigie_expired_windows_total", "Rows of sensor_data_agg deleted as they were older than retention keeps.")
         late = registry.counter("vigie_late_readings_total", "Readings admitted after their sensor's watermark.")
         rejected = registry.counter("vigie_rejected_total", "Messages sent to the rejected topic.")
         windows = registry.counter("vigie_windows_written_total", "Rows written to sensor_data_agg.")
@@ -39,6 +46,7 @@ struct ProcessorMetrics: Sendable {
         messages.increment(by: UInt64(summary.messages))
         rows.increment(by: UInt64(summary.rows))
         duplicates.increment(by: UInt64(summary.duplicates))
+        expired.increment(by: UInt64(summary.expired))
         late.increment(by: UInt64(summary.late))
         rejected.increment(by: UInt64(summary.rejected))
         windows.increment(by: UInt64(summary.windows))

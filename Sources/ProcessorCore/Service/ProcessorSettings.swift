@@ -20,6 +20,12 @@ public struct ProcessorSettings: Sendable {
     var maximumBatch: Int
     /// A libpq connection string.
     var postgres: String
+    /// Whether statements may be prepared in a session; not behind a pooler in transaction mode.
+    var preparesStatements: Bool
+    /// For how many days after today partitions are made ahead.
+    var daysAhead: Int64
+    /// How long things are kept.
+    var retention: RetentionSettings
     /// Where the HTTP endpoint listens; nil for none.
     var listen: Endpoint?
     /// The windows and the allowed lateness.
@@ -63,12 +69,17 @@ public struct ProcessorSettings: Sendable {
         }
         maximumBatch = kafka.value("maximum_batch", as: .integer(1...1_000_000), default: 50_000)
 
-        postgres = root.section("postgres").required("connection", as: .text)
+        let postgres = root.section("postgres")
+        self.postgres = postgres.required("connection", as: .text)
+        preparesStatements = postgres.value("prepared_statements", as: .boolean, default: true)
+        daysAhead = postgres.value("days_ahead", as: .integer(0...366), default: 3)
         listen = root.optionalSection("monitoring")?.optional("listen", as: .endpoint)
 
         let lateness = root.value("lateness", as: .duration(), default: .seconds(600)).millisecondsRoundedDown
         windows = ProcessorSettings.windows(root, lateness: lateness)
         idleTimeout = root.value("idle_timeout", as: .duration(), default: .seconds(60)).millisecondsRoundedDown
+        let open = windows.longestWindow + lateness + idleTimeout
+        retention = root.optionalSection("retention").map { RetentionSettings($0, open: open) } ?? RetentionSettings()
         updateInterval = root.value("update_interval", as: .duration(), default: .seconds(5)).millisecondsRoundedDown
         limits = ProcessorSettings.limits(root)
         rules = ProcessorSettings.rules(root)
