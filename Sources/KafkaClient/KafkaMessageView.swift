@@ -27,6 +27,12 @@ public struct KafkaMessageView {
         UnsafeRawBufferPointer(start: pointer.pointee.payload, count: pointer.pointee.len)
     }
 
+    /// The key, copied; nil if it is null.
+    public var keyBytes: [UInt8]? { key.baseAddress == nil ? nil : Array(key) }
+
+    /// The value, copied; nil if it is null.
+    public var valueBytes: [UInt8]? { value.baseAddress == nil ? nil : Array(value) }
+
     /// Milliseconds since the Unix epoch, by the producer's clock or the broker's; nil if the message has no time.
     public var timestamp: Int64? {
         var kind = RD_KAFKA_TIMESTAMP_NOT_AVAILABLE
@@ -47,7 +53,8 @@ public struct KafkaMessageView {
         {
             headers.append(
                 KafkaHeader(
-                    name: String(cString: name), value: Array(UnsafeRawBufferPointer(start: value, count: size))))
+                    name: String(cString: name), value: Array(UnsafeRawBufferPointer(start: value, count: size)),
+                    isNull: value == nil))
         }
         return headers
     }

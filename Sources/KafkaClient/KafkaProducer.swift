@@ -27,13 +27,16 @@ public struct DeliveryReport: Sendable {
 public struct KafkaHeader: Sendable, Equatable {
     /// Its name; a name may occur more than once.
     public var name: String
-    /// Its value.
+    /// Its value; empty if it is null.
     public var value: [UInt8]
+    /// Whether the value is null, which Kafka tells from an empty one.
+    public var isNull: Bool
 
     /// Makes a header.
-    public init(name: String, value: [UInt8]) {
+    public init(name: String, value: [UInt8], isNull: Bool = false) {
         self.name = name
         self.value = value
+        self.isNull = isNull
     }
 
     /// Makes a header with a text as its value.
@@ -89,13 +92,13 @@ public final class KafkaProducer: Sendable {
     /// - Parameters:
     ///   - topic: the topic's name.
     ///   - key: messages with the same key go to the same partition; nil spreads them.
-    ///   - value: the message itself.
+    ///   - value: the message itself; nil is a null value, which a compacted topic takes for a deletion.
     ///   - headers: the headers, in order.
     ///   - partition: the partition, or nil to choose by key.
     ///   - token: comes back in the delivery report.
     /// - Throws: `.queueFull` if there is no room now; `.messageTooLarge`; `.fatal` after a fatal error.
     public func send(
-        topic: String, key: [UInt8]?, value: [UInt8], headers: [KafkaHeader] = [], partition: Int32? = nil,
+        topic: String, key: [UInt8]?, value: [UInt8]?, headers: [KafkaHeader] = [], partition: Int32? = nil,
         token: UInt64
     ) throws(KafkaError) {
         let topic = try self.topic(topic)
@@ -132,13 +135,14 @@ public final class KafkaProducer: Sendable {
     }
 
     private func send(
-        to topic: KafkaTopic, key: [UInt8]?, value: [UInt8], headers: [KafkaHeader], partition: Int32?, token: UInt64
+        to topic: KafkaTopic, key: [UInt8]?, value: [UInt8]?, headers: [KafkaHeader], partition: Int32?, token: UInt64
     ) throws(KafkaError) {
         guard let list = rd_kafka_headers_new(headers.count) else {
             throw KafkaError(RD_KAFKA_RESP_ERR__CRIT_SYS_RESOURCE, "send to \(topic.name)")
         }
         for header in headers {
-            let code = header.value.withBytes { rd_kafka_header_add(list, header.name, -1, $0.baseAddress, $0.count) }
+            let value = header.isNull ? nil : header.value
+            let code = value.withBytes { rd_kafka_header_add(list, header.name, -1, $0.baseAddress, $0.count) }
             if code != RD_KAFKA_RESP_ERR_NO_ERROR {
                 rd_kafka_headers_destroy(list)
                 throw KafkaError(code, "add header \(header.name)")

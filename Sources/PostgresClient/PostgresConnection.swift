@@ -8,6 +8,7 @@ public final class PostgresConnection {
     private let notices: NoticeReceiver
     private let preparesStatements: Bool
     private var statements: [StatementKey: String] = [:]
+    private var isRehearsing = false
 
     /// A notice or warning of the server.
     public struct Notice: Sendable, Equatable {
@@ -180,6 +181,12 @@ public final class PostgresConnection {
             rollBack()
             throw error
         }
+        if isRehearsing {
+            defer { rollBack() }
+            // What is deferred is only checked by a COMMIT.
+            try execute("SET CONSTRAINTS ALL IMMEDIATE")
+            return value
+        }
         let commit = try result(PQexec(pointer, "COMMIT"), "COMMIT")
         // The server answers ROLLBACK, not an error, if a statement failed and the body hid it.
         if String(cString: PQcmdStatus(commit.pointer)) != "COMMIT" {
@@ -188,6 +195,14 @@ public final class PostgresConnection {
                 sql: "COMMIT")
         }
         return value
+    }
+
+    /// Runs `body` with every transaction in it rolled back after all of its constraints were checked, so that it shows
+    /// what the server would say and changes nothing.
+    public func rehearse<Result>(_ body: () throws -> Result) rethrows -> Result {
+        isRehearsing = true
+        defer { isRehearsing = false }
+        return try body()
     }
 
     /// Ends a transaction without its effects.

@@ -54,6 +54,23 @@ public struct PostgresError: Error, Equatable, Sendable {
     }
 }
 
+extension PostgresError {
+    /// The server may accept the same transaction without some of its rows (PostgreSQL manual, appendix A): data
+    /// exceptions (22), constraints (23), views' checks (44), what functions and triggers raise by themselves (P0, 38,
+    /// 39, and classes that the standard leaves to users: 5 to 9 and I to Z where PostgreSQL has none), and rows that
+    /// are beyond the server's limits (54). Everything else is about the schema, rights, the program or the server, and
+    /// never the fault of a row.
+    public var mayBeTheFaultOfARow: Bool {
+        if isTransient { return false }
+        let category = sqlState.prefix(2)
+        if ["22", "23", "38", "39", "44", "54", "P0"].contains(category) { return true }
+        // 53, 55, 57, 58 and XX are PostgreSQL's, HV is SQL/MED's.
+        guard let first = category.utf8.first, !["53", "55", "57", "58", "XX"].contains(category) else { return false }
+        return (UInt8(ascii: "5")...UInt8(ascii: "9")).contains(first)
+            || (UInt8(ascii: "I")...UInt8(ascii: "Z")).contains(first)
+    }
+}
+
 extension PostgresError: CustomStringConvertible, CustomDebugStringConvertible {
     /// One line for a person, without values.
     public var description: String {

@@ -26,8 +26,8 @@ public struct Rejection: Error, Equatable, Sendable, CustomStringConvertible {
         case outOfRange = "out_of_range"
         /// An event time in the future of the processor.
         case future
-        /// The database refused the row.
-        case refused
+        /// The database refused the row, such as by a constraint or a trigger of its operator.
+        case refusedByDatabase = "refused_by_database"
     }
 
     /// The kind of reason.

@@ -123,6 +123,36 @@ struct DatabaseTests {
         #expect(try Verification(connection: connection).run().isGood)
     }
 
+    @Test func aLateReadingWhoseWindowIsHeldBackComputesItLater() throws {
+        var cache: [String: GatewayState] = [:]
+        _ = try transaction().write(batch([(1, 0), (2, 300)], from: 0), cache: &cache)
+        try connection.execute("ALTER TABLE sensor_data_agg ADD CONSTRAINT few CHECK (reading_count < 2)")
+        var holding = transaction(at: 1)
+        holding.held = ["g"]
+        _ = try holding.write(batch([(3, 10), (4, 310)], from: 2), cache: &cache)
+        #expect(try text("SELECT count(*) FROM sensor_data") == "4")
+        #expect(try text("SELECT max(reading_count) FROM sensor_data_agg") == "1")
+        // As the writer does after a batch that held windows back.
+        cache = [:]
+        try connection.execute("ALTER TABLE sensor_data_agg DROP CONSTRAINT few")
+        _ = try transaction(at: 2).write(batch([(5, 320)], from: 4), cache: &cache)
+        let windows =
+            "SELECT string_agg(reading_count || ' ' || is_final || ' ' || revision, ', ' ORDER BY window_start)"
+        #expect(try text("\(windows) FROM sensor_data_agg") == "2 true 1, 3 false 0")
+        #expect(try Verification(connection: connection).run().isGood)
+    }
+
+    @Test func aRehearsalChecksEverythingAndChangesNothing() throws {
+        var cache: [String: GatewayState] = [:]
+        let batch = try batch([(1, 0)], from: 0)
+        let summary = try connection.rehearse { try transaction().write(batch, cache: &cache) }
+        #expect(summary.rows == 1)
+        #expect(try text("SELECT count(*) FROM sensor_data") == "0")
+        #expect(try text("SELECT next_offset FROM consumed_offset WHERE kafka_partition = 0") == "0")
+        cache = [:]
+        #expect(try transaction().write(batch, cache: &cache).rows == 1)
+    }
+
     @Test func silenceMakesWindowsFinalByTheClock() throws {
         var cache: [String: GatewayState] = [:]
         _ = try transaction().write(batch([(1, 0)], from: 0), cache: &cache)

@@ -81,7 +81,7 @@ actor BatchFetcher {
         let began = ContinuousClock.now
         while !shutdown.isMade {
             if !tracker.waiting.isEmpty { relocateWaiting() }
-            let room = settings.maximumBatch - batch.messageCount
+            let room = batch.room(maximum: settings.maximumBatch)
             if room <= 0 {
                 if gate.wait(milliseconds: 1000) { break }
                 try stayInGroup(&batch)
@@ -143,8 +143,7 @@ actor BatchFetcher {
         } catch {
             batch.reject(
                 ReadingBatch.Rejected(
-                    key: message.key.baseAddress == nil ? nil : Array(message.key),
-                    value: message.value.baseAddress == nil ? nil : Array(message.value),
+                    key: message.keyBytes, value: message.valueBytes, headers: message.headers,
                     partition: message.partition, offset: message.offset, rejection: error))
         }
     }

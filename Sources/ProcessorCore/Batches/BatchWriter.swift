@@ -16,18 +16,20 @@ actor BatchWriter {
         case stale
     }
 
-    private let settings: ProcessorSettings
-    private let rejectedTopic: RejectedTopic
-    private let metrics: ProcessorMetrics
-    private let health: Health
-    private let log: Log
-    private let wallClock: any WallClock
-    private let clock: any Clock<Duration>
+    let settings: ProcessorSettings
+    let rejectedTopic: RejectedTopic
+    let metrics: ProcessorMetrics
+    let health: Health
+    let log: Log
+    let wallClock: any WallClock
+    let clock: any Clock<Duration>
     private let executor = ThreadExecutor(name: "batch-writer")
 
     private var connection: PostgresConnection?
     private var partitions = DayPartitions()
     private var cache: [String: GatewayState] = [:]
+    /// Gateways whose windows the database refuses.
+    var heldWindows = HeldWindows()
     /// Gateways of newly assigned partitions that are not in memory yet.
     private var adopted: Set<String> = []
 
@@ -46,23 +48,28 @@ actor BatchWriter {
         self.clock = clock
     }
 
-    /// Writes a batch.
-    /// - Throws: CancellationError when told to stop, or an error of the database that trying again cannot mend.
+    /// Writes a batch. Rows that the database refuses go to the rejected topic instead.
+    /// - Throws: CancellationError when told to stop.
     func commit(_ batch: ReadingBatch) async throws -> Outcome {
         if !batch.rejected.isEmpty {
             try await rejectedTopic.publish(batch.rejected, now: wallClock.now())
         }
+        releaseWindows()
+        var batch = batch
         var mayBeCommitted = false
         do {
-            try await retrying {
-                do {
-                    try write(batch)
-                } catch let error as PostgresError where error.isTransient {
-                    mayBeCommitted = true
-                    throw error
+            while true {
+                let refusal = try await refusal {
+                    do {
+                        try write(batch)
+                    } catch let error as PostgresError where error.isTransient {
+                        mayBeCommitted = true
+                        throw error
+                    }
                 }
+                guard let refusal else { return .committed }
+                batch = try await isolate(batch, refusal)
             }
-            return .committed
         } catch is StaleOffsets {
             if mayBeCommitted, try await retrying({ try isCommitted(batch) }) {
                 log.notice("a batch had been committed although the connection was lost")
@@ -75,6 +82,7 @@ actor BatchWriter {
 
     /// Writes what the passing of time has made due.
     func passTime() async throws {
+        releaseWindows()
         let now = wallClock.now().milliseconds
         var due = cache.filter {
             $0.value.needsLook(now: now, interval: settings.updateInterval, idleTimeout: settings.idleTimeout)
@@ -82,8 +90,8 @@ actor BatchWriter {
         due += adopted
         // In portions, so that the locks of a large fleet are not all held at once.
         for start in stride(from: 0, to: due.count, by: 500) {
-            let portion = Array(due[start..<min(start + 500, due.count)])
-            try await retrying { try lookAt(portion) }
+            let portion = due[start..<min(start + 500, due.count)].filter { !heldWindows.contains($0) }
+            try await writeWindows(of: portion)
             adopted.subtract(portion)
         }
     }
@@ -91,7 +99,7 @@ actor BatchWriter {
     /// Writes every open window that has changed, before a stop.
     func writeOpenWindows() async throws {
         let changed = cache.filter { $0.value.sensors.values.contains(where: \.windows.hasChanges) }.map(\.key)
-        if !changed.isEmpty { try await retrying { try lookAt(changed) } }
+        if !changed.isEmpty { try await writeWindows(of: changed) }
     }
 
     /// Takes note of the partitions that this processor has now: forgets the gateways of others, and takes up those
@@ -106,6 +114,11 @@ actor BatchWriter {
         adopted = Set(gateways).subtracting(cache.keys)
     }
 
+    /// Takes up gateways from the database at the next look.
+    func adopt(_ gateways: Set<String>) {
+        adopted.formUnion(gateways)
+    }
+
     // MARK: One try
 
     private func write(_ batch: ReadingBatch) throws {
@@ -114,6 +127,8 @@ actor BatchWriter {
             try partitions.prepare(for: batch.rows, connection)
             let started = ContinuousClock.now
             let summary = try transaction(connection).write(batch, cache: &cache)
+            // What was held back is only in the rows.
+            for gateway in batch.gateways where heldWindows.contains(gateway) { cache[gateway] = nil }
             metrics.batchDuration.observe(ContinuousClock.now - started)
             metrics.record(summary)
         } catch {
@@ -124,7 +139,28 @@ actor BatchWriter {
         }
     }
 
-    private func lookAt(_ gateways: [String]) throws {
+    /// Writes a batch, or the windows of gateways, as it would be written, and takes it back.
+    func rehearse(
+        _ batch: ReadingBatch? = nil, windowsOf gateways: [String] = [], holding held: Set<String>
+    ) throws {
+        defer { for gateway in (batch?.gateways ?? []) + gateways { cache[gateway] = nil } }
+        metrics.trials.increment()
+        let connection = try connected()
+        if let batch {
+            partitions.forget()
+            try partitions.prepare(for: batch.rows, connection)
+        }
+        var transaction = transaction(connection)
+        transaction.held = held
+        try connection.rehearse {
+            if let batch { _ = try transaction.write(batch, cache: &cache) }
+            if !gateways.isEmpty {
+                _ = try transaction.passTime(gateways, idleTimeout: settings.idleTimeout, cache: &cache)
+            }
+        }
+    }
+
+    func lookAt(_ gateways: [String]) throws {
         do {
             let summary = try transaction(try connected())
                 .passTime(gateways, idleTimeout: settings.idleTimeout, cache: &cache)
@@ -148,7 +184,7 @@ actor BatchWriter {
     private func transaction(_ connection: PostgresConnection) -> BatchTransaction {
         BatchTransaction(
             connection: connection, topic: settings.topic, policy: settings.windows, rules: settings.rules,
-            now: wallClock.now(), updateInterval: settings.updateInterval)
+            now: wallClock.now(), updateInterval: settings.updateInterval, held: heldWindows.gateways)
     }
 
     private func connected() throws -> PostgresConnection {
@@ -164,21 +200,44 @@ actor BatchWriter {
 
     // MARK: Many tries
 
-    /// Tries until it works, unless the error is one that time does not mend.
-    private func retrying<Result>(_ body: () throws -> Result) async throws -> Result {
+    /// Tries until it works: what time does not mend, an operator will.
+    func retrying<Result>(_ body: () throws -> Result) async throws -> Result {
         var backoff = Backoff.ofServers
         while true {
             do {
                 let result = try body()
                 health.report("postgres", .healthy)
                 return result
-            } catch let error as PostgresError where error.isTransient {
+            } catch let error as PostgresError {
                 connection = nil
                 metrics.retries.increment()
                 let wait = backoff.next()
-                log.warning("the database cannot take a batch, trying again", ["error": "\(error)", "in": "\(wait)"])
-                health.report("postgres", .degraded("\(error)"))
+                if error.isTransient {
+                    log.warning(
+                        "the database cannot take a batch, trying again", ["error": "\(error)", "in": "\(wait)"])
+                    health.report("postgres", .degraded("\(error)"))
+                } else {
+                    log.error(
+                        "the database refuses every batch until its operator mends this; the readings wait in Kafka",
+                        ["error": "\(error)", "in": "\(wait)"])
+                    // Not failed: a restart of this program would not mend it.
+                    health.report("postgres", .degraded("its operator is needed: \(error)"))
+                }
                 try await clock.sleep(for: wait)
+            }
+        }
+    }
+
+    /// Tries until it works or the database refuses what it is given.
+    /// - Returns: why it is refused; nil if it worked.
+    func refusal(of body: () throws -> Void) async throws -> PostgresError? {
+        try Task.checkCancellation()
+        return try await retrying {
+            do {
+                try body()
+                return nil
+            } catch let error as PostgresError where error.mayBeTheFaultOfARow {
+                return error
             }
         }
     }

@@ -1,3 +1,4 @@
+import KafkaClient
 import ReadingDecoding
 import Readings
 
@@ -53,10 +54,11 @@ struct ReadingBatch: Sendable {
         var to: Int64
     }
 
-    /// A message that is not a reading.
+    /// A message that is not a reading, or that the database refuses.
     struct Rejected: Sendable {
         var key: [UInt8]?
         var value: [UInt8]?
+        var headers: [KafkaHeader] = []
         var partition: Int32
         var offset: Int64
         var rejection: Rejection
@@ -70,6 +72,8 @@ struct ReadingBatch: Sendable {
     private(set) var rejected: [Rejected] = []
     private(set) var offsets: [Int32: OffsetRange] = [:]
     private(set) var messageCount = 0
+    /// The memory that the rejected messages take, about.
+    private var rejectedSize = 0
 
     private var gatewayNames = NameTable()
     private var sensorNames = NameTable()
@@ -84,6 +88,12 @@ struct ReadingBatch: Sendable {
 
     /// Whether there is nothing to commit.
     var isEmpty: Bool { messageCount == 0 }
+
+    /// How many messages may still be added. Rejected ones are kept whole, so a batch of them is bounded by its size:
+    /// whoever sends rubbish by the megabyte gets small batches, not the processor's memory.
+    func room(maximum: Int) -> Int {
+        rejectedSize >= 16 << 20 ? 0 : maximum - messageCount
+    }
 
     /// Notes that messages belong to the batch.
     /// - Parameters:
@@ -119,6 +129,72 @@ struct ReadingBatch: Sendable {
     /// Adds a message that is not a reading.
     mutating func reject(_ message: Rejected) {
         rejected.append(message)
+        rejectedSize += 256 + (message.value?.count ?? 0) + (message.key?.count ?? 0)
+    }
+
+    /// The same batch with only some of its rows, and only their names. Offsets and rejected messages stay.
+    /// - Parameter indices: of the rows to keep, ascending.
+    func keeping(_ indices: some Sequence<Int>) -> ReadingBatch {
+        var kept = ReadingBatch()
+        var gatewayIndices: [Int32: Int32] = [:]
+        var sensorIndices: [Int32: Int32] = [:]
+        var streamIndices: [Int32: Int32] = [:]
+        func place(_ old: Int32, in places: inout [Int32: Int32], _ make: () -> Void) -> Int32 {
+            if let place = places[old] { return place }
+            let place = Int32(places.count)
+            places[old] = place
+            make()
+            return place
+        }
+        func gateway(_ old: Int32) -> Int32 {
+            place(old, in: &gatewayIndices) { kept.gateways.append(gateways[Int(old)]) }
+        }
+        for index in indices {
+            var row = rows[index]
+            let stream = streams[Int(row.stream)]
+            let newGateway = gateway(stream.gateway)
+            let (oldSensor, oldFaults) = (Int(row.sensor), Int(row.faults))
+            row.stream = place(row.stream, in: &streamIndices) {
+                kept.streams.append(Stream(gateway: newGateway, streamID: stream.streamID))
+            }
+            row.sensor = place(row.sensor, in: &sensorIndices) {
+                kept.sensors.append(Sensor(gateway: newGateway, name: sensors[oldSensor].name))
+            }
+            if oldFaults >= 0 {
+                row.faults = Int32(kept.faultLists.count)
+                kept.faultLists.append(faultLists[oldFaults])
+            }
+            kept.rows.append(row)
+        }
+        kept.rejected = rejected
+        kept.rejectedSize = rejectedSize
+        kept.offsets = offsets
+        kept.messageCount = messageCount
+        return kept
+    }
+
+    /// The reading of a row, as it was decoded.
+    func reading(at index: Int) -> Reading? {
+        let row = rows[index]
+        let stream = streams[Int(row.stream)]
+        guard let gatewayID = Identifier(gateways[Int(stream.gateway)]),
+            let sensorID = Identifier(sensors[Int(row.sensor)].name)
+        else { return nil }
+        var place: Place?
+        if let latitude = row.latitude, let longitude = row.longitude {
+            place = Place(latitude: latitude, longitude: longitude)
+        }
+        let faults = (row.faults < 0 ? [] : faultLists[Int(row.faults)]).compactMap { text -> Fault? in
+            let parts = text.split(separator: ":", maxSplits: 1)
+            guard parts.count == 2, let chip = Identifier(String(parts[0])), let kind = Identifier(String(parts[1]))
+            else { return nil }
+            return Fault(chip: chip, kind: kind)
+        }
+        return Reading(
+            gatewayID: gatewayID, sensorID: sensorID, streamID: stream.streamID, sequence: row.sequence,
+            eventTime: Timestamp(milliseconds: row.eventTime), timeQuality: row.timeQuality,
+            intervalMilliseconds: row.interval, values: row.values, faults: faults, place: place,
+            isSimulated: row.isSimulated)
     }
 
     private mutating func gatewayIndex(_ name: UnsafeBufferPointer<UInt8>) -> Int32 {

@@ -1,4 +1,5 @@
 import PostgresClient
+import ReadingDecoding
 import Readings
 import Windowing
 
@@ -17,8 +18,10 @@ struct BatchSummary: Sendable, Equatable {
     var expired = 0
     /// Rows that came after their sensor's watermark.
     var late = 0
-    /// Messages that are no readings.
+    /// Messages that went to the rejected topic.
     var rejected = 0
+    /// The same by reason.
+    var rejectedByReason: [Rejection.Reason: Int] = [:]
     /// Rows written to `sensor_data_agg`.
     var windows = 0
     /// The change of the number of missing readings.
@@ -39,6 +42,8 @@ struct BatchTransaction {
     let now: Timestamp
     /// How often the open windows of a gateway are written, milliseconds.
     let updateInterval: Int64
+    /// Gateways whose windows are not written, as the database refuses them; their readings are.
+    var held: Set<String> = []
 
     private var ingestedAt: PostgresTimestamp { PostgresTimestamp(milliseconds: now.milliseconds) }
     private var tables: GatewayTables { GatewayTables(connection: connection, policy: policy) }
@@ -54,6 +59,7 @@ struct BatchTransaction {
             var summary = BatchSummary()
             summary.messages = batch.messageCount
             summary.rejected = batch.rejected.count
+            for message in batch.rejected { summary.rejectedByReason[message.rejection.reason, default: 0] += 1 }
             summary.ingestedAt = now
             guard !batch.rows.isEmpty else { return summary }
 
@@ -74,10 +80,12 @@ struct BatchTransaction {
             summary.duplicates = batch.rows.count - summary.rows - summary.expired
             summary.late = admission.lateCount
 
-            summary.windows = try recompute(admission.lateWindows)
-            let gateways = states.compactMap { $0 }
+            let late = admission.lateWindows
+            summary.windows = try recompute(late.filter { !held.contains($0.0.gatewayID) })
+            let gateways = zip(batch.gateways, states).compactMap { held.contains($0) ? nil : $1 }
             summary.windows += try writeWindows(advancing: admission.touched, updating: gateways, horizon)
             try tables.save(sensors: admission.touched)
+            try reopen(late.filter { held.contains($0.0.gatewayID) })
             let streams = zip(names, admission.progress).map { name, progress in
                 (name: name, before: progress.before, after: progress.after)
             }
@@ -130,13 +138,31 @@ struct BatchTransaction {
         ).affectedRows
     }
 
+    /// Makes final windows that cannot be computed again now due once more, for when they can. The copies in memory are
+    /// to be dropped afterwards.
+    private func reopen(_ windows: [(SensorState, LateWindow)]) throws {
+        guard !windows.isEmpty else { return }
+        _ = try connection.query(
+            prepared: """
+                UPDATE sensor s SET final_through = least(s.final_through, w.start)
+                FROM (SELECT gateway_id, sensor_id, min(start) AS start
+                    FROM unnest($1::text[], $2::text[], $3::timestamptz[]) AS w (gateway_id, sensor_id, start)
+                    GROUP BY gateway_id, sensor_id) AS w
+                WHERE s.gateway_id = w.gateway_id AND s.sensor_id = w.sensor_id
+                """,
+            [
+                .array(windows.map(\.0.gatewayID)), .array(windows.map(\.0.sensorID)),
+                .array(windows.map { PostgresTimestamp(milliseconds: $0.1.start) }),
+            ])
+    }
+
     /// Writes the windows that the watermarks of some sensors have passed, and the open windows of gateways that are
     /// due.
     private func writeWindows(
         advancing sensors: [SensorState], updating gateways: [GatewayState], _ horizon: Horizon
     ) throws -> Int {
         var rows = WindowRows(horizon: horizon)
-        for sensor in sensors {
+        for sensor in sensors where !held.contains(sensor.gatewayID) {
             sensor.windows.advance(policy: policy) { rows.append($0, of: sensor) }
         }
         for gateway in gateways where gateway.isUpdateDue(now: now.milliseconds, interval: updateInterval) {

@@ -64,7 +64,7 @@ struct DayPartitions {
             // ATTACH takes a weaker lock on the parent than CREATE ... PARTITION OF: writers and readers go on.
             try connection.execute(
                 """
-                CREATE TABLE \(name) (LIKE sensor_data);
+                CREATE TABLE \(name) (LIKE sensor_data INCLUDING DEFAULTS INCLUDING CONSTRAINTS);
                 ALTER TABLE sensor_data ATTACH PARTITION \(name) FOR VALUES FROM ('\(from)') TO ('\(to)');
                 """)
             return true

@@ -95,6 +95,11 @@ struct WindowRows {
 
 /// The statements on `sensor_data_agg`.
 enum WindowTable {
+    /// Whether a statement writes windows.
+    static func isWritten(by statement: String) -> Bool {
+        statement.hasPrefix("COPY sensor_data_agg") || statement.hasPrefix("INSERT INTO sensor_data_agg")
+    }
+
     /// The quantities that are aggregated, as columns and as parts of `Totals`, in the same order.
     static let quantities = ["temperature", "humidity", "co2", "pressure", "battery_level"]
     static let summaries: [any WritableKeyPath<Totals, Summary> & Sendable] = [

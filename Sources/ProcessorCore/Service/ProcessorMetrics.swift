@@ -1,4 +1,5 @@
 import Monitoring
+import ReadingDecoding
 
 /// What the processor counts.
 struct ProcessorMetrics: Sendable {
@@ -8,10 +9,12 @@ struct ProcessorMetrics: Sendable {
     let expired: Counter
     let expiredWindows: Counter
     let late: Counter
-    let rejected: Counter
+    /// By reason; their sum is what was rejected in all.
+    let rejected: [Rejection.Reason: Counter]
     let windows: Counter
     let commits: Counter
     let retries: Counter
+    let trials: Counter
     let staleBatches: Counter
     let batchDuration: Histogram
     let batchSize: Histogram
@@ -27,10 +30,17 @@ struct ProcessorMetrics: Sendable {
         expiredWindows = registry.counter(
             "vigie_expired_windows_total", "Rows of sensor_data_agg deleted as they were older than retention keeps.")
         late = registry.counter("vigie_late_readings_total", "Readings admitted after their sensor's watermark.")
-        rejected = registry.counter("vigie_rejected_total", "Messages sent to the rejected topic.")
+        rejected = Dictionary(
+            uniqueKeysWithValues: Rejection.Reason.allCases.map { reason in
+                let counter = registry.counter(
+                    "vigie_rejected_total", "Messages sent to the rejected topic.", labels: ["reason": reason.rawValue])
+                return (reason, counter)
+            })
         windows = registry.counter("vigie_windows_written_total", "Rows written to sensor_data_agg.")
         commits = registry.counter("vigie_batches_total", "Batches committed.")
         retries = registry.counter("vigie_batch_retries_total", "Batches tried again after a database error.")
+        trials = registry.counter(
+            "vigie_batch_trials_total", "Transactions rolled back that look for what the database refuses.")
         staleBatches = registry.counter(
             "vigie_stale_batches_total", "Batches dropped as another processor had the partition.")
         batchDuration = registry.histogram(
@@ -48,7 +58,7 @@ struct ProcessorMetrics: Sendable {
         duplicates.increment(by: UInt64(summary.duplicates))
         expired.increment(by: UInt64(summary.expired))
         late.increment(by: UInt64(summary.late))
-        rejected.increment(by: UInt64(summary.rejected))
+        for (reason, count) in summary.rejectedByReason { rejected[reason]?.increment(by: UInt64(count)) }
         windows.increment(by: UInt64(summary.windows))
         missing.add(Double(summary.missing))
         if summary.messages > 0 {

@@ -113,6 +113,12 @@ final class Site {
         var offset: Int64
         var value: [UInt8]
         var headers: [String: String]
+        /// The key; nil if it is null.
+        var key: [UInt8]?
+        /// Whether the value is null, not only empty.
+        var isNull: Bool
+        /// The headers as they are.
+        var allHeaders: [KafkaHeader]
     }
 
     /// Everything that a topic holds now.
@@ -133,11 +139,13 @@ final class Site {
             try #require(ContinuousClock.now < deadline, "\(topic) was not read to its end: \(missing)")
             consumer.nextBatch(maximumMessages: 10_000, timeout: .milliseconds(200)) { batch, _ in
                 for message in batch {
-                    let headers = message.headers.map { ($0.name, String(decoding: $0.value, as: UTF8.self)) }
+                    let allHeaders = message.headers
+                    let headers = allHeaders.map { ($0.name, String(decoding: $0.value, as: UTF8.self)) }
                     messages.append(
                         Message(
                             partition: message.partition, offset: message.offset, value: Array(message.value),
-                            headers: Dictionary(headers) { $1 }))
+                            headers: Dictionary(headers) { $1 }, key: message.keyBytes,
+                            isNull: message.valueBytes == nil, allHeaders: allHeaders))
                     let place = TopicPartition(topic, message.partition)
                     if let end = missing[place], message.offset >= end - 1 { missing[place] = nil }
                 }
