@@ -10,6 +10,7 @@ let cLibraries: [Target] = [
     .systemLibrary(name: "CSQLite", pkgConfig: "sqlite3", providers: [.apt(["libsqlite3-dev"])]),
     .systemLibrary(name: "CYAML", pkgConfig: "yaml-0.1", providers: [.apt(["libyaml-dev"])]),
     .systemLibrary(name: "CMicrohttpd", pkgConfig: "libmicrohttpd", providers: [.apt(["libmicrohttpd-dev"])]),
+    .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
     .systemLibrary(name: "CI2C", providers: [.apt(["libi2c-dev"])]),
     // simdjson is C++; this target gives it a C face with one call a message.
     .target(
@@ -27,6 +28,7 @@ let libraries: [Target] = [
     .target(name: "Commands", dependencies: ["Platform", "CPlatform"]),
     .target(name: "Configuration", dependencies: ["Platform", "CYAML"]),
     .target(name: "Monitoring", dependencies: ["Platform", "CPlatform", "CMicrohttpd"]),
+    .target(name: "HTTPClient", dependencies: ["Platform", "CCurl"]),
     .target(name: "KafkaClient", dependencies: ["Platform", "Configuration", "CRdkafka"]),
     .target(name: "PostgresClient", dependencies: ["Platform", "CPostgres"]),
 
@@ -69,6 +71,9 @@ let tests: [Target] = [
     .testTarget(name: "CommandsTests", dependencies: ["Commands"]),
     .testTarget(name: "ConfigurationTests", dependencies: ["Configuration"]),
     .testTarget(name: "MonitoringTests", dependencies: ["Monitoring", "Platform"]),
+    // A server that answers as a test tells it.
+    .target(name: "TestServer", dependencies: ["Platform"], path: "Tests/TestServer"),
+    .testTarget(name: "HTTPClientTests", dependencies: ["HTTPClient", "Monitoring", "TestServer"]),
     .testTarget(name: "KafkaClientTests", dependencies: ["KafkaClient"]),
     .testTarget(name: "PostgresClientTests", dependencies: ["PostgresClient"]),
     .testTarget(name: "SensorBusTests", dependencies: ["SensorBus"]),
