@@ -53,7 +53,7 @@ let libraries: [Target] = [
             "Windowing",
         ],
         // Part of the program itself, so that a board or a container needs one file.
-        resources: [.embedInCode("Schema")]),
+        resources: [.embedInCode("Schema"), .embedInCode("Supervision/Page")]),
 
     // Load and trouble for both.
     .target(name: "FleetCore", dependencies: ["Readings", "Platform", "KafkaClient"]),

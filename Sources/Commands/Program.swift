@@ -1,11 +1,12 @@
 import Glibc
+import Platform
 
 /// A program of subcommands: `name subcommand [options]`, with `--help` and `--version`.
 ///
 /// Exit status: 0 when the subcommand returned, 1 when it failed, 2 when the command line was not understood.
 public struct Program: Sendable {
     /// The release of all three programs.
-    public static let release = "0.1.0"
+    public static let release = Release.version
 
     let name: String
     let summary: String

@@ -59,6 +59,7 @@ private func send(_ answer: HTTPResponse, on connection: OpaquePointer) -> MHD_R
     MHD_add_response_header(response, "Content-Type", answer.contentType)
     MHD_add_response_header(response, "Cache-Control", "no-store")
     MHD_add_response_header(response, "X-Content-Type-Options", "nosniff")
+    for field in answer.fields { MHD_add_response_header(response, field.name, field.value) }
     if answer.status == 405 { MHD_add_response_header(response, "Allow", "GET, HEAD") }
     return MHD_queue_response(connection, UInt32(answer.status), response)
 }

@@ -15,12 +15,18 @@ public struct HTTPResponse: Sendable {
     public var contentType: String
     /// The content.
     public var body: [UInt8]
+    /// More fields, such as a Content-Security-Policy.
+    public var fields: [(name: String, value: String)]
 
     /// Makes an answer.
-    public init(status: Int = 200, contentType: String = HTTPResponse.plainText, body: [UInt8]) {
+    public init(
+        status: Int = 200, contentType: String = HTTPResponse.plainText, body: [UInt8],
+        fields: [(name: String, value: String)] = []
+    ) {
         self.status = status
         self.contentType = contentType
         self.body = body
+        self.fields = fields
     }
 }
 
@@ -92,6 +98,9 @@ public final class HTTPEndpoint: Sendable {
         self.address = address
         self.port = boundPort
     }
+
+    /// Where it answers.
+    public var url: String { address.contains(":") ? "http://[\(address)]:\(port)/" : "http://\(address):\(port)/" }
 
     /// Closes the port and every connection, and waits for the thread. More calls do nothing.
     public func stop() {

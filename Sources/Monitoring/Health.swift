@@ -29,6 +29,11 @@ public final class Health: Sendable {
         parts.withLock { $0[part] }
     }
 
+    /// Every part with what it last said of itself, in the order of the names.
+    public var all: [(part: String, state: State)] {
+        parts.withLock { $0 }.sorted { $0.key < $1.key }.map { (part: $0.key, state: $0.value) }
+    }
+
     /// No part has failed.
     public var isAlive: Bool {
         parts.withLock {
@@ -46,7 +51,7 @@ public final class Health: Sendable {
 
     /// A line for the whole and one a part, in the order of their names.
     func report(good: Bool) -> HTTPResponse {
-        let lines = parts.withLock { $0 }.sorted { $0.key < $1.key }.map { "\($0.key): \($0.value.text)\n" }
+        let lines = all.map { "\($0.part): \($0.state.text)\n" }
         return HTTPResponse(
             status: good ? 200 : 503, contentType: HTTPResponse.plainText,
             body: Array(((good ? "ok\n" : "unavailable\n") + lines.joined()).utf8))
@@ -54,7 +59,8 @@ public final class Health: Sendable {
 }
 
 extension Health.State {
-    var text: String {
+    /// For a person, such as `degraded: the disk is full`.
+    public var text: String {
         switch self {
         case .starting: "starting"
         case .healthy: "healthy"

@@ -5,26 +5,32 @@ extension MetricsRegistry {
     /// Adds what the kernel knows of this process, under the names that Prometheus' client libraries share:
     /// `process_resident_memory_bytes`, `process_cpu_seconds_total`, `process_open_fds`, `process_start_time_seconds`.
     public func addProcessMetrics() {
-        gauge("process_resident_memory_bytes", "Resident memory size in bytes.") { residentMemory() }
-        counter("process_cpu_seconds_total", "Total user and system CPU time spent in seconds.") { cpuSeconds() }
+        gauge("process_resident_memory_bytes", "Resident memory size in bytes.") { ProcessUsage.residentBytes }
+        counter("process_cpu_seconds_total", "Total user and system CPU time spent in seconds.") {
+            ProcessUsage.cpuSeconds
+        }
         gauge("process_open_fds", "Number of open file descriptors.") { openFileDescriptors() }
         let start = processStart()
         gauge("process_start_time_seconds", "Start time of the process since unix epoch in seconds.") { start }
     }
 }
 
-/// The second field of /proc/self/statm, in pages (proc(5)).
-private func residentMemory() -> Double? {
-    guard let text = contents(of: "/proc/self/statm") else { return nil }
-    let fields = text.split(separator: " ")
-    guard fields.count > 1, let pages = Double(fields[1]) else { return nil }
-    return pages * Double(sysconf(Int32(_SC_PAGESIZE)))
-}
+/// What this process takes of the machine; nil where the kernel does not say.
+public enum ProcessUsage {
+    /// Resident memory: the second field of /proc/self/statm, in pages (proc(5)).
+    public static var residentBytes: Double? {
+        guard let text = contents(of: "/proc/self/statm") else { return nil }
+        let fields = text.split(separator: " ")
+        guard fields.count > 1, let pages = Double(fields[1]) else { return nil }
+        return pages * Double(sysconf(Int32(_SC_PAGESIZE)))
+    }
 
-private func cpuSeconds() -> Double? {
-    var time = timespec()
-    guard clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time) == 0 else { return nil }
-    return Double(time.tv_sec) + Double(time.tv_nsec) * 1e-9
+    /// Time that all its threads have run.
+    public static var cpuSeconds: Double? {
+        var time = timespec()
+        guard clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time) == 0 else { return nil }
+        return Double(time.tv_sec) + Double(time.tv_nsec) * 1e-9
+    }
 }
 
 private func openFileDescriptors() -> Double? {

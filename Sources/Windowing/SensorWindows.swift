@@ -80,6 +80,11 @@ public struct SensorWindows: Sendable {
     /// How many panes are in memory.
     public var paneCount: Int { panes.count }
 
+    /// Calls `body` with the beginning of each pane, in order.
+    func forEachPaneStart(_ body: (Int64) -> Void) {
+        for pane in panes { body(pane.start) }
+    }
+
     /// Whether no pane is in memory, so that no window is open.
     public var isEmpty: Bool { panes.isEmpty }
 

@@ -29,6 +29,7 @@ actor BatchFetcher {
     private let settings: ProcessorSettings
     private let shutdown: ShutdownRequest
     private let gate: WriterGate
+    private let monitor: PipelineMonitor
     private let log: Log
     private let wallClock: any WallClock
     private let executor = ThreadExecutor(name: "batch-fetcher")
@@ -37,19 +38,22 @@ actor BatchFetcher {
     private var tracker: PartitionTracker
     private var decoder: ReadingDecoder
     private var nextRelocation = ContinuousClock.now
+    private var nextObservation = ContinuousClock.now
 
     nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
 
     /// - Parameters:
     ///   - shutdown: ends the waiting.
     ///   - gate: open while the writer waits.
+    ///   - monitor: is told how far each partition is.
     init(
-        settings: ProcessorSettings, shutdown: ShutdownRequest, gate: WriterGate, log: Log,
+        settings: ProcessorSettings, shutdown: ShutdownRequest, gate: WriterGate, monitor: PipelineMonitor, log: Log,
         wallClock: any WallClock
     ) {
         self.settings = settings
         self.shutdown = shutdown
         self.gate = gate
+        self.monitor = monitor
         self.log = log
         self.wallClock = wallClock
         tracker = PartitionTracker(settings: settings, log: log)
@@ -81,6 +85,7 @@ actor BatchFetcher {
         let began = ContinuousClock.now
         while !shutdown.isMade {
             if !tracker.waiting.isEmpty { relocateWaiting() }
+            if ContinuousClock.now >= nextObservation { observePartitions() }
             let room = batch.room(maximum: settings.maximumBatch)
             if room <= 0 {
                 if gate.wait(milliseconds: 1000) { break }
@@ -103,6 +108,7 @@ actor BatchFetcher {
     func resynchronise() throws {
         // A change of partitions may have been told with the batch that was forgotten.
         tracker.hasChanged = true
+        monitor.forgetPartitions()
         let offsets = try tracker.relocate(tracker.assigned)
         log.notice("reading on from the offsets in the database", ["partitions": offsets.count])
         try consumer?.seek(offsets, timeout: .seconds(10))
@@ -117,8 +123,21 @@ actor BatchFetcher {
         for event in events { try handle(event) }
     }
 
+    /// Tells how far each partition is, once a second.
+    private func observePartitions() {
+        nextObservation = .now + .seconds(1)
+        monitor.observe(
+            tracker.assigned.map { partition in
+                PartitionView(
+                    partition: partition, position: tracker.positions[partition],
+                    end: consumer?.cachedWatermarks(TopicPartition(settings.topic, partition))?.high)
+            })
+    }
+
     private func decode(_ messages: UnsafeBufferPointer<KafkaMessageView>, into batch: inout ReadingBatch) {
         let now = wallClock.now()
+        let rowsBefore = batch.rows.count
+        defer { sample(messages[0], into: &batch, row: rowsBefore, now: now) }
         var first = 0
         while first < messages.count {
             let partition = messages[first].partition
@@ -134,6 +153,18 @@ actor BatchFetcher {
             tracker.advance(partition, to: next)
             first = index
         }
+    }
+
+    /// Notes the way of a run's first message, if it became a row: its headers are worth reading once a run only.
+    private func sample(_ message: KafkaMessageView, into batch: inout ReadingBatch, row: Int, now: Timestamp) {
+        guard row < batch.rows.count, batch.rows[row].offset == message.offset,
+            batch.rows[row].partition == message.partition
+        else { return }
+        batch.sample(
+            LatencySample(
+                sampled: batch.rows[row].eventTime,
+                committed: message.headers.lazy.compactMap(\.committedAt).first, sent: message.timestamp,
+                received: now.milliseconds))
     }
 
     private func decode(_ message: KafkaMessageView, into batch: inout ReadingBatch, now: Timestamp) {

@@ -19,6 +19,7 @@ actor BatchWriter {
     let settings: ProcessorSettings
     let rejectedTopic: RejectedTopic
     let metrics: ProcessorMetrics
+    let monitor: PipelineMonitor
     let health: Health
     let log: Log
     let wallClock: any WallClock
@@ -32,16 +33,18 @@ actor BatchWriter {
     var heldWindows = HeldWindows()
     /// Gateways of newly assigned partitions that are not in memory yet.
     private var adopted: Set<String> = []
+    private var nextMeasurement = ContinuousClock.now
 
     nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
 
     init(
-        settings: ProcessorSettings, rejectedTopic: RejectedTopic, metrics: ProcessorMetrics, health: Health, log: Log,
-        wallClock: any WallClock, clock: any Clock<Duration>
+        settings: ProcessorSettings, rejectedTopic: RejectedTopic, metrics: ProcessorMetrics, monitor: PipelineMonitor,
+        health: Health, log: Log, wallClock: any WallClock, clock: any Clock<Duration>
     ) {
         self.settings = settings
         self.rejectedTopic = rejectedTopic
         self.metrics = metrics
+        self.monitor = monitor
         self.health = health
         self.log = log
         self.wallClock = wallClock
@@ -94,6 +97,15 @@ actor BatchWriter {
             try await writeWindows(of: portion)
             adopted.subtract(portion)
         }
+        if ContinuousClock.now >= nextMeasurement { measure() }
+    }
+
+    /// Counts what is in memory, every few seconds.
+    private func measure() {
+        nextMeasurement = .now + .seconds(5)
+        var size = StateSize()
+        for gateway in cache.values { size += gateway.size(settings.windows) }
+        monitor.measure(size)
     }
 
     /// Writes every open window that has changed, before a stop.
@@ -127,10 +139,12 @@ actor BatchWriter {
             try partitions.prepare(for: batch.rows, connection)
             let started = ContinuousClock.now
             let summary = try transaction(connection).write(batch, cache: &cache)
+            let duration = ContinuousClock.now - started
             // What was held back is only in the rows.
             for gateway in batch.gateways where heldWindows.contains(gateway) { cache[gateway] = nil }
-            metrics.batchDuration.observe(ContinuousClock.now - started)
+            metrics.batchDuration.observe(duration)
             metrics.record(summary)
+            monitor.record(batch, summary, duration: duration, now: wallClock.now())
         } catch {
             // The copies in memory may be ahead of what is in the database.
             for gateway in batch.gateways { cache[gateway] = nil }
@@ -165,6 +179,7 @@ actor BatchWriter {
             let summary = try transaction(try connected())
                 .passTime(gateways, idleTimeout: settings.idleTimeout, cache: &cache)
             metrics.record(summary)
+            monitor.record(summary)
         } catch {
             for gateway in gateways { cache[gateway] = nil }
             adopted.formUnion(gateways)

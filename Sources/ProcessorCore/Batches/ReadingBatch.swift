@@ -74,6 +74,8 @@ struct ReadingBatch: Sendable {
     private(set) var messageCount = 0
     /// The memory that the rejected messages take, about.
     private var rejectedSize = 0
+    /// The way of a few of its readings.
+    private(set) var samples: [LatencySample] = []
 
     private var gatewayNames = NameTable()
     private var sensorNames = NameTable()
@@ -124,6 +126,11 @@ struct ReadingBatch: Sendable {
                     pressure: reading.pressure, batteryLevel: reading.batteryLevel,
                     batteryVoltage: reading.batteryVoltage),
                 latitude: reading.latitude, longitude: reading.longitude))
+    }
+
+    /// Notes the way of one of its readings.
+    mutating func sample(_ sample: LatencySample) {
+        samples.append(sample)
     }
 
     /// Adds a message that is not a reading.

@@ -20,6 +20,23 @@ final class GatewayState {
     }
 }
 
+extension GatewayState {
+    /// What it takes in memory, without what the allocator adds.
+    func size(_ policy: WindowPolicy) -> StateSize {
+        var size = StateSize()
+        size.bytes = MemoryLayout<StreamProgress>.stride * streams.count
+        for (name, sensor) in sensors {
+            size.sensors += 1
+            size.panes += sensor.windows.paneCount
+            size.windows += sensor.windows.openWindowCount(policy)
+            // The object with its header, its two names, and its place in the table.
+            size.bytes += 16 + MemoryLayout<SensorWindows>.stride + 160 + name.utf8.count + sensor.gatewayID.utf8.count
+            size.bytes += sensor.windows.paneCount * MemoryLayout<SensorWindows.Pane>.stride
+        }
+        return size
+    }
+}
+
 /// What the processor remembers of one sensor.
 final class SensorState {
     let gatewayID: String

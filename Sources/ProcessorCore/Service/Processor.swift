@@ -1,3 +1,4 @@
+import Glibc
 import Monitoring
 import Platform
 import PostgresClient
@@ -20,6 +21,10 @@ public struct Processor: Sendable {
     /// - Throws: `SchemaTooNew`, or what the database refuses for good.
     @discardableResult
     public func migrate() async throws -> [String] {
+        try await migrate(Health())
+    }
+
+    private func migrate(_ health: Health) async throws -> [String] {
         var backoff = Backoff.ofServers
         while true {
             do {
@@ -27,6 +32,7 @@ public struct Processor: Sendable {
             } catch let error as PostgresError where error.isTransient {
                 let wait = backoff.next()
                 log.warning("the database is away, trying again", ["error": "\(error)", "in": "\(wait)"])
+                health.report("postgres", .degraded("\(error)"))
                 try await Task.sleep(for: wait)
             }
         }
@@ -34,26 +40,40 @@ public struct Processor: Sendable {
 
     /// Runs until SIGTERM or SIGINT.
     public func run() async throws {
-        for name in try await migrate() { log.info("migrated", ["step": name]) }
         let registry = MetricsRegistry()
         registry.addProcessMetrics()
         let health = Health()
         health.report("postgres", .starting)
         let metrics = ProcessorMetrics(registry)
+        let (wallClock, clock) = (SystemWallClock(), ContinuousClock())
+        let supervisor = Supervisor(
+            identity: ProcessorIdentity(
+                instance: settings.instance, host: ProcessorSettings.hostName, processID: getpid(),
+                version: Release.version, topic: settings.topic, group: settings.group, startedAt: wallClock.now()),
+            health: health, registry: registry)
         let pipeline = ReadingPipeline(
-            settings: settings, metrics: metrics, health: health, log: log,
-            wallClock: SystemWallClock(), clock: ContinuousClock())
+            settings: settings, metrics: metrics, monitor: supervisor.addPipeline(), health: health, log: log,
+            wallClock: wallClock, clock: clock)
         var endpoint: HTTPEndpoint?
         if let listen = settings.listen {
-            let made = try HTTPEndpoint(address: listen.host, port: listen.port, metrics: registry, health: health)
-            log.info("listening", ["address": "http://\(made.address):\(made.port)/"])
+            let made = try HTTPEndpoint(
+                address: listen.host, port: listen.port, metrics: registry, health: health,
+                routes: SupervisionPage(supervisor: supervisor, wallClock: wallClock).routes)
+            log.info("listening", ["address": made.url])
             endpoint = made
         }
         defer { endpoint?.stop() }
+        // After the endpoint, which says so while the database is away.
+        for name in try await migrate(health) { log.info("migrated", ["step": name]) }
         let maintenance = Maintenance(
-            settings: settings, metrics: metrics, health: health, log: log, wallClock: SystemWallClock(),
-            clock: ContinuousClock())
-        var members = [ServiceGroup.Member("pipeline", pipeline), .init("maintenance", maintenance)]
+            settings: settings, metrics: metrics, health: health, log: log, wallClock: wallClock, clock: clock)
+        let supervision = Supervision(
+            supervisor: supervisor, settings: settings, endpoint: endpoint.map(\.url),
+            log: log.component("supervision"), wallClock: wallClock, clock: clock)
+        var members = [
+            ServiceGroup.Member("supervision", supervision), .init("pipeline", pipeline),
+            .init("maintenance", maintenance),
+        ]
         if let watchdog = SystemdWatchdog(health: health) { members.append(.init("watchdog", watchdog)) }
         try await ServiceGroup(members, log: log).run()
     }

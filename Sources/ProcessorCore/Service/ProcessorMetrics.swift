@@ -18,7 +18,6 @@ struct ProcessorMetrics: Sendable {
     let staleBatches: Counter
     let batchDuration: Histogram
     let batchSize: Histogram
-    let missing: Gauge
 
     init(_ registry: MetricsRegistry) {
         messages = registry.counter("vigie_messages_total", "Messages read from Kafka and committed.")
@@ -48,8 +47,6 @@ struct ProcessorMetrics: Sendable {
             bounds: Histogram.durationBounds)
         batchSize = registry.histogram(
             "vigie_batch_messages", "Messages in a batch.", bounds: [1, 10, 100, 1000, 10_000, 50_000, 100_000])
-        missing = registry.gauge(
-            "vigie_missing_readings", "Change in the number of missing readings since this processor started.")
     }
 
     func record(_ summary: BatchSummary) {
@@ -60,7 +57,6 @@ struct ProcessorMetrics: Sendable {
         late.increment(by: UInt64(summary.late))
         for (reason, count) in summary.rejectedByReason { rejected[reason]?.increment(by: UInt64(count)) }
         windows.increment(by: UInt64(summary.windows))
-        missing.add(Double(summary.missing))
         if summary.messages > 0 {
             commits.increment()
             batchSize.observe(Double(summary.messages))

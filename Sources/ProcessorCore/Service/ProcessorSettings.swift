@@ -16,6 +16,8 @@ public struct ProcessorSettings: Sendable {
     var rejectedTopic: String
     /// The consumer group.
     var group: String
+    /// This processor's name among those of its group.
+    var instance: String
     /// The most messages of one transaction.
     var maximumBatch: Int
     /// A libpq connection string.
@@ -58,7 +60,8 @@ public struct ProcessorSettings: Sendable {
         topic = kafka.value("topic", as: .text, default: "sensor.readings")
         rejectedTopic = kafka.value("rejected_topic", as: .text, default: "sensor.readings.rejected")
         group = kafka.value("group", as: .text, default: "vigie-processor")
-        let instance = kafka.optional("instance", as: .text) ?? ProcessorSettings.hostName
+        let host = ProcessorSettings.hostName
+        instance = kafka.optional("instance", as: .text) ?? host
         // A static member that restarts gets its partitions back at once instead of waiting for its session to end.
         if self.kafka.properties["group.instance.id"] == nil {
             self.kafka.properties["group.instance.id"] = instance
@@ -101,7 +104,7 @@ public struct ProcessorSettings: Sendable {
         case error, warning, notice, info, debug
     }
 
-    private static var hostName: String {
+    static var hostName: String {
         var name = [CChar](repeating: 0, count: 256)
         guard gethostname(&name, name.count - 1) == 0 else { return "vigie-processor" }
         return String(decoding: name.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)

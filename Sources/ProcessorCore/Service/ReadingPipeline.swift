@@ -6,6 +6,7 @@ import Readings
 struct ReadingPipeline: Service {
     let settings: ProcessorSettings
     let metrics: ProcessorMetrics
+    let monitor: PipelineMonitor
     let health: Health
     let log: Log
     let wallClock: any WallClock
@@ -15,13 +16,13 @@ struct ReadingPipeline: Service {
         let shutdown = ShutdownRequest.current ?? ShutdownRequest()
         let gate = WriterGate()
         let fetcher = BatchFetcher(
-            settings: settings, shutdown: shutdown, gate: gate, log: log, wallClock: wallClock)
+            settings: settings, shutdown: shutdown, gate: gate, monitor: monitor, log: log, wallClock: wallClock)
         let writer = BatchWriter(
             settings: settings,
             rejectedTopic: RejectedTopic(
                 configuration: settings.kafka, topic: settings.rejectedTopic, sourceTopic: settings.topic, log: log,
                 clock: clock),
-            metrics: metrics, health: health, log: log, wallClock: wallClock, clock: clock)
+            metrics: metrics, monitor: monitor, health: health, log: log, wallClock: wallClock, clock: clock)
         try await fetcher.start()
         do {
             // A batch that is being retried when a stop is asked for is dropped; it will be read again.

@@ -1,0 +1,103 @@
+import Monitoring
+import Platform
+import PostgresClient
+import Readings
+
+/// The supervisor's clock: a turn each second, and a sign of life in the database every few.
+struct Supervision: Service {
+    /// Between two signs of life; a third of the patience with which the others wait, and less.
+    static let heartbeat = Duration.seconds(3)
+
+    let supervisor: Supervisor
+    let settings: ProcessorSettings
+    /// Where this processor answers; nil if nowhere.
+    let endpoint: String?
+    let log: Log
+    let wallClock: any WallClock
+    let clock: any Clock<Duration>
+
+    func run() async throws {
+        let messenger = Messenger(supervisor: supervisor, settings: settings, log: log)
+        do {
+            try await cancelOnGracefulShutdown { [self] in
+                try await withThrowingTaskGroup(of: Void.self) { group in
+                    group.addTask { try await turn() }
+                    group.addTask {
+                        while true {
+                            await messenger.beat(endpoint: endpoint)
+                            try await clock.sleep(for: Supervision.heartbeat)
+                        }
+                    }
+                    try await group.waitForAll()
+                }
+            }
+        } catch is CancellationError {}
+        await messenger.leave()
+    }
+
+    private func turn() async throws {
+        var elapsed = Platform.elapsed(on: clock)
+        while true {
+            try await clock.sleep(for: .seconds(1))
+            let seconds = elapsed() / .seconds(1)
+            elapsed = Platform.elapsed(on: clock)
+            supervisor.turn(now: wallClock.now(), seconds: seconds)
+        }
+    }
+}
+
+/// Speaks with the database for the supervisor, on a connection and a thread of its own, so that neither a slow batch
+/// nor a database that is away holds up what is shown.
+private actor Messenger {
+    private let supervisor: Supervisor
+    private let settings: ProcessorSettings
+    private let log: Log
+    private let executor = ThreadExecutor(name: "supervision")
+    private var connection: PostgresConnection?
+    private var hasFailed = false
+
+    nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
+
+    init(supervisor: Supervisor, settings: ProcessorSettings, log: Log) {
+        self.supervisor = supervisor
+        self.settings = settings
+        self.log = log
+    }
+
+    func beat(endpoint: String?) {
+        do {
+            let table = ProcessorTable(connection: try connected())
+            let identity = supervisor.identity
+            try table.beat(supervisor.members(endpoint: endpoint), topic: identity.topic, group: identity.group)
+            supervisor.note(try table.view())
+            if hasFailed { log.notice("the database can be asked again") }
+            hasFailed = false
+        } catch {
+            connection = nil
+            // Once: the pipeline says the rest.
+            if !hasFailed { log.warning("cannot give a sign of life in the database", ["error": "\(error)"]) }
+            hasFailed = true
+            supervisor.note(databaseError: "\(error)")
+        }
+    }
+
+    /// Takes this process out of the table, if that needs no waiting: without it the others see that it is gone.
+    func leave() {
+        guard let connection, connection.isAlive else { return }
+        let identity = supervisor.identity
+        do {
+            try ProcessorTable(connection: connection).leave(
+                instance: identity.instance, processID: identity.processID)
+        } catch {
+            log.warning("cannot leave the table of processors", ["error": "\(error)"])
+        }
+    }
+
+    private func connected() throws(PostgresError) -> PostgresConnection {
+        if let connection, connection.isAlive { return connection }
+        connection = nil
+        let made = try settings.connect(applicationName: "vigie-processor supervision")
+        connection = made
+        return made
+    }
+}
