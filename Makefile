@@ -37,6 +37,7 @@ test: install lint ## Run all tests, those against a real broker and a real Post
 	swift build --build-tests -Xswiftc -warnings-as-errors
 	.vigie/venv/bin/python -m unittest discover --start-directory tools/tests
 	tools/with-services -- timeout --foreground 1200 swift test --skip-build -Xswiftc -warnings-as-errors
+	tools/with-services -- .vigie/venv/bin/python -m unittest discover --start-directory Tests/Browser
 
 .PHONY: benchmark
 benchmark: build ## Measure the processor's throughput beside a plain COPY
