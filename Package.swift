@@ -61,7 +61,7 @@ let libraries: [Target] = [
 
 let programs: [Target] = [
     .executableTarget(name: "vigie-gateway", dependencies: ["GatewayCore", "Commands"]),
-    .executableTarget(name: "vigie-processor", dependencies: ["ProcessorCore", "Commands"]),
+    .executableTarget(name: "vigie-processor", dependencies: ["ProcessorCore", "Commands", "Readings"]),
     .executableTarget(name: "vigie-fleet", dependencies: ["FleetCore", "Commands"]),
 ]
 

@@ -42,3 +42,15 @@ static inline int vigie_clock_is_synchronised(void) {
     if (result == -1) return -1;
     return result != TIME_ERROR && (state.status & STA_UNSYNC) == 0;
 }
+
+#include <stdlib.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+// A file that is only in memory (memfd_create(2), which glibc declares for GNU sources only), closed on exec.
+static inline int vigie_memory_file(const char *name) { return (int)syscall(SYS_memfd_create, name, 1u); }
+
+extern char **environ;
+
+// The environment as posix_spawn(3) takes it.
+static inline char **vigie_environment(void) { return environ; }

@@ -78,6 +78,17 @@ public struct Processor: Sendable {
         try await ServiceGroup(members, log: log).run()
     }
 
+    /// Sends rejected messages back to their topic.
+    /// - Parameter output: gets a line for each message of a dry run.
+    public func redrive(
+        _ options: RedriveOptions, output: @escaping @Sendable (String) -> Void
+    ) async throws -> RedriveReport {
+        try await Redriver(
+            settings: settings, options: options, log: log, wallClock: SystemWallClock(), clock: ContinuousClock(),
+            output: output
+        ).run()
+    }
+
     /// Recomputes windows and streams from the raw rows.
     public func verify() async throws -> Certificate {
         try await withConnection { try Verification(connection: $0).run() }

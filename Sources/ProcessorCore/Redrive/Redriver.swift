@@ -1,0 +1,293 @@
+import KafkaClient
+import Monitoring
+import Platform
+import PostgresClient
+import ReadingDecoding
+import Readings
+
+/// Sends rejected messages back to the topic that they came from.
+///
+/// It reads the rejected topic twice, up to where it ends at the start: once to know the newest of the messages that
+/// were rejected more than once, once to send. It keeps no place of its own: what was sent back and stored is known by
+/// its number in the database, so that doing it again is harmless.
+actor Redriver {
+    private let settings: ProcessorSettings
+    private let options: RedriveOptions
+    private let log: Log
+    private let wallClock: any WallClock
+    private let output: @Sendable (String) -> Void
+    private let executor = ThreadExecutor(name: "redrive")
+    private let decoder: ReadingDecoder
+    private let sender: ReliableSender
+    private var source: SourceMessages?
+    private var report = RedriveReport()
+    private var sent = 0
+
+    nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
+
+    /// The newest message of each origin.
+    private struct Newest {
+        var place: TopicPartition
+        var offset: Int64
+        var count: Int
+        var time: Int64
+    }
+
+    /// A message, and what would become of it.
+    private struct Candidate {
+        var message: RejectedMessage
+        var value: [UInt8]?
+        var rejection: Rejection?
+        var number: (gateway: String, stream: String, sequence: Int64)?
+        var isStored = false
+    }
+
+    init(
+        settings: ProcessorSettings, options: RedriveOptions, log: Log, wallClock: any WallClock,
+        clock: any Clock<Duration>, output: @escaping @Sendable (String) -> Void
+    ) {
+        self.settings = settings
+        self.options = options
+        self.log = log
+        self.wallClock = wallClock
+        self.output = output
+        decoder = ReadingDecoder(limits: settings.limits)
+        sender = ReliableSender(configuration: settings.kafka, topic: settings.topic, log: log, clock: clock)
+        report.isDryRun = options.isDryRun
+    }
+
+    /// Does all of it.
+    func run() async throws -> RedriveReport {
+        let connection = try settings.connect(applicationName: "vigie-processor redrive")
+        let ends = try await readEnds()
+        defer { source?.close() }
+        var newest: [String: Newest] = [:]
+        try await scan(ends) { messages in
+            for message in messages {
+                let this = Newest(
+                    place: message.place, offset: message.placeOffset, count: message.redrivenCount,
+                    time: message.time?.milliseconds ?? .min)
+                if let known = newest[message.origin], (known.count, known.time) > (this.count, this.time) { continue }
+                newest[message.origin] = this
+            }
+        }
+        report.foreign = 0
+        var progress = ContinuousClock.now
+        try await scan(ends) { messages in
+            var candidates: [Candidate] = []
+            for message in messages where options.selects(message) {
+                guard let last = newest[message.origin], last.place == message.place, last.offset == message.placeOffset
+                else {
+                    report.superseded += 1
+                    continue
+                }
+                if let candidate = try examine(message) { candidates.append(candidate) }
+            }
+            try await process(candidates, connection)
+            if ContinuousClock.now - progress > .seconds(5) {
+                progress = .now
+                log.notice("sending back", ["sent": sent])
+            }
+        }
+        return report
+    }
+
+    // MARK: Reading
+
+    private func readEnds() async throws -> [TopicPartition: KafkaWatermarks] {
+        let admin = try KafkaAdmin(configuration: clientConfiguration)
+        var ends: [TopicPartition: KafkaWatermarks] = [:]
+        for number in 0..<(try await admin.partitionCount(settings.rejectedTopic, timeout: .seconds(30))) {
+            let place = TopicPartition(settings.rejectedTopic, Int32(number))
+            let marks = try await admin.watermarks(place, timeout: .seconds(30))
+            if marks.high > marks.low { ends[place] = marks }
+        }
+        return ends
+    }
+
+    private var clientConfiguration: KafkaConfiguration {
+        var configuration = settings.kafka
+        configuration.properties["group.instance.id"] = nil
+        return configuration
+    }
+
+    /// Reads the rejected topic to the given ends.
+    private func scan(
+        _ ends: [TopicPartition: KafkaWatermarks], _ body: ([RejectedMessage]) async throws -> Void
+    ) async throws {
+        if ends.isEmpty { return }
+        var configuration = clientConfiguration
+        configuration.properties["enable.partition.eof"] = "true"
+        let log = log
+        let observer = KafkaObserver(error: { error in log.warning("Kafka", ["error": "\(error)"]) })
+        let consumer = try KafkaConsumer(configuration: configuration, group: settings.group, observer: observer)
+        defer { consumer.close() }
+        var open = ends
+        try consumer.assign(ends.mapValues { .at($0.low) })
+        while !open.isEmpty {
+            try Task.checkCancellation()
+            var messages: [RejectedMessage] = []
+            var vanished: [TopicPartition] = []
+            consumer.nextBatch(maximumMessages: 500, timeout: .milliseconds(200)) { views, events in
+                for view in views {
+                    let place = view.topicPartition
+                    guard let marks = open[place], view.offset < marks.high else { continue }
+                    if let message = RejectedMessage(view), message.topic == settings.topic {
+                        messages.append(message)
+                    } else {
+                        report.foreign += 1
+                    }
+                    if view.offset >= marks.high - 1 { open[place] = nil }
+                }
+                for event in events {
+                    switch event {
+                    case .partitionEnd(let place, let offset):
+                        if let marks = open[place], offset >= marks.high { open[place] = nil }
+                    case .offsetOutOfRange(let place, _): vanished.append(place)
+                    case .partitionError(_, let error), .error(let error):
+                        log.warning("the rejected topic cannot be read", ["error": "\(error)"])
+                    }
+                }
+            }
+            // Old messages may be dropped while others are read.
+            try consumer.seek(
+                Dictionary(uniqueKeysWithValues: vanished.map { ($0, .earliest) }), timeout: .seconds(10))
+            try await body(messages)
+        }
+    }
+
+    // MARK: Judging
+
+    /// What would become of a message now; nil if it is not asked for, or cannot be had.
+    private func examine(_ message: RejectedMessage) throws -> Candidate? {
+        var value = message.value
+        if message.isOmitted {
+            value = try original(of: message)
+            if value == nil {
+                report.gone += 1
+                return nil
+            }
+        }
+        var candidate = judge(message, value)
+        if let gateway = options.gateway, message.key != Array(gateway.utf8), candidate.number?.gateway != gateway {
+            return nil
+        }
+        report.counts[message.reason, default: .init()].selected += 1
+        if let command = options.repair {
+            let (status, output) = try ShellFilter(command).run(value ?? [])
+            guard status == 0, !output.isEmpty else {
+                report.unrepaired += 1
+                log.warning(
+                    "the repair command failed",
+                    ["partition": message.partition, "offset": message.offset, "status": Int(status)])
+                return nil
+            }
+            candidate = judge(message, output.last == UInt8(ascii: "\n") ? output.dropLast() : output)
+        }
+        return candidate
+    }
+
+    private func original(of message: RejectedMessage) throws -> [UInt8]? {
+        let source: SourceMessages
+        if let known = self.source {
+            source = known
+        } else {
+            source = try SourceMessages(
+                configuration: settings.kafka, group: settings.group, topic: settings.topic, log: log)
+            self.source = source
+        }
+        let found = try source.read([message.offset], of: message.partition) { Task.isCancelled }
+        return found[message.offset]?.value
+    }
+
+    private func judge(_ message: RejectedMessage, _ value: [UInt8]?) -> Candidate {
+        var candidate = Candidate(message: message, value: value)
+        do throws(Rejection) {
+            let reading = try (value ?? []).decoded(by: decoder, now: wallClock.now())
+            candidate.number = (
+                String(decoding: reading.gatewayID, as: UTF8.self), reading.streamID.description, reading.sequence
+            )
+        } catch {
+            candidate.rejection = error
+        }
+        return candidate
+    }
+
+    /// Marks the readings whose number was admitted before.
+    private func markStored(_ candidates: inout [Candidate], _ connection: PostgresConnection) throws {
+        let indices = candidates.indices.filter { candidates[$0].number != nil }
+        let numbers = indices.compactMap { candidates[$0].number }
+        if numbers.isEmpty { return }
+        let rows = try connection.query(
+            """
+            SELECT coalesce(q.seq <= p.last_seq, false) AND NOT EXISTS (SELECT FROM loss l
+                WHERE l.gateway_id = q.gateway_id AND l.stream_id = q.stream_id
+                    AND q.seq BETWEEN l.first_seq AND l.last_seq)
+            FROM unnest($1::text[], $2::text[], $3::int8[]) WITH ORDINALITY AS q (gateway_id, stream_id, seq, position)
+            LEFT JOIN stream_progress p ON p.gateway_id = q.gateway_id AND p.stream_id = q.stream_id
+            ORDER BY q.position
+            """, [.array(numbers.map(\.gateway)), .array(numbers.map(\.stream)), .array(numbers.map(\.sequence))])
+        for (row, index) in indices.enumerated() { candidates[index].isStored = try rows.value(row, 0) }
+    }
+
+    // MARK: Sending
+
+    private func process(_ found: [Candidate], _ connection: PostgresConnection) async throws {
+        var candidates = found
+        try markStored(&candidates, connection)
+        var chosen: [Candidate] = []
+        for candidate in candidates {
+            let reason = candidate.message.reason
+            if candidate.rejection != nil {
+                report.counts[reason, default: .init()].invalid += 1
+            } else if candidate.isStored {
+                report.counts[reason, default: .init()].stored += 1
+            } else {
+                report.counts[reason, default: .init()].valid += 1
+            }
+            guard !candidate.isStored, candidate.rejection == nil || options.isForced,
+                sent + chosen.count < options.limit ?? .max
+            else { continue }
+            chosen.append(candidate)
+        }
+        var refused: [Int: KafkaError] = [:]
+        if options.isDryRun {
+            for candidate in chosen { output(line(candidate)) }
+        } else if !chosen.isEmpty {
+            let now = wallClock.now()
+            refused = try await sender.send(
+                chosen.map {
+                    ReliableSender.Message(
+                        key: $0.message.key, value: $0.value, headers: $0.message.redrivenHeaders(now: now))
+                })
+        }
+        for (index, candidate) in chosen.enumerated() {
+            if let error = refused[index] {
+                report.refused += 1
+                log.error(
+                    "the broker does not take a message", ["offset": candidate.message.offset, "error": "\(error)"])
+            } else {
+                report.counts[candidate.message.reason, default: .init()].sent += 1
+                sent += 1
+            }
+        }
+    }
+
+    private func line(_ candidate: Candidate) -> String {
+        let message = candidate.message
+        let place = TopicPartition(message.topic, message.partition)
+        var text = "\(place)@\(message.offset)  rejected \(message.time?.description ?? "?")  \(message.reason)"
+        if let number = candidate.number { text += "  \(number.gateway) \(number.stream) \(number.sequence)" }
+        if message.redrivenCount > 0 { text += "  sent back \(message.redrivenCount) times" }
+        if let rejection = candidate.rejection { text += "  still \(rejection.reason.rawValue)" }
+        return text
+    }
+}
+
+extension [UInt8] {
+    fileprivate func decoded(by decoder: ReadingDecoder, now: Timestamp) throws(Rejection) -> DecodedReading {
+        try withUnsafeBufferPointer { bytes throws(Rejection) in
+            try decoder.decode(UnsafeRawBufferPointer(bytes), now: now)
+        }
+    }
+}
