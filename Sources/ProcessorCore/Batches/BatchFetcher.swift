@@ -1,6 +1,7 @@
 import KafkaClient
 import Monitoring
 import Platform
+import PostgresClient
 import ReadingDecoding
 import Readings
 
@@ -104,12 +105,20 @@ actor BatchFetcher {
         return Fetched(batch: batch, partitions: tracker.hasChanged ? tracker.assigned : nil)
     }
 
-    /// Forgets what was fetched and reads on from where the database says.
+    /// Forgets what was fetched and reads on from where the database says, as soon as it does.
     func resynchronise() throws {
         // A change of partitions may have been told with the batch that was forgotten.
         tracker.hasChanged = true
         monitor.forgetPartitions()
-        let offsets = try tracker.relocate(tracker.assigned)
+        let offsets: [TopicPartition: KafkaOffset]
+        do {
+            offsets = try tracker.relocate(tracker.assigned)
+        } catch let error as PostgresError where error.isTransient {
+            log.warning("cannot read offsets, the partitions wait", ["error": "\(error)"])
+            tracker.forgetPositions()
+            if let consumer { try consumer.pause(try consumer.assignment) }
+            return
+        }
         log.notice("reading on from the offsets in the database", ["partitions": offsets.count])
         try consumer?.seek(offsets, timeout: .seconds(10))
     }

@@ -57,6 +57,12 @@ final class PartitionTracker {
         positions[partition] = offset
     }
 
+    /// Makes all partitions wait until their offsets are known again.
+    func forgetPositions() {
+        waiting.formUnion(positions.keys)
+        positions = [:]
+    }
+
     /// Reads the offsets of assigned partitions from the database again.
     /// - Returns: where to read from.
     func relocate(_ partitions: some Collection<Int32>) throws -> [TopicPartition: KafkaOffset] {

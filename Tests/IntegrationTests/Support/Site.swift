@@ -30,14 +30,16 @@ final class Site {
     let kafka: KafkaConfiguration
     let databaseConnection: String
     let database: PostgresConnection
-    private let databaseName: String
+    let databaseName: String
     private let serverConnection: String
 
     /// Makes all of it.
-    /// - Parameter partitions: of the topic.
-    init(partitions: Int32) async throws {
+    /// - Parameters:
+    ///   - partitions: of the topic.
+    ///   - server: the PostgreSQL to make the database in; the one that VIGIE_POSTGRES names by default.
+    init(partitions: Int32, server: String? = nil) async throws {
         let bootstrap = try #require(Servers.kafka)
-        serverConnection = try #require(Servers.postgres)
+        serverConnection = try #require(server ?? Servers.postgres)
         let name = "vigie_test_\(UUID().uuidString.prefix(8).lowercased())_\(getpid())"
         folder = FileManager.default.temporaryDirectory.appendingPathComponent(name)
         try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
@@ -85,8 +87,11 @@ final class Site {
     }
 
     /// Writes the processor's configuration, with the windows that tests recompute.
+    /// - Parameters:
+    ///   - connection: how to reach the site's database, if not as the test does.
+    ///   - postgres: more lines of the section `postgres`.
     /// - Returns: its path.
-    func writeProcessorConfiguration() throws -> String {
+    func writeProcessorConfiguration(connection: String? = nil, postgres: [String] = []) throws -> String {
         try write(
             "processor.yaml",
             """
@@ -96,7 +101,8 @@ final class Site {
               rejected_topic: \(rejectedTopic)
               group: \(topic)
             postgres:
-              connection: "\(databaseConnection)"
+              connection: "\(connection ?? databaseConnection)"
+            \(postgres.map { "  \($0)\n" }.joined())
             monitoring:
               listen: "127.0.0.1:0"
             windows:
