@@ -25,6 +25,12 @@ final class SteadyStream {
             ], in: site.folder)
     }
 
+    /// Makes the fleet pause.
+    func pause() { fleet.send(SIGSTOP) }
+
+    /// Lets the fleet go on.
+    func resume() { fleet.send(SIGCONT) }
+
     /// Sends many readings of other streams at once.
     func burst(_ count: Int) async throws {
         let file = site.folder.appendingPathComponent("burst-\(others.count).json")
