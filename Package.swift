@@ -50,7 +50,7 @@ let libraries: [Target] = [
         name: "ProcessorCore",
         dependencies: [
             "Readings", "ReadingDecoding", "Platform", "Configuration", "Monitoring", "KafkaClient", "PostgresClient",
-            "Windowing",
+            "Windowing", "HTTPClient",
         ],
         // Part of the program itself, so that a board or a container needs one file.
         resources: [.embedInCode("Schema"), .embedInCode("Supervision/Page")]),

@@ -52,6 +52,47 @@ struct Verify: Command {
     }
 }
 
+struct Status: Command {
+    static let name = "status"
+    static let summary = "Show how all processors are: throughput, latency, lag, what is late, missing or wrong."
+    static let discussion = """
+        Asks each processor that has given a sign of life in the database within the last hour, or one by its address. \
+        The exit status is 1 if one does not answer or is not well, or if the database is away.
+        """
+    static var options: [CommandOption<Status>] {
+        [
+            .value("config", short: "c", "FILE", \.configuration, "The configuration file."),
+            .value("endpoint", short: "e", "URL", \.endpoint, "Ask only this one, such as http://127.0.0.1:9465/."),
+            .flag("watch", short: "w", \.watch, "Show it again every two seconds, until interrupted."),
+        ]
+    }
+    var configuration = defaultConfiguration
+    var endpoint: String?
+    var watch = false
+
+    struct NotWell: Error, CustomStringConvertible {
+        var problems: [String]
+        var description: String { problems.joined(separator: "\n") }
+    }
+
+    func run() async throws {
+        while watch {
+            let overview = try await overview()
+            // To the top left, and empties the screen (ECMA-48, CUP and ED).
+            print("\u{1B}[H\u{1B}[2J" + overview.text + overview.problems.map { "! \($0)\n" }.joined())
+            try await Task.sleep(for: .seconds(2))
+        }
+        let overview = try await overview()
+        print(overview.text, terminator: "")
+        if !overview.problems.isEmpty { throw NotWell(problems: overview.problems) }
+    }
+
+    private func overview() async throws -> StatusOverview {
+        if let endpoint { return try await Processor.status(endpoint: endpoint) }
+        return try await Processor(ProcessorSettings(file: configuration)).status()
+    }
+}
+
 struct Check: Command {
     static let name = "check"
     static let summary = "Validate the configuration and exit."

@@ -6,7 +6,7 @@ import Readings
 
 /// The central processor: what its command line calls.
 public struct Processor: Sendable {
-    private let settings: ProcessorSettings
+    let settings: ProcessorSettings
     private let log: Log
 
     /// Makes a processor from its settings.
@@ -68,7 +68,7 @@ public struct Processor: Sendable {
         let maintenance = Maintenance(
             settings: settings, metrics: metrics, health: health, log: log, wallClock: wallClock, clock: clock)
         let supervision = Supervision(
-            supervisor: supervisor, settings: settings, endpoint: endpoint.map(\.url),
+            supervisor: supervisor, settings: settings, endpoint: endpoint.map { url(of: $0) },
             log: log.component("supervision"), wallClock: wallClock, clock: clock)
         var members = [
             ServiceGroup.Member("supervision", supervision), .init("pipeline", pipeline),
@@ -87,6 +87,12 @@ public struct Processor: Sendable {
             settings: settings, options: options, log: log, wallClock: SystemWallClock(), clock: ContinuousClock(),
             output: output
         ).run()
+    }
+
+    /// Where the endpoint answers; one that listens on every address answers under this machine's name.
+    private func url(of endpoint: HTTPEndpoint) -> String {
+        ["0.0.0.0", "::"].contains(endpoint.address)
+            ? "http://\(ProcessorSettings.hostName):\(endpoint.port)/" : endpoint.url
     }
 
     /// Recomputes windows and streams from the raw rows.

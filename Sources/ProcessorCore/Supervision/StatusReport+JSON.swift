@@ -14,7 +14,7 @@ extension StatusReport {
             "group": .string(identity.group), "started_at": .of(identity.startedAt.milliseconds),
             "now": .of(now.milliseconds), "uptime_seconds": .number(uptime),
             "health": [
-                "state": .string(healthWord), "ready": .bool(isReady), "good": .bool(isGood),
+                "state": .string(state), "ready": .bool(isReady), "good": .bool(isGood),
                 "parts": .array(parts.map { ["name": .string($0.name), "state": .string($0.state.text)] }),
             ],
             "database": ["trouble": .of(databaseTrouble), "missing": .of(database?.missing)],

@@ -1,12 +1,13 @@
 extension StatusReport {
     /// What `/status` answers: the page for a terminal of 80 columns or more.
-    var text: String {
-        head + work + partitionTable + memberTable
-    }
+    var text: String { ownText + memberTable }
+
+    /// The same without the other processors, for who asks each of them.
+    var ownText: String { head + work + partitionTable }
 
     private var head: String {
         var text = """
-            vigie-processor \(identity.version)  \(identity.instance)  \(healthWord.uppercased())
+            vigie-processor \(identity.version)  \(identity.instance)  \(state.uppercased())
               process     \(identity.processID) on \(identity.host), up \(PlainNumbers.seconds(uptime))
               reads       \(identity.topic), group \(identity.group)
 

@@ -6,7 +6,7 @@ struct StatusReport: Sendable {
     var identity: ProcessorIdentity
     var now: Timestamp
     var parts: [(name: String, state: Health.State)]
-    /// `healthy`, `starting`, `degraded` or `failed`.
+    /// The worst that a part says of itself.
     var healthWord: String
     var isReady: Bool
     var pipelines: [PipelineMonitor.View]
@@ -55,6 +55,9 @@ struct StatusReport: Sendable {
         return nil
     }
 
+    /// `healthy`, `starting`, `degraded` or `failed`: an idle pipeline does not notice that the database is away.
+    var state: String { healthWord == "healthy" && databaseTrouble != nil ? "degraded" : healthWord }
+
     /// Whether all is well: what the exit status of `vigie-processor status` says.
-    var isGood: Bool { isReady && healthWord == "healthy" && databaseTrouble == nil }
+    var isGood: Bool { isReady && state == "healthy" }
 }

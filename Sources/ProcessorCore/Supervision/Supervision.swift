@@ -77,7 +77,7 @@ private actor Messenger {
             // Once: the pipeline says the rest.
             if !hasFailed { log.warning("cannot give a sign of life in the database", ["error": "\(error)"]) }
             hasFailed = true
-            supervisor.note(databaseError: "\(error)")
+            supervisor.note(databaseError: error.message)
         }
     }
 

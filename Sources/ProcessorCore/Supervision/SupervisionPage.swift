@@ -28,6 +28,10 @@ struct SupervisionPage: Sendable {
                 let report = supervisor.report(now: wallClock.now())
                 return HTTPResponse(status: report.isGood ? 200 : 503, body: Array(report.text.utf8))
             },
+            "/status/self": {
+                let report = supervisor.report(now: wallClock.now())
+                return HTTPResponse(status: report.isGood ? 200 : 503, body: Array(report.ownText.utf8))
+            },
         ]
     }
 

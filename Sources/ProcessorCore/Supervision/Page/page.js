@@ -35,6 +35,17 @@ function seconds(value) {
   return parts.slice(first, first + 2).map(([amount, unit]) => `${amount} ${unit}`).join(" ");
 }
 
+/** How long something lasts by now: whole seconds are enough. */
+function age(value) {
+  const rounded = Math.max(1, Math.round(value));
+  return rounded < 60 ? `${rounded} s` : seconds(rounded);
+}
+
+/** A time between two clocks of milliseconds. */
+function between(value) {
+  return !missing(value) && value <= 0.001 ? "≤ 1 ms" : seconds(value);
+}
+
 function bytes(value) {
   if (missing(value)) return "–";
   const units = ["B", "kB", "MB", "GB", "TB"];
@@ -78,8 +89,10 @@ function pill(state) {
 
 // Charts
 
-/** Lines over the past ten minutes; the pointer reads single seconds. */
+/** Lines over the past ten minutes, or what there is of them; the pointer reads single seconds. */
 function spark(id, columns, format, name) {
+  // At least a minute, so that a young processor's line does not jump.
+  const span = [60, 120, 180, 300, remembered].find((length) => past.length > 0 && past.at(-1).time - past[0].time <= length * 1000) ?? remembered;
   const place = element(id);
   const width = Math.max(120, place.clientWidth), height = 64, top = 16, bottom = 14;
   const values = past.flatMap((point) => columns.map((column) => point[column])).filter((value) => !missing(value));
@@ -89,10 +102,10 @@ function spark(id, columns, format, name) {
   }
   const largest = Math.max(...values, 0);
   const end = past.at(-1).time;
-  const x = (time) => width - ((end - time) / 1000 / remembered) * width;
+  const x = (time) => width - ((end - time) / 1000 / span) * width;
   const y = (value) => height - bottom - (largest > 0 ? value / largest : 0) * (height - top - bottom);
   const picture = draw("svg", { viewBox: `0 0 ${width} ${height}`, height, role: "img" });
-  picture.setAttribute("aria-label", `${name}, the last ten minutes: now ${format(past.at(-1)[columns[0]])}, at most ${format(largest)}`);
+  picture.setAttribute("aria-label", `${name}, the last ${span / 60} minutes: now ${format(past.at(-1)[columns[0]])}, at most ${format(largest)}`);
   picture.append(draw("line", { class: "axis", x1: 0, x2: width, y1: height - bottom, y2: height - bottom }));
   columns.forEach((column, index) => {
     for (const run of runs(column)) {
@@ -111,14 +124,14 @@ function spark(id, columns, format, name) {
     picture.append(made);
     return made;
   };
-  label("10 min ago", { x: 0, y: height - 1 });
+  label(`${span / 60} min ago`, { x: 0, y: height - 1 });
   label("now", { x: width, y: height - 1, "text-anchor": "end" });
-  const head = label(`max ${format(largest)}`, { x: width, y: 10, "text-anchor": "end" });
+  const head = label(`${columns.length > 1 ? "dashed: 95 %, " : ""}max ${format(largest)}`, { x: width, y: 10, "text-anchor": "end" });
   const resting = head.textContent;
   const cursor = draw("line", { class: "cursor", y1: top, y2: height - bottom, visibility: "hidden" });
   picture.append(cursor);
   const read = (clientX) => {
-    const time = end - (1 - (clientX - picture.getBoundingClientRect().left) / picture.clientWidth) * remembered * 1000;
+    const time = end - (1 - (clientX - picture.getBoundingClientRect().left) / picture.clientWidth) * span * 1000;
     const point = past.reduce((best, candidate) => Math.abs(candidate.time - time) < Math.abs(best.time - time) ? candidate : best);
     cursor.setAttribute("x1", x(point.time));
     cursor.setAttribute("x2", x(point.time));
@@ -155,7 +168,7 @@ function distribution(latency) {
     place.replaceChildren(make("div", "empty", "no reading has become a row in the last 10 minutes"));
     return;
   }
-  const width = Math.max(240, place.clientWidth), height = 200, top = 34, bottom = 22;
+  const width = Math.max(240, place.clientWidth), height = 236, top = 44, bottom = 22;
   const last = latency.buckets.map(([bound]) => bound).findLast((bound) => bound !== null) ?? 1e5;
   const bounds = latency.buckets.map(([bound]) => bound ?? last * Math.pow(10, 1 / 8));
   // At least a decade, whole decades from below.
@@ -181,10 +194,11 @@ function distribution(latency) {
     tick.textContent = decadeName(decade);
     picture.append(draw("line", { class: "axis", x1: x(value), x2: x(value), y1: height - bottom, y2: height - bottom + 4 }), tick);
   }
-  [["median", latency.p50, 10], ["95 %", latency.p95, 22], ["99 %", latency.p99, 34]].forEach(([name, value, line]) => {
+  const marks = [["median", latency.p50, 10], ["95 %", latency.p95, 25], ["99 %", latency.p99, 40]];
+  for (const [, value, line] of marks) picture.append(draw("line", { class: "mark", x1: x(value), x2: x(value), y1: line - 8, y2: height - bottom }));
+  marks.forEach(([name, value, line]) => {
     const place = x(value);
     const onLeft = place > width - 110;
-    picture.append(draw("line", { class: "mark", x1: place, x2: place, y1: line - 8, y2: height - bottom }));
     const label = draw("text", { class: "label", x: place + (onLeft ? -4 : 4), y: line, "text-anchor": onLeft ? "end" : "start" });
     label.textContent = `${name} ${seconds(value)}`;
     picture.append(label);
@@ -205,7 +219,7 @@ function batches(list) {
     text("batches-note", "");
     return;
   }
-  const width = Math.max(240, place.clientWidth), half = 84, gap = 22, height = 2 * half + gap;
+  const width = Math.max(240, place.clientWidth), half = 96, gap = 24, height = 2 * half + gap;
   const slots = Math.max(30, list.length), step = width / slots;
   const longest = Math.max(...list.map(([, , , taken]) => taken)), largest = Math.max(...list.map(([, messages]) => messages), 1);
   const picture = draw("svg", { viewBox: `0 0 ${width} ${height}`, height, role: "img" });
@@ -241,8 +255,8 @@ function stages(list) {
   element("stages").replaceChildren(...list.map((stage, index) => make("li", "",
     make("i", `s${index + 1}`, `${index + 1}`),
     make("span", "", make("b", "", stage.stage[0].toUpperCase() + stage.stage.slice(1)), make("small", "", stage.meaning)),
-    make("span", "times", make("b", "", stage.count === 0 ? "not known" : seconds(stage.p50)),
-      make("small", "", stage.count === 0 ? "no sample" : `95 % ${seconds(stage.p95)}`)))));
+    make("span", "times", make("b", "", stage.count === 0 ? "not known" : between(stage.p50)),
+      make("small", "", stage.count === 0 ? "no sample" : `95 % ${between(stage.p95)}`)))));
 }
 
 // Lists and tables
@@ -298,7 +312,7 @@ function members(status) {
       const isThis = member.instance === status.instance;
       const name = make("span", "", member.instance, make("small", "", ` #${member.worker}${isThis ? " · this one" : ""}`));
       const state = make("span", "", pill(member.state));
-      if (member.state === "gone") state.append(make("small", "", ` for ${seconds(member.age_seconds)}`));
+      if (member.state === "gone") state.append(make("small", "", ` for ${age(member.age_seconds)}`));
       const isGone = member.state === "gone";
       return [name, member.host, state, ranges(member.partitions), isGone ? "–" : count(member.lag), isGone ? "–" : rate(member.messages_per_second)];
     }), status.members === null ? "The database has not been asked yet." : "No processor gives signs of life.");
@@ -312,7 +326,7 @@ function show(status) {
   text("instance", status.instance);
   text("identity", `Process ${status.process_id} on ${status.host}`);
   text("version", `Vigie ${status.version}`);
-  text("uptime", `Up ${seconds(Math.max(1, Math.floor(status.uptime_seconds)))}`);
+  text("uptime", `Up ${age(status.uptime_seconds)}`);
   text("throughput", rate(status.messages_per_second));
   text("rows", `${rate(status.rows_per_second)} rows/s · ${count(counts.messages)} messages in all`);
   text("latency", seconds(latency.p50));
@@ -372,7 +386,7 @@ function showCondition(isAnswered) {
     text("updated", since === null ? "" : `State of ${clockTime(lastAnswer)}`);
     banner("bad", "The processor does not answer.", since === null
       ? "It may be stopped. This page asks again each second."
-      : `What is shown is ${seconds(Math.max(1, Math.round(since)))} old. It may be stopped; this page asks again each second.`);
+      : `What is shown is ${age(since)} old. It may be stopped; this page asks again each second.`);
     return;
   }
   text("updated", `Updated ${clockTime(lastAnswer)}`);
