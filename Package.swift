@@ -92,7 +92,7 @@ let tests: [Target] = [
     .testTarget(name: "FleetCoreTests", dependencies: ["FleetCore", "ReadingDecoding"]),
     .testTarget(
         name: "IntegrationTests",
-        dependencies: ["FleetCore", "KafkaClient", "PostgresClient", "Readings", "Outbox", "Platform"],
+        dependencies: ["FleetCore", "HTTPClient", "KafkaClient", "PostgresClient", "Readings", "Outbox", "Platform"],
         resources: [.copy("Data")]),
 ]
 
