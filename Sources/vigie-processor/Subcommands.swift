@@ -21,14 +21,17 @@ struct Run: Command {
 struct Migrate: Command {
     static let name = "migrate"
     static let summary = "Bring the database's schema up to date and exit."
+    static let discussion = "Also lets the role postgres.reader_role read all tables, and makes it if that is allowed."
     static var options: [CommandOption<Migrate>] {
         [.value("config", short: "c", "FILE", \.configuration, "The configuration file.")]
     }
     var configuration = defaultConfiguration
 
     func run() async throws {
-        let applied = try await Processor(ProcessorSettings(file: configuration)).migrate()
+        let processor = Processor(try ProcessorSettings(file: configuration))
+        let applied = try await processor.migrate()
         print(applied.isEmpty ? "the schema is up to date" : "applied: \(applied.joined(separator: "; "))")
+        print(try await processor.grantReader())
     }
 }
 

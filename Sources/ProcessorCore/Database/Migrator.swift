@@ -19,7 +19,7 @@ public struct SchemaTooNew: Error, Sendable, CustomStringConvertible {
 /// Brings the schema up to date, one program at a time.
 struct Migrator {
     /// Held for the length of the migration; "vigie" in ASCII.
-    private static let lock: Int64 = 0x7669_6769_65
+    static let lock: Int64 = 0x7669_6769_65
 
     /// Applies what is missing.
     /// - Returns: the migrations that were applied now.

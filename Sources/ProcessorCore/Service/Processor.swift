@@ -65,6 +65,7 @@ public struct Processor: Sendable {
         defer { endpoint?.stop() }
         // After the endpoint, which says so while the database is away.
         for name in try await migrate(health) { log.info("migrated", ["step": name]) }
+        await grantExistingReader()
         let maintenance = Maintenance(
             settings: settings, metrics: metrics, health: health, log: log, wallClock: wallClock, clock: clock)
         let supervision = Supervision(
@@ -93,6 +94,31 @@ public struct Processor: Sendable {
     private func url(of endpoint: HTTPEndpoint) -> String {
         ["0.0.0.0", "::"].contains(endpoint.address)
             ? "http://\(ProcessorSettings.hostName):\(endpoint.port)/" : endpoint.url
+    }
+
+    /// Lets the reader's role read all tables, and makes the role if it is missing and may be made.
+    /// - Returns: what came of it, in a sentence.
+    /// - Throws: what the database refuses.
+    public func grantReader() async throws -> String {
+        let role = settings.readerRole
+        switch try await withConnection({ try ReaderRole(connection: $0, name: role).grant(creating: true) }) {
+        case .reads: return "the role \(role) may read everything"
+        case .missing:
+            return """
+                there is no role \(role), and this one may not make it: run "CREATE ROLE \(role) NOLOGIN" as one that may, \
+                then this command again
+                """
+        }
+    }
+
+    /// A reader's role that exists may read what a migration has made; nothing waits for it.
+    private func grantExistingReader() async {
+        let role = settings.readerRole
+        do {
+            _ = try await withConnection { try ReaderRole(connection: $0, name: role).grant(creating: false) }
+        } catch {
+            log.warning("the reader's role may not read all tables", ["role": role, "error": "\(error)"])
+        }
     }
 
     /// Recomputes windows and streams from the raw rows.

@@ -24,6 +24,8 @@ public struct ProcessorSettings: Sendable {
     var postgres: String
     /// Whether statements may be prepared in a session; not behind a pooler in transaction mode.
     var preparesStatements: Bool
+    /// The role that may read everything.
+    var readerRole: String
     /// For how many days after today partitions are made ahead.
     var daysAhead: Int64
     /// How long things are kept.
@@ -75,6 +77,7 @@ public struct ProcessorSettings: Sendable {
         let postgres = root.section("postgres")
         self.postgres = postgres.required("connection", as: .text)
         preparesStatements = postgres.value("prepared_statements", as: .boolean, default: true)
+        readerRole = postgres.value("reader_role", as: .text, default: "vigie_reader")
         daysAhead = postgres.value("days_ahead", as: .integer(0...366), default: 3)
         listen = root.optionalSection("monitoring")?.optional("listen", as: .endpoint)
 
