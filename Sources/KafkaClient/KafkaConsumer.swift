@@ -259,8 +259,22 @@ public final class KafkaConsumer {
     public func close() {
         if isClosed { return }
         isClosed = true
+        giveEverythingBack()
         let code = rd_kafka_consumer_close(handle.pointer)
         if code != RD_KAFKA_RESP_ERR_NO_ERROR { handle.report(code, "close the consumer") }
+    }
+
+    /// librdkafka before 2.4 hangs for ever when a cooperative assignment comes while it closes (its issue 4527), as
+    /// it does when two members stop one after the other. So its partitions are given back before; a static member
+    /// leaves the group by that, which costs one rebalance more.
+    private func giveEverythingBack() {
+        guard rd_kafka_version() < 0x0204_0000, membership.isCooperative(handle.pointer),
+            rd_kafka_unsubscribe(handle.pointer) == RD_KAFKA_RESP_ERR_NO_ERROR
+        else { return }
+        let end = ContinuousClock.now + .seconds(10)
+        while !membership.assigned.isEmpty, ContinuousClock.now < end {
+            nextBatch(maximumMessages: 1000, timeout: .milliseconds(50)) { _, _ in }
+        }
     }
 }
 
@@ -271,6 +285,8 @@ private final class Membership: @unchecked Sendable {
     var positions: [TopicPartition: KafkaOffset] = [:]
     /// Assigned partitions that are not read.
     var paused: Set<TopicPartition> = []
+    /// All that is assigned.
+    var assigned: Set<TopicPartition> { paused.union(positions.keys) }
     /// Taken away since the current `nextBatch` began, and not given back.
     var revoked: Set<TopicPartition> = []
 
@@ -312,7 +328,7 @@ private final class Membership: @unchecked Sendable {
             try assign(partitions, handle)
         } else {
             // The eager protocol only knows whole assignments.
-            try assign(Array(Set(positions.keys).union(paused)), handle)
+            try assign(Array(assigned), handle)
         }
     }
 
@@ -334,7 +350,7 @@ private final class Membership: @unchecked Sendable {
         }
     }
 
-    private func isCooperative(_ handle: OpaquePointer) -> Bool {
+    func isCooperative(_ handle: OpaquePointer) -> Bool {
         rd_kafka_rebalance_protocol(handle).map { String(cString: $0) } == "COOPERATIVE"
     }
 }

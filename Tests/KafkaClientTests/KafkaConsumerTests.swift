@@ -159,15 +159,7 @@ struct KafkaConsumerTests {
         #expect(consumer.errorCount == 0)
     }
 
-    /// librdkafka 2.0.2 may never answer rd_kafka_incremental_unassign when the machine is busy: seen to hang one of
-    /// eight runs of the whole suite, and none of eight alone.
-    private static let strategiesOfTwo: [String] = {
-        if KafkaConfiguration.isKnown(property: "fetch.queue.backoff.ms") { return ["range", "cooperative-sticky"] }
-        print("KafkaConsumerTests: cooperative-sticky with two members is left out with librdkafka before 2.2")
-        return ["range"]
-    }()
-
-    @Test(arguments: strategiesOfTwo)
+    @Test(arguments: ["range", "cooperative-sticky"])
     func aSecondConsumerTakesItsShare(strategy: String) async throws {
         let properties = ["partition.assignment.strategy": strategy]
         let first = try consumer("g-\(strategy)", properties)
