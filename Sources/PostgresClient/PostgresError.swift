@@ -52,6 +52,9 @@ public struct PostgresError: Error, Equatable, Sendable {
         default: ["08", "53", "58"].contains(sqlState.prefix(2)) || sqlState.hasPrefix("57P0")
         }
     }
+
+    /// Another session held a lock for longer than `lock_timeout`.
+    public var isLockTimeout: Bool { sqlState == "55P03" }
 }
 
 extension PostgresError {

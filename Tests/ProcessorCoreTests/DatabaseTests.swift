@@ -166,6 +166,24 @@ struct DatabaseTests {
         #expect(try Verification(connection: connection).run().isGood)
     }
 
+    /// Two workers of one gateway, as after partitions were added: one writes open windows as time passes, the other
+    /// must know that their rows are there.
+    @Test func windowsThatTimeMadeDueAreKnownToOthers() throws {
+        var (mine, other): ([String: GatewayState], [String: GatewayState]) = ([:], [:])
+        let patient = BatchTransaction(
+            connection: connection, topic: "t", policy: policy, rules: StatusRules(), now: start,
+            updateInterval: 1_000_000)
+        _ = try patient.write(batch([(1, 0)], from: 0), cache: &mine)
+        _ = try patient.write(batch([(2, 70), (3, 71)], from: 1), cache: &mine)
+        #expect(try text("SELECT count(*) FROM sensor_data_agg") == "1", "it is not time yet")
+        _ = try transaction(at: 5).passTime(["g"], idleTimeout: 60_000, cache: &other)
+        _ = try transaction(at: 6).write(batch([(4, 400)], from: 3), cache: &mine)
+        #expect(
+            try text("SELECT string_agg(reading_count::text, ',' ORDER BY window_start) FROM sensor_data_agg")
+                == "1,2,1")
+        #expect(try Verification(connection: connection).run().isGood)
+    }
+
     @Test func aRestartTakesUpOpenWindows() throws {
         var cache: [String: GatewayState] = [:]
         _ = try transaction().write(batch([(1, 0), (2, 20), (3, 70)], from: 0), cache: &cache)

@@ -17,23 +17,24 @@ actor BatchFetcher {
     /// The group cannot be used any more.
     struct ConsumerFailed: Error, CustomStringConvertible {
         var error: KafkaError
-        var instance: String
+        var member: String
 
         var description: String {
             """
-            \(error); if another processor runs with the instance name "\(instance)", \
-            give each its own (kafka.instance)
+            \(error); if another processor is the group's member "\(member)" too, \
+            give each process its own name (kafka.instance)
             """
         }
     }
 
     private let settings: ProcessorSettings
+    private let worker: Int
     private let shutdown: ShutdownRequest
     private let gate: WriterGate
     private let monitor: PipelineMonitor
     private let log: Log
     private let wallClock: any WallClock
-    private let executor = ThreadExecutor(name: "batch-fetcher")
+    private let executor: ThreadExecutor
 
     private var consumer: KafkaConsumer?
     private var tracker: PartitionTracker
@@ -44,14 +45,18 @@ actor BatchFetcher {
     nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
 
     /// - Parameters:
+    ///   - worker: the number of the worker in this process, from 1.
     ///   - shutdown: ends the waiting.
     ///   - gate: open while the writer waits.
     ///   - monitor: is told how far each partition is.
     init(
-        settings: ProcessorSettings, shutdown: ShutdownRequest, gate: WriterGate, monitor: PipelineMonitor, log: Log,
+        settings: ProcessorSettings, worker: Int, shutdown: ShutdownRequest, gate: WriterGate,
+        monitor: PipelineMonitor, log: Log,
         wallClock: any WallClock
     ) {
         self.settings = settings
+        self.worker = worker
+        executor = ThreadExecutor(name: "fetcher-\(worker)")
         self.shutdown = shutdown
         self.gate = gate
         self.monitor = monitor
@@ -67,7 +72,8 @@ actor BatchFetcher {
         let observer = KafkaObserver(
             log: { _, facility, message in log.debug(message, ["facility": facility]) },
             error: { error in log.warning("Kafka", ["error": "\(error)"]) })
-        let consumer = try KafkaConsumer(configuration: settings.kafka, group: settings.group, observer: observer)
+        let consumer = try KafkaConsumer(
+            configuration: settings.consumerConfiguration(worker: worker), group: settings.group, observer: observer)
         try consumer.subscribe(to: [settings.topic], hook: tracker.hook)
         self.consumer = consumer
     }
@@ -196,8 +202,7 @@ actor BatchFetcher {
             log.warning("a partition cannot be read", ["partition": "\(partition)", "error": "\(error)"])
         case .error(let error):
             if error.isFatal {
-                let instance = settings.kafka.properties["group.instance.id"] ?? ""
-                throw ConsumerFailed(error: error, instance: instance)
+                throw ConsumerFailed(error: error, member: settings.memberName(worker: worker))
             }
             log.warning("Kafka", ["error": "\(error)"])
         }

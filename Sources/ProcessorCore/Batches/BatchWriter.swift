@@ -17,6 +17,7 @@ actor BatchWriter {
     }
 
     let settings: ProcessorSettings
+    private let worker: Int
     let rejectedTopic: RejectedTopic
     let metrics: ProcessorMetrics
     let monitor: PipelineMonitor
@@ -24,24 +25,30 @@ actor BatchWriter {
     let log: Log
     let wallClock: any WallClock
     let clock: any Clock<Duration>
-    private let executor = ThreadExecutor(name: "batch-writer")
+    private let executor: ThreadExecutor
 
     private var connection: PostgresConnection?
     private var partitions = DayPartitions()
     private var cache: [String: GatewayState] = [:]
     /// Gateways whose windows the database refuses.
     var heldWindows = HeldWindows()
+    /// The partitions that this worker has.
+    private var owned: Set<Int32> = []
     /// Gateways of newly assigned partitions that are not in memory yet.
     private var adopted: Set<String> = []
     private var nextMeasurement = ContinuousClock.now
 
     nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
 
+    /// - Parameter worker: the number of the worker in this process, from 1.
     init(
-        settings: ProcessorSettings, rejectedTopic: RejectedTopic, metrics: ProcessorMetrics, monitor: PipelineMonitor,
+        settings: ProcessorSettings, worker: Int, rejectedTopic: RejectedTopic, metrics: ProcessorMetrics,
+        monitor: PipelineMonitor,
         health: Health, log: Log, wallClock: any WallClock, clock: any Clock<Duration>
     ) {
         self.settings = settings
+        self.worker = worker
+        executor = ThreadExecutor(name: "writer-\(worker)")
         self.rejectedTopic = rejectedTopic
         self.metrics = metrics
         self.monitor = monitor
@@ -117,6 +124,7 @@ actor BatchWriter {
     /// Takes note of the partitions that this processor has now: forgets the gateways of others, and takes up those
     /// that were left by somebody else.
     func own(_ owned: Set<Int32>) async throws {
+        self.owned = owned
         cache = cache.filter { owned.contains($0.value.partition) }
         let gateways = try await retrying {
             let rows = try connected().query(
@@ -180,6 +188,10 @@ actor BatchWriter {
                 .passTime(gateways, idleTimeout: settings.idleTimeout, cache: &cache)
             metrics.record(summary)
             monitor.record(summary)
+            // A gateway may have moved to another partition, as after partitions were added.
+            for gateway in gateways {
+                if let state = cache[gateway], !owned.contains(state.partition) { cache[gateway] = nil }
+            }
         } catch {
             for gateway in gateways { cache[gateway] = nil }
             adopted.formUnion(gateways)
@@ -215,13 +227,27 @@ actor BatchWriter {
 
     // MARK: Many tries
 
+    var healthPart: String { ReadingPipeline.healthPart(worker: worker, of: settings) }
+
+    /// A processor that is stopped in the middle of a transaction keeps its locks, while its partitions are given to
+    /// others. They end its session: the transaction is undone, and when it goes on, it finds other offsets and steps
+    /// back.
+    private func endSessionsOfPausedProcessors() {
+        do {
+            let ended = try connected().query(PausedSessions.end).affectedRows
+            if ended > 0 { log.warning("ended sessions of processors that do not go on", ["sessions": ended]) }
+        } catch {
+            log.warning("cannot end the sessions that hold locks", ["error": "\(error)"])
+        }
+    }
+
     /// Tries until it works: what time does not mend, an operator will.
     func retrying<Result>(_ body: () throws -> Result) async throws -> Result {
         var backoff = Backoff.ofServers
         while true {
             do {
                 let result = try body()
-                health.report("postgres", .healthy)
+                health.report(healthPart, .healthy)
                 return result
             } catch let error as PostgresError {
                 connection = nil
@@ -230,14 +256,15 @@ actor BatchWriter {
                 if error.isTransient {
                     log.warning(
                         "the database cannot take a batch, trying again", ["error": "\(error)", "in": "\(wait)"])
-                    health.report("postgres", .degraded("\(error)"))
+                    health.report(healthPart, .degraded("\(error)"))
                 } else {
                     log.error(
                         "the database refuses every batch until its operator mends this; the readings wait in Kafka",
                         ["error": "\(error)", "in": "\(wait)"])
                     // Not failed: a restart of this program would not mend it.
-                    health.report("postgres", .degraded("its operator is needed: \(error)"))
+                    health.report(healthPart, .degraded("its operator is needed: \(error)"))
                 }
+                if error.isLockTimeout { endSessionsOfPausedProcessors() }
                 try await clock.sleep(for: wait)
             }
         }

@@ -81,23 +81,37 @@ final class PartitionTracker {
     private func locate(_ partitions: some Collection<Int32>) throws -> [Int32: Int64] {
         do {
             let connection = try connected()
-            _ = try connection.query(
-                prepared: """
-                    INSERT INTO consumed_offset (topic, kafka_partition, next_offset, updated_at)
-                    SELECT $1, unnest($2::int4[]), 0, now() ON CONFLICT DO NOTHING
-                    """, [.value(topic), .array(partitions)])
-            let rows = try connection.query(
-                prepared: """
-                    SELECT kafka_partition, next_offset FROM consumed_offset
-                    WHERE topic = $1 AND kafka_partition = ANY ($2)
-                    """, [.value(topic), .array(partitions)])
-            var located: [Int32: Int64] = [:]
-            for row in 0..<rows.rowCount { located[try rows.value(row, 0)] = try rows.value(row, 1) }
-            return located
+            return try connection.transaction(beginningWith: PausedSessions.bounds) {
+                var located = try known(partitions, connection)
+                let new = Set(partitions).subtracting(located.keys)
+                if !new.isEmpty {
+                    // Only what is missing: the statement would wait for whoever is just writing a row that is there.
+                    _ = try connection.query(
+                        prepared: """
+                            INSERT INTO consumed_offset (topic, kafka_partition, next_offset, updated_at)
+                            SELECT $1, unnest($2::int4[]), 0, now() ON CONFLICT DO NOTHING
+                            """, [.value(topic), .array(new.sorted())])
+                    located.merge(try known(new, connection)) { $1 }
+                }
+                return located
+            }
         } catch {
             connection = nil
             throw error
         }
+    }
+
+    private func known(
+        _ partitions: some Collection<Int32>, _ connection: PostgresConnection
+    ) throws -> [Int32: Int64] {
+        let rows = try connection.query(
+            prepared: """
+                SELECT kafka_partition, next_offset FROM consumed_offset
+                WHERE topic = $1 AND kafka_partition = ANY ($2)
+                """, [.value(topic), .array(partitions)])
+        var located: [Int32: Int64] = [:]
+        for row in 0..<rows.rowCount { located[try rows.value(row, 0)] = try rows.value(row, 1) }
+        return located
     }
 
     private func connected() throws -> PostgresConnection {

@@ -48,13 +48,15 @@ struct BatchTransaction {
     private var ingestedAt: PostgresTimestamp { PostgresTimestamp(milliseconds: now.milliseconds) }
     private var tables: GatewayTables { GatewayTables(connection: connection, policy: policy) }
 
+    private static let beginning = "\(PausedSessions.bounds); \(Horizon.lock)"
+
     // MARK: A batch of messages
 
     /// Writes a batch.
     /// - Parameter cache: copies of gateways' rows; must be dropped for the batch's gateways if this throws.
     /// - Throws: `StaleOffsets`, or what the database says.
     func write(_ batch: ReadingBatch, cache: inout [String: GatewayState]) throws -> BatchSummary {
-        try connection.transaction(beginningWith: Horizon.lock) {
+        try connection.transaction(beginningWith: BatchTransaction.beginning) {
             try advanceOffsets(batch.offsets)
             var summary = BatchSummary()
             summary.messages = batch.messageCount
@@ -189,7 +191,7 @@ struct BatchTransaction {
     func passTime(
         _ gatewayIDs: [String], idleTimeout: Int64, cache: inout [String: GatewayState]
     ) throws -> BatchSummary {
-        try connection.transaction(beginningWith: Horizon.lock) {
+        try connection.transaction(beginningWith: BatchTransaction.beginning) {
             let horizon = try tables.lock(gatewayIDs, newStreams: [], cache: &cache, now: ingestedAt)
             var summary = BatchSummary()
             summary.ingestedAt = now
@@ -211,7 +213,8 @@ struct BatchTransaction {
             }
             try rows.write(connection, now: ingestedAt)
             try tables.save(sensors: changed)
-            // The streams themselves have not moved, but copies elsewhere are out of date now.
+            // The streams themselves have not moved, but copies elsewhere are out of date now: of what is final, and of
+            // which windows have rows.
             let streams = gatewayIDs.flatMap { gatewayID in
                 (cache[gatewayID]?.streams ?? [:]).map { streamID, progress in
                     (
@@ -220,7 +223,7 @@ struct BatchTransaction {
                     )
                 }
             }
-            if !changed.isEmpty { try tables.save(streams: streams, of: cache, now: ingestedAt) }
+            if !changed.isEmpty || rows.count > 0 { try tables.save(streams: streams, of: cache, now: ingestedAt) }
             summary.windows = rows.count
             return summary
         }

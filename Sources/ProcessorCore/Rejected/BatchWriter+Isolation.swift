@@ -32,7 +32,7 @@ extension BatchWriter {
                 }
             } else {
                 log.error("the database refuses what it holds already", ["error": "\(error)"])
-                health.report("postgres", .degraded("its operator is needed: \(error)"))
+                health.report(healthPart, .degraded("its operator is needed: \(error)"))
                 try await clock.sleep(for: HeldWindows.interval)
             }
             return batch

@@ -32,7 +32,6 @@ final class ReliableSender: Sendable {
 
     init(configuration: KafkaConfiguration, topic: String, log: Log, clock: any Clock<Duration>) {
         var configuration = configuration
-        configuration.properties["group.instance.id"] = nil
         // A message that was received with headers added may be above librdkafka's own limit; the broker's decides.
         if configuration.properties["message.max.bytes"] == nil {
             configuration.properties["message.max.bytes"] = "1000000000"

@@ -19,7 +19,6 @@ final class SourceMessages {
     /// - Parameter group: the processor's own group, which it is allowed to name; it is not joined.
     init(configuration: KafkaConfiguration, group: String, topic: String, log: Log) throws {
         var configuration = configuration
-        configuration.properties["group.instance.id"] = nil
         configuration.properties["enable.partition.eof"] = "true"
         let observer = KafkaObserver(error: { error in log.warning("Kafka", ["error": "\(error)"]) })
         consumer = try KafkaConsumer(configuration: configuration, group: group, observer: observer)

@@ -32,7 +32,7 @@ public struct Processor: Sendable {
             } catch let error as PostgresError where error.isTransient {
                 let wait = backoff.next()
                 log.warning("the database is away, trying again", ["error": "\(error)", "in": "\(wait)"])
-                health.report("postgres", .degraded("\(error)"))
+                health.report(ReadingPipeline.healthPart(worker: 1, of: settings), .degraded("\(error)"))
                 try await Task.sleep(for: wait)
             }
         }
@@ -43,7 +43,6 @@ public struct Processor: Sendable {
         let registry = MetricsRegistry()
         registry.addProcessMetrics()
         let health = Health()
-        health.report("postgres", .starting)
         let metrics = ProcessorMetrics(registry)
         let (wallClock, clock) = (SystemWallClock(), ContinuousClock())
         let supervisor = Supervisor(
@@ -51,9 +50,13 @@ public struct Processor: Sendable {
                 instance: settings.instance, host: ProcessorSettings.hostName, processID: getpid(),
                 version: Release.version, topic: settings.topic, group: settings.group, startedAt: wallClock.now()),
             health: health, registry: registry)
-        let pipeline = ReadingPipeline(
-            settings: settings, metrics: metrics, monitor: supervisor.addPipeline(), health: health, log: log,
-            wallClock: wallClock, clock: clock)
+        let workers = (1...settings.workers).map { worker in
+            health.report(ReadingPipeline.healthPart(worker: worker, of: settings), .starting)
+            let pipeline = ReadingPipeline(
+                settings: settings, worker: worker, metrics: metrics, monitor: supervisor.addPipeline(), health: health,
+                log: settings.workers == 1 ? log : Log("worker-\(worker)"), wallClock: wallClock, clock: clock)
+            return ServiceGroup.Member("worker \(worker)", pipeline)
+        }
         var endpoint: HTTPEndpoint?
         if let listen = settings.listen {
             let made = try HTTPEndpoint(
@@ -71,10 +74,8 @@ public struct Processor: Sendable {
         let supervision = Supervision(
             supervisor: supervisor, settings: settings, endpoint: endpoint.map { url(of: $0) },
             log: log.component("supervision"), wallClock: wallClock, clock: clock)
-        var members = [
-            ServiceGroup.Member("supervision", supervision), .init("pipeline", pipeline),
-            .init("maintenance", maintenance),
-        ]
+        var members =
+            [ServiceGroup.Member("supervision", supervision)] + workers + [.init("maintenance", maintenance)]
         if let watchdog = SystemdWatchdog(health: health) { members.append(.init("watchdog", watchdog)) }
         try await ServiceGroup(members, log: log).run()
     }

@@ -16,8 +16,10 @@ public struct ProcessorSettings: Sendable {
     var rejectedTopic: String
     /// The consumer group.
     var group: String
-    /// This processor's name among those of its group.
+    /// The name of this process in the group.
     var instance: String
+    /// How many members of the group this process is.
+    var workers: Int
     /// The most messages of one transaction.
     var maximumBatch: Int
     /// A libpq connection string.
@@ -62,16 +64,12 @@ public struct ProcessorSettings: Sendable {
         topic = kafka.value("topic", as: .text, default: "sensor.readings")
         rejectedTopic = kafka.value("rejected_topic", as: .text, default: "sensor.readings.rejected")
         group = kafka.value("group", as: .text, default: "vigie-processor")
-        let host = ProcessorSettings.hostName
-        instance = kafka.optional("instance", as: .text) ?? host
-        // A static member that restarts gets its partitions back at once instead of waiting for its session to end.
-        if self.kafka.properties["group.instance.id"] == nil {
-            self.kafka.properties["group.instance.id"] = instance
-        }
-        for (property, value) in ProcessorSettings.consumerDefaults
-        where self.kafka.properties[property] == nil && KafkaConfiguration.isKnown(property: property) {
-            self.kafka.properties[property] = value
-        }
+        instance =
+            kafka.optional("instance", as: .text) ?? self.kafka.properties["group.instance.id"]
+            ?? ProcessorSettings.hostName
+        // Each worker has its own.
+        self.kafka.properties["group.instance.id"] = nil
+        workers = kafka.value("workers", as: .integer(1...64), default: 1)
         maximumBatch = kafka.value("maximum_batch", as: .integer(1...1_000_000), default: 50_000)
 
         let postgres = root.section("postgres")
@@ -93,8 +91,27 @@ public struct ProcessorSettings: Sendable {
             root.optional("log_level", as: .choice(LogLevelName.info)).flatMap { Log.Level(name: $0.rawValue) } ?? .info
     }
 
+    /// The name of one of this process' workers in the group, from 1.
+    func memberName(worker: Int) -> String { "\(instance)-\(worker)" }
+
+    /// How one of this process' workers, from 1, reaches the cluster as a member of the group.
+    func consumerConfiguration(worker: Int) -> KafkaConfiguration {
+        var configuration = kafka
+        // A static member that restarts gets its partitions back at once instead of waiting for its session to end.
+        configuration.properties["group.instance.id"] = memberName(worker: worker)
+        for (property, value) in ProcessorSettings.consumerDefaults
+        where configuration.properties[property] == nil && KafkaConfiguration.isKnown(property: property) {
+            configuration.properties[property] = value
+        }
+        return configuration
+    }
+
     /// How librdkafka is set for a consumer that is as fast as the database.
     private static let consumerDefaults = [
+        // A member that comes or goes moves only the partitions that must move; the others go on being read.
+        "partition.assignment.strategy": "cooperative-sticky",
+        // How soon partitions that were added to the topic are seen.
+        "topic.metadata.refresh.interval.ms": "30000",
         // What is fetched in advance: a batch is all that is needed.
         "queued.max.messages.kbytes": "16384",
         // While that is full, librdkafka from 2.2 on would otherwise look again only after a second.

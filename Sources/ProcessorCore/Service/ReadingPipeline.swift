@@ -5,6 +5,8 @@ import Readings
 /// Fetching and writing side by side: while one batch is written the next one is fetched and decoded.
 struct ReadingPipeline: Service {
     let settings: ProcessorSettings
+    /// The number of the worker in this process, from 1.
+    let worker: Int
     let metrics: ProcessorMetrics
     let monitor: PipelineMonitor
     let health: Health
@@ -12,13 +14,19 @@ struct ReadingPipeline: Service {
     let wallClock: any WallClock
     let clock: any Clock<Duration>
 
+    /// What a worker's way to the database is reported under.
+    static func healthPart(worker: Int, of settings: ProcessorSettings) -> String {
+        settings.workers == 1 ? "postgres" : "postgres (worker \(worker))"
+    }
+
     func run() async throws {
         let shutdown = ShutdownRequest.current ?? ShutdownRequest()
         let gate = WriterGate()
         let fetcher = BatchFetcher(
-            settings: settings, shutdown: shutdown, gate: gate, monitor: monitor, log: log, wallClock: wallClock)
+            settings: settings, worker: worker, shutdown: shutdown, gate: gate, monitor: monitor, log: log,
+            wallClock: wallClock)
         let writer = BatchWriter(
-            settings: settings,
+            settings: settings, worker: worker,
             rejectedTopic: RejectedTopic(
                 configuration: settings.kafka, topic: settings.rejectedTopic, sourceTopic: settings.topic, log: log,
                 clock: clock),

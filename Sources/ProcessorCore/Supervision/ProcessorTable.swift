@@ -33,7 +33,7 @@ struct ProcessorTable {
         guard let first = own.first else { return }
         _ = try connection.query(
             prepared: """
-                DELETE FROM processor WHERE (instance = $1 AND worker >= $2)
+                DELETE FROM processor WHERE (instance = $1 AND worker > $2)
                     OR updated_at < now() - $3 * interval '1 second'
                 """, [.value(first.instance), .value(Int32(own.count)), .value(ProcessorTable.memory)])
     }

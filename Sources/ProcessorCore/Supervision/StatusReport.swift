@@ -46,7 +46,7 @@ struct StatusReport: Sendable {
     /// Why the database cannot be used; nil if it can, or if nobody has tried yet.
     var databaseTrouble: String? {
         if let databaseError { return databaseError }
-        for (name, state) in parts where name == "postgres" {
+        for (name, state) in parts where name.hasPrefix("postgres") {
             switch state {
             case .degraded(let reason), .failed(let reason): return reason
             case .starting, .healthy: break

@@ -113,7 +113,7 @@ final class Supervisor: Sendable {
     /// Makes the monitor of the next pipeline; they are numbered from 0.
     func addPipeline() -> PipelineMonitor {
         state.withLock { state in
-            let monitor = PipelineMonitor(worker: state.pipelines.count, histograms: histograms)
+            let monitor = PipelineMonitor(worker: state.pipelines.count + 1, histograms: histograms)
             state.pipelines.append(monitor)
             return monitor
         }

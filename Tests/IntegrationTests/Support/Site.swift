@@ -32,13 +32,16 @@ final class Site {
     let database: PostgresConnection
     let databaseName: String
     private let serverConnection: String
+    private let mock: KafkaMockCluster?
 
     /// Makes all of it.
     /// - Parameters:
     ///   - partitions: of the topic.
     ///   - server: the PostgreSQL to make the database in; the one that VIGIE_POSTGRES names by default.
-    init(partitions: Int32, server: String? = nil) async throws {
-        let bootstrap = try #require(Servers.kafka)
+    ///   - mock: a broker of this process in place of the real one, where that cannot do what the test needs.
+    init(partitions: Int32, server: String? = nil, on mock: KafkaMockCluster? = nil) async throws {
+        let bootstrap = try mock?.bootstrapServers ?? #require(Servers.kafka)
+        self.mock = mock
         serverConnection = try #require(server ?? Servers.postgres)
         let name = "vigie_test_\(UUID().uuidString.prefix(8).lowercased())_\(getpid())"
         folder = FileManager.default.temporaryDirectory.appendingPathComponent(name)
@@ -47,9 +50,14 @@ final class Site {
         topic = "\(name).readings"
         rejectedTopic = "\(name).readings.rejected"
         kafka = KafkaConfiguration(bootstrapServers: bootstrap)
-        let admin = try KafkaAdmin(configuration: kafka)
-        try await admin.createTopic(topic, partitions: partitions, timeout: .seconds(20))
-        try await admin.createTopic(rejectedTopic, partitions: 1, timeout: .seconds(20))
+        if let mock {
+            try mock.createTopic(topic, partitions: partitions)
+            try mock.createTopic(rejectedTopic, partitions: 1)
+        } else {
+            let admin = try KafkaAdmin(configuration: kafka)
+            try await admin.createTopic(topic, partitions: partitions, timeout: .seconds(20))
+            try await admin.createTopic(rejectedTopic, partitions: 1, timeout: .seconds(20))
+        }
 
         databaseName = name
         let server = try PostgresConnection(connectionString: serverConnection, applicationName: "vigie-tests")
@@ -62,8 +70,10 @@ final class Site {
     func remove() async throws {
         let server = try PostgresConnection(connectionString: serverConnection, applicationName: "vigie-tests")
         try server.execute("DROP DATABASE \(databaseName) WITH (FORCE)")
-        let admin = try KafkaAdmin(configuration: kafka)
-        for name in [topic, rejectedTopic] { try await admin.deleteTopic(name, timeout: .seconds(20)) }
+        if mock == nil {
+            let admin = try KafkaAdmin(configuration: kafka)
+            for name in [topic, rejectedTopic] { try await admin.deleteTopic(name, timeout: .seconds(20)) }
+        }
         try FileManager.default.removeItem(at: folder)
     }
 
@@ -78,6 +88,13 @@ final class Site {
         return try #require(parts.string)
     }
 
+    /// Makes a folder in the site's folder.
+    func makeFolder(_ name: String) throws -> URL {
+        let made = folder.appendingPathComponent(name)
+        try FileManager.default.createDirectory(at: made, withIntermediateDirectories: true)
+        return made
+    }
+
     /// Writes a file into the site's folder.
     /// - Returns: its path.
     func write(_ name: String, _ text: String) throws -> String {
@@ -86,22 +103,33 @@ final class Site {
         return file.path
     }
 
-    /// Writes the processor's configuration, with the windows that tests recompute.
+    /// Writes a processor's configuration, with the windows that tests recompute.
     /// - Parameters:
+    ///   - instance: the processor's name in the group and in pg_stat_activity.
+    ///   - workers: its members of the group.
+    ///   - properties: librdkafka's.
     ///   - connection: how to reach the site's database, if not as the test does.
     ///   - postgres: more lines of the section `postgres`.
+    ///   - rest: more lines.
     /// - Returns: its path.
-    func writeProcessorConfiguration(connection: String? = nil, postgres: [String] = []) throws -> String {
-        try write(
-            "processor.yaml",
+    func writeProcessorConfiguration(
+        instance: String = "processor", workers: Int = 1, properties: [String: String] = [:],
+        connection: String? = nil, postgres: [String] = [], rest: String = ""
+    ) throws -> String {
+        let properties = properties.map { "\"\($0.key)\": \"\($0.value)\"" }.sorted().joined(separator: ", ")
+        return try write(
+            "\(instance).yaml",
             """
             kafka:
               bootstrap: "\(kafka.bootstrapServers)"
               topic: \(topic)
               rejected_topic: \(rejectedTopic)
               group: \(topic)
+              instance: \(instance)
+              workers: \(workers)
+              properties: {\(properties)}
             postgres:
-              connection: "\(connection ?? databaseConnection)"
+              connection: "\(connection ?? databaseConnection(of: instance))"
             \(postgres.map { "  \($0)\n" }.joined())
             monitoring:
               listen: "127.0.0.1:0"
@@ -109,8 +137,15 @@ final class Site {
               - {size: 10m, slide: 1m}
               - {size: 1m, slide: 1m}
             lateness: 10m
+            \(rest)
 
             """)
+    }
+
+    /// The connection string of a program that pg_stat_activity shows by a name.
+    private func databaseConnection(of name: String) -> String {
+        guard databaseConnection.contains("://") else { return "\(databaseConnection) application_name=\(name)" }
+        return databaseConnection + (databaseConnection.contains("?") ? "&" : "?") + "application_name=\(name)"
     }
 
     /// A message as the broker holds it.

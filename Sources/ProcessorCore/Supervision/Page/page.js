@@ -392,7 +392,7 @@ function showCondition(isAnswered) {
   text("updated", `Updated ${clockTime(lastAnswer)}`);
   health(lastStatus.health.state, lastStatus.health.state);
   const trouble = lastStatus.database.trouble;
-  const bad = lastStatus.health.parts.filter((part) => part.name !== "postgres" && !["healthy", "starting"].includes(part.state));
+  const bad = lastStatus.health.parts.filter((part) => !part.name.startsWith("postgres") && !["healthy", "starting"].includes(part.state));
   if (trouble) banner("warn", "PostgreSQL cannot be used; reading pauses and goes on by itself.", trouble);
   else if (bad.length > 0) banner("warn", "Not everything works.", bad.map((part) => `${part.name}: ${part.state}`).join("; "));
   else if (lastStatus.counts.messages === 0) {

@@ -1,0 +1,175 @@
+import FleetCore
+import Foundation
+import KafkaClient
+import PostgresClient
+import Readings
+import Synchronization
+import Testing
+
+/// Several processors share the partitions, and one that stops without knowing it does no harm.
+@Suite(Servers.areThere) struct TakeoverTests {
+    private func plan(_ messages: Int) -> FleetPlan {
+        let now = Timestamp(milliseconds: SystemWallClock().now().milliseconds / 1000 * 1000)
+        var plan = FleetPlan(start: Timestamp(milliseconds: now.milliseconds - 45 * 60_000))
+        plan.gateways = 20
+        plan.sensorsPerGateway = 2
+        plan.messages = messages
+        plan.intervalMicroseconds = 2_000_000
+        plan.seed = testSeed
+        plan.duplicates = 0.02
+        plan.outOfOrder = 0.02
+        plan.late = 0.003
+        return plan
+    }
+
+    /// The mock cluster is the broker, as it puts out members that are silent; it keeps about 5 MB a partition.
+    @Test(.timeLimit(.minutes(4)))
+    func aProcessorPausedPastItsSessionStepsBack() async throws {
+        print("TakeoverTests: seed \(testSeed)")
+        let site = try await Site(partitions: 4, on: KafkaMockCluster())
+        let session = ["session.timeout.ms": "6000", "heartbeat.interval.ms": "500"]
+        let names = ["left", "right"]
+        let processors = try names.map { name in
+            let configuration = try site.writeProcessorConfiguration(instance: name, properties: session)
+            return try BuiltProgram.processor.start(
+                ["run", "--config", configuration], in: site.makeFolder(name))
+        }
+        try await waitUntil("both processors have partitions", within: .seconds(40)) {
+            processors.allSatisfy { $0.output.contains("partitions assigned") && $0.isRunning }
+        }
+
+        let producer = FleetProducer(configuration: site.kafka, topic: site.topic, rate: 1500)
+        let plan = plan(60_000)
+        async let produced = produce(plan, producer)
+        for (paused, other) in [(0, 1), (1, 0)] {
+            try await pauseInATransaction(processors[paused], names[paused], of: site)
+            let before = try offsets(site)
+            try await waitUntil("the other one has gone on in all partitions", within: .seconds(60)) {
+                try #require(processors[other].isRunning, "\(processors[other].output)")
+                let now = try offsets(site)
+                return now.count == 4 && now.allSatisfy { $0.value > before[$0.key] ?? 0 }
+            }
+            let written = processors[paused].output.count
+            processors[paused].send(SIGCONT)
+            try await waitUntil("the paused one has stepped back and is a member again", within: .seconds(60)) {
+                try #require(processors[paused].isRunning, "\(processors[paused].output)")
+                let lines = processors[paused].output.dropFirst(written).split(separator: "\n")
+                let revoked = lines.lastIndex { $0.contains("partitions revoked") }
+                let assigned = lines.lastIndex { $0.contains("partitions assigned") && !$0.contains("=[]") }
+                return revoked != nil && assigned ?? 0 > revoked ?? 0
+            }
+        }
+        let manifest = try await produced
+        try await expectEverythingOnce(site, manifest, processors)
+        #expect(processors.contains { $0.output.contains("ended sessions of processors that do not go on") })
+        try await site.remove()
+    }
+
+    /// Stops a processor at an instant at which the server waits for it in the middle of a transaction.
+    private func pauseInATransaction(_ processor: ChildProcess, _ name: String, of site: Site) async throws {
+        try await waitUntil("the processor is stopped in a transaction", within: .seconds(60), every: .milliseconds(3))
+        {
+            processor.send(SIGSTOP)
+            // What the server does by itself takes it a moment; then it waits for its client, or has nothing to do.
+            let deadline = ContinuousClock.now + .seconds(1)
+            while ContinuousClock.now < deadline {
+                let session = try site.database.query(
+                    """
+                    SELECT bool_or(a.wait_event = 'ClientRead' AND l.pid IS NOT NULL)
+                    FROM pg_stat_activity a LEFT JOIN pg_locks l ON l.pid = a.pid AND l.granted
+                        AND l.relation = to_regclass('consumed_offset') AND l.mode = 'RowExclusiveLock'
+                    WHERE a.datname = current_database() AND a.application_name = $1 AND a.xact_start IS NOT NULL
+                    HAVING count(*) > 0
+                    """, [.value(name)])
+                if session.rowCount == 0 { break }
+                if try session.optional(0, 0, as: Bool.self) == true { return true }
+            }
+            processor.send(SIGCONT)
+            return false
+        }
+    }
+
+    private func produce(_ plan: FleetPlan, _ producer: FleetProducer) async throws -> FleetManifest {
+        var generator = try FleetGenerator(plan)
+        try await producer.run(&generator)
+        return generator.manifest
+    }
+
+    private func offsets(_ site: Site) throws -> [Int32: Int64] {
+        let rows = try site.database.query("SELECT kafka_partition, next_offset FROM consumed_offset")
+        var found: [Int32: Int64] = [:]
+        for row in 0..<rows.rowCount { found[try rows.value(row, 0)] = try rows.value(row, 1) }
+        return found
+    }
+
+    private func expectEverythingOnce(
+        _ site: Site, _ manifest: FleetManifest, _ processors: [ChildProcess]
+    ) async throws {
+        try await waitUntil("all messages are processed", within: .seconds(90)) {
+            for processor in processors { try #require(processor.isRunning, "\(processor.output)") }
+            return try offsets(site).values.reduce(0, +) >= manifest.messages
+        }
+        for processor in processors {
+            processor.send(SIGTERM)
+            #expect(await processor.ending() == .status(0), "\(processor.output)")
+        }
+        for stream in manifest.streams {
+            let rows = try site.database.query(
+                """
+                SELECT count(*), count(DISTINCT seq), max(seq) FROM sensor_data WHERE gateway_id = $1 AND stream_id = $2
+                """, [.value(stream.gateway.description), .value(stream.stream.description)])
+            let found = try (0..<3).map { try rows.value(0, $0, as: Int64.self) }
+            #expect(found == [Int64](repeating: stream.lastSequence, count: 3), "\(stream.gateway)")
+        }
+        #expect(try site.value("SELECT count(*) FROM loss", as: Int64.self) == 0, "holes that are none")
+        #expect(try site.database.query(Windows.differences).rowCount == 0)
+        let verify = try await BuiltProgram.processor.run(
+            ["verify", "--config", site.folder.appendingPathComponent("left.yaml").path], in: site.folder)
+        #expect(verify.ending == .status(0), "\(verify.output)")
+    }
+
+    /// Readings of one board come from two partitions then, the newer ones first.
+    @Test(.timeLimit(.minutes(4)))
+    func partitionsThatAreAddedLoseNothing() async throws {
+        let site = try await Site(partitions: 2)
+        // The real broker here knows the range assignor only.
+        let properties = ["partition.assignment.strategy": "range", "topic.metadata.refresh.interval.ms": "500"]
+        let configuration = try site.writeProcessorConfiguration(instance: "left", workers: 2, properties: properties)
+        var generator = try FleetGenerator(plan(40_000))
+        let admin = try KafkaAdmin(configuration: site.kafka)
+
+        // While nobody reads: the first partitions hold a backlog when the newer readings come through other ones.
+        try await send(5000, of: &generator, to: site)
+        try await admin.createPartitions(site.topic, total: 3, timeout: .seconds(20))
+        try await send(5000, of: &generator, to: site)
+        let processor = try BuiltProgram.processor.start(["run", "--config", configuration], in: site.folder)
+        // While it reads.
+        try await send(10_000, of: &generator, to: site)
+        try await admin.createPartitions(site.topic, total: 5, timeout: .seconds(20))
+        try await send(20_000, of: &generator, to: site)
+        #expect(generator.next() == nil)
+
+        try await expectEverythingOnce(site, generator.manifest, [processor])
+        #expect(try offsets(site).filter { $0.value > 0 }.count == 5)
+        let moved = try site.value(
+            """
+            SELECT count(*) FROM (SELECT FROM sensor_data GROUP BY gateway_id
+                HAVING min(kafka_partition) <> max(kafka_partition)) moved
+            """, as: Int64.self)
+        #expect(moved > 0, "no board's readings came from two partitions")
+        try await site.remove()
+    }
+
+    private func send(_ count: Int, of generator: inout FleetGenerator, to site: Site) async throws {
+        let total = generator.manifest.messages + count
+        let asked = Mutex(0)
+        // A client of its own each time: it knows the partitions that there are.
+        try await FleetProducer(configuration: site.kafka, topic: site.topic).run(&generator) {
+            asked.withLock { asked in
+                asked += 1
+                return asked > count
+            }
+        }
+        #expect(generator.manifest.messages == total)
+    }
+}
