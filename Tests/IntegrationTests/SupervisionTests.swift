@@ -47,7 +47,7 @@ import Testing
         let processor = try start(site, configuration)
         // The table says where the endpoint is, as its port was chosen by the system.
         let here = """
-            SELECT endpoint FROM processor WHERE worker = 0 AND cardinality(partitions) > 0 AND lag IS NOT NULL
+            SELECT endpoint FROM processor WHERE worker = 1 AND cardinality(partitions) > 0 AND lag IS NOT NULL
             """
         try await waitUntil("the processor gives a sign of life", within: .seconds(60)) {
             try #require(processor.isRunning, "\(processor.output)")

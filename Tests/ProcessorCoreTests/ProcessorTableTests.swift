@@ -21,7 +21,7 @@ struct ProcessorTableTests {
         table = ProcessorTable(connection: connection)
     }
 
-    private func member(_ instance: String, worker: Int32 = 0, process: Int32 = 1, lag: Int64? = 5) -> ProcessorMember {
+    private func member(_ instance: String, worker: Int32 = 1, process: Int32 = 1, lag: Int64? = 5) -> ProcessorMember {
         ProcessorMember(
             instance: instance, worker: worker, host: "h", processID: process, version: "1", partitions: [3, 1],
             endpoint: "http://127.0.0.1:9465/", lag: lag, messagesPerSecond: 1.5, state: "healthy",
@@ -38,33 +38,33 @@ struct ProcessorTableTests {
 
     @Test func aSignOfLifeIsReadBackAsItWas() throws {
         try beat(member("b", lag: nil))
-        try beat(member("a"), member("a", worker: 1))
+        try beat(member("a"), member("a", worker: 2))
         var found = try table.members()
         #expect(found.allSatisfy { $0.age >= 0 && $0.age < ProcessorMember.patience })
         for index in found.indices { found[index].age = 0 }
-        #expect(found == [member("a"), member("a", worker: 1), member("b", lag: nil)])
+        #expect(found == [member("a"), member("a", worker: 2), member("b", lag: nil)])
     }
 
     @Test func whoIsSilentIsGoneAndThenForgotten() throws {
-        try beat(member("a"), member("a", worker: 1))
+        try beat(member("a"), member("a", worker: 2))
         try beat(member("b"))
         try connection.execute("UPDATE processor SET updated_at = now() - interval '1 minute' WHERE instance = 'b'")
-        #expect(try names() == ["a#0", "a#1", "b#0 gone"])
+        #expect(try names() == ["a#1", "a#2", "b#1 gone"])
         // One that starts again with fewer workers takes the others' rows away.
         try beat(member("a", process: 2))
-        #expect(try names() == ["a#0", "b#0 gone"])
+        #expect(try names() == ["a#1", "b#1 gone"])
         try connection.execute("UPDATE processor SET updated_at = now() - interval '2 hours' WHERE instance = 'b'")
         try beat(member("a", process: 2))
-        #expect(try names() == ["a#0"])
+        #expect(try names() == ["a#1"])
     }
 
     @Test func whoLeavesTakesOnlyItsOwnRowsAway() throws {
-        try beat(member("a"), member("a", worker: 1))
+        try beat(member("a"), member("a", worker: 2))
         try beat(member("b"))
         try table.leave(instance: "a", processID: 99)
-        #expect(try names() == ["a#0", "a#1", "b#0"])
+        #expect(try names() == ["a#1", "a#2", "b#1"])
         try table.leave(instance: "a", processID: 1)
-        #expect(try names() == ["b#0"])
+        #expect(try names() == ["b#1"])
     }
 
     @Test func whatOnlyTheDatabaseKnowsIsAddedUp() throws {

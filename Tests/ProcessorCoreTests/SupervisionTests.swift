@@ -225,7 +225,7 @@ private func time(_ seconds: Double) -> Timestamp { Timestamp(milliseconds: 1_00
     @Test func ratesAreOfTheTimeThatHasPassed() {
         let supervisor = supervisor([1, 1.5, 1.75])
         let (first, second) = (supervisor.addPipeline(), supervisor.addPipeline())
-        #expect(first.worker == 0 && second.worker == 1)
+        #expect(first.worker == 1 && second.worker == 2)
         supervisor.turn(now: time(1), seconds: 1)
         work(first, messages: 100, at: time(1.5))
         work(second, messages: 50, at: time(1.6))
