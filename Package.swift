@@ -92,7 +92,10 @@ let tests: [Target] = [
     .testTarget(name: "FleetCoreTests", dependencies: ["FleetCore", "ReadingDecoding"]),
     .testTarget(
         name: "IntegrationTests",
-        dependencies: ["FleetCore", "HTTPClient", "KafkaClient", "PostgresClient", "Readings", "Outbox", "Platform"],
+        dependencies: [
+            "FleetCore", "HTTPClient", "KafkaClient", "PostgresClient", "ReadingDecoding", "Readings", "Outbox",
+            "Platform",
+        ],
         resources: [.copy("Data")]),
 ]
 

@@ -98,6 +98,10 @@ import Testing
             return try site.value("SELECT count(*) FROM sensor_data", as: Int64.self) == cases.count
                 && site.value("SELECT sum(next_offset)::int8 FROM consumed_offset", as: Int64.self) == messages.count
         }
+        // A batch is counted after its commit.
+        try await waitUntil("all that was rejected is counted", within: .seconds(20)) {
+            try await site.metric("vigie_rejected_total", of: processor) == Double(cases.count)
+        }
         let metrics = try #require(try await site.get("/metrics", of: processor))
         processor.send(SIGTERM)
         #expect(await processor.ending() == .status(0), "\(processor.output)")
