@@ -118,7 +118,7 @@ extension BatchWriter {
         heldWindows.hold(refused.keys.map { gateways[$0] }, reason)
         let text = heldWindows.text ?? ""
         log.error(text)
-        health.report("windows", .degraded(text))
+        health.report("\(healthPart) windows", .degraded(text))
     }
 
     /// Tries windows again that were held back for long enough.
@@ -126,6 +126,6 @@ extension BatchWriter {
         let released = heldWindows.release()
         if released.isEmpty { return }
         adopt(released)
-        health.report("windows", .healthy)
+        health.report("\(healthPart) windows", .healthy)
     }
 }
