@@ -140,7 +140,7 @@ private func time(_ seconds: Double) -> Timestamp { Timestamp(milliseconds: 1_00
         #expect(monitor.lag(of: 0) == 100)
         record(batch(0, from: 100, to: 180))
         #expect(monitor.lag(of: 0) == 20)
-        #expect(monitor.turn().lag == 20)
+        #expect(monitor.turn(seconds: 1).lag == 20)
         #expect(monitor.lag(of: 2) == nil)
     }
 
@@ -175,8 +175,8 @@ private func time(_ seconds: Double) -> Timestamp { Timestamp(milliseconds: 1_00
         for number in 0..<200 { record(batch(0, from: Int64(number), to: Int64(number + 1))) }
         #expect(monitor.view.batches.count == PipelineMonitor.rememberedBatches)
         #expect(monitor.view.counts.batches == 200 && monitor.view.counts.messages == 200)
-        #expect(monitor.turn().slowestBatch == 0.02)
-        #expect(monitor.turn().slowestBatch == nil, "none since the last turn")
+        #expect(monitor.turn(seconds: 1).slowestBatch == 0.02)
+        #expect(monitor.turn(seconds: 1).slowestBatch == nil, "none since the last turn")
     }
 }
 
@@ -238,6 +238,8 @@ private func time(_ seconds: Double) -> Timestamp { Timestamp(milliseconds: 1_00
         #expect(history.map(\.batchSeconds) == [nil, 0.012, nil])
         #expect(history[1].latencyMedian.map { abs($0 - 0.1) < 0.02 } == true)
         #expect(supervisor.report(now: time(4)).messagesPerSecond == 25)
+        let shares = supervisor.members(endpoint: nil).map { ($0.messagesPerSecond * 3).rounded() }
+        #expect(shares == [50, 25], "each pipeline has its own")
         #expect(supervisor.report(now: time(4)).uptime == 4)
     }
 

@@ -83,6 +83,7 @@ actor BatchWriter {
         } catch is StaleOffsets {
             if mayBeCommitted, try await retrying({ try isCommitted(batch) }) {
                 log.notice("a batch had been committed although the connection was lost")
+                monitor.advance(batch.offsets)
                 return .committed
             }
             metrics.staleBatches.increment()

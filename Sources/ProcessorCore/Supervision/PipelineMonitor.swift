@@ -90,6 +90,8 @@ final class PipelineMonitor: Sendable {
         var counts = WorkCounts()
         var batches = Ring<BatchRecord>(capacity: PipelineMonitor.rememberedBatches)
         var slowestBatch: Double?
+        var messagesThroughTurn = 0
+        var recentRates = Ring<Double>(capacity: 5)
         var latency = RecentDistribution()
         var stages = Dictionary(uniqueKeysWithValues: LatencyStage.allCases.map { ($0, RecentDistribution()) })
         var partitions: [Int32: PartitionView] = [:]
@@ -145,6 +147,13 @@ final class PipelineMonitor: Sendable {
         }
     }
 
+    /// Takes note of a batch that had been committed although the answer was lost; what it came to is not known.
+    func advance(_ offsets: [Int32: ReadingBatch.OffsetRange]) {
+        state.withLock { state in
+            for (partition, range) in offsets { state.partitions[partition]?.committed = range.to }
+        }
+    }
+
     /// Takes note of windows that the passing of time has made due.
     func record(_ summary: BatchSummary) {
         state.withLock { $0.counts.add(summary) }
@@ -169,8 +178,11 @@ final class PipelineMonitor: Sendable {
     }
 
     /// Ends a turn.
-    func turn() -> Turn {
+    /// - Parameter seconds: its length.
+    func turn(seconds: Double) -> Turn {
         state.withLock { state in
+            state.recentRates.append(Double(state.counts.messages - state.messagesThroughTurn) / seconds)
+            state.messagesThroughTurn = state.counts.messages
             for stage in LatencyStage.allCases { _ = state.stages[stage]?.turn() }
             defer { state.slowestBatch = nil }
             return Turn(
@@ -199,6 +211,12 @@ final class PipelineMonitor: Sendable {
                 stages: state.stages.mapValues(\.all),
                 partitions: state.partitions.values.sorted { $0.partition < $1.partition }, size: state.size)
         }
+    }
+
+    /// Messages a second, the mean of the last few turns.
+    var messagesPerSecond: Double {
+        let rates = state.withLock { $0.recentRates.elements }
+        return rates.isEmpty ? 0 : rates.reduce(0, +) / Double(rates.count)
     }
 
     /// The lag of a partition; nil if it is not this pipeline's or not known.

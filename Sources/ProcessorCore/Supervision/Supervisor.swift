@@ -130,19 +130,19 @@ final class Supervisor: Sendable {
     ///   - seconds: since the turn before.
     func turn(now: Timestamp, seconds: Double) {
         let usage = usage()
+        let length = max(seconds, 0.001)
         state.withLock { state in
             var counts = WorkCounts()
             var latency = Distribution()
             var slowest: Double?
             var lag: Int64?
             for pipeline in state.pipelines {
-                let turn = pipeline.turn()
+                let turn = pipeline.turn(seconds: length)
                 counts += turn.counts
                 latency.merge(turn.latency)
                 if let value = turn.slowestBatch { slowest = max(slowest ?? 0, value) }
                 if let value = turn.lag { lag = (lag ?? 0) + value }
             }
-            let length = max(seconds, 0.001)
             var cpuShare: Double?
             if let before = state.cpuSeconds, let after = usage.cpuSeconds { cpuShare = (after - before) / length }
             state.history.append(
@@ -176,16 +176,14 @@ final class Supervisor: Sendable {
 
     /// This process's pipelines, as the others are to see them.
     func members(endpoint: String?) -> [ProcessorMember] {
-        let (pipelines, rate) = state.withLock { ($0.pipelines, $0.history.recentRate) }
-        return pipelines.map { pipeline in
+        pipelines.map { pipeline in
             let partitions = pipeline.partitions
             return ProcessorMember(
                 instance: identity.instance, worker: Int32(pipeline.worker), host: identity.host,
                 processID: identity.processID, version: identity.version, partitions: partitions.map(\.partition),
                 endpoint: endpoint, lag: partitions.totalLag,
-                // Not told apart: the process's share of each.
-                messagesPerSecond: rate.messages / Double(max(1, pipelines.count)), state: health.word,
-                startedAt: identity.startedAt, age: 0)
+                messagesPerSecond: pipeline.messagesPerSecond, state: health.word, startedAt: identity.startedAt,
+                age: 0)
         }
     }
 
