@@ -104,6 +104,7 @@ private func time(_ seconds: Double) -> Timestamp { Timestamp(milliseconds: 1_00
         #expect(PlainNumbers.share(0.012) == "1.2 %")
         #expect(PlainNumbers.rate(3.14159) == "3.1")
         #expect(PlainNumbers.rate(301_000.4) == "301,000")
+        #expect(PlainNumbers.between(0.0005) == "under 1 ms" && PlainNumbers.between(nil) == "-")
         #expect(PlainNumbers.fixed(-0.04, digits: 2) == "-0.04")
         #expect(PlainNumbers.fixed(1.999, digits: 2) == "2.00")
     }
@@ -142,6 +143,9 @@ private func time(_ seconds: Double) -> Timestamp { Timestamp(milliseconds: 1_00
         #expect(monitor.lag(of: 0) == 20)
         #expect(monitor.turn(seconds: 1).lag == 20)
         #expect(monitor.lag(of: 2) == nil)
+        // The end is as of the last observation, but never behind what was read.
+        record(batch(0, from: 180, to: 230))
+        #expect(monitor.lag(of: 0) == 0 && monitor.partitions.first?.end == 230)
     }
 
     @Test func aPartitionThatComesBackStartsWhereTheDatabaseSays() {

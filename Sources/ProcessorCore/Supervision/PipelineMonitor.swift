@@ -96,6 +96,16 @@ final class PipelineMonitor: Sendable {
         var stages = Dictionary(uniqueKeysWithValues: LatencyStage.allCases.map { ($0, RecentDistribution()) })
         var partitions: [Int32: PartitionView] = [:]
         var size = StateSize()
+
+        mutating func advance(_ offsets: [Int32: ReadingBatch.OffsetRange]) {
+            for (partition, range) in offsets {
+                guard var view = partitions[partition] else { continue }
+                view.committed = range.to
+                // The end was asked for up to a second ago.
+                if let end = view.end { view.end = max(end, range.to) }
+                partitions[partition] = view
+            }
+        }
     }
 
     init(worker: Int, histograms: LatencyHistograms) {
@@ -135,7 +145,7 @@ final class PipelineMonitor: Sendable {
                 BatchRecord(
                     time: now.milliseconds, messages: summary.messages, rows: summary.rows, seconds: seconds))
             state.slowestBatch = max(state.slowestBatch ?? 0, seconds)
-            for (partition, range) in batch.offsets { state.partitions[partition]?.committed = range.to }
+            state.advance(batch.offsets)
             for sample in batch.samples {
                 state.latency.add(Double(now.milliseconds - sample.sampled) / 1000)
                 for stage in LatencyStage.allCases {
@@ -149,9 +159,7 @@ final class PipelineMonitor: Sendable {
 
     /// Takes note of a batch that had been committed although the answer was lost; what it came to is not known.
     func advance(_ offsets: [Int32: ReadingBatch.OffsetRange]) {
-        state.withLock { state in
-            for (partition, range) in offsets { state.partitions[partition]?.committed = range.to }
-        }
+        state.withLock { $0.advance(offsets) }
     }
 
     /// Takes note of windows that the passing of time has made due.

@@ -29,6 +29,12 @@ enum PlainNumbers {
         return "\(whole / 86_400) d \(whole / 3600 % 24) h"
     }
 
+    /// A time between two clocks that count milliseconds.
+    static func between(_ value: Double?) -> String {
+        guard let value, value <= 0.001 else { return seconds(value) }
+        return "under 1 ms"
+    }
+
     /// A size, such as `61.4 MB`.
     static func bytes(_ value: Double?) -> String {
         guard let value, value.isFinite, value >= 0, value < 1e18 else { return "-" }

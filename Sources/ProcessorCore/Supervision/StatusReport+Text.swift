@@ -23,7 +23,7 @@ extension StatusReport {
             return "  nothing has come yet: \(partitionsInWords)\n\n"
         }
         let stages = LatencyStage.allCases.map {
-            "\($0.rawValue) \(PlainNumbers.seconds(self.latency(of: $0).quantile(0.5)))"
+            "\($0.rawValue) \(PlainNumbers.between(self.latency(of: $0).quantile(0.5)))"
         }
         var lines = [
             (

@@ -43,7 +43,7 @@ function age(value) {
 
 /** A time between two clocks of milliseconds. */
 function between(value) {
-  return !missing(value) && value <= 0.001 ? "≤ 1 ms" : seconds(value);
+  return !missing(value) && value <= 0.001 ? "under 1 ms" : seconds(value);
 }
 
 function bytes(value) {
@@ -330,7 +330,7 @@ function show(status) {
   text("throughput", rate(status.messages_per_second));
   text("rows", `${rate(status.rows_per_second)} rows/s · ${count(counts.messages)} messages in all`);
   text("latency", seconds(latency.p50));
-  text("latency-95", latency.count > 0 ? `95 % within ${seconds(latency.p95)}, 99 % within ${seconds(latency.p99)}` : "no sample yet");
+  text("latency-95", latency.count > 0 ? `95 % ${seconds(latency.p95)} · 99 % ${seconds(latency.p99)}` : "no sample yet");
   text("lag", count(status.lag));
   const behind = status.partitions.filter((partition) => partition.lag > 0).length;
   text("lag-text", `${behind} of ${status.partitions.length} partitions behind`);
