@@ -188,7 +188,9 @@ function distribution(latency) {
     picture.append(bar);
   });
   picture.append(draw("line", { class: "axis", x1: 0, x2: width, y1: height - bottom, y2: height - bottom }));
-  for (let decade = low; decade <= high; decade += 1) {
+  // As many as there is room for.
+  const every = Math.ceil(58 / (width / (high - low)));
+  for (let decade = low; decade <= high; decade += every) {
     const value = Math.pow(10, decade);
     const tick = draw("text", { x: x(value), y: height - 6, "text-anchor": decade === low ? "start" : decade === high ? "end" : "middle" });
     tick.textContent = decadeName(decade);
