@@ -46,11 +46,12 @@ let libraries: [Target] = [
 
     // The centre.
     .target(name: "Windowing", dependencies: ["Readings"]),
+    .target(name: "Alerting", dependencies: ["Readings", "Windowing"]),
     .target(
         name: "ProcessorCore",
         dependencies: [
             "Readings", "ReadingDecoding", "Platform", "Configuration", "Monitoring", "KafkaClient", "PostgresClient",
-            "Windowing", "HTTPClient",
+            "Windowing", "Alerting", "HTTPClient",
         ],
         // Part of the program itself, so that a board or a container needs one file.
         resources: [.embedInCode("Schema"), .embedInCode("Supervision/Page")]),
@@ -87,8 +88,13 @@ let tests: [Target] = [
             "SensorDrivers", "SimulatedHardware",
         ]),
     .testTarget(name: "WindowingTests", dependencies: ["Windowing"]),
+    .testTarget(name: "AlertingTests", dependencies: ["Alerting"]),
     .testTarget(
-        name: "ProcessorCoreTests", dependencies: ["ProcessorCore", "PostgresClient", "Readings", "ReadingDecoding"]),
+        name: "ProcessorCoreTests",
+        dependencies: [
+            "ProcessorCore", "Alerting", "Configuration", "Monitoring", "PostgresClient", "Readings", "ReadingDecoding",
+            "TestServer",
+        ]),
     .testTarget(name: "FleetCoreTests", dependencies: ["FleetCore", "ReadingDecoding"]),
     .testTarget(
         name: "IntegrationTests",

@@ -1,3 +1,4 @@
+import Alerting
 import Foundation
 import PostgresClient
 import Readings
@@ -28,7 +29,7 @@ struct DatabaseTests {
 
     private func transaction(at seconds: Int64 = 0) -> BatchTransaction {
         BatchTransaction(
-            connection: connection, topic: "t", policy: policy, rules: StatusRules(),
+            connection: connection, topic: "t", policy: policy, rules: AlertRules(),
             now: Timestamp(milliseconds: start.milliseconds + seconds * 1000), updateInterval: 0)
     }
 
@@ -171,7 +172,7 @@ struct DatabaseTests {
     @Test func windowsThatTimeMadeDueAreKnownToOthers() throws {
         var (mine, other): ([String: GatewayState], [String: GatewayState]) = ([:], [:])
         let patient = BatchTransaction(
-            connection: connection, topic: "t", policy: policy, rules: StatusRules(), now: start,
+            connection: connection, topic: "t", policy: policy, rules: AlertRules(), now: start,
             updateInterval: 1_000_000)
         _ = try patient.write(batch([(1, 0)], from: 0), cache: &mine)
         _ = try patient.write(batch([(2, 70), (3, 71)], from: 1), cache: &mine)

@@ -1,3 +1,4 @@
+import Alerting
 import Configuration
 import Testing
 
@@ -31,7 +32,14 @@ import Testing
         ("lateness: soon", "duration"),
         ("latenes: 1m", "did you mean \"lateness\""),
         ("limits: {co2: {min: 5, max: 4}}", "min is above max"),
-        ("warnings: {co2: {below: 5, above: 4}}", "above"),
+        ("rules: {co2: {warning: {below: 5, above: 4}}}", "above"),
+        ("rules: {co2: {warning: {above: 5}, critical: {above: 4}}}", "before the warning"),
+        ("rules: {co2: {warning: {below: 4, above: 5}, hysteresis: 2}}", "no alert would close"),
+        ("rules: {oxygen: {warning: {above: 5}}}", "unknown key"),
+        ("alerts: {loss: {for: 2d}}", "longer than"),
+        ("alerts: {fault: {severity: bad}}", "warning, critical"),
+        ("webhook: {url: \"ftp://here/\"}", "an address such as"),
+        ("webhook: {token_file: /x}", "url"),
         ("retention: {readings: 1d}", "a duration such as 10s of at least"),
         ("retention: {reading: 400d}", "did you mean \"readings\""),
     ])
@@ -53,17 +61,29 @@ import Testing
         #expect(sparse.daysAhead == 9 && sparse.preparesStatements)
     }
 
-    @Test func warningsClassify() throws {
-        let rules = try settings(least + "warnings: {co2: {above: 1000}, temperature: {below: 5, above: 30}}").rules
-        func status(_ temperature: Double?, _ co2: Double?, faults: Bool = false) -> String {
-            rules.status(
-                of: .init(temperature: temperature, co2: co2), hasFaults: faults,
-                known: QuantitySet(of: .init(temperature: 0, co2: 0))
-            ).name
-        }
-        #expect(status(20, 1000) == "ok" && status(20, 1000.1) == "warning" && status(4.9, 500) == "warning")
-        #expect(status(nil, 500) == "failure", "a known quantity is missing")
-        #expect(status(20, 500, faults: true) == "failure")
+    @Test func rulesAndAlertsAreRead() throws {
+        let settings = try settings(
+            least + """
+                rules:
+                  co2: {warning: {above: 1000}, critical: {above: 2000}, hysteresis: 50, for: 5m}
+                  battery_level: {critical: {below: 10}}
+                alerts:
+                  fault: {severity: critical, for: 1m}
+                  silence: {intervals: 3}
+                  loss: {}
+                webhook: {url: "https://example.org/hook", token_file: /etc/token, timeout: 2s}
+                """)
+        let expected = QuantityRule(
+            warning: .init(above: 1000), critical: .init(above: 2000), hysteresis: 50, minimumDuration: 300_000)
+        #expect(settings.rules.co2 == expected && settings.rules.temperature == QuantityRule())
+        #expect(settings.rules.batteryLevel == QuantityRule(critical: .init(below: 10)))
+        #expect(settings.rules.fault == FaultRule(severity: .critical, minimumDuration: 60_000))
+        #expect(settings.rules.silence == SilenceRule(intervals: 3, least: 60_000))
+        #expect(settings.rules.loss == LossRule(minimumDuration: 600_000, clearAfter: 86_400_000))
+        #expect(settings.webhook.map { "\($0.address)" } == "https://example.org:443")
+        #expect(settings.webhook?.tokenFile == "/etc/token" && settings.webhook?.timeout == .seconds(2))
+        let without = try self.settings(least)
+        #expect(without.rules == AlertRules() && without.webhook == nil)
     }
 }
 

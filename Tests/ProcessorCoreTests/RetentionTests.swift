@@ -1,3 +1,4 @@
+import Alerting
 import Foundation
 import PostgresClient
 import ReadingDecoding
@@ -67,7 +68,7 @@ struct RetentionTests {
 
     private func transaction(at time: Int64) -> BatchTransaction {
         BatchTransaction(
-            connection: connection, topic: "t", policy: policy, rules: StatusRules(),
+            connection: connection, topic: "t", policy: policy, rules: AlertRules(),
             now: Timestamp(milliseconds: time), updateInterval: 0)
     }
 

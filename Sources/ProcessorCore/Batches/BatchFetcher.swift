@@ -12,6 +12,9 @@ actor BatchFetcher {
         var batch: ReadingBatch
         /// All partitions that this processor has; nil if they are the same as before.
         var partitions: Set<Int32>?
+        /// The partitions of which everything is in this batch or an earlier one that was there at a time, by the wall
+        /// clock, milliseconds since 1970.
+        var reached: [Int32: Int64] = [:]
     }
 
     /// The group cannot be used any more.
@@ -39,6 +42,7 @@ actor BatchFetcher {
     private var consumer: KafkaConsumer?
     private var tracker: PartitionTracker
     private var decoder: ReadingDecoder
+    private var ends = EndOfPartition()
     private var nextRelocation = ContinuousClock.now
     private var nextObservation = ContinuousClock.now
 
@@ -93,6 +97,7 @@ actor BatchFetcher {
         while !shutdown.isMade {
             if !tracker.waiting.isEmpty { relocateWaiting() }
             if ContinuousClock.now >= nextObservation { observePartitions() }
+            if settings.rules.silence != nil { askForEnds() }
             let room = batch.room(maximum: settings.maximumBatch)
             if room <= 0 {
                 if gate.wait(milliseconds: 1000) { break }
@@ -108,7 +113,9 @@ actor BatchFetcher {
         }
         if shutdown.isMade, batch.isEmpty { return nil }
         defer { tracker.hasChanged = false }
-        return Fetched(batch: batch, partitions: tracker.hasChanged ? tracker.assigned : nil)
+        return Fetched(
+            batch: batch, partitions: tracker.hasChanged ? tracker.assigned : nil,
+            reached: ends.reached(tracker.positions))
     }
 
     /// Forgets what was fetched and reads on from where the database says, as soon as it does.
@@ -116,6 +123,7 @@ actor BatchFetcher {
         // A change of partitions may have been told with the batch that was forgotten.
         tracker.hasChanged = true
         monitor.forgetPartitions()
+        ends.forget()
         let offsets: [TopicPartition: KafkaOffset]
         do {
             offsets = try tracker.relocate(tracker.assigned)
@@ -136,6 +144,16 @@ actor BatchFetcher {
             return events
         }
         for event in events { try handle(event) }
+    }
+
+    /// Asks the broker up to where there are messages, which is how silence is told from being behind.
+    private func askForEnds() {
+        guard let consumer else { return }
+        ends.ask(Set(tracker.positions.keys), at: .now, now: { wallClock.now().milliseconds }) { partition in
+            let marks = try consumer.watermarks(TopicPartition(settings.topic, partition), timeout: .seconds(1))
+            // One that holds nothing has been read wherever its reader stands.
+            return marks.low < marks.high ? marks.high : 0
+        }
     }
 
     /// Tells how far each partition is, once a second.
@@ -215,6 +233,7 @@ actor BatchFetcher {
         log.warning(
             "the broker does not have the offset to go on from, reading from its oldest message",
             ["partition": "\(partition)", "offset": tracker.positions[partition.partition] ?? offset])
+        ends.forget()
         try consumer?.seek([partition: .earliest], timeout: .seconds(10))
     }
 

@@ -36,6 +36,9 @@ actor BatchWriter {
     private var owned: Set<Int32> = []
     /// Gateways of newly assigned partitions that are not in memory yet.
     private var adopted: Set<String> = []
+    /// In what time silence means something, and whether that has grown since the last look.
+    private var watch = PartitionWatch()
+    private var watchHasGrown = false
     private var nextMeasurement = ContinuousClock.now
 
     nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
@@ -99,6 +102,12 @@ actor BatchWriter {
             $0.value.needsLook(now: now, interval: settings.updateInterval, idleTimeout: settings.idleTimeout)
         }.map(\.key)
         due += adopted
+        if watchHasGrown, let rule = settings.rules.silence {
+            due += cache.filter { _, gateway in
+                gateway.sensors.values.contains { $0.isNewlySilent(rule, watch, partition: gateway.partition) }
+            }.map(\.key).filter { !due.contains($0) }
+        }
+        watchHasGrown = false
         // In portions, so that the locks of a large fleet are not all held at once.
         for start in stride(from: 0, to: due.count, by: 500) {
             let portion = due[start..<min(start + 500, due.count)].filter { !heldWindows.contains($0) }
@@ -116,6 +125,12 @@ actor BatchWriter {
         monitor.measure(size)
     }
 
+    /// Notes that everything is in the database that was in some partitions at a time.
+    func confirm(_ reached: [Int32: Int64]) {
+        for (partition, time) in reached { watch.confirm(partition, at: time) }
+        if !reached.isEmpty { watchHasGrown = true }
+    }
+
     /// Writes every open window that has changed, before a stop.
     func writeOpenWindows() async throws {
         let changed = cache.filter { $0.value.sensors.values.contains(where: \.windows.hasChanges) }.map(\.key)
@@ -127,6 +142,7 @@ actor BatchWriter {
     func own(_ owned: Set<Int32>) async throws {
         self.owned = owned
         cache = cache.filter { owned.contains($0.value.partition) }
+        watch.keep(owned)
         let gateways = try await retrying {
             let rows = try connected().query(
                 "SELECT DISTINCT gateway_id FROM stream_progress WHERE kafka_partition = ANY ($1)", [.array(owned)])
@@ -212,7 +228,8 @@ actor BatchWriter {
     private func transaction(_ connection: PostgresConnection) -> BatchTransaction {
         BatchTransaction(
             connection: connection, topic: settings.topic, policy: settings.windows, rules: settings.rules,
-            now: wallClock.now(), updateInterval: settings.updateInterval, held: heldWindows.gateways)
+            now: wallClock.now(), updateInterval: settings.updateInterval, held: heldWindows.gateways,
+            watch: watch, notifies: settings.webhook != nil)
     }
 
     private func connected() throws -> PostgresConnection {

@@ -1,3 +1,4 @@
+import Alerting
 import PostgresClient
 import Readings
 import Windowing
@@ -18,6 +19,9 @@ struct Admission {
 
     /// Per stream of the batch: how many admitted readings are too old to be kept.
     private(set) var expired: [Int64]
+
+    /// What happened to alerts.
+    var alerts = AlertChanges()
 
     private let streamTexts: [String]
 
@@ -45,7 +49,7 @@ struct Admission {
 
     /// Decides and writes all rows.
     mutating func copyRows(
-        of batch: ReadingBatch, to writer: inout BinaryCopyWriter, rules: StatusRules, policy: WindowPolicy,
+        of batch: ReadingBatch, to writer: inout BinaryCopyWriter, rules: AlertRules, policy: WindowPolicy,
         horizon: Horizon, now: Timestamp, ingestedAt: PostgresTimestamp
     ) throws {
         var late: Set<LateWindow> = []
@@ -74,7 +78,20 @@ struct Admission {
             sensor.lastArrival = now.milliseconds
             isTouched[Int(row.sensor)] = true
             let faults = row.faults >= 0 ? batch.faultLists[Int(row.faults)] : nil
-            if isNewest { sensor.latest = LatestReading(row: row, faults: faults, status: status) }
+            if isNewest {
+                sensor.latest = LatestReading(row: row, faults: faults, status: status)
+                sensor.interval = row.interval
+            }
+            // Nearly always nothing is wrong, and nothing was.
+            if status != .ok || !sensor.alerts.isQuiet {
+                alerts.move(sensor) { alerts, emit in
+                    alerts.arrive(at: now.milliseconds, emit: emit)
+                    if isNewest {
+                        alerts.evaluate(
+                            row.values, faults: faults ?? [], time: row.eventTime, rules: rules, emit: emit)
+                    }
+                }
+            }
 
             try writer.beginRow(fields: 22)
             writer.append(sensor.gatewayID)

@@ -1,3 +1,4 @@
+import Alerting
 import PostgresClient
 import ReadingDecoding
 import Readings
@@ -24,6 +25,10 @@ struct BatchSummary: Sendable, Equatable {
     var rejectedByReason: [Rejection.Reason: Int] = [:]
     /// Rows written to `sensor_data_agg`.
     var windows = 0
+    /// Alerts opened.
+    var alertsOpened = 0
+    /// Alerts closed.
+    var alertsClosed = 0
     /// The change of the number of missing readings.
     var missing: Int64 = 0
     /// When the batch was written, by the processor's clock.
@@ -37,15 +42,20 @@ struct BatchTransaction {
     let connection: PostgresConnection
     let topic: String
     let policy: WindowPolicy
-    let rules: StatusRules
+    let rules: AlertRules
     /// When the batch is written.
     let now: Timestamp
     /// How often the open windows of a gateway are written, milliseconds.
     let updateInterval: Int64
     /// Gateways whose windows are not written, as the database refuses them; their readings are.
     var held: Set<String> = []
+    /// In what time silence means something.
+    var watch = PartitionWatch()
+    /// Whether there is a webhook to tell of alerts.
+    var notifies = false
 
     private var ingestedAt: PostgresTimestamp { PostgresTimestamp(milliseconds: now.milliseconds) }
+    private var alerts: AlertTables { AlertTables(connection: connection, notifies: notifies) }
     private var tables: GatewayTables { GatewayTables(connection: connection, policy: policy) }
 
     private static let beginning = "\(PausedSessions.bounds); \(Horizon.lock)"
@@ -91,6 +101,12 @@ struct BatchTransaction {
             let streams = zip(names, admission.progress).map { name, progress in
                 (name: name, before: progress.before, after: progress.after)
             }
+            for stream in streams {
+                guard let gateway = cache[stream.name.gatewayID] else { continue }
+                admission.alerts.evaluate(stream.after, of: stream.name, in: gateway, rule: rules.loss)
+            }
+            (summary.alertsOpened, summary.alertsClosed) = try alerts.save(
+                admission.alerts, of: cache, now: ingestedAt)
             summary.missing = streams.reduce(0) { $0 + $1.after.missing - $1.before.missing }
             try tables.save(streams: streams, of: cache, now: ingestedAt)
             return summary
@@ -197,6 +213,7 @@ struct BatchTransaction {
             summary.ingestedAt = now
             var rows = WindowRows(horizon: horizon)
             var changed: [SensorState] = []
+            var silence = AlertChanges()
             // In steps of a pane, so that a silent sensor is not written at every look.
             let finalThrough =
                 (now.milliseconds - policy.lateness).flooredQuotient(by: policy.paneSize) * policy.paneSize
@@ -210,7 +227,9 @@ struct BatchTransaction {
                     if sensor.windows.finalThrough != before { changed.append(sensor) }
                 }
                 takeChanges(gateway, &rows)
+                lookForSilence(gateway, &silence)
             }
+            (summary.alertsOpened, summary.alertsClosed) = try alerts.save(silence, of: cache, now: ingestedAt)
             try rows.write(connection, now: ingestedAt)
             try tables.save(sensors: changed)
             // The streams themselves have not moved, but copies elsewhere are out of date now: of what is final, and of
@@ -223,9 +242,24 @@ struct BatchTransaction {
                     )
                 }
             }
-            if !changed.isEmpty || rows.count > 0 { try tables.save(streams: streams, of: cache, now: ingestedAt) }
+            if !changed.isEmpty || rows.count > 0 || !silence.isEmpty {
+                try tables.save(streams: streams, of: cache, now: ingestedAt)
+            }
             summary.windows = rows.count
             return summary
+        }
+    }
+
+    private func lookForSilence(_ gateway: GatewayState, _ changes: inout AlertChanges) {
+        guard let rule = rules.silence else { return }
+        for sensor in gateway.sensors.values where sensor.isNewlySilent(rule, watch, partition: gateway.partition) {
+            guard let silence = watch.silence(lastArrival: sensor.lastArrival, partition: gateway.partition) else {
+                continue
+            }
+            changes.move(sensor) { alerts, emit in
+                alerts.look(
+                    at: silence.through, silentSince: silence.since, interval: sensor.interval, rule: rule, emit: emit)
+            }
         }
     }
 

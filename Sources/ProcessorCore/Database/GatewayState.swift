@@ -1,3 +1,4 @@
+import Alerting
 import Readings
 import Windowing
 
@@ -14,6 +15,10 @@ final class GatewayState {
     var lastUpdate: Int64 = 0
     /// The partition that its readings come from.
     var partition: Int32
+    /// The streams in which readings are missing for so long that it is an alert.
+    var streamAlerts: [StreamID: StreamAlert] = [:]
+    /// The rows of the alerts that are open.
+    var alertIDs: [AlertPlace: Int64] = [:]
 
     init(partition: Int32) {
         self.partition = partition
@@ -49,12 +54,17 @@ final class SensorState {
     var firstEventTime: Int64
     /// When its last reading was admitted, by the processor's clock, milliseconds since 1970.
     var lastArrival: Int64
+    /// The sampling interval of its newest reading, milliseconds; 0 before the first.
+    var interval: Int64
+    /// What is wrong with it.
+    var alerts = SensorAlerts()
     /// The reading with the largest event time; nil if none was admitted since the state was loaded.
     var latest: LatestReading?
 
     init(
         gatewayID: String, sensorID: String, windows: SensorWindows = SensorWindows(),
-        quantities: QuantitySet = [], firstEventTime: Int64 = .max, lastArrival: Int64 = .min
+        quantities: QuantitySet = [], firstEventTime: Int64 = .max, lastArrival: Int64 = .min,
+        interval: Int64 = 0
     ) {
         self.gatewayID = gatewayID
         self.sensorID = sensorID
@@ -62,6 +72,7 @@ final class SensorState {
         self.quantities = quantities
         self.firstEventTime = firstEventTime
         self.lastArrival = lastArrival
+        self.interval = interval
     }
 }
 

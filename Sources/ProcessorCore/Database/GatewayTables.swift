@@ -1,3 +1,4 @@
+import Alerting
 import PostgresClient
 import Readings
 import Windowing
@@ -67,6 +68,7 @@ struct GatewayTables {
         if !stale.isEmpty {
             try loadHoles(stale)
             try loadSensors(stale)
+            try AlertTables(connection: connection, notifies: false).load(stale)
             cache.merge(stale) { _, loaded in loaded }
         }
         guard rows.rowCount > 0 else { return Horizon() }
@@ -101,7 +103,8 @@ struct GatewayTables {
     private func loadSensors(_ gateways: [String: GatewayState]) throws {
         let rows = try connection.query(
             prepared: """
-                SELECT gateway_id, sensor_id, first_event_time, last_event_time, last_arrival, final_through, quantities
+                SELECT gateway_id, sensor_id, first_event_time, last_event_time, last_arrival, final_through, quantities,
+                    interval_ms
                 FROM sensor WHERE gateway_id = ANY ($1)
                 """, [.array(gateways.keys)])
         guard rows.rowCount > 0 else { return }
@@ -118,7 +121,8 @@ struct GatewayTables {
             gateways[gatewayID]?.sensors[sensorID] = SensorState(
                 gatewayID: gatewayID, sensorID: sensorID, windows: windows,
                 quantities: QuantitySet(rawValue: UInt8(truncatingIfNeeded: try rows.value(row, 6, as: Int16.self))),
-                firstEventTime: try time(2), lastArrival: try time(4))
+                firstEventTime: try time(2), lastArrival: try time(4),
+                interval: Int64(try rows.value(row, 7, as: Int32.self)))
         }
     }
 

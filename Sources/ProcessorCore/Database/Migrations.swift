@@ -20,6 +20,7 @@ extension Migration {
         Migration(1, "readings, windows, streams and offsets", PackageResources._001_readings_sql),
         Migration(2, "retention", PackageResources._002_retention_sql),
         Migration(3, "processors and their signs of life", PackageResources._003_processors_sql),
+        Migration(4, "alerts", PackageResources._004_alerts_sql),
     ]
 
     /// The number of the last step that this program knows.

@@ -64,6 +64,7 @@ struct Verification {
             var certificate = Certificate()
             try checkStreams(&certificate)
             try checkWindows(&certificate)
+            try checkAlerts(&certificate)
             return certificate
         }
     }
@@ -119,6 +120,31 @@ struct Verification {
                 certificate.mismatches.append("\(name): \(problems.joined(separator: "; "))")
                 reported += 1
             }
+        }
+    }
+
+    /// No alert is open twice, and what processors take for open is what the table says.
+    private func checkAlerts(_ certificate: inout Certificate) throws {
+        let rows = try connection.query(
+            """
+            SELECT problem, count(*), min((gateway_id, sensor_id, kind, variable)::text) FROM (
+                SELECT 'open twice' AS problem, gateway_id, sensor_id, kind, variable FROM alert
+                WHERE closed_at IS NULL GROUP BY 2, 3, 4, 5 HAVING count(*) > 1
+                UNION ALL SELECT 'open, but no state says so', a.gateway_id, a.sensor_id, a.kind, a.variable
+                FROM alert a LEFT JOIN alert_state s ON s.alert_id = a.id
+                WHERE a.closed_at IS NULL AND s.alert_id IS NULL
+                UNION ALL SELECT 'closed, but their state says open', a.gateway_id, a.sensor_id, a.kind, a.variable
+                FROM alert a JOIN alert_state s ON s.alert_id = a.id WHERE a.closed_at IS NOT NULL
+                UNION ALL SELECT 'closed before they opened', gateway_id, sensor_id, kind, variable
+                FROM alert WHERE closed_at < opened_at AND kind NOT IN ('silence', 'loss')) AS problems
+            GROUP BY 1 ORDER BY 1
+            """)
+        for row in 0..<rows.rowCount {
+            let count: Int64 = try rows.value(row, 1)
+            certificate.mismatchCount += count
+            certificate.mismatches.append(
+                "\(count) alerts \(try rows.value(row, 0, as: String.self)), such as \(try rows.value(row, 2, as: String.self))"
+            )
         }
     }
 

@@ -76,6 +76,12 @@ public struct Processor: Sendable {
             log: log.component("supervision"), wallClock: wallClock, clock: clock)
         var members =
             [ServiceGroup.Member("supervision", supervision)] + workers + [.init("maintenance", maintenance)]
+        if let webhook = settings.webhook {
+            let notifier = AlertNotifier(
+                settings: settings, webhook: webhook, metrics: NotifierMetrics(registry), health: health, log: log,
+                wallClock: wallClock, clock: clock)
+            members.append(.init("webhook", notifier))
+        }
         if let watchdog = SystemdWatchdog(health: health) { members.append(.init("watchdog", watchdog)) }
         try await ServiceGroup(members, log: log).run()
     }

@@ -18,6 +18,8 @@ struct ProcessorMetrics: Sendable {
     let staleBatches: Counter
     let batchDuration: Histogram
     let batchSize: Histogram
+    let alertsOpened: Counter
+    let alertsClosed: Counter
 
     init(_ registry: MetricsRegistry) {
         messages = registry.counter("vigie_messages_total", "Messages read from Kafka and committed.")
@@ -36,6 +38,8 @@ struct ProcessorMetrics: Sendable {
                 return (reason, counter)
             })
         windows = registry.counter("vigie_windows_written_total", "Rows written to sensor_data_agg.")
+        alertsOpened = registry.counter("vigie_alerts_opened_total", "Alerts opened.")
+        alertsClosed = registry.counter("vigie_alerts_closed_total", "Alerts closed.")
         commits = registry.counter("vigie_batches_total", "Batches committed.")
         retries = registry.counter("vigie_batch_retries_total", "Batches tried again after a database error.")
         trials = registry.counter(
@@ -57,6 +61,8 @@ struct ProcessorMetrics: Sendable {
         late.increment(by: UInt64(summary.late))
         for (reason, count) in summary.rejectedByReason { rejected[reason]?.increment(by: UInt64(count)) }
         windows.increment(by: UInt64(summary.windows))
+        alertsOpened.increment(by: UInt64(summary.alertsOpened))
+        alertsClosed.increment(by: UInt64(summary.alertsClosed))
         if summary.messages > 0 {
             commits.increment()
             batchSize.observe(Double(summary.messages))

@@ -1,3 +1,4 @@
+import Alerting
 import Configuration
 import Glibc
 import KafkaClient
@@ -42,8 +43,10 @@ public struct ProcessorSettings: Sendable {
     var updateInterval: Int64
     /// What numbers may be.
     var limits: PhysicalLimits
-    /// When a reading is worth a warning.
-    var rules: StatusRules
+    /// What is worth a warning, and what an alert.
+    var rules: AlertRules
+    /// Where alerts are told; nil for nowhere.
+    var webhook: WebhookSettings?
     /// The least important log messages to write.
     var logLevel: Log.Level
 
@@ -86,7 +89,8 @@ public struct ProcessorSettings: Sendable {
         retention = root.optionalSection("retention").map { RetentionSettings($0, open: open) } ?? RetentionSettings()
         updateInterval = root.value("update_interval", as: .duration(), default: .seconds(5)).millisecondsRoundedDown
         limits = ProcessorSettings.limits(root)
-        rules = ProcessorSettings.rules(root)
+        rules = AlertRules(root)
+        webhook = root.optionalSection("webhook").flatMap(WebhookSettings.init)
         logLevel =
             root.optional("log_level", as: .choice(LogLevelName.info)).flatMap { Log.Level(name: $0.rawValue) } ?? .info
     }
@@ -169,23 +173,6 @@ public struct ProcessorSettings: Sendable {
         read("battery_level", \.batteryLevel)
         read("battery_voltage", \.batteryVoltage)
         return limits
-    }
-
-    private static func rules(_ root: Section) -> StatusRules {
-        var rules = StatusRules()
-        guard let section = root.optionalSection("warnings") else { return rules }
-        for quantity in Quantity.allCases {
-            guard let bounds = section.optionalSection(quantity.rawValue) else { continue }
-            let low = bounds.optional("below", as: .number())
-            let high = bounds.optional("above", as: .number())
-            let range = (low ?? -.infinity, high ?? .infinity)
-            if range.0 <= range.1 {
-                rules.normal[quantity] = range.0...range.1
-            } else {
-                bounds.problem("\"below\" is above \"above\"")
-            }
-        }
-        return rules
     }
 }
 

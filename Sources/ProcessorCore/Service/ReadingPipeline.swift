@@ -57,6 +57,7 @@ struct ReadingPipeline: Service {
                 defer { gate.open() }
                 if let partitions = fetched.partitions { try await writer.own(partitions) }
                 if !fetched.batch.isEmpty { outcome = try await writer.commit(fetched.batch) }
+                if case .committed = outcome { await writer.confirm(fetched.reached) }
                 try await writer.passTime()
             }
             current = try await following

@@ -1,0 +1,200 @@
+import Readings
+import Windowing
+
+/// How bad it is.
+public enum Severity: String, CaseIterable, Sendable, Comparable {
+    /// Somebody should look.
+    case warning
+    /// Somebody must act.
+    case critical
+
+    /// Critical is above warning.
+    public static func < (left: Severity, right: Severity) -> Bool { left == .warning && right == .critical }
+}
+
+/// The values of a quantity that are passed when something is wrong; infinite where there is no bound.
+public struct Bounds: Sendable, Equatable {
+    /// Passed by a value below it.
+    public var below: Double
+    /// Passed by a value above it.
+    public var above: Double
+
+    /// Makes bounds.
+    public init(below: Double = -.infinity, above: Double = .infinity) {
+        self.below = below
+        self.above = above
+    }
+}
+
+/// The side of its bounds on which a value is.
+public enum Side: String, CaseIterable, Sendable {
+    /// Too low.
+    case below
+    /// Too high.
+    case above
+}
+
+/// What is wrong with the values of one quantity, and for how long before it is an alert.
+public struct QuantityRule: Sendable, Equatable {
+    /// Beyond them a reading has the status warning.
+    public var warning: Bounds
+    /// Beyond them too; never inside the warning bounds.
+    public var critical: Bounds
+    /// How far a value must come back inside the bounds before an alert closes.
+    public var hysteresis: Double
+    /// How long values must have been beyond a bound, in event time, milliseconds.
+    public var minimumDuration: Int64
+
+    /// Makes a rule; without bounds it never applies.
+    public init(
+        warning: Bounds = Bounds(), critical: Bounds = Bounds(), hysteresis: Double = 0, minimumDuration: Int64 = 0
+    ) {
+        self.warning = warning
+        self.critical = critical
+        self.hysteresis = hysteresis
+        self.minimumDuration = minimumDuration
+    }
+
+    /// A value below it passes a bound.
+    var lowest: Double { max(warning.below, critical.below) }
+    /// A value above it passes a bound.
+    var highest: Double { min(warning.above, critical.above) }
+
+    /// Which bound a value passes; nil for none.
+    func passed(by value: Double) -> (severity: Severity, side: Side)? {
+        if value > highest { return (value > critical.above ? .critical : .warning, .above) }
+        if value < lowest { return (value < critical.below ? .critical : .warning, .below) }
+        return nil
+    }
+
+    /// Whether a value is far enough inside the bounds of a side for an alert to close.
+    func isBack(_ value: Double, from side: Side) -> Bool {
+        switch side {
+        case .above: value <= highest - hysteresis
+        case .below: value >= lowest + hysteresis
+        }
+    }
+}
+
+/// When a chip's faults are an alert.
+public struct FaultRule: Sendable, Equatable {
+    /// How bad they are.
+    public var severity: Severity
+    /// How long every reading must have had a fault of the chip, in event time, milliseconds.
+    public var minimumDuration: Int64
+
+    /// Makes a rule.
+    public init(severity: Severity = .warning, minimumDuration: Int64 = 0) {
+        self.severity = severity
+        self.minimumDuration = minimumDuration
+    }
+}
+
+/// When a sensor that sends nothing is an alert.
+public struct SilenceRule: Sendable, Equatable {
+    /// How bad it is.
+    public var severity: Severity
+    /// After so many of the sensor's own intervals.
+    public var intervals: Int64
+    /// But never before this, milliseconds.
+    public var least: Int64
+
+    /// Makes a rule.
+    public init(severity: Severity = .warning, intervals: Int64, least: Int64) {
+        self.severity = severity
+        self.intervals = intervals
+        self.least = least
+    }
+
+    /// The silence that is an alert, milliseconds.
+    public func limit(interval: Int64) -> Int64 {
+        let (product, overflow) = intervals.multipliedReportingOverflow(by: interval)
+        return max(least, overflow ? .max : product)
+    }
+}
+
+/// When holes in a stream are an alert.
+public struct LossRule: Sendable, Equatable {
+    /// How bad they are.
+    public var severity: Severity
+    /// How long a hole must have been there, in the stream's event time, milliseconds.
+    public var minimumDuration: Int64
+    /// After this a hole that stays is history, in the stream's event time, milliseconds.
+    public var clearAfter: Int64
+
+    /// Makes a rule.
+    public init(severity: Severity = .warning, minimumDuration: Int64, clearAfter: Int64) {
+        self.severity = severity
+        self.minimumDuration = minimumDuration
+        self.clearAfter = clearAfter
+    }
+}
+
+/// All rules of the centre.
+public struct AlertRules: Sendable, Equatable {
+    /// Degrees Celsius.
+    public var temperature = QuantityRule()
+    /// Percent.
+    public var humidity = QuantityRule()
+    /// Parts per million.
+    public var co2 = QuantityRule()
+    /// Hectopascals.
+    public var pressure = QuantityRule()
+    /// Percent; its alerts are of the kind battery.
+    public var batteryLevel = QuantityRule()
+    /// Nil: faults are no alerts.
+    public var fault: FaultRule?
+    /// Nil: silence is no alert.
+    public var silence: SilenceRule?
+    /// Nil: loss is no alert.
+    public var loss: LossRule?
+
+    /// Rules that never apply.
+    public init() {}
+
+    /// The rule of a quantity.
+    public subscript(quantity: Quantity) -> QuantityRule {
+        get {
+            switch quantity {
+            case .temperature: temperature
+            case .humidity: humidity
+            case .co2: co2
+            case .pressure: pressure
+            case .batteryLevel: batteryLevel
+            }
+        }
+        set {
+            switch quantity {
+            case .temperature: temperature = newValue
+            case .humidity: humidity = newValue
+            case .co2: co2 = newValue
+            case .pressure: pressure = newValue
+            case .batteryLevel: batteryLevel = newValue
+            }
+        }
+    }
+
+    /// Classifies a reading: this and `SensorAlerts.isQuiet` are all that a reading costs when nothing is wrong.
+    /// - Parameters:
+    ///   - values: its quantities.
+    ///   - hasFaults: whether it reports faults.
+    ///   - known: the quantities that its sensor has given before.
+    public func status(of values: Values, hasFaults: Bool, known: QuantitySet) -> Status {
+        if hasFaults || !QuantitySet(of: values).isSuperset(of: known) { return .failure }
+        return passesABound(values) ? .warning : .ok
+    }
+
+    /// Whether any value passes any bound.
+    public func passesABound(_ values: Values) -> Bool {
+        temperature.isPassed(by: values.temperature) || humidity.isPassed(by: values.humidity)
+            || co2.isPassed(by: values.co2) || pressure.isPassed(by: values.pressure)
+            || batteryLevel.isPassed(by: values.batteryLevel)
+    }
+}
+
+extension QuantityRule {
+    func isPassed(by value: Double?) -> Bool {
+        guard let value else { return false }
+        return value > highest || value < lowest
+    }
+}

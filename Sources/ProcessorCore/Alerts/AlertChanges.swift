@@ -1,0 +1,55 @@
+import Alerting
+
+/// Whose alert it is: a sensor's, or a gateway's with an empty sensor.
+struct AlertPlace: Hashable {
+    var sensorID: String
+    var key: AlertKey
+}
+
+/// What a transaction does to alerts, collected while it decides and then written at once.
+struct AlertChanges {
+    /// A step of an alert, in the order in which they happened.
+    struct Step {
+        var gatewayID: String
+        var sensorID: String
+        var event: AlertEvent
+    }
+
+    private(set) var steps: [Step] = []
+    /// The sensors whose states have changed, each once.
+    private(set) var sensors: [SensorState] = []
+    /// The streams whose states have changed, each once.
+    private(set) var streams: [GatewayTables.StreamName] = []
+
+    /// Whether there is nothing to write.
+    var isEmpty: Bool { sensors.isEmpty && streams.isEmpty }
+
+    /// Moves the alerts of a sensor.
+    mutating func move(_ sensor: SensorState, _ body: (inout SensorAlerts, (AlertEvent) -> Void) -> Void) {
+        let wasNoted = sensor.alerts.hasChanged
+        body(&sensor.alerts) { event in
+            steps.append(Step(gatewayID: sensor.gatewayID, sensorID: sensor.sensorID, event: event))
+        }
+        if sensor.alerts.hasChanged, !wasNoted { sensors.append(sensor) }
+    }
+
+    /// Moves the alert of a stream.
+    mutating func evaluate(
+        _ progress: StreamProgress, of name: GatewayTables.StreamName, in gateway: GatewayState, rule: LossRule?
+    ) {
+        guard rule != nil && !progress.holes.isEmpty || gateway.streamAlerts[name.streamID] != nil,
+            let time = progress.lastEventTime
+        else { return }
+        var alert = gateway.streamAlerts[name.streamID] ?? StreamAlert()
+        // A late reading on one side of a hole does not make the hole old.
+        let holes = progress.holes.lazy.map { hole in
+            StreamAlert.Hole(
+                seen: max(hole.timeBefore ?? .min, hole.timeAfter ?? hole.timeBefore ?? time), count: hole.count)
+        }
+        alert.evaluate(holes, stream: name.streamID.description, time: time, rule: rule) { event in
+            steps.append(Step(gatewayID: name.gatewayID, sensorID: "", event: event))
+        }
+        if alert.hasChanged { streams.append(name) }
+        gateway.streamAlerts[name.streamID] = alert.state == nil && !alert.hasChanged ? nil : alert
+    }
+}

@@ -1,0 +1,252 @@
+import Alerting
+import PostgresClient
+import Readings
+
+/// Reads and writes alerts, what is pending, and what the webhook is to be told.
+struct AlertTables {
+    let connection: PostgresConnection
+    /// Whether there is a webhook to tell.
+    let notifies: Bool
+
+    /// An alert is open in memory that the database does not know.
+    struct UnknownAlert: Error, CustomStringConvertible {
+        var place: AlertPlace
+        var description: String { "an open \(place.key.kind) alert of \(place.sensorID) has no row" }
+    }
+
+    // MARK: Loading
+
+    /// Takes up what is pending or open.
+    func load(_ gateways: [String: GatewayState]) throws {
+        let rows = try connection.query(
+            prepared: """
+                SELECT gateway_id, sensor_id, kind, variable, side, since, critical_since, worst, detail, severity,
+                    alert_id
+                FROM alert_state WHERE gateway_id = ANY ($1) ORDER BY gateway_id, sensor_id, since, kind, variable
+                """, [.array(gateways.keys)])
+        var states: [ObjectIdentifier: (sensor: SensorState, states: [AlertState])] = [:]
+        for row in 0..<rows.rowCount {
+            guard let gateway = gateways[try rows.value(row, 0)],
+                let kind = AlertKind(rawValue: try rows.value(row, 2))
+            else { continue }
+            let place = AlertPlace(sensorID: try rows.value(row, 1), key: AlertKey(kind, try rows.value(row, 3)))
+            let state = AlertState(
+                key: place.key, side: try rows.optional(row, 4, as: String.self).flatMap { Side(rawValue: $0) },
+                since: try rows.value(row, 5, as: PostgresTimestamp.self).milliseconds,
+                criticalSince: try rows.optional(row, 6, as: PostgresTimestamp.self)?.milliseconds,
+                worst: try rows.optional(row, 7), detail: try rows.value(row, 8),
+                severity: try rows.optional(row, 9, as: String.self).flatMap { Severity(rawValue: $0) })
+            gateway.alertIDs[place] = try rows.optional(row, 10)
+            if kind == .loss {
+                guard let streamID = StreamID(place.key.variable) else { continue }
+                gateway.streamAlerts[streamID] = StreamAlert(state)
+            } else if let sensor = gateway.sensors[place.sensorID] {
+                states[ObjectIdentifier(sensor), default: (sensor, [])].states.append(state)
+            }
+        }
+        for (sensor, states) in states.values { sensor.alerts = SensorAlerts(states) }
+    }
+
+    // MARK: Writing
+
+    /// What changes in a row of `alert`.
+    private struct Change {
+        var severity: Severity
+        var escalatedAt: Int64?
+        var closedAt: Int64?
+        var worst: Double?
+        var detail: String
+
+        init(_ severity: Severity, worst: Double?, detail: String) {
+            self.severity = severity
+            self.worst = worst
+            self.detail = detail
+        }
+    }
+
+    /// Writes what has changed.
+    /// - Returns: how many alerts were opened and closed.
+    func save(
+        _ changes: AlertChanges, of cache: [String: GatewayState], now: PostgresTimestamp
+    ) throws -> (opened: Int, closed: Int) {
+        guard !changes.isEmpty else { return (0, 0) }
+        // By the alerts' identifiers: how those opened now began, and what becomes of these and of older ones.
+        var openings: [Int64: AlertChanges.Step] = [:]
+        var rows: [Int64: Change] = [:]
+        var told: [(id: Int64, step: AlertChanges.Step)] = []
+        var ids = try identifiers(changes.steps.count { $0.event.action == .opened })[...]
+        for step in changes.steps {
+            let place = AlertPlace(sensorID: step.sensorID, key: step.event.key)
+            guard let gateway = cache[step.gatewayID] else { throw Admission.MissingState() }
+            if step.event.action == .opened, let id = ids.popFirst() {
+                gateway.alertIDs[place] = id
+                openings[id] = step
+            }
+            guard let id = gateway.alertIDs[place] else { throw UnknownAlert(place: place) }
+            var row = Change(step.event.severity, worst: step.event.worst, detail: step.event.detail)
+            row.escalatedAt = step.event.action == .escalated ? step.event.time : rows[id]?.escalatedAt
+            if step.event.action == .closed {
+                row.closedAt = step.event.time
+                gateway.alertIDs[place] = nil
+            }
+            rows[id] = row
+            told.append((id, step))
+        }
+        let states = try self.states(changes, cache)
+        for state in states {
+            guard let id = state.alertID, let severity = state.state.severity else { continue }
+            var row = rows[id] ?? Change(severity, worst: nil, detail: state.state.detail)
+            row.worst = state.state.worst
+            rows[id] = row
+        }
+        // Alerts are closed before others are opened in their place.
+        try update(rows.filter { openings[$0.key] == nil }.sorted { $0.key < $1.key }, now: now)
+        try insert(openings.sorted { $0.key < $1.key }, rows, now: now)
+        try save(states, changes, now: now)
+        if notifies { try tell(told, now: now) }
+        for sensor in changes.sensors { sensor.alerts.hasChanged = false }
+        for name in changes.streams {
+            guard let gateway = cache[name.gatewayID] else { continue }
+            gateway.streamAlerts[name.streamID]?.hasChanged = false
+            if gateway.streamAlerts[name.streamID]?.state == nil { gateway.streamAlerts[name.streamID] = nil }
+        }
+        return (openings.count, changes.steps.count { $0.event.action == .closed })
+    }
+
+    private func identifiers(_ count: Int) throws -> [Int64] {
+        guard count > 0 else { return [] }
+        let rows = try connection.query(
+            prepared: "SELECT nextval('alert_id') FROM generate_series(1, $1)", [.value(Int64(count))])
+        return try (0..<rows.rowCount).map { try rows.value($0, 0) }
+    }
+
+    private func update(_ rows: [(key: Int64, value: Change)], now: PostgresTimestamp) throws {
+        guard !rows.isEmpty else { return }
+        let changes = rows.map(\.value)
+        _ = try connection.query(
+            prepared: """
+                UPDATE alert a SET severity = u.severity, detail = u.detail, updated_at = $7,
+                    escalated_at = coalesce(u.escalated_at, a.escalated_at),
+                    closed_at = coalesce(u.closed_at, a.closed_at), worst_value = u.worst
+                FROM unnest($1::int8[], $2::text[], $3::text[], $4::timestamptz[], $5::timestamptz[], $6::float8[])
+                    AS u (id, severity, detail, escalated_at, closed_at, worst)
+                WHERE a.id = u.id
+                """,
+            [
+                .array(rows.map(\.key)), .array(changes.map(\.severity.rawValue)), .array(changes.map(\.detail)),
+                .array(changes.map { time($0.escalatedAt) }), .array(changes.map { time($0.closedAt) }),
+                .array(changes.map(\.worst)), .value(now),
+            ])
+    }
+
+    private func insert(
+        _ openings: [(key: Int64, value: AlertChanges.Step)], _ rows: [Int64: Change], now: PostgresTimestamp
+    ) throws {
+        guard !openings.isEmpty else { return }
+        let steps = openings.map(\.value)
+        let changes = openings.map { rows[$0.key] }
+        _ = try connection.query(
+            prepared: """
+                INSERT INTO alert (id, gateway_id, sensor_id, kind, variable, severity, pending_since, opened_at,
+                    escalated_at, closed_at, value, worst_value, detail, updated_at)
+                SELECT *, $14 FROM unnest($1::int8[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[],
+                    $7::timestamptz[], $8::timestamptz[], $9::timestamptz[], $10::timestamptz[], $11::float8[],
+                    $12::float8[], $13::text[])
+                """,
+            [
+                .array(openings.map(\.key)), .array(steps.map(\.gatewayID)), .array(steps.map(\.sensorID)),
+                .array(steps.map(\.event.key.kind.rawValue)), .array(steps.map(\.event.key.variable)),
+                .array(changes.map { $0?.severity.rawValue }), .array(steps.map { time($0.event.since) }),
+                .array(steps.map { time($0.event.time) }), .array(changes.map { time($0?.escalatedAt) }),
+                .array(changes.map { time($0?.closedAt) }), .array(steps.map(\.event.value)),
+                .array(changes.map { $0?.worst }), .array(changes.map { $0?.detail }), .value(now),
+            ])
+    }
+
+    /// A row of `alert_state`.
+    private struct StateRow {
+        var gatewayID: String
+        var sensorID: String
+        var state: AlertState
+        var alertID: Int64?
+    }
+
+    private func states(_ changes: AlertChanges, _ cache: [String: GatewayState]) throws -> [StateRow] {
+        func row(_ gatewayID: String, _ sensorID: String, _ state: AlertState) throws -> StateRow {
+            let place = AlertPlace(sensorID: sensorID, key: state.key)
+            let id = state.severity == nil ? nil : cache[gatewayID]?.alertIDs[place]
+            if state.severity != nil, id == nil { throw UnknownAlert(place: place) }
+            return StateRow(gatewayID: gatewayID, sensorID: sensorID, state: state, alertID: id)
+        }
+        var rows: [StateRow] = []
+        for sensor in changes.sensors {
+            rows += try sensor.alerts.states.map { try row(sensor.gatewayID, sensor.sensorID, $0) }
+        }
+        for name in changes.streams {
+            guard let state = cache[name.gatewayID]?.streamAlerts[name.streamID]?.state else { continue }
+            rows.append(try row(name.gatewayID, "", state))
+        }
+        return rows
+    }
+
+    private func save(_ rows: [StateRow], _ changes: AlertChanges, now: PostgresTimestamp) throws {
+        _ = try connection.query(
+            prepared: """
+                DELETE FROM alert_state s
+                USING unnest($1::text[], $2::text[], $3::text[]) AS d (gateway_id, sensor_id, variable)
+                WHERE s.gateway_id = d.gateway_id AND s.sensor_id = d.sensor_id
+                    AND (d.variable IS NULL OR s.variable = d.variable)
+                """,
+            [
+                .array(changes.sensors.map(\.gatewayID) + changes.streams.map(\.gatewayID)),
+                .array(changes.sensors.map(\.sensorID) + changes.streams.map { _ in "" }),
+                .array(changes.sensors.map { _ in nil } + changes.streams.map { Optional($0.streamID.description) }),
+            ])
+        guard !rows.isEmpty else { return }
+        _ = try connection.query(
+            prepared: """
+                INSERT INTO alert_state (gateway_id, sensor_id, kind, variable, side, since, critical_since, worst,
+                    detail, severity, alert_id)
+                SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::timestamptz[],
+                    $7::timestamptz[], $8::float8[], $9::text[], $10::text[], $11::int8[])
+                """,
+            [
+                .array(rows.map(\.gatewayID)), .array(rows.map(\.sensorID)),
+                .array(rows.map(\.state.key.kind.rawValue)),
+                .array(rows.map(\.state.key.variable)), .array(rows.map(\.state.side?.rawValue)),
+                .array(rows.map { time($0.state.since) }), .array(rows.map { time($0.state.criticalSince) }),
+                .array(rows.map(\.state.worst)), .array(rows.map(\.state.detail)),
+                .array(rows.map(\.state.severity?.rawValue)), .array(rows.map(\.alertID)),
+            ])
+    }
+
+    /// Writes what the webhook is to be told. The content is made now, so that it is the same however often it is sent.
+    private func tell(_ told: [(id: Int64, step: AlertChanges.Step)], now: PostgresTimestamp) throws {
+        guard !told.isEmpty else { return }
+        func text(_ column: String) -> String {
+            "to_char(\(column) AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"')"
+        }
+        let events = told.map(\.step.event)
+        _ = try connection.query(
+            prepared: """
+                INSERT INTO alert_notification (alert_id, event, payload, created_at, next_attempt_at)
+                SELECT n.id, n.event, json_build_object('event', n.event, 'alert_id', n.id, 'kind', a.kind,
+                    'variable', a.variable, 'severity', n.severity, 'gateway_id', a.gateway_id,
+                    'sensor_id', a.sensor_id, 'time', \(text("n.time")), 'since', \(text("a.pending_since")),
+                    'opened_at', \(text("a.opened_at")), 'value', n.value, 'worst_value', n.worst,
+                    'detail', n.detail)::text, $8, $8
+                FROM unnest($1::int8[], $2::text[], $3::text[], $4::timestamptz[], $5::float8[], $6::float8[], $7::text[])
+                    WITH ORDINALITY AS n (id, event, severity, time, value, worst, detail, place)
+                    JOIN alert a ON a.id = n.id ORDER BY n.place
+                """,
+            [
+                .array(told.map(\.id)), .array(events.map(\.action.rawValue)), .array(events.map(\.severity.rawValue)),
+                .array(events.map { time($0.time) }), .array(events.map(\.value)), .array(events.map(\.worst)),
+                .array(events.map(\.detail)), .value(now),
+            ])
+    }
+
+    private func time(_ milliseconds: Int64?) -> PostgresTimestamp? {
+        milliseconds.map { PostgresTimestamp(milliseconds: $0) }
+    }
+}
