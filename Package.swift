@@ -100,7 +100,7 @@ let tests: [Target] = [
         name: "IntegrationTests",
         dependencies: [
             "FleetCore", "HTTPClient", "KafkaClient", "PostgresClient", "ReadingDecoding", "Readings", "Outbox",
-            "Platform",
+            "Platform", "TestServer",
         ],
         resources: [.copy("Data")]),
 ]

@@ -104,6 +104,7 @@ public struct FleetGenerator: Sequence, IteratorProtocol {
     }
 
     private mutating func reading() -> FleetMessage {
+        while isSilent(sample) { sample += 1 }
         let sensor = sensors[sample % sensors.count]
         let gateway = sensor.gateway
         manifest.streams[gateway].lastSequence += 1
@@ -128,6 +129,7 @@ public struct FleetGenerator: Sequence, IteratorProtocol {
             manifest.anomalies += 1
             Anomaly.allCases[random.index(below: Anomaly.allCases.count)].strike(&values, using: &random)
         }
+        if plan.episodes > 0 { strikeEpisode(&values) }
         var faults: [Fault] = []
         if random.chance(plan.faults) {
             manifest.faults += 1
@@ -143,6 +145,28 @@ public struct FleetGenerator: Sequence, IteratorProtocol {
             gatewayID: stream.gateway, sensorID: sensor.id, streamID: stream.stream, sequence: sequence,
             eventTime: time, intervalMilliseconds: plan.intervalMilliseconds, values: values,
             faults: faults, place: sensor.place, isSimulated: true)
+    }
+
+    private func isSilent(_ sample: Int) -> Bool {
+        plan.silent > 0 && sample % sensors.count >= sensors.count - plan.silent
+            && sample / sensors.count >= plan.messages / sensors.count / 2
+    }
+
+    /// What goes on in this sample's stretch follows from the seed and the stretch alone.
+    private mutating func strikeEpisode(_ values: inout Values) {
+        let (round, sensor) = sample.quotientAndRemainder(dividingBy: sensors.count)
+        let (stretch, place) = round.quotientAndRemainder(dividingBy: FleetPlan.stretch)
+        let number = UInt64(stretch) &* UInt64(sensors.count) &+ UInt64(sensor)
+        var random = SeededGenerator(seed: plan.seed ^ (number &+ 1) &* 0xD6E8_FEB8_6659_FD93)
+        guard random.chance(plan.episodes) else { return }
+        let anomaly = Anomaly.allCases[random.index(below: Anomaly.allCases.count)]
+        let length = 5 + random.index(below: FleetPlan.stretch - 10)
+        let first = random.index(below: FleetPlan.stretch - length)
+        guard (first..<first + length).contains(place) else { return }
+        // Each sample has its own value.
+        for _ in 0..<place { _ = random.next() as UInt64 }
+        manifest.episodes += 1
+        anomaly.strike(&values, using: &random)
     }
 
     private mutating func malformed() -> FleetMessage {

@@ -24,6 +24,8 @@ public struct FleetManifest: Sendable, Equatable {
     public internal(set) var malformed: [Malformation: Int] = [:]
     /// Readings with a value beyond what a healthy room shows.
     public internal(set) var anomalies = 0
+    /// Readings of an episode.
+    public internal(set) var episodes = 0
     /// Readings with a fault.
     public internal(set) var faults = 0
     /// Readings that were overtaken by later ones.
@@ -52,7 +54,8 @@ public struct FleetManifest: Sendable, Equatable {
     public var json: String {
         var lines = [
             "\"seed\": \(seed)", "\"messages\": \(messages)", "\"readings\": \(readings)",
-            "\"duplicates\": \(duplicates)", "\"anomalies\": \(anomalies)", "\"faults\": \(faults)",
+            "\"duplicates\": \(duplicates)", "\"anomalies\": \(anomalies)", "\"episodes\": \(episodes)",
+            "\"faults\": \(faults)",
             "\"out_of_order\": \(outOfOrder)", "\"late\": \(late)",
         ]
         if let eventTimes {

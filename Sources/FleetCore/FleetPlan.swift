@@ -21,12 +21,20 @@ public struct FleetPlan: Sendable, Equatable {
     public var malformed = 0.0
     /// The share of readings of which a value lies beyond what a healthy room shows.
     public var anomalies = 0.0
+    /// The share of stretches of `FleetPlan.stretch` samples of a sensor in which something is wrong for several samples in
+    /// a row.
+    public var episodes = 0.0
     /// The share of readings of which a chip failed.
     public var faults = 0.0
+    /// How many sensors, the last ones, send nothing any more after the first half.
+    public var silent = 0
     /// The share of readings that are overtaken by later ones of their board.
     public var outOfOrder = 0.0
     /// The share of readings measured 20 minutes to 3 hours before they come.
     public var late = 0.0
+
+    /// Samples of a sensor, of which one episode may take a part.
+    public static let stretch = 40
 
     /// A plan with the defaults above.
     public init(start: Timestamp) {
@@ -56,7 +64,7 @@ public struct FleetPlan: Sendable, Equatable {
         try require(
             (1...2_678_400_000_000).contains(intervalMicroseconds), "interval", "\(intervalMicroseconds) µs",
             "1 microsecond to 31 days")
-        let rounds = Int64(messages / sensors + 1)
+        let rounds = Int64(messages / max(1, sensors - max(0, silent)) + 1)
         let (span, overflow) = rounds.multipliedReportingOverflow(by: intervalMicroseconds)
         let last = start.milliseconds.addingReportingOverflow(span / 1000)
         try require(
@@ -64,11 +72,13 @@ public struct FleetPlan: Sendable, Equatable {
                 && Timestamp.representable.contains(Timestamp(milliseconds: last.partialValue)),
             "start", "\(start)", "such that all event times lie in the years 0 to 9999")
         for (name, share) in [
-            ("duplicates", duplicates), ("malformed", malformed), ("anomalies", anomalies), ("faults", faults),
+            ("duplicates", duplicates), ("malformed", malformed), ("anomalies", anomalies), ("episodes", episodes),
+            ("faults", faults),
             ("out-of-order", outOfOrder), ("late", late),
         ] {
             try require((0...1).contains(share), name, "\(share)", "0 to 1")
         }
+        try require((0..<sensors).contains(silent), "silent", "\(silent)", "0 to one less than there are sensors")
         try require(duplicates + malformed < 1, "duplicates + malformed", "\(duplicates + malformed)", "less than 1")
     }
 

@@ -18,7 +18,9 @@ struct PlanOptions: Sendable {
     var duplicates = 0.0
     var malformed = 0.0
     var anomalies = 0.0
+    var episodes = 0.0
     var faults = 0.0
+    var silent = 0
     var outOfOrder = 0.0
     var late = 0.0
 
@@ -40,6 +42,11 @@ struct PlanOptions: Sendable {
             .value("malformed", "SHARE", \.plan.malformed, "Messages that are no readings, 0 to 1."),
             .value(
                 "anomalies", "SHARE", \.plan.anomalies, "Readings of air that nobody should breathe."),
+            .value(
+                "episodes", "SHARE", \.plan.episodes,
+                "Stretches of \(FleetPlan.stretch) samples of a sensor with such air for several in a row."),
+            .value(
+                "silent", "N", \.plan.silent, "Sensors, the last ones, that send nothing after the first half."),
             .value("faults", "SHARE", \.plan.faults, "Readings of which a chip failed."),
             .value(
                 "out-of-order", "SHARE", \.plan.outOfOrder, "Readings that later ones overtake."),
@@ -60,7 +67,9 @@ struct PlanOptions: Sendable {
         plan.duplicates = duplicates
         plan.malformed = malformed
         plan.anomalies = anomalies
+        plan.episodes = episodes
         plan.faults = faults
+        plan.silent = silent
         plan.outOfOrder = outOfOrder
         plan.late = late
         if let interval {
