@@ -74,20 +74,20 @@ struct ProcessorTableTests {
             INSERT INTO stream_progress SELECT 'g', to_hex(n), 9, now(), n, 0, 0, now() FROM generate_series(1, 3) n
             """)
         #expect(try table.view().missing == 6)
-        if try table.view().alerts == nil {
-            // What is read of the alerts, whatever else their table holds.
-            try connection.execute(
-                "CREATE TABLE alert (kind text, severity text, closed_at timestamptz)")
-            try connection.execute(
-                """
-                INSERT INTO alert VALUES ('silence', 'critical', NULL), ('silence', 'critical', NULL),
-                    ('silence', 'critical', now()), ('battery', 'warning', NULL)
-                """)
-            #expect(
-                try table.view().alerts == [
-                    OpenAlerts(kind: "battery", severity: "warning", count: 1),
-                    OpenAlerts(kind: "silence", severity: "critical", count: 2),
-                ])
-        }
+        // What is read of the alerts, whatever else their table holds.
+        let schema = "test_\(UInt64.random(in: 0...UInt64.max))"
+        let path: String = try connection.query("SHOW search_path").value(0, 0)
+        try connection.execute(
+            """
+            CREATE SCHEMA \(schema); SET search_path = \(schema), \(path);
+            CREATE TABLE alert (kind text, severity text, closed_at timestamptz);
+            INSERT INTO alert VALUES ('silence', 'critical', NULL), ('silence', 'critical', NULL),
+                ('silence', 'critical', now()), ('battery', 'warning', NULL)
+            """)
+        #expect(
+            try table.view().alerts == [
+                OpenAlerts(kind: "battery", severity: "warning", count: 1),
+                OpenAlerts(kind: "silence", severity: "critical", count: 2),
+            ])
     }
 }

@@ -289,7 +289,7 @@ function table(id, columns, rows, emptyText) {
 function partitions(status) {
   const most = Math.max(1, ...status.partitions.map((partition) => partition.lag ?? 0));
   table("partitions", [["partition", ""], ["worker", "number optional"], ["next offset", "number"], ["end", "number"], ["lag", "number"]],
-    status.partitions.map((partition) => {
+    status.partitions.toSorted((one, other) => one.partition - other.partition).map((partition) => {
       const meter = make("span", "meter optional", make("span"));
       meter.firstChild.style.width = `${((partition.lag ?? 0) / most) * 100}%`;
       const lag = make("span", "", meter, count(partition.lag));
