@@ -24,6 +24,10 @@ public struct Bounds: Sendable, Equatable {
         self.below = below
         self.above = above
     }
+
+    /// Whether a value passes one.
+    @inlinable
+    func isPassed(by value: Double) -> Bool { value > above || value < below }
 }
 
 /// The side of its bounds on which a value is.
@@ -56,9 +60,9 @@ public struct QuantityRule: Sendable, Equatable {
     }
 
     /// A value below it passes a bound.
-    var lowest: Double { max(warning.below, critical.below) }
+    @inlinable var lowest: Double { max(warning.below, critical.below) }
     /// A value above it passes a bound.
-    var highest: Double { min(warning.above, critical.above) }
+    @inlinable var highest: Double { min(warning.above, critical.above) }
 
     /// Which bound a value passes; nil for none.
     func passed(by value: Double) -> (severity: Severity, side: Side)? {
@@ -179,12 +183,14 @@ public struct AlertRules: Sendable, Equatable {
     ///   - values: its quantities.
     ///   - hasFaults: whether it reports faults.
     ///   - known: the quantities that its sensor has given before.
+    @inlinable
     public func status(of values: Values, hasFaults: Bool, known: QuantitySet) -> Status {
         if hasFaults || !QuantitySet(of: values).isSuperset(of: known) { return .failure }
         return passesABound(values) ? .warning : .ok
     }
 
     /// Whether any value passes any bound.
+    @inlinable
     public func passesABound(_ values: Values) -> Bool {
         temperature.isPassed(by: values.temperature) || humidity.isPassed(by: values.humidity)
             || co2.isPassed(by: values.co2) || pressure.isPassed(by: values.pressure)
@@ -193,8 +199,9 @@ public struct AlertRules: Sendable, Equatable {
 }
 
 extension QuantityRule {
+    @inlinable
     func isPassed(by value: Double?) -> Bool {
         guard let value else { return false }
-        return value > highest || value < lowest
+        return warning.isPassed(by: value) || critical.isPassed(by: value)
     }
 }

@@ -31,11 +31,13 @@ public struct QuantitySet: OptionSet, Sendable, Hashable {
     public var rawValue: UInt8
 
     /// From its bits.
+    @inlinable
     public init(rawValue: UInt8) {
         self.rawValue = rawValue
     }
 
     /// The quantities that a reading has.
+    @inlinable
     public init(of values: Values) {
         rawValue =
             (values.temperature == nil ? 0 : 1) | (values.humidity == nil ? 0 : 2) | (values.co2 == nil ? 0 : 4)

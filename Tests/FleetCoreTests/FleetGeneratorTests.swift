@@ -33,6 +33,39 @@ private func troubled(messages: Int = 20_000, seed: UInt64 = seed) -> FleetPlan 
         #expect(Array(try FleetGenerator(plan)) != Array(try FleetGenerator(other)))
     }
 
+    @Test func episodesLastAndSilentSensorsEnd() throws {
+        var plan = FleetPlan(start: start)
+        plan.gateways = 4
+        plan.sensorsPerGateway = 2
+        plan.messages = 8 * 400
+        plan.seed = seed
+        plan.episodes = 0.5
+        plan.silent = 2
+        var generator = try FleetGenerator(plan)
+        let decoder = ReadingDecoder()
+        let now = Timestamp(milliseconds: start.milliseconds + 86_400_000)
+        var troubled: [String: [Bool]] = [:]
+        var sequences: [StreamID: [Int64]] = [:]
+        while let message = generator.next() {
+            let reading = try message.bytes.withUnsafeBytes { try #require(try decoder.decode($0, now: now).reading) }
+            let values = reading.values
+            let isTroubled =
+                values.temperature ?? 0 > 40 || values.humidity ?? 0 > 87 || values.co2 ?? 0 > 2500
+                || values.pressure ?? 2000 < 960 || values.batteryLevel ?? 100 < 6
+            troubled["\(reading.sensorID)", default: []].append(isTroubled)
+            sequences[reading.streamID, default: []].append(reading.sequence)
+        }
+        #expect(troubled.values.reduce(0) { $0 + $1.count { $0 } } == generator.manifest.episodes, "seed \(seed)")
+        #expect(generator.manifest.episodes > 100)
+        let counts = troubled.sorted { $0.key < $1.key }.map(\.value.count)
+        #expect(counts.suffix(2) == [200, 200] && counts.prefix(6).allSatisfy { $0 > 450 })
+        for runs in troubled.values.map({ $0.split(separator: false) }) {
+            // The last may be cut off.
+            #expect(runs.dropLast().allSatisfy { $0.count >= 5 }, "seed \(seed)")
+        }
+        for numbers in sequences.values { #expect(numbers == Array(1...Int64(numbers.count))) }
+    }
+
     @Test func everyStreamIsWholeAndTheManifestTellsTheTruth() throws {
         let plan = troubled()
         var generator = try FleetGenerator(plan)
