@@ -82,6 +82,10 @@ extension PostgresError: CustomStringConvertible, CustomDebugStringConvertible {
             sqlState.hasPrefix("22") ? message.split(separator: ": ", maxSplits: 1).first.map(String.init) : message
         var line = "PostgreSQL \(severity) \(sqlState): \(text ?? "")"
         if let constraint { line += " (constraint \(constraint))" }
+        // Every statement that is executed was prepared on the same connection, so somebody has changed the session.
+        if sqlState == "26000" || sqlState == "42P05" {
+            line += "; behind a pooler in transaction mode statements must not be prepared"
+        }
         if !sql.isEmpty { line += " in: \(sql)" }
         return line
     }

@@ -37,7 +37,15 @@ final class ChildProcess: Sendable {
         defer { for text in vector { free(text) } }
         vector.append(nil)
         var identifier: pid_t = 0
-        let code = posix_spawn(&identifier, program.path, &actions, nil, vector, environ)
+        // Swift's threads block most signals, and a child inherits that.
+        var attributes = posix_spawnattr_t()
+        posix_spawnattr_init(&attributes)
+        defer { posix_spawnattr_destroy(&attributes) }
+        var none = sigset_t()
+        sigemptyset(&none)
+        posix_spawnattr_setsigmask(&attributes, &none)
+        posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGMASK))
+        let code = posix_spawn(&identifier, program.path, &actions, &attributes, vector, environ)
         guard code == 0 else { throw SystemError("posix_spawn", program.path, code: code) }
         self.identifier = identifier
         self.log = log
