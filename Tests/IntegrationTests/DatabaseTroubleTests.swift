@@ -21,7 +21,8 @@ import Testing
             try await cluster.start()
         }
         try await stream.trouble("the crash of a session, and so of all", signs: Self.gone) {
-            kill(try #require(try cluster.sessions().first), SIGKILL)
+            try await waitUntil("there is a session", within: .seconds(20)) { try !cluster.sessions().isEmpty }
+            if let session = try cluster.sessions().first { kill(session, SIGKILL) }
         } mend: {
             try await cluster.start()
         }

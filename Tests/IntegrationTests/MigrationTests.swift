@@ -49,13 +49,11 @@ import Testing
 
     @Test(.timeLimit(.minutes(1))) func ofTwoThatStartAtOnceOneMigratesAndBothRun() async throws {
         let site = try await Site(partitions: 2)
-        let text = try String(contentsOfFile: try site.writeProcessorConfiguration(), encoding: .utf8)
         var processors: [(process: ChildProcess, folder: URL)] = []
         for name in ["one", "two"] {
             let folder = site.folder.appendingPathComponent(name)
             try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: false)
-            let own = text.replacingOccurrences(of: "kafka:\n", with: "kafka:\n  instance: \(name)\n")
-            let configuration = try site.write("\(name).yaml", own)
+            let configuration = try site.writeProcessorConfiguration(instance: name)
             processors.append(
                 (try BuiltProgram.processor.start(["run", "--config", configuration], in: folder), folder))
         }

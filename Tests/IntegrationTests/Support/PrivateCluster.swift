@@ -184,7 +184,7 @@ final class PrivateCluster {
     /// The processes of the processor's sessions.
     func sessions() throws -> [pid_t] {
         let rows = try connect().query(
-            "SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'vigie-processor%'")
+            "SELECT pid FROM pg_stat_activity WHERE usename = 'vigie' AND application_name <> 'vigie-tests'")
         return try (0..<rows.rowCount).map { try rows.value($0, 0, as: Int32.self) }
     }
 
