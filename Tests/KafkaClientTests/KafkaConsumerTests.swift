@@ -82,6 +82,30 @@ struct KafkaConsumerTests {
         consumer.close()
     }
 
+    @Test(arguments: [true, false]) func aPausedPartitionGoesOnWhereItIsToldTo(resumedFirst: Bool) async throws {
+        try await fill(cluster.bootstrapServers, "t", count: 1000)
+        let consumer = try consumer()
+        let partition = TopicPartition("t", 0)
+        try consumer.assign([partition: .earliest])
+        _ = consumer.collect { messages, _ in messages.count >= 20 }
+        for round in 0..<20 {
+            try consumer.pause([partition])
+            // Polls that keep the member in its group while its owner asks where to go on.
+            for _ in 0..<(round % 3) { consumer.nextBatch(maximumMessages: 10, timeout: .milliseconds(5)) { _, _ in } }
+            let target = Int64(round * 7)
+            if resumedFirst {
+                try consumer.resume([partition])
+                try consumer.seek([partition: .at(target)], timeout: .seconds(10))
+            } else {
+                try consumer.seek([partition: .at(target)], timeout: .seconds(10))
+                try consumer.resume([partition])
+            }
+            let (messages, _) = consumer.collect { messages, _ in messages.count >= 5 }
+            #expect(messages.first?.offset == target, "round \(round)")
+        }
+        consumer.close()
+    }
+
     @Test func anOffsetOutOfRangeIsAnEventAndTheOwnerDecides() async throws {
         try await fill(cluster.bootstrapServers, "t", count: 10)
         let consumer = try consumer()

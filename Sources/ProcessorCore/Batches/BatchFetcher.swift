@@ -254,8 +254,15 @@ actor BatchFetcher {
         nextRelocation = .now + .seconds(1)
         do {
             let offsets = try tracker.relocate(tracker.waiting)
-            try consumer?.seek(offsets, timeout: .seconds(10))
+            // In this order: a partition that must be assigned anew to be moved would be resumed where it was before. What
+            // is fetched between the two is dropped by the seek, as nobody polls.
             try consumer?.resume(Array(offsets.keys))
+            try consumer?.seek(offsets, timeout: .seconds(10))
+        } catch let error as KafkaError {
+            // Nothing may be read from where the consumer stands now.
+            tracker.forgetPositions()
+            if let consumer { try? consumer.pause(consumer.assignment) }
+            log.warning("cannot go to the offsets, the partitions wait", ["error": "\(error)"])
         } catch {
             log.warning("cannot read offsets, the partitions wait", ["error": "\(error)"])
         }

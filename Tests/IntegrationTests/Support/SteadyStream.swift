@@ -90,9 +90,22 @@ final class SteadyStream {
         let expected = try expectedStreams()
         let total = expected.values.reduce(0, +)
         try #require(total > 100)
-        try await waitUntil("all \(total) readings are stored", within: .seconds(60), every: .milliseconds(200)) {
-            try #require(processor.isRunning, "\(processor.output.suffix(4000))")
-            return try rows() >= total
+        do {
+            try await waitUntil("all \(total) readings are stored", within: .seconds(60), every: .milliseconds(200)) {
+                try #require(processor.isRunning, "\(processor.output.suffix(4000))")
+                return try rows() >= total
+            }
+        } catch {
+            let tables = try PostgresConnection(
+                connectionString: site.databaseConnection, applicationName: "vigie-tests")
+            for table in ["loss", "stream_progress", "consumed_offset"] {
+                let text: String = try tables.query(
+                    "SELECT coalesce(string_agg(t::text, e'\\n'), 'nothing') FROM \(table) t"
+                ).value(0, 0)
+                print("\(table):\n\(text)")
+            }
+            print("\(try rows()) of \(total) rows\n\(processor.output.suffix(8000))")
+            throw error
         }
         #expect(!processor.output.contains("partitions revoked"), "the group was left in between")
         processor.send(SIGTERM)
