@@ -80,6 +80,9 @@ public struct SensorWindows: Sendable {
     /// How many panes are in memory.
     public var paneCount: Int { panes.count }
 
+    /// Bytes that the panes have in memory, room for more of them included.
+    public var paneBytes: Int { panes.capacity * MemoryLayout<Pane>.stride }
+
     /// Calls `body` with the beginning of each pane, in order.
     func forEachPaneStart(_ body: (Int64) -> Void) {
         for pane in panes { body(pane.start) }
@@ -135,6 +138,8 @@ public struct SensorWindows: Sendable {
         if let last = panes.last, last.start == start { return panes.count - 1 }
         let index = lowerBound(start)
         if index == panes.count || panes[index].start != start {
+            // An array would double its room. Of a hundred thousand sensors that is half a gigabyte of nothing.
+            if panes.count == panes.capacity { panes.reserveCapacity(panes.count + 4) }
             panes.insert(Pane(start: start, totals: Totals()), at: index)
         }
         return index

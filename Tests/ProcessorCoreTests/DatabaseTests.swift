@@ -154,6 +154,23 @@ struct DatabaseTests {
         #expect(try transaction().write(batch, cache: &cache).rows == 1)
     }
 
+    @Test func aLateReadingLeavesItsFinalWindowAloneIfThatIsThePolicy() throws {
+        var cache: [String: GatewayState] = [:]
+        var transaction = transaction()
+        transaction.latePolicy = .drop
+        _ = try transaction.write(batch([(1, 0), (2, 300)], from: 0), cache: &cache)
+        var later = self.transaction(at: 1)
+        later.latePolicy = .drop
+        let summary = try later.write(batch([(3, 10), (4, -600)], from: 2), cache: &cache)
+        #expect(summary.late == 2 && summary.rows == 2)
+        #expect(
+            try text(
+                "SELECT string_agg(reading_count || ' ' || revision, ',' ORDER BY window_start) FROM sensor_data_agg")
+                == "1 0,1 0")
+        #expect(try Verification(connection: connection, latePolicy: .drop).run().isGood)
+        #expect(try !Verification(connection: connection).run().isGood, "the other policy asks for more")
+    }
+
     @Test func silenceMakesWindowsFinalByTheClock() throws {
         var cache: [String: GatewayState] = [:]
         _ = try transaction().write(batch([(1, 0)], from: 0), cache: &cache)

@@ -40,6 +40,9 @@ actor BatchWriter {
     private var watch = PartitionWatch()
     private var watchHasGrown = false
     private var nextMeasurement = ContinuousClock.now
+    private var nextLook = ContinuousClock.now
+    private var pace: UpdatePace
+    private var latest = Timestamp(milliseconds: 0)
 
     nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
 
@@ -51,6 +54,7 @@ actor BatchWriter {
     ) {
         self.settings = settings
         self.worker = worker
+        pace = UpdatePace(wished: settings.updateInterval)
         executor = ThreadExecutor(name: "writer-\(worker)")
         self.rejectedTopic = rejectedTopic
         self.metrics = metrics
@@ -96,10 +100,13 @@ actor BatchWriter {
 
     /// Writes what the passing of time has made due.
     func passTime() async throws {
+        // Looking at all sensors after every batch would take longer than many a batch.
+        guard ContinuousClock.now >= nextLook || !adopted.isEmpty || watchHasGrown else { return }
+        nextLook = .now + min(.seconds(1), .milliseconds(settings.updateInterval))
         releaseWindows()
         let now = wallClock.now().milliseconds
         var due = cache.filter {
-            $0.value.needsLook(now: now, interval: settings.updateInterval, idleTimeout: settings.idleTimeout)
+            $0.value.needsLook(now: now, interval: pace.interval, idleTimeout: settings.idleTimeout)
         }.map(\.key)
         due += adopted
         if watchHasGrown, let rule = settings.rules.silence {
@@ -123,6 +130,8 @@ actor BatchWriter {
         var size = StateSize()
         for gateway in cache.values { size += gateway.size(settings.windows) }
         monitor.measure(size)
+        pace.openWindows = size.windows
+        metrics.updateInterval.set(Double(pace.interval) / 1000)
     }
 
     /// Notes that everything is in the database that was in some partitions at a time.
@@ -169,6 +178,7 @@ actor BatchWriter {
             for gateway in batch.gateways where heldWindows.contains(gateway) { cache[gateway] = nil }
             metrics.batchDuration.observe(duration)
             metrics.record(summary)
+            pace.observe(windows: summary.windows, duration: summary.windowDuration)
             monitor.record(batch, summary, duration: duration, now: wallClock.now())
         } catch {
             // The copies in memory may be ahead of what is in the database.
@@ -204,6 +214,7 @@ actor BatchWriter {
             let summary = try transaction(try connected())
                 .passTime(gateways, idleTimeout: settings.idleTimeout, cache: &cache)
             metrics.record(summary)
+            pace.observe(windows: summary.windows, duration: summary.windowDuration)
             monitor.record(summary)
             // A gateway may have moved to another partition, as after partitions were added.
             for gateway in gateways {
@@ -228,8 +239,15 @@ actor BatchWriter {
     private func transaction(_ connection: PostgresConnection) -> BatchTransaction {
         BatchTransaction(
             connection: connection, topic: settings.topic, policy: settings.windows, rules: settings.rules,
-            now: wallClock.now(), updateInterval: settings.updateInterval, held: heldWindows.gateways,
-            watch: watch, notifies: settings.webhook != nil)
+            now: nextTime(), updateInterval: pace.interval, held: heldWindows.gateways, watch: watch,
+            latePolicy: settings.latePolicy, notifies: settings.webhook != nil)
+    }
+
+    /// The time of a transaction, later than that of the one before, so that `verify` can tell which rows a window has
+    /// seen.
+    private func nextTime() -> Timestamp {
+        latest = max(wallClock.now(), Timestamp(milliseconds: latest.milliseconds + 1))
+        return latest
     }
 
     private func connected() throws -> PostgresConnection {

@@ -25,6 +25,8 @@ struct BatchSummary: Sendable, Equatable {
     var rejectedByReason: [Rejection.Reason: Int] = [:]
     /// Rows written to `sensor_data_agg`.
     var windows = 0
+    /// How long writing them took, without those that were computed again.
+    var windowDuration = Duration.zero
     /// Alerts opened.
     var alertsOpened = 0
     /// Alerts closed.
@@ -51,6 +53,8 @@ struct BatchTransaction {
     var held: Set<String> = []
     /// In what time silence means something.
     var watch = PartitionWatch()
+    /// What becomes of readings whose windows are final.
+    var latePolicy = LatePolicy.recompute
     /// Whether there is a webhook to tell of alerts.
     var notifies = false
 
@@ -92,10 +96,12 @@ struct BatchTransaction {
             summary.duplicates = batch.rows.count - summary.rows - summary.expired
             summary.late = admission.lateCount
 
-            let late = admission.lateWindows
+            let late = latePolicy == .recompute ? admission.lateWindows : []
             summary.windows = try recompute(late.filter { !held.contains($0.0.gatewayID) })
             let gateways = zip(batch.gateways, states).compactMap { held.contains($0) ? nil : $1 }
+            let began = ContinuousClock.now
             summary.windows += try writeWindows(advancing: admission.touched, updating: gateways, horizon)
+            summary.windowDuration = began.duration(to: .now)
             try tables.save(sensors: admission.touched)
             try reopen(late.filter { held.contains($0.0.gatewayID) })
             let streams = zip(names, admission.progress).map { name, progress in
@@ -230,7 +236,9 @@ struct BatchTransaction {
                 lookForSilence(gateway, &silence)
             }
             (summary.alertsOpened, summary.alertsClosed) = try alerts.save(silence, of: cache, now: ingestedAt)
+            let began = ContinuousClock.now
             try rows.write(connection, now: ingestedAt)
+            summary.windowDuration = began.duration(to: .now)
             try tables.save(sensors: changed)
             // The streams themselves have not moved, but copies elsewhere are out of date now: of what is final, and of
             // which windows have rows.

@@ -36,7 +36,7 @@ extension GatewayState {
             size.windows += sensor.windows.openWindowCount(policy)
             // The object with its header, its two names, and its place in the table.
             size.bytes += 16 + MemoryLayout<SensorWindows>.stride + 160 + name.utf8.count + sensor.gatewayID.utf8.count
-            size.bytes += sensor.windows.paneCount * MemoryLayout<SensorWindows.Pane>.stride
+            size.bytes += sensor.windows.paneBytes
         }
         return size
     }

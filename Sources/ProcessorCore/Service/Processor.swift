@@ -130,7 +130,8 @@ public struct Processor: Sendable {
 
     /// Recomputes windows and streams from the raw rows.
     public func verify() async throws -> Certificate {
-        try await withConnection { try Verification(connection: $0).run() }
+        let latePolicy = settings.latePolicy
+        return try await withConnection { try Verification(connection: $0, latePolicy: latePolicy).run() }
     }
 
     /// Runs blocking work with a connection on a thread of its own.

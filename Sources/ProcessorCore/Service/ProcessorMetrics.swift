@@ -18,6 +18,7 @@ struct ProcessorMetrics: Sendable {
     let staleBatches: Counter
     let batchDuration: Histogram
     let batchSize: Histogram
+    let updateInterval: Gauge
     let alertsOpened: Counter
     let alertsClosed: Counter
 
@@ -49,6 +50,9 @@ struct ProcessorMetrics: Sendable {
         batchDuration = registry.histogram(
             "vigie_batch_duration_seconds", "From the first statement of a batch to its commit.",
             bounds: Histogram.durationBounds)
+        updateInterval = registry.gauge(
+            "vigie_window_update_interval_seconds",
+            "How often open windows are written: as often as is set, or as the database can take.")
         batchSize = registry.histogram(
             "vigie_batch_messages", "Messages in a batch.", bounds: [1, 10, 100, 1000, 10_000, 50_000, 100_000])
     }

@@ -35,6 +35,8 @@ public struct ProcessorSettings: Sendable {
     var retention: RetentionSettings
     /// Where the HTTP endpoint listens; nil for none.
     var listen: Endpoint?
+    /// What becomes of a reading whose windows are final.
+    var latePolicy: LatePolicy
     /// The windows and the allowed lateness.
     var windows: WindowPolicy
     /// A sensor that has been silent for so long has its windows made final by the wall clock, milliseconds.
@@ -73,7 +75,7 @@ public struct ProcessorSettings: Sendable {
         // Each worker has its own.
         self.kafka.properties["group.instance.id"] = nil
         workers = kafka.value("workers", as: .integer(1...64), default: 1)
-        maximumBatch = kafka.value("maximum_batch", as: .integer(1...1_000_000), default: 50_000)
+        maximumBatch = kafka.value("maximum_batch", as: .integer(1...1_000_000), default: 20_000)
 
         let postgres = root.section("postgres")
         self.postgres = postgres.required("connection", as: .text)
@@ -84,6 +86,7 @@ public struct ProcessorSettings: Sendable {
 
         let lateness = root.value("lateness", as: .duration(), default: .seconds(600)).millisecondsRoundedDown
         windows = ProcessorSettings.windows(root, lateness: lateness)
+        latePolicy = root.value("late_policy", as: .choice(LatePolicy.recompute), default: .recompute)
         idleTimeout = root.value("idle_timeout", as: .duration(), default: .seconds(60)).millisecondsRoundedDown
         let open = windows.longestWindow + lateness + idleTimeout
         retention = root.optionalSection("retention").map { RetentionSettings($0, open: open) } ?? RetentionSettings()
@@ -117,7 +120,7 @@ public struct ProcessorSettings: Sendable {
         // How soon partitions that were added to the topic are seen.
         "topic.metadata.refresh.interval.ms": "30000",
         // What is fetched in advance: a batch is all that is needed.
-        "queued.max.messages.kbytes": "16384",
+        "queued.max.messages.kbytes": "4096",
         // While that is full, librdkafka from 2.2 on would otherwise look again only after a second.
         "fetch.queue.backoff.ms": "5",
         // A small broker may answer a fetch with all that it has, whatever was asked for; refusing that would stall.
@@ -184,4 +187,12 @@ extension WindowPolicy {
         else { preconditionFailure("a minute is a valid window") }
         return policy
     }
+}
+
+/// What becomes of a reading that comes after windows that contain it were made final. It is a row in any case.
+enum LatePolicy: String, CaseIterable, Sendable {
+    /// The windows are computed again from the rows, and their revision goes up.
+    case recompute
+    /// The windows stay as they were.
+    case drop
 }
