@@ -110,6 +110,34 @@ struct DatabaseTests {
         #expect(try Verification(connection: connection).run().isGood)
     }
 
+    /// As when a standby takes over that has not received the last commits.
+    @Test func whatTheDatabaseHasForgottenIsNotTakenFromMemory() throws {
+        var cache: [String: GatewayState] = [:]
+        _ = try transaction().write(batch([(1, 0), (2, 10)], from: 0), cache: &cache)
+        try connection.execute(
+            """
+            TRUNCATE sensor_data, sensor_data_agg, sensor, stream_progress; UPDATE consumed_offset SET next_offset = 0
+            """)
+        do {
+            _ = try transaction().write(batch([(1, 0), (2, 10), (3, 20)], from: 0), cache: &cache)
+            Issue.record("the copy was used")
+        } catch let error as PostgresError {
+            #expect(error.isTransient, "\(error)")
+        }
+        do {
+            _ = try transaction().passTime(["g"], idleTimeout: 0, cache: &cache)
+            Issue.record("the copy was used")
+        } catch let error as PostgresError {
+            #expect(error.isTransient, "\(error)")
+        }
+        // As the writer does after an error.
+        cache["g"] = nil
+        #expect(try transaction().passTime(["g"], idleTimeout: 0, cache: &cache).windows == 0)
+        let summary = try transaction().write(batch([(1, 0), (2, 10), (3, 20)], from: 0), cache: &cache)
+        #expect(summary.rows == 3 && summary.duplicates == 0)
+        #expect(try Verification(connection: connection).run().isGood)
+    }
+
     @Test func aLateReadingComputesItsFinalWindowAgain() throws {
         var cache: [String: GatewayState] = [:]
         _ = try transaction().write(batch([(1, 0), (2, 300)], from: 0), cache: &cache)

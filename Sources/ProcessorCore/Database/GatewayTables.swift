@@ -25,6 +25,7 @@ struct GatewayTables {
     ///   - gatewayIDs: the gateways, each once.
     ///   - newStreams: streams that may not have a row yet, with the partition that they came from.
     ///   - cache: the copies; those that are missing or out of date are loaded.
+    /// - Throws: what the database says; 40001 if a copy is of a stream that the database does not have.
     /// - Returns: how far retention has come; true until the commit if the transaction began with `Horizon.lock`.
     func lock(
         _ gatewayIDs: [String], newStreams: [(StreamName, Int32)], cache: inout [String: GatewayState],
@@ -63,6 +64,19 @@ struct GatewayTables {
             state.streams[streamID] = StreamProgress(
                 last: try rows.value(row, 2),
                 lastEventTime: try rows.optional(row, 3, as: PostgresTimestamp.self)?.milliseconds)
+        }
+        for gatewayID in gatewayIDs {
+            guard let copy = cache[gatewayID]?.revisions, !copy.isEmpty else { continue }
+            let there = found[gatewayID]?.revisions ?? [:]
+            guard copy.keys.allSatisfy({ there[$0] != nil }) else {
+                // Tried again without the copy, all is as the database has it.
+                throw PostgresError(
+                    sqlState: "40001",
+                    message: """
+                        a stream of \(gatewayID) is in memory and not in the database: a server has taken over that lacks \
+                        the last commits
+                        """)
+            }
         }
         let stale = found.filter { cache[$0.key]?.revisions != $0.value.revisions }
         if !stale.isEmpty {
