@@ -254,8 +254,8 @@ actor BatchFetcher {
         nextRelocation = .now + .seconds(1)
         do {
             let offsets = try tracker.relocate(tracker.waiting)
-            // In this order: a partition that must be assigned anew to be moved would be resumed where it was before. What
-            // is fetched between the two is dropped by the seek, as nobody polls.
+            // Moved last, so that where it reads rests on nothing that was before; what is fetched between the two is dropped
+            // by the seek, as nobody polls.
             try consumer?.resume(Array(offsets.keys))
             try consumer?.seek(offsets, timeout: .seconds(10))
         } catch let error as KafkaError {
