@@ -126,7 +126,7 @@ public struct SensorWindows: Sendable {
             }
         }
         if isOpen {
-            let index = paneIndex(for: time.floored(to: policy.paneSize))
+            let index = paneIndex(for: time.floored(to: policy.paneSize), policy)
             panes[index].totals.add(observation, isLate: isLate)
             panes[index].isChanged = true
         }
@@ -134,15 +134,21 @@ public struct SensorWindows: Sendable {
     }
 
     /// The index of the pane that begins at `start`, made if need be. Readings mostly come in order.
-    private mutating func paneIndex(for start: Int64) -> Int {
+    private mutating func paneIndex(for start: Int64, _ policy: WindowPolicy) -> Int {
         if let last = panes.last, last.start == start { return panes.count - 1 }
         let index = lowerBound(start)
         if index == panes.count || panes[index].start != start {
-            // An array would double its room. Of a hundred thousand sensors that is half a gigabyte of nothing.
-            if panes.count == panes.capacity { panes.reserveCapacity(panes.count + 4) }
+            if panes.count == panes.capacity { makeRoom(policy) }
             panes.insert(Pane(start: start, totals: Totals()), at: index)
         }
         return index
+    }
+
+    /// Makes room for a few panes, then at once for all that a sensor comes to: to grow twofold, or by a little many
+    /// times, leaves as much again unused, which of a hundred thousand sensors is half a gigabyte.
+    private mutating func makeRoom(_ policy: WindowPolicy) {
+        let all = Int((policy.longestWindow + policy.lateness) / policy.paneSize) + 3
+        panes.reserveCapacity(panes.count < 8 || panes.count >= all ? panes.count + 4 : all)
     }
 
     /// The first pane that begins at or after `start`.

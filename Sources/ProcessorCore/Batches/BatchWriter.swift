@@ -115,13 +115,28 @@ actor BatchWriter {
             }.map(\.key).filter { !due.contains($0) }
         }
         watchHasGrown = false
-        // In portions, so that the locks of a large fleet are not all held at once.
-        for start in stride(from: 0, to: due.count, by: 500) {
-            let portion = due[start..<min(start + 500, due.count)].filter { !heldWindows.contains($0) }
-            try await writeWindows(of: portion)
+        for portion in portions(due) {
+            try await writeWindows(of: portion.filter { !heldWindows.contains($0) })
             adopted.subtract(portion)
         }
         if ContinuousClock.now >= nextMeasurement { measure() }
+    }
+
+    /// Divides gateways so that neither all locks of a large fleet are held at once nor all its windows are in memory.
+    private func portions(_ gateways: [String]) -> [[String]] {
+        var portions: [[String]] = []
+        var size = Int.max
+        for gateway in gateways {
+            let windows = cache[gateway]?.sensors.values.reduce(0) { $0 + $1.windows.openWindowCount(settings.windows) }
+            if size > BatchTransaction.mostWindows {
+                portions.append([])
+                size = 0
+            }
+            // Those that are not in memory are taken to have a sensor or two.
+            size += windows ?? 50
+            portions[portions.count - 1].append(gateway)
+        }
+        return portions
     }
 
     /// Counts what is in memory, every few seconds.
@@ -140,10 +155,12 @@ actor BatchWriter {
         if !reached.isEmpty { watchHasGrown = true }
     }
 
-    /// Writes every open window that has changed, before a stop.
+    /// Writes the open windows that have changed, before a stop: all of them if there is time, as whoever goes on with
+    /// their sensors writes them too.
     func writeOpenWindows() async throws {
+        let end = ContinuousClock.now + .seconds(10)
         let changed = cache.filter { $0.value.sensors.values.contains(where: \.windows.hasChanges) }.map(\.key)
-        if !changed.isEmpty { try await writeWindows(of: changed) }
+        for portion in portions(changed) where ContinuousClock.now < end { try await writeWindows(of: portion) }
     }
 
     /// Takes note of the partitions that this processor has now: forgets the gateways of others, and takes up those

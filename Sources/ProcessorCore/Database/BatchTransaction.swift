@@ -62,6 +62,9 @@ struct BatchTransaction {
     private var alerts: AlertTables { AlertTables(connection: connection, notifies: notifies) }
     private var tables: GatewayTables { GatewayTables(connection: connection, policy: policy) }
 
+    /// About so many windows are written at once: each stands in memory for that long.
+    static let mostWindows = 20_000
+
     private static let beginning = "\(PausedSessions.bounds); \(Horizon.lock)"
 
     // MARK: A batch of messages
@@ -190,6 +193,8 @@ struct BatchTransaction {
             sensor.windows.advance(policy: policy) { rows.append($0, of: sensor) }
         }
         for gateway in gateways where gateway.isUpdateDue(now: now.milliseconds, interval: updateInterval) {
+            // What is left is due still, and written as time passes.
+            if rows.count >= BatchTransaction.mostWindows { break }
             takeChanges(gateway, &rows)
         }
         try rows.write(connection, now: ingestedAt)
