@@ -47,7 +47,8 @@ import Testing
         let site = try await Site(partitions: 4)
         let truth = try Truth(plan, in: site.database)
         #expect(truth.manifest.readings >= 100_000)
-        let configuration = try site.writeProcessorConfiguration()
+        // Small batches, so that there is much to interrupt however far behind the processor is.
+        let configuration = try site.writeProcessorConfiguration(batch: 2000)
         let migration = try await BuiltProgram.processor.run(["migrate", "--config", configuration], in: site.folder)
         try #require(migration.ending == .status(0), "\(migration.output)")
 

@@ -107,13 +107,14 @@ final class Site {
     /// - Parameters:
     ///   - instance: the processor's name in the group and in pg_stat_activity.
     ///   - workers: its members of the group.
+    ///   - batch: the most messages of one transaction.
     ///   - properties: librdkafka's.
     ///   - connection: how to reach the site's database, if not as the test does.
     ///   - postgres: more lines of the section `postgres`.
     ///   - rest: more lines.
     /// - Returns: its path.
     func writeProcessorConfiguration(
-        instance: String = "processor", workers: Int = 1, properties: [String: String] = [:],
+        instance: String = "processor", workers: Int = 1, batch: Int = 20_000, properties: [String: String] = [:],
         connection: String? = nil, postgres: [String] = [], rest: String = ""
     ) throws -> String {
         let properties = properties.map { "\"\($0.key)\": \"\($0.value)\"" }.sorted().joined(separator: ", ")
@@ -127,6 +128,7 @@ final class Site {
               group: \(topic)
               instance: \(instance)
               workers: \(workers)
+              maximum_batch: \(batch)
               properties: {\(properties)}
             postgres:
               connection: "\(connection ?? databaseConnection(of: instance))"
