@@ -1,0 +1,116 @@
+"""What the tests share: a database of their own in the PostgreSQL that VIGIE_POSTGRES names, and the application."""
+
+import contextlib
+import os
+import pathlib
+import sys
+import unittest
+import uuid
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+import psycopg
+from psycopg import conninfo, sql
+from streamlit.testing.v1 import AppTest
+
+DASHBOARD = pathlib.Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(DASHBOARD))
+
+APPLICATION = DASHBOARD / "app.py"
+
+
+def server() -> str:
+    """The PostgreSQL for tests; without one, tests that need it say so."""
+    if "VIGIE_POSTGRES" not in os.environ:
+        raise unittest.SkipTest("VIGIE_POSTGRES is not set: run this with tools/with-services")
+    return os.environ["VIGIE_POSTGRES"]
+
+
+@contextlib.contextmanager
+def scratch_database(plan=None) -> Iterator[str]:
+    """A database with the processor's tables, filled as planned, and its connection string."""
+    import seed
+
+    name = f"dashboard_{uuid.uuid4().hex[:12]}"
+    with psycopg.connect(server(), autocommit=True) as connection:
+        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+    address = conninfo.make_conninfo(server(), dbname=name)
+    try:
+        with psycopg.connect(address) as connection:
+            seed.migrate(connection)
+            if plan:
+                seed.fill(connection, plan)
+        yield address
+    finally:
+        with psycopg.connect(server(), autocommit=True) as connection:
+            connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+def small_plan():
+    import seed
+
+    return seed.Plan(now=datetime.now(UTC), sensors=12, days=1.2, interval=120)
+
+
+@contextlib.contextmanager
+def application(address: str | None, **environment: str) -> Iterator[AppTest]:
+    """The application in front of a database, not run yet."""
+    with _environment(address, environment):
+        yield AppTest.from_file(str(APPLICATION), default_timeout=30)
+
+
+@contextlib.contextmanager
+def view_alone(name: str, address: str, language: str = "en", **environment: str) -> Iterator[AppTest]:
+    """One view without the frame, not run yet: Streamlit's test client reaches pages only if they are files."""
+
+    def script(name: str, language: str) -> None:
+        import importlib
+        from datetime import UTC
+
+        import streamlit as st
+
+        from vigie_dashboard.context import Context
+        from vigie_dashboard.database import Database
+        from vigie_dashboard.language import LANGUAGES
+        from vigie_dashboard.settings import read_settings
+        from vigie_dashboard.theme import LIGHT
+
+        @st.cache_resource
+        def database(address: str) -> Database:
+            return Database(address)
+
+        settings = read_settings()
+        view = importlib.import_module(f"vigie_dashboard.views.{name}")
+        view.render(Context(settings, database(settings.postgres), LANGUAGES[language], LIGHT, UTC))
+
+    with _environment(address, environment):
+        yield AppTest.from_function(script, kwargs={"name": name, "language": language}, default_timeout=30)
+
+
+@contextlib.contextmanager
+def _environment(address: str | None, environment: dict[str, str]) -> Iterator[None]:
+    import streamlit
+
+    changed = {"VIGIE_POSTGRES": address or "", **environment}
+    before = {name: os.environ.get(name) for name in changed}
+    os.environ.update(changed)
+    streamlit.cache_resource.clear()
+    try:
+        yield
+    finally:
+        streamlit.cache_resource.clear()
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def words(test: AppTest) -> str:
+    """All that the page says, for a look at whether something is among it."""
+    parts = []
+    for element in test.main:
+        value = getattr(element, "value", None)
+        if isinstance(value, str):
+            parts.append(value)
+    return "\n".join(parts)

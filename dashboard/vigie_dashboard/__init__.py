@@ -1,0 +1,1 @@
+"""What happens now, what the trend is, and how the system does: on the processor's tables, read only."""

@@ -1,0 +1,1 @@
+"""All SQL, one module a view. Values are always parameters."""

@@ -1,0 +1,1 @@
+"""One module a view. Each has `render(context)`."""
