@@ -87,12 +87,13 @@ let tests: [Target] = [
             "GatewayCore", "Configuration", "CSQLite", "KafkaClient", "Monitoring", "Outbox", "Readings", "SensorBus",
             "SensorDrivers", "SimulatedHardware",
         ]),
-    .testTarget(name: "WindowingTests", dependencies: ["Windowing"]),
+    .testTarget(name: "WindowingTests", dependencies: ["Windowing", "FleetCore"]),
     .testTarget(name: "AlertingTests", dependencies: ["Alerting"]),
     .testTarget(
         name: "ProcessorCoreTests",
         dependencies: [
-            "ProcessorCore", "Alerting", "Configuration", "Monitoring", "PostgresClient", "Readings", "ReadingDecoding",
+            "ProcessorCore", "Alerting", "Configuration", "FleetCore", "Monitoring", "PostgresClient", "Readings",
+            "ReadingDecoding",
             "TestServer",
         ]),
     .testTarget(name: "FleetCoreTests", dependencies: ["FleetCore", "ReadingDecoding"]),

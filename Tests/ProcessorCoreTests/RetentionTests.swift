@@ -1,4 +1,5 @@
 import Alerting
+import FleetCore
 import Foundation
 import PostgresClient
 import ReadingDecoding
@@ -270,7 +271,7 @@ struct RetentionTests {
         let seed =
             ProcessInfo.processInfo.environment["VIGIE_TEST_SEED"].flatMap(UInt64.init) ?? .random(in: 0 ... .max)
         print("RetentionTests: seed \(seed)")
-        var random = Seeded(state: seed)
+        var random = SeededGenerator(seed: seed)
         var (cache, days): ([String: GatewayState], DayPartitions) = ([:], DayPartitions())
         // Per stream: what was sent, by its number.
         var sent: [Int: [Int64: Sample]] = [:]
@@ -327,18 +328,5 @@ struct RetentionTests {
         #expect(rows.count == Set(rows).count && Set(rows) == expected, "seed \(seed)")
         #expect(expired > 0 && kept.count > expected.count, "nothing was dropped, seed \(seed)")
         #expect(try Verification(connection: connection).run().isGood)
-    }
-
-    /// SplitMix64 (Steele, Lea, Flood, "Fast splittable pseudorandom number generators", 2014).
-    private struct Seeded: RandomNumberGenerator {
-        var state: UInt64
-
-        mutating func next() -> UInt64 {
-            state &+= 0x9e37_79b9_7f4a_7c15
-            var mixed = state
-            mixed = (mixed ^ (mixed >> 30)) &* 0xbf58_476d_1ce4_e5b9
-            mixed = (mixed ^ (mixed >> 27)) &* 0x94d0_49bb_1331_11eb
-            return mixed ^ (mixed >> 31)
-        }
     }
 }

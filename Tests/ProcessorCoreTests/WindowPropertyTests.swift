@@ -1,3 +1,4 @@
+import FleetCore
 import Foundation
 import Alerting
 import PostgresClient
@@ -36,11 +37,11 @@ struct WindowPropertyTests {
             ProcessInfo.processInfo.environment["VIGIE_TEST_SEED"].flatMap(UInt64.init)
             ?? UInt64.random(in: 0...UInt64.max)
         print("WindowPropertyTests: VIGIE_TEST_SEED=\(seed)")
-        var random = SplitMix64(state: seed)
+        var random = SeededGenerator(seed: seed)
         for round in 0..<25 { try runRound(round, &random) }
     }
 
-    private func runRound(_ round: Int, _ random: inout SplitMix64) throws {
+    private func runRound(_ round: Int, _ random: inout SeededGenerator) throws {
         let schema = "test_\(UInt64.random(in: 0...UInt64.max))"
         try connection.execute("CREATE SCHEMA \(schema); SET search_path = \(schema)")
         defer { _ = try? connection.execute("DROP SCHEMA \(schema) CASCADE") }
@@ -76,7 +77,7 @@ struct WindowPropertyTests {
     }
 
     /// Readings of three sensors, mostly forward in time, some late, some twice, some never.
-    private func arrivals(_ random: inout SplitMix64) -> [Arrival] {
+    private func arrivals(_ random: inout SeededGenerator) -> [Arrival] {
         var arrivals: [Arrival] = []
         var second = Int64(0)
         for sequence in 1...Int64.random(in: 20...150, using: &random) {
@@ -160,18 +161,5 @@ struct WindowPropertyTests {
             let wanted = [Int64(values.count), values.reduce(0, +), values.min() ?? 0, values.max() ?? 0]
             #expect(found == wanted, "round \(round): \(window)")
         }
-    }
-}
-
-/// Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014.
-private struct SplitMix64: RandomNumberGenerator {
-    var state: UInt64
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9e37_79b9_7f4a_7c15
-        var mixed = state
-        mixed = (mixed ^ (mixed >> 30)) &* 0xbf58_476d_1ce4_e5b9
-        mixed = (mixed ^ (mixed >> 27)) &* 0x94d0_49bb_1331_11eb
-        return mixed ^ (mixed >> 31)
     }
 }

@@ -1,3 +1,4 @@
+import FleetCore
 import Foundation
 import Readings
 import Testing
@@ -14,7 +15,7 @@ import Windowing
         let seed =
             ProcessInfo.processInfo.environment["VIGIE_TEST_SEED"].flatMap(UInt64.init) ?? .random(in: 0 ... .max)
         print("WindowCountTests: VIGIE_TEST_SEED=\(seed)")
-        var random = SplitMix64(state: seed)
+        var random = SeededGenerator(seed: seed)
         for _ in 0..<50 {
             var windows = SensorWindows()
             #expect(windows.openWindowCount(policy) == 0)

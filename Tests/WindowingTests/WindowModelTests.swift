@@ -1,3 +1,4 @@
+import FleetCore
 import Foundation
 import Readings
 import Testing
@@ -50,13 +51,13 @@ import Testing
             ProcessInfo.processInfo.environment["VIGIE_TEST_SEED"].flatMap(UInt64.init)
             ?? UInt64.random(in: 0...UInt64.max)
         print("WindowModelTests: VIGIE_TEST_SEED=\(seed)")
-        var random = SplitMix64(state: seed)
+        var random = SeededGenerator(seed: seed)
         for round in 0..<150 {
             try runRound(round, &random)
         }
     }
 
-    private func runRound(_ round: Int, _ random: inout SplitMix64) throws {
+    private func runRound(_ round: Int, _ random: inout SeededGenerator) throws {
         let slide = Int64.random(in: 1...6, using: &random)
         let first = try #require(
             WindowSpecification(size: slide * Int64.random(in: 1...8, using: &random), slide: slide))
@@ -154,19 +155,5 @@ extension Int64 {
     fileprivate func modulo(_ divisor: Int64) -> Int64 {
         let remainder = self % divisor
         return remainder < 0 ? remainder + divisor : remainder
-    }
-}
-
-/// A small random generator that a seed replays (Steele, Lea, Flood, "Fast splittable pseudorandom number
-/// generators", 2014).
-struct SplitMix64: RandomNumberGenerator {
-    var state: UInt64
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9e37_79b9_7f4a_7c15
-        var mixed = state
-        mixed = (mixed ^ (mixed >> 30)) &* 0xbf58_476d_1ce4_e5b9
-        mixed = (mixed ^ (mixed >> 27)) &* 0x94d0_49bb_1331_11eb
-        return mixed ^ (mixed >> 31)
     }
 }
