@@ -150,17 +150,20 @@ struct GatewayTables {
         let summaries = WindowTable.quantities.map {
             "count(d.\($0)), avg(d.\($0)), var_pop(d.\($0)) * count(d.\($0)), min(d.\($0)), max(d.\($0))"
         }
+        // LATERAL, so that each sensor's rows are found by the index in the few days that they can be in: a join would
+        // read the whole table.
         let rows = try connection.query(
             prepared: """
-                SELECT s.gateway_id, s.sensor_id,
-                    date_bin($2 * interval '1 millisecond', d.event_time, timestamptz 'epoch') AS pane,
-                    count(*), count(*) FILTER (WHERE d.status = 'warning'),
-                    count(*) FILTER (WHERE d.status = 'failure'), count(*) FILTER (WHERE d.late),
-                    sum(d.interval_ms)::int8, \(summaries.joined(separator: ", "))
-                FROM sensor s JOIN sensor_data d ON d.sensor_id = s.sensor_id AND d.gateway_id = s.gateway_id
-                    AND d.event_time >= s.final_through - $3 * interval '1 millisecond'
+                SELECT s.gateway_id, s.sensor_id, p.*
+                FROM sensor s CROSS JOIN LATERAL (
+                    SELECT date_bin($2 * interval '1 millisecond', d.event_time, timestamptz 'epoch') AS pane,
+                        count(*), count(*) FILTER (WHERE d.status = 'warning'),
+                        count(*) FILTER (WHERE d.status = 'failure'), count(*) FILTER (WHERE d.late),
+                        sum(d.interval_ms)::int8, \(summaries.joined(separator: ", "))
+                    FROM sensor_data d WHERE d.sensor_id = s.sensor_id AND d.gateway_id = s.gateway_id
+                        AND d.event_time >= s.final_through - $3 * interval '1 millisecond'
+                    GROUP BY pane) p
                 WHERE s.gateway_id = ANY ($1)
-                GROUP BY s.gateway_id, s.sensor_id, pane
                 """, [.array(gateways.keys), .value(policy.paneSize), .value(policy.longestWindow + policy.paneSize)])
         var panes: [SensorName: [SensorWindows.Pane]] = [:]
         for row in 0..<rows.rowCount {

@@ -127,9 +127,11 @@ struct Retention {
                             AND a.gateway_id = z.gateway_id AND a.window_size > z.window_size)
                     FROM size z WHERE z.window_size IS NOT NULL)
                 DELETE FROM sensor_data_agg WHERE ctid = ANY (ARRAY(
-                    SELECT a.ctid FROM size z JOIN sensor_data_agg a ON a.sensor_id = z.sensor_id
-                        AND a.gateway_id = z.gateway_id AND a.window_size = z.window_size
-                        AND a.window_start < (SELECT windows_since FROM retention)
+                    SELECT a.row FROM size z CROSS JOIN LATERAL (
+                        SELECT ctid AS row FROM sensor_data_agg a WHERE a.sensor_id = z.sensor_id
+                            AND a.gateway_id = z.gateway_id AND a.window_size = z.window_size
+                            AND a.window_start < (SELECT windows_since FROM retention)
+                        LIMIT $1) a
                     LIMIT $1))
                 """, [.value(limit)]
             ).affectedRows

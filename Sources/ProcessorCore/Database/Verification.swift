@@ -192,22 +192,12 @@ struct Verification {
             ["avg", "min", "max", "stddev"].map { differs("w.\(quantity)_\($0)", "r.\(quantity)_\($0)") }
         }
         return """
-            WITH recomputed AS (
-                SELECT w.sensor_id, w.gateway_id, w.window_size, w.window_start, count(*) AS reading_count,
-                    count(*) FILTER (WHERE d.status = 'warning') AS warning_count,
-                    count(*) FILTER (WHERE d.status = 'failure') AS failure_count,
-                    count(*) FILTER (WHERE d.late) AS late_count,
-                    least(1, sum(d.interval_ms) / (extract(epoch FROM w.window_size)::float8 * 1000)) AS coverage,
-                    \(sums.joined(separator: ", "))
-                FROM sensor_data_agg w JOIN sensor_data d ON d.sensor_id = w.sensor_id
-                    AND d.gateway_id = w.gateway_id AND d.event_time >= w.window_start
-                    AND d.event_time < w.window_end AND d.ingested_at <= w.updated_at
-                WHERE w.window_start >= \(since)
-                GROUP BY 1, 2, 3, 4),
-            compared AS (
+            -- LATERAL, as the index then finds each window's rows; a join would compare all rows of a sensor with all of
+            -- its windows.
+            WITH compared AS (
                 SELECT w.sensor_id, w.gateway_id, w.window_size, w.window_start,
                     CASE
-                        WHEN r.sensor_id IS NULL THEN 'without a reading'
+                        WHEN r.reading_count IS NULL THEN 'without a reading'
                         WHEN w.window_end <> w.window_start + w.window_size THEN 'with a wrong end'
                         WHEN w.reading_count <> r.reading_count THEN 'with a wrong number of readings'
                         WHEN w.warning_count <> r.warning_count OR w.failure_count <> r.failure_count
@@ -216,7 +206,18 @@ struct Verification {
                         WHEN \(values.map { "(\($0))" }.joined(separator: " OR ")) THEN 'with wrong values'
                         WHEN w.is_final <> (w.window_end <= s.final_through) THEN 'wrongly final or open'
                     END AS problem
-                FROM sensor_data_agg w LEFT JOIN recomputed r USING (sensor_id, gateway_id, window_size, window_start)
+                FROM sensor_data_agg w LEFT JOIN LATERAL (
+                        SELECT count(*) AS reading_count,
+                            count(*) FILTER (WHERE d.status = 'warning') AS warning_count,
+                            count(*) FILTER (WHERE d.status = 'failure') AS failure_count,
+                            count(*) FILTER (WHERE d.late) AS late_count,
+                            least(1, sum(d.interval_ms) / (extract(epoch FROM w.window_size)::float8 * 1000))
+                                AS coverage,
+                            \(sums.joined(separator: ", "))
+                        FROM sensor_data d WHERE d.sensor_id = w.sensor_id AND d.gateway_id = w.gateway_id
+                            AND d.event_time >= w.window_start AND d.event_time < w.window_end
+                            AND d.ingested_at <= w.updated_at
+                        HAVING count(*) > 0) r ON true
                     LEFT JOIN sensor s ON s.sensor_id = w.sensor_id AND s.gateway_id = w.gateway_id
                 WHERE w.window_start >= \(since)),
             -- A final window must hold all rows of its time; one that was never written is found by its rows.
@@ -230,10 +231,12 @@ struct Verification {
                 GROUP BY 1, 2, 3, 4
                 EXCEPT SELECT sensor_id, gateway_id, window_size, window_start FROM sensor_data_agg),
             behind AS (
-                SELECT DISTINCT w.sensor_id, w.gateway_id, w.window_size, w.window_start
-                FROM sensor_data_agg w JOIN sensor_data d ON d.sensor_id = w.sensor_id
-                    AND d.gateway_id = w.gateway_id AND d.event_time >= w.window_start
-                    AND d.event_time < w.window_end AND d.ingested_at > w.updated_at \(counted)
+                SELECT w.sensor_id, w.gateway_id, w.window_size, w.window_start
+                FROM sensor_data_agg w CROSS JOIN LATERAL (
+                    SELECT FROM sensor_data d WHERE d.sensor_id = w.sensor_id AND d.gateway_id = w.gateway_id
+                        AND d.event_time >= w.window_start AND d.event_time < w.window_end
+                        AND d.ingested_at > w.updated_at \(counted)
+                    LIMIT 1) newer
                 WHERE w.is_final AND w.window_start >= \(since)),
             problems AS (
                 SELECT problem, sensor_id, gateway_id, window_size, window_start FROM compared
