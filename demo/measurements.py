@@ -38,6 +38,8 @@ class Snapshot:
     """Windows written or updated since the start of this demo."""
     final_windows: int
     lost: int
+    dashboard: str | None = None
+    """Where the dashboard answers."""
     error: str | None = None
 
 
@@ -110,6 +112,7 @@ class Measurements:
             windows=windows.written,
             final_windows=windows.final,
             lost=one(LOST).lost - self.lost_before,
+            dashboard=self.pipeline.dashboard.address if self.pipeline.dashboard else None,
         )
 
     def _board(self, gateway):

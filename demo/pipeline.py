@@ -21,6 +21,7 @@ DEMO = services.STATE / "demo"
 TEMPLATES = pathlib.Path(__file__).resolve().parent / "configuration"
 RECORDINGS = services.ROOT / "Tests" / "IntegrationTests" / "Data"
 PROGRAMS = services.ROOT / ".build" / "release"
+DASHBOARD = services.ROOT / "dashboard" / "run"
 TOPIC = "sensor.readings"
 PARTITIONS = 4
 
@@ -29,19 +30,20 @@ RETENTION = {"retention.bytes": str(1 << 20)}
 
 
 class Program:
-    """One of Vigie's programs: its process and where it shows its metrics."""
+    """One of Vigie's programs: its process and where it answers."""
 
-    def __init__(self, name, arguments, monitoring_port):
+    def __init__(self, name, arguments, port, ready_path="/readyz", environment=None):
         self.name = name
-        self.address = f"http://127.0.0.1:{monitoring_port}"
-        self.process = services.Process(name, arguments, DEMO / "logs" / f"{name}.log")
+        self.address = f"http://127.0.0.1:{port}"
+        self.ready_path = ready_path
+        self.process = services.Process(name, arguments, DEMO / "logs" / f"{name}.log", environment=environment)
 
     def wait_until_ready(self):
         self.process.wait_until(self.is_ready)
 
     def is_ready(self):
         try:
-            with urllib.request.urlopen(f"{self.address}/readyz", timeout=1) as answer:
+            with urllib.request.urlopen(f"{self.address}{self.ready_path}", timeout=1) as answer:
                 return answer.status == 200
         except OSError:
             return False
@@ -54,6 +56,7 @@ class Pipeline:
         self.broker = None
         self.postgres = None
         self.processor = None
+        self.dashboard = None
         self.gateways = []
         self.problems = []
         self.kafka = os.environ.get("VIGIE_KAFKA")
@@ -70,7 +73,11 @@ class Pipeline:
         self._start_servers()
         self._create_topics()
         self._start_processor()
+        self._start_dashboard()
         self._start_gateways()
+        if self.dashboard:
+            self.dashboard.wait_until_ready()
+            self.say(f"Dashboard: {self.dashboard.address}")
 
     def _start_servers(self):
         if self.connection:
@@ -113,6 +120,28 @@ class Pipeline:
         self.processor.wait_until_ready()
         self.say(f"Processor: {self.processor.address}/metrics")
 
+    def _start_dashboard(self):
+        """Starts the dashboard, as a role that may only read where the database is our own.
+
+        A machine that cannot get its packages still has the rest of the demo.
+        """
+        installed = subprocess.run([DASHBOARD, "--install"], check=False)
+        if installed.returncode != 0:
+            self.say("Dashboard: not started, as its packages could not be installed.")
+            return
+        connection = self.connection
+        if self.postgres:
+            self.postgres.make_reader()
+            connection = self.postgres.reader_connection
+        port = services.free_port()
+        self.dashboard = Program(
+            "dashboard",
+            [DASHBOARD, "--server.address", "127.0.0.1", "--server.port", port],
+            port,
+            ready_path="/_stcore/health",
+            environment=os.environ | {"VIGIE_POSTGRES": connection},
+        )
+
     def _start_gateways(self):
         for template in sorted(TEMPLATES.glob("gateway-*.yaml")):
             name = template.stem.removeprefix("gateway-")
@@ -152,16 +181,20 @@ class Pipeline:
 
     @property
     def _parts(self):
-        return [part for part in (self.postgres, self.broker, self.processor, *self.gateways) if part]
+        parts = (self.postgres, self.broker, self.processor, self.dashboard, *self.gateways)
+        return [part for part in parts if part]
 
     # Stop
 
     def stop_programs(self, measurements):
         """Stops the boards, lets the processor read what they sent, takes a last measurement, stops the processor."""
-        for gateway in self.gateways:
-            gateway.process.ask_to_stop()
+        for program in (self.dashboard, *self.gateways):
+            if program:
+                program.process.ask_to_stop()
         for gateway in self.gateways:
             self._stop(gateway)
+        if self.dashboard:
+            self._stop(self.dashboard)
         last = None
         if self.processor:
             if self.processor.process.is_running and all(part.process.is_running for part in self._servers):

@@ -117,6 +117,9 @@ def figures(snapshot):
         line.append("   ")
     if snapshot.error:
         line.append(f"\nPostgreSQL: {snapshot.error}", style="red")
+    if snapshot.dashboard:
+        line.append("\ndashboard ", style="dim")
+        line.append(snapshot.dashboard)
     line.append("\nCtrl-C stops everything in order.", style="dim")
     return line
 

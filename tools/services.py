@@ -124,9 +124,12 @@ def postgres_programs():
 class Postgres:
     """A cluster of our own: reached through a Unix socket in a folder that only its user enters, no network.
 
-    Its only role, `vigie`, is given by peer authentication to the user who runs this (and to nobody else), so that
-    there is no password to keep.
+    Its roles, `vigie` and the one that only reads, are given by peer authentication to the user who runs this (and to
+    nobody else), so that there is no password to keep.
     """
+
+    # The dashboard's login, as documentation/roles.sql makes it.
+    reader = "vigie_dashboard"
 
     def __init__(self, folder, durable=True, settings=None):
         """Keeps the data in `folder`, which is made if need be. Not durable is for tests: fsync is off.
@@ -173,6 +176,11 @@ class Postgres:
         return f"host={self.sockets} user=vigie dbname=vigie"
 
     @property
+    def reader_connection(self):
+        """The connection string of the role that `make_reader` made."""
+        return f"host={self.sockets} user={self.reader} dbname=vigie"
+
+    @property
     def version(self):
         return self.psql("SHOW server_version")
 
@@ -183,6 +191,17 @@ class Postgres:
              f"host={self.sockets} user=vigie dbname={database}"],
             check=True, capture_output=True, text=True, cwd="/")  # fmt: skip
         return result.stdout.strip()
+
+    def make_reader(self):
+        """Makes the login of one who may only read, if there is none. `vigie-processor migrate` came before."""
+        if self.psql(f"SELECT 1 FROM pg_roles WHERE rolname = '{self.reader}'"):
+            return
+        # All in one transaction, as psql does it with one command.
+        self.psql(
+            f"CREATE ROLE {self.reader} LOGIN IN ROLE vigie_reader; "
+            f"ALTER ROLE {self.reader} SET default_transaction_read_only = on; "
+            f"ALTER ROLE {self.reader} SET statement_timeout = '30s'"
+        )
 
     def start(self):
         """Makes the cluster if there is none, starts it and waits until it accepts connections."""
@@ -249,8 +268,11 @@ class Postgres:
         lines = [f"{name} = '{value}'\n" for name, value in settings.items()]
         (self.data / "postgresql.auto.conf").write_text("".join(lines))
         users = {pwd.getpwuid(os.geteuid()).pw_name, self.user or pwd.getpwuid(os.geteuid()).pw_name}
-        (self.data / "pg_ident.conf").write_text("".join(f"vigie {user} vigie\n" for user in sorted(users)))
-        (self.data / "pg_hba.conf").write_text("local all vigie peer map=vigie\n")
+        roles = ("vigie", self.reader)
+        (self.data / "pg_ident.conf").write_text(
+            "".join(f"vigie {user} {role}\n" for user in sorted(users) for role in roles)
+        )
+        (self.data / "pg_hba.conf").write_text(f"local all {','.join(roles)} peer map=vigie\n")
 
 
 def noida_program():
