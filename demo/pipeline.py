@@ -75,9 +75,6 @@ class Pipeline:
         self._start_processor()
         self._start_dashboard()
         self._start_gateways()
-        if self.dashboard:
-            self.dashboard.wait_until_ready()
-            self.say(f"Dashboard: {self.dashboard.address}")
 
     def _start_servers(self):
         if self.connection:
@@ -141,6 +138,9 @@ class Pipeline:
             ready_path="/_stcore/health",
             environment=os.environ | {"VIGIE_POSTGRES": connection},
         )
+        # Before the boards: the demo's numbers begin with their first readings.
+        self.dashboard.wait_until_ready()
+        self.say(f"Dashboard: {self.dashboard.address}")
 
     def _start_gateways(self):
         for template in sorted(TEMPLATES.glob("gateway-*.yaml")):
