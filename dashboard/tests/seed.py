@@ -2,6 +2,8 @@
 
     VIGIE_POSTGRES=... .vigie/dashboard/bin/python dashboard/tests/seed.py [--sensors 12] [--days 3] [--interval 60]
 
+With --follow it goes on making readings until it is ended.
+
 Gaps, alerts open and closed, faults, losses, late readings, simulated and estimated ones, a sensor that is silent, and
 two processors. The schema is that of the processor's own migrations; the same seed gives the same data.
 """
@@ -12,6 +14,7 @@ import os
 import pathlib
 import random
 import re
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -342,19 +345,55 @@ def _processors(connection: psycopg.Connection, plan: Plan) -> None:
         )
 
 
+def follow(connection: psycopg.Connection, plan: Plan, sensors: list[Sensor]) -> None:
+    """Goes on where the history ends, at the sensors' interval."""
+    chance = random.Random(plan.seed)
+    while True:
+        time.sleep(plan.interval)
+        with connection.transaction():
+            for sensor in sensors:
+                if sensor.part == "silent":
+                    continue
+                row = sensor.last
+                now = datetime.now(UTC)
+                row |= {"event_time": now - timedelta(milliseconds=60), "ingested_at": now, "late": False}
+                row["seq"] += 1_000_000
+                for name, step in (("temperature", 0.08), ("humidity", 0.4), ("co2", 9.0), ("pressure", 0.1)):
+                    if row[name] is not None:
+                        row[name] += chance.gauss(0, step)
+                connection.execute(
+                    f"INSERT INTO sensor_data ({', '.join(COLUMNS)}) VALUES ({', '.join(['%s'] * len(COLUMNS))})",
+                    [row[column] for column in COLUMNS],
+                )
+                connection.execute(
+                    """
+                    UPDATE sensor SET last_event_time = %(event_time)s, last_arrival = %(ingested_at)s,
+                        temperature = %(temperature)s, humidity = %(humidity)s, co2 = %(co2)s, pressure = %(pressure)s
+                    WHERE gateway_id = %(gateway_id)s AND sensor_id = %(sensor_id)s
+                    """,
+                    row,
+                )
+            connection.execute("UPDATE processor SET updated_at = now()")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--sensors", type=int, default=12)
     parser.add_argument("--days", type=float, default=3.0)
     parser.add_argument("--interval", type=int, default=60, help="seconds between two readings")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--follow", action="store_true", help="go on making readings")
     arguments = parser.parse_args()
     plan = Plan(datetime.now(UTC), arguments.sensors, arguments.days, arguments.interval, arguments.seed)
     with psycopg.connect(os.environ["VIGIE_POSTGRES"]) as connection:
         migrate(connection)
-        fill(connection, plan)
+        sensors = fill(connection, plan)
         (count,) = connection.execute("SELECT count(*) FROM sensor_data").fetchone()
-    print(f"{count} readings of {plan.sensors} sensors over {plan.days:g} days")
+        connection.commit()
+        print(f"{count} readings of {plan.sensors} sensors over {plan.days:g} days", flush=True)
+        if arguments.follow:
+            connection.autocommit = True
+            follow(connection, plan, sensors)
 
 
 if __name__ == "__main__":

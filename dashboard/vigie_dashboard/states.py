@@ -38,11 +38,14 @@ class Loaded(Generic[Value]):
     error: DatabaseError | None = None
 
 
-def load(context: Context, key: str, read: Callable[[Reader], Value]) -> Loaded[Value] | None:
+def load(
+    context: Context, key: str, read: Callable[[Reader], Value], quiet: bool = False
+) -> Loaded[Value] | None:
     """Reads from the database, and shows the page's state if that fails.
 
     What was read last under this key comes back with the error when the database is away, so that a page which
     refreshes itself keeps what it shows and says how old it is; None when there is nothing to show.
+    `quiet` is for the second part of a page whose first part says already that the database is away.
     """
     kept_key = f"loaded.{key}"
     kept: Loaded[Value] | None = st.session_state.get(kept_key)
@@ -53,10 +56,12 @@ def load(context: Context, key: str, read: Callable[[Reader], Value]) -> Loaded[
     except DatabaseError as error:
         _log(error)
         if kept is None or not isinstance(error, (DatabaseAway, TooSlow)):
-            show_error(context, error)
+            if not quiet:
+                show_error(context, error)
             return None
         loaded = replace(kept, error=error)
-        show_stale(context, loaded)
+        if not quiet:
+            show_stale(context, loaded)
         return loaded
     st.session_state[kept_key] = loaded
     return loaded

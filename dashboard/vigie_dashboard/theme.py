@@ -121,7 +121,7 @@ def template(palette: Palette, language: Language) -> go.layout.Template:
             },
             hovermode="closest",
             legend={"orientation": "h", "yanchor": "bottom", "y": 1.02, "x": 0, "title": {"text": ""}},
-            xaxis={**axis, "tickformatstops": language.plotly_date_stops},
+            xaxis=axis,
             yaxis=axis,
             modebar={"bgcolor": "rgba(0,0,0,0)", "color": palette.muted, "activecolor": palette.text},
         )
@@ -139,8 +139,11 @@ header[data-testid="stHeader"] { height: 2.5rem; min-height: 2.5rem; background:
 header[data-testid="stHeader"] button { pointer-events: auto; }
 .stMainBlockContainer { padding: 0.6rem clamp(0.75rem, 2.5vw, 2.5rem) 2rem; }
 .st-key-header { padding-right: 2.25rem; }
-.st-key-header [data-testid="stButtonGroup"] { text-transform: uppercase; }
+.st-key-lang * { text-transform: uppercase; }
 @media (max-width: 640px) { .st-key-header { gap: 0.25rem; } .st-key-header [data-testid="stIconMaterial"] { display: none; } }
+/* A page that refreshes itself every other second must not fade and show that it runs each time. */
+[data-testid="stStatusWidget"] { display: none; }
+[data-stale="true"] { opacity: 1 !important; transition: none !important; }
 /* The switch at the other end of the line. */
 .st-key-header > :last-child { margin-left: auto; }
 </style>

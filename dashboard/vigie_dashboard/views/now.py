@@ -1,26 +1,258 @@
-"""The view `now`: what happens at this moment."""
+"""The view `now`: what happens at this moment. Its parts refresh by themselves; the choices stand outside of them, so
+that a refresh never touches what a reader is doing."""
 
+from datetime import timedelta
+
+import pandas
 import streamlit as st
 
+from vigie_dashboard.charts import places as places_chart
+from vigie_dashboard.charts import series as series_chart
 from vigie_dashboard.context import Context
+from vigie_dashboard.quantities import QUANTITIES
 from vigie_dashboard.queries import now as queries
+from vigie_dashboard.sensor_status import with_status
 from vigie_dashboard.states import guarded, load, show_empty
+from vigie_dashboard.views import now_parts as parts
+
+PERIODS = {"5m": 5, "15m": 15, "1h": 60, "3h": 180, "12h": 720}
+# So many lines can still be told apart, and are read in time.
+MOST_SENSORS = 7
+# Without a choice.
+SENSORS_BY_ITSELF = 3
+# More points a line than a screen shows are averaged in the database.
+MOST_POINTS = 900
+SNAPSHOT = "now.snapshot"
 
 
 def render(context: Context) -> None:
-    st.fragment(_live, run_every=context.settings.refresh_seconds)(context)
+    st.html(parts.style(context))
+    every = context.settings.refresh_seconds
+    st.fragment(_overview, run_every=every)(context)
+    if SNAPSHOT not in st.session_state:
+        return
+    left, right = st.columns([3, 2], gap="medium")
+    with left:
+        _series_choices(context)
+        st.fragment(_series, run_every=every)(context)
+    with right:
+        _place_choice(context)
+        st.fragment(_places, run_every=every)(context)
+    _site_choice(context)
+    st.fragment(_sensors, run_every=every)(context)
 
 
-def _live(context: Context) -> None:
+# What is wrong
+
+
+def _overview(context: Context) -> None:
     with guarded(context):
-        _show(context)
+        loaded = load(context, "now.overview", queries.overview)
+        had = SNAPSHOT in st.session_state
+        if loaded is None or loaded.value.sensors.empty:
+            if loaded is not None:
+                show_empty(context)
+            if had:
+                del st.session_state[SNAPSHOT]
+                st.rerun()
+            return
+        overview = loaded.value
+        sensors = with_status(overview.sensors)
+        known = st.session_state.get(SNAPSHOT)
+        st.session_state[SNAPSHOT] = sensors
+        st.session_state["now.bounds"] = overview.bounds
+        st.session_state["now.at"] = overview.now
+        is_new = known is None or set(known["key"]) != set(sensors["key"])
+        if is_new and st.session_state.get("now.is_drawn"):
+            # The choices have to know of new sensors.
+            st.rerun()
+        st.session_state["now.is_drawn"] = True
+        st.html(parts.banner(context, sensors, overview.alerts, overview.now))
+        st.html(parts.cards(context, sensors, overview.alerts, overview.figures))
+        st.subheader(context.text("now.alerts"), anchor=False)
+        st.html(parts.alert_list(context, overview.alerts, sensors, overview.now))
 
 
-def _show(context: Context) -> None:
-    loaded = load(context, "now", queries.sensors)
-    if loaded is None:
-        return
-    if loaded.value.empty:
-        show_empty(context)
-        return
-    st.dataframe(loaded.value, hide_index=True)
+# Series
+
+
+def _series_choices(context: Context) -> None:
+    snapshot = st.session_state[SNAPSHOT]
+    st.subheader(context.text("now.series"), anchor=False)
+    st.multiselect(
+        context.text("now.choose_sensors"),
+        options=sorted(snapshot["key"]),
+        format_func=_identity,
+        placeholder=context.text("now.sensors_by_itself"),
+        max_selections=MOST_SENSORS,
+        key="sensors",
+        bind="query-params",
+        label_visibility="collapsed",
+    )
+    with st.container(horizontal=True, vertical_alignment="center"):
+        present = [quantity.name for quantity in QUANTITIES if snapshot[quantity.name].notna().any()]
+        st.pills(
+            context.text("now.choose_quantities"),
+            options=[quantity.name for quantity in QUANTITIES],
+            default=[name for name in ("temperature", "co2") if name in present] or present[:1],
+            selection_mode="multi",
+            format_func=context.language.quantity,
+            key="quantities",
+            label_visibility="collapsed",
+            persist_state="session",
+        )
+        st.segmented_control(
+            context.text("now.choose_period"),
+            options=list(PERIODS),
+            default="1h",
+            required=True,
+            key="period",
+            bind="query-params",
+            label_visibility="collapsed",
+        )
+
+
+def _identity(key: str) -> str:
+    return key
+
+
+def _shown_keys(snapshot: pandas.DataFrame) -> list[str]:
+    """The reader's choice, else the worst that send something."""
+    chosen = [key for key in st.session_state.get("sensors", []) if key in set(snapshot["key"])]
+    if chosen:
+        return chosen
+    alive = snapshot[snapshot["status"] != "stale"]
+    return list((alive if len(alive) else snapshot)["key"].head(SENSORS_BY_ITSELF))
+
+
+def _series(context: Context) -> None:
+    with guarded(context):
+        snapshot = st.session_state.get(SNAPSHOT)
+        if snapshot is None:
+            return
+        keys = _shown_keys(snapshot)
+        quantities = [q.name for q in QUANTITIES if q.name in (st.session_state.get("quantities") or [])]
+        if not quantities:
+            st.info(context.text("now.no_quantity"))
+            return
+        minutes = PERIODS[st.session_state.get("period") or "1h"]
+        until = st.session_state["now.at"]
+        since = until - timedelta(minutes=minutes)
+        fastest = float(snapshot[snapshot["key"].isin(keys)]["interval_ms"].min()) / 1000
+        bucket = bucket_for(minutes * 60, fastest)
+        chosen = [tuple(key.split("/", 1)) for key in keys]
+        loaded = load(
+            context,
+            "now.series",
+            lambda reader: queries.series(reader, chosen, quantities, since, until, bucket),
+            quiet=True,
+        )
+        if loaded is None:
+            return
+        frame = loaded.value
+        if not set(quantities) <= set(frame.columns):
+            # Of another choice, from before the database went away.
+            return
+        if frame.empty:
+            st.info(context.text("now.no_readings", period=context.language.duration(minutes * 60.0)))
+            return
+        frame = frame.assign(time=context.local(frame["event_time"]), key=frame["gateway_id"] + "/" + frame["sensor_id"])
+        figure = series_chart.figure(
+            frame,
+            keys,
+            quantities,
+            st.session_state["now.bounds"],
+            context.local_time(since),
+            context.local_time(until),
+            bucket.total_seconds() if bucket else 0.0,
+            context.language,
+            context.palette,
+        )
+        context.show(figure, "now-series", context.text("now.series.alt"))
+        if bucket:
+            st.caption(context.text("now.averaged", duration=context.language.duration(bucket)))
+
+
+def bucket_for(seconds: float, interval: float) -> timedelta | None:
+    """The length to average over so that a line has no more points than can be seen; None for readings as they are."""
+    if seconds / max(interval, 0.001) <= MOST_POINTS:
+        return None
+    for length in (1, 2, 5, 10, 15, 30, 60, 120, 300):
+        if seconds / length <= MOST_POINTS and length >= interval:
+            return timedelta(seconds=length)
+    return timedelta(seconds=600)
+
+
+# Places
+
+
+def _place_choice(context: Context) -> None:
+    st.subheader(context.text("now.places"), anchor=False)
+    st.selectbox(
+        context.text("now.colour_by"),
+        options=["status", *(quantity.name for quantity in QUANTITIES)],
+        format_func=lambda name: context.text("now.status") if name == "status" else context.language.quantity_with_unit(name),
+        key="colour",
+        label_visibility="collapsed",
+        persist_state="session",
+    )
+
+
+def _places(context: Context) -> None:
+    with guarded(context):
+        snapshot = st.session_state.get(SNAPSHOT)
+        if snapshot is None:
+            return
+        figure = places_chart.figure(
+            snapshot, st.session_state.get("colour") or "status", context.language, context.palette
+        )
+        if figure is None:
+            st.info(context.text("now.no_places"))
+            return
+        context.show(figure, "now-places", context.text("now.places.alt"))
+        missing = int(snapshot[["latitude", "longitude"]].isna().any(axis=1).sum())
+        if missing:
+            st.caption(context.language.count("now.without_place", missing))
+
+
+# All sensors
+
+
+def _site_choice(context: Context) -> None:
+    st.subheader(context.text("now.all_sensors"), anchor=False)
+    st.multiselect(
+        context.text("now.choose_sites"),
+        options=sorted(st.session_state[SNAPSHOT]["gateway_id"].unique()),
+        placeholder=context.text("now.all_sites"),
+        key="sites",
+        bind="query-params",
+        label_visibility="collapsed",
+    )
+
+
+def _sensors(context: Context) -> None:
+    with guarded(context):
+        snapshot = st.session_state.get(SNAPSHOT)
+        if snapshot is None:
+            return
+        sites = st.session_state.get("sites") or []
+        shown = snapshot[snapshot["gateway_id"].isin(sites)] if sites else snapshot
+        if shown.empty:
+            st.info(context.text("state.nothing_chosen"))
+            return
+        styled, names = parts.sensor_table(context, shown.reset_index(drop=True))
+        language = context.language
+        st.dataframe(
+            styled,
+            hide_index=True,
+            height=min(520, 38 + 35 * len(shown)),
+            key="now-sensors",
+            column_config={
+                "status": st.column_config.TextColumn(language.text("now.status"), pinned=True),
+                "sensor": st.column_config.TextColumn(language.text("now.sensor"), pinned=True),
+                "gateway": st.column_config.TextColumn(language.text("now.site")),
+                "age": st.column_config.NumberColumn(language.text("now.age"), help=language.text("now.age.help")),
+                **{name: st.column_config.NumberColumn(language.quantity_with_unit(name)) for name in names},
+                "marks": st.column_config.TextColumn(language.text("now.marks")),
+            },
+        )

@@ -1,0 +1,214 @@
+"""The view `now`: its logic, its queries against a real PostgreSQL, and what it shows."""
+
+import unittest
+from datetime import UTC, datetime, timedelta
+
+import pandas
+from support import application, scratch_database, small_plan, view_alone
+
+from vigie_dashboard.charts import places, series
+from vigie_dashboard.database import Database
+from vigie_dashboard.language import LANGUAGES
+from vigie_dashboard.queries import now as queries
+from vigie_dashboard.sensor_status import with_status
+from vigie_dashboard.theme import DARK, LIGHT
+from vigie_dashboard.views.now import bucket_for
+
+NOW = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
+
+
+def html(test) -> str:
+    return "\n".join(element.proto.body for element in test.get("html"))
+
+
+def readings(*minutes: float, interval: int = 60) -> pandas.DataFrame:
+    return pandas.DataFrame(
+        {
+            "time": [pandas.Timestamp(NOW) + pandas.Timedelta(minutes=minute) for minute in minutes],
+            "key": "g/s",
+            "interval_ms": interval * 1000,
+            "simulated": False,
+            "estimated": False,
+            "temperature": [20.0 + minute / 10 for minute in minutes],
+        }
+    )
+
+
+def bounds(*rows: tuple[str, str, str, float]) -> pandas.DataFrame:
+    return pandas.DataFrame(rows, columns=["variable", "severity", "side", "bound"])
+
+
+class Status(unittest.TestCase):
+    def frame(self, **changes) -> pandas.DataFrame:
+        row = {
+            "gateway_id": "g", "sensor_id": "s", "interval_ms": 5000, "last_status": "ok", "severity": None,
+            "age": 1.0, "arrival_age": 1.0,
+        }
+        return with_status(pandas.DataFrame([row | changes]))
+
+    def status(self, **changes) -> str:
+        return self.frame(**changes)["status"].iloc[0]
+
+    def test_the_worst_counts(self):
+        self.assertEqual(self.status(), "ok")
+        self.assertEqual(self.status(last_status="warning"), "warning")
+        self.assertEqual(self.status(severity="warning"), "warning")
+        self.assertEqual(self.status(last_status="failure", severity="warning"), "failure")
+        self.assertEqual(self.status(age=15.1), "stale")
+        self.assertEqual(self.status(age=15.0), "ok")
+        self.assertEqual(self.status(age=99, severity="critical"), "critical")
+
+    def test_a_fast_sensor_is_not_stale_at_once(self):
+        self.assertEqual(self.status(interval_ms=100, age=9.9), "ok")
+        self.assertEqual(self.status(interval_ms=100, age=10.1), "stale")
+
+    def test_old_readings_that_arrive_now(self):
+        self.assertTrue(self.frame(age=900.0).catching_up.iloc[0])
+        self.assertFalse(self.frame(age=900.0, arrival_age=900.0).catching_up.iloc[0])
+
+    def test_the_worst_are_first(self):
+        rows = [
+            {"gateway_id": "g", "sensor_id": name, "interval_ms": 5000, "last_status": status, "severity": severity,
+             "age": age, "arrival_age": age}
+            for name, status, severity, age in (
+                ("a", "ok", None, 1.0), ("b", "ok", None, 90.0), ("c", "warning", None, 1.0),
+                ("d", "warning", "critical", 1.0), ("e", "failure", None, 1.0),
+            )
+        ]
+        self.assertEqual(list(with_status(pandas.DataFrame(rows))["sensor_id"]), ["d", "e", "c", "b", "a"])
+
+
+class Series(unittest.TestCase):
+    def test_a_gap_is_empty_and_a_late_reading_is_none(self):
+        drawn = series.with_gaps(readings(0, 1, 3.4, 6), 0.0)
+        # 2.4 intervals are drawn across, 2.6 are not.
+        self.assertEqual(list(drawn["temperature"].isna()), [False, False, False, True, False])
+        self.assertTrue(drawn["time"].is_monotonic_increasing)
+
+    def test_what_is_a_gap_depends_on_the_interval(self):
+        self.assertEqual(len(series.with_gaps(readings(0, 10, 20, interval=600), 0.0)), 3)
+        self.assertEqual(len(series.with_gaps(readings(0, 10, 20, interval=60), 0.0)), 5)
+        self.assertEqual(len(series.with_gaps(readings(0, 10, 20, interval=60), 600.0)), 3)
+
+    def test_the_axis_shows_a_bound_that_is_near(self):
+        values = pandas.Series([20.0, 26.0])
+        near = bounds(("temperature", "warning", "above", 30.0))
+        far = bounds(("temperature", "warning", "above", 60.0))
+        self.assertGreater(series.value_range(values, near, "temperature")[1], 30)
+        self.assertLess(series.value_range(values, far, "temperature")[1], 30)
+        self.assertIsNone(series.value_range(pandas.Series([None], dtype=float), near, "temperature"))
+        self.assertEqual(series.value_range(pandas.Series([99.0, 100.0]), bounds(), "humidity")[1], 100.0)
+
+    def test_the_figure_has_bands_marks_and_gaps(self):
+        frame = readings(0, 1, 2, 9, 10)
+        frame["simulated"] = True
+        frame.loc[0, "estimated"] = True
+        figure = series.figure(
+            frame, ["g/s"], ["temperature"], bounds(("temperature", "critical", "above", 20.5)), NOW,
+            NOW + timedelta(minutes=11), 0.0, LANGUAGES["fr"], LIGHT,
+        )
+        line, marks = figure.data
+        self.assertEqual((line.line.dash, line.connectgaps, len(line.x)), ("dot", False, 6))
+        self.assertIn("simulé", line.name)
+        self.assertIn("heure estimée", marks.name)
+        self.assertEqual([shape.type for shape in figure.layout.shapes], ["rect", "line"])
+        self.assertTrue(any("Critique > 20,5" in (note.text or "") for note in figure.layout.annotations))
+
+    def test_long_periods_are_averaged(self):
+        self.assertIsNone(bucket_for(3600, 5))
+        self.assertEqual(bucket_for(12 * 3600, 5), timedelta(seconds=60))
+        self.assertIsNone(bucket_for(12 * 3600, 60))
+
+
+class Places(unittest.TestCase):
+    def test_those_at_one_place_are_spread(self):
+        frame = pandas.DataFrame({"x": [0.0] * 20, "y": [0.0] * 20})
+        moved = places.spread(frame, 1.0)
+        nearest = min(
+            ((a.x - b.x) ** 2 + (a.y - b.y) ** 2) ** 0.5
+            for i, a in enumerate(moved.itertuples()) for b in list(moved.itertuples())[i + 1 :]
+        )
+        self.assertGreater(nearest, 0.7)
+
+    def test_scale(self):
+        self.assertEqual([places.nice_length(extent) for extent in (4, 12, 900, 0.5)], [1, 2, 200, 0.1])
+
+    def test_no_place_no_map(self):
+        frame = pandas.DataFrame({"latitude": [None], "longitude": [None]})
+        self.assertIsNone(places.figure(frame, "status", LANGUAGES["en"], DARK))
+
+
+class Seeded(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.plan = small_plan()
+        cls.address = cls.enterClassContext(scratch_database(cls.plan))
+        cls.database = Database(cls.address)
+        cls.addClassCleanup(cls.database.close)
+
+    def test_overview(self):
+        with self.database.read() as reader:
+            found = queries.overview(reader)
+        sensors = with_status(found.sensors)
+        self.assertEqual(len(sensors), 12)
+        self.assertEqual(sensors["status"].iloc[0], "critical")
+        self.assertEqual(int(sensors["is_stale"].sum()), 1)
+        self.assertEqual(list(found.alerts["severity"])[:2], ["critical", "warning"])
+        self.assertEqual(len(found.alerts), 7)
+        known = {(row.variable, row.severity, row.side): row.bound for row in found.bounds.itertuples()}
+        self.assertEqual(known["co2", "warning", "above"], 1500.0)
+        self.assertEqual(known["battery_level", "warning", "below"], 15.0)
+        self.assertEqual(found.figures["reporting_before"], 12)
+        self.assertEqual(found.figures["stale_before"], 0)
+        # One every two minutes from each.
+        self.assertAlmostEqual(found.figures["readings_before"], 6, delta=1.5)
+
+    def test_series_of_chosen_sensors_only(self):
+        since = self.plan.now - timedelta(hours=1)
+        chosen = [("lyon-school", "lyon-classroom"), ("mons-office", "mons-classroom")]
+        with self.database.read() as reader:
+            plain = queries.series(reader, chosen, ["temperature", "co2"], since, self.plan.now, None)
+            mean = queries.series(reader, chosen, ["co2"], since, self.plan.now, timedelta(minutes=10))
+            none = queries.series(reader, [("mons-office", "lyon-classroom")], ["co2"], since, self.plan.now, None)
+        self.assertEqual(set(plain["sensor_id"]), {"lyon-classroom", "mons-classroom"})
+        self.assertTrue((plain["event_time"] > since).all())
+        self.assertLess(len(mean), len(plain) / 3)
+        self.assertTrue(none.empty)
+
+    def test_only_the_days_that_are_asked_for_are_read(self):
+        with self.database.read() as reader:
+            plan = reader.frame(
+                "EXPLAIN SELECT count(*) FROM sensor_data WHERE sensor_id = %(sensor)s AND event_time > %(since)s",
+                {"sensor": "lyon-classroom", "since": self.plan.now - timedelta(minutes=1)},
+            )
+        text = "\n".join(plain for plain in plan.iloc[:, 0])
+        self.assertNotIn(f"sensor_data_{self.plan.now - timedelta(days=1):%Y%m%d}", text)
+
+    def test_what_the_page_shows(self):
+        with view_alone("now", self.address) as test:
+            page = html(test.run())
+            self.assertIn("Act now", page)
+            self.assertIn("mons-classroom", page)
+            self.assertIn("CO₂ above 3,000\u202fppm", page)
+            self.assertIn("37 readings missing", page)
+            self.assertIn('<span class="vg-of">/ 12</span>', page)
+
+    def test_french(self):
+        with view_alone("now", self.address, language="fr") as test:
+            page = html(test.run())
+            self.assertIn("Agir maintenant", page)
+            self.assertIn("CO₂ au-dessus de 3\u202f000\u202fppm", page)
+
+    def test_choices_survive_refreshes(self):
+        with application(self.address) as test:
+            test.run()
+            test.multiselect(key="sensors").set_value(["brest-lab/brest-office"]).run()
+            test.button_group(key="period").set_value("3h").run()
+            for _ in range(3):
+                test.run()
+            self.assertEqual(test.multiselect(key="sensors").value, ["brest-lab/brest-office"])
+            self.assertEqual(test.button_group(key="period").value, "3h")
+
+
+if __name__ == "__main__":
+    unittest.main()

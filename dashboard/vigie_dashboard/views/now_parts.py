@@ -1,0 +1,235 @@
+"""The pieces of HTML of the view `now`: what Streamlit's own tables cannot show in colour, with a symbol, on a phone."""
+
+from datetime import datetime
+from html import escape
+
+import pandas
+
+from vigie_dashboard.context import Context
+from vigie_dashboard.quantities import BY_NAME, QUANTITIES
+from vigie_dashboard.theme import SYMBOLS
+
+# More than these are told as a number: nobody reads a list of hundreds on a wall.
+MOST_ALERTS = 30
+
+
+def style(context: Context) -> str:
+    """Once a page: the colours of the reader's theme."""
+    palette = context.palette
+    colours = "".join(f".vg-{name}{{--c:{colour}}}" for name, colour in palette.status.items())
+    return f"""<style>
+{colours}
+.vg-banner {{ display:flex; flex-wrap:wrap; gap:.25rem 1.1rem; align-items:baseline; padding:.55rem .9rem;
+  border-radius:.5rem; border-left:.4rem solid var(--c); background:color-mix(in srgb, var(--c) 12%, transparent); }}
+.vg-banner b {{ font-size:1.35rem; font-weight:650; }}
+.vg-banner .vg-part {{ font-size:1.05rem; white-space:nowrap; }}
+.vg-banner .vg-live {{ margin-left:auto; color:{palette.muted}; font-size:.9rem; white-space:nowrap; }}
+.vg-s {{ color:var(--c); font-weight:650; white-space:nowrap; }}
+.vg-cards {{ display:grid; grid-template-columns:repeat(auto-fit, minmax(9.5rem, 1fr)); gap:.6rem; }}
+.vg-card {{ border:1px solid {palette.grid}; border-radius:.5rem; padding:.55rem .8rem; }}
+.vg-card .vg-label {{ color:{palette.muted}; font-size:.9rem; }}
+.vg-card .vg-number {{ font-size:2rem; line-height:1.15; font-weight:600; font-variant-numeric:tabular-nums; }}
+.vg-card .vg-of {{ font-size:1rem; font-weight:400; color:{palette.muted}; }}
+.vg-card .vg-change {{ font-size:.88rem; color:{palette.muted}; }}
+.vg-alert {{ display:grid; grid-template-columns:7.5rem minmax(8rem,1.1fr) minmax(10rem,1.6fr) minmax(8rem,1fr) 8.5rem;
+  gap:.1rem .9rem; padding:.42rem .7rem; border-left:.3rem solid var(--c); border-bottom:1px solid {palette.grid};
+  align-items:baseline; }}
+.vg-alert > * {{ min-width:0; overflow-wrap:anywhere; }}
+.vg-alert .vg-muted, .vg-muted {{ color:{palette.muted}; font-size:.88rem; }}
+.vg-alert .vg-since {{ text-align:right; font-variant-numeric:tabular-nums; }}
+@media (max-width: 760px) {{
+  .vg-alert {{ grid-template-columns:1fr auto; }}
+  .vg-alert .vg-sensor {{ grid-row:1; grid-column:1; }}
+  .vg-alert .vg-since {{ grid-row:1; grid-column:2; }}
+  .vg-alert .vg-what {{ grid-column:1; }}
+  .vg-alert .vg-s {{ grid-row:2; grid-column:2; text-align:right; }}
+  .vg-alert .vg-worst {{ grid-column:1 / -1; }}
+  .vg-cards {{ grid-template-columns:1fr 1fr; gap:.4rem; }}
+  .vg-card .vg-number {{ font-size:1.6rem; }}
+  .vg-banner .vg-live {{ margin-left:0; width:100%; }}
+}}
+</style>"""
+
+
+def banner(context: Context, sensors: pandas.DataFrame, alerts: pandas.DataFrame, now: datetime) -> str:
+    """The whole in one line, to be read from across the room."""
+    language = context.language
+    counts = sensors["status"].value_counts()
+    critical = int((alerts["severity"] == "critical").sum())
+    if critical or counts.get("critical", 0):
+        level = "critical"
+    elif counts.get("failure", 0):
+        level = "failure"
+    elif len(alerts) or counts.get("warning", 0):
+        level = "warning"
+    elif counts.get("stale", 0):
+        level = "stale"
+    else:
+        level = "ok"
+    parts = [
+        f'<span class="vg-part"><span class="vg-s vg-{name}">{SYMBOLS[name]}</span> '
+        f"{escape(language.count('now.count.' + name, int(counts[name])))}</span>"
+        for name in ("critical", "failure", "warning", "stale", "ok")
+        if counts.get(name, 0)
+    ]
+    return (
+        f'<div class="vg-banner vg-{level}" role="status"><b><span class="vg-s">{SYMBOLS[level]}</span> '
+        f"{escape(language.text('now.level.' + level))}</b>{''.join(parts)}"
+        f'<span class="vg-live">{escape(language.text("now.updated", time=language.time(now, context.zone)))}</span></div>'
+    )
+
+
+def cards(context: Context, sensors: pandas.DataFrame, alerts: pandas.DataFrame, figures: dict[str, float]) -> str:
+    """The key figures, each with its change against an hour ago."""
+    language = context.language
+    stale = int(sensors["is_stale"].sum())
+    # Silence has a figure of its own.
+    about_sensors = alerts[(alerts["kind"] != "silence") & (alerts["sensor_id"] != "")]
+    in_alarm = len(about_sensors[["gateway_id", "sensor_id"]].drop_duplicates())
+    total = len(sensors)
+    known = figures["known_before"] > 0
+    return (
+        '<div class="vg-cards">'
+        + _card(context, "now.figure.reporting", total - stale, figures["reporting_before"] if known else None, of=total)
+        + _card(context, "now.figure.in_alarm", in_alarm, figures["in_alarm_before"] if known else None, "warning")
+        + _card(context, "now.figure.stale", stale, figures["stale_before"] if known else None, "stale")
+        + _card(
+            context, "now.figure.critical", int((alerts["severity"] == "critical").sum()), None, "critical",
+            note=language.count("now.alerts_open", len(alerts)),
+        )
+        + _card(context, "now.figure.readings", figures["readings"], figures["readings_before"] if known else None)
+        + "</div>"
+    )
+
+
+def _card(
+    context: Context, key: str, value: float, before: float | None, status: str = "", of: int | None = None, note=None
+) -> str:
+    language = context.language
+    symbol = f'<span class="vg-s vg-{status}">{SYMBOLS[status]}</span> ' if status and value else ""
+    rest = f' <span class="vg-of">/ {language.number(of)}</span>' if of is not None else ""
+    digits = 1 if 0 < value < 10 and value != int(value) else 0
+    if note is not None:
+        change = note
+    elif before is None:
+        change = language.text("now.change.unknown")
+    else:
+        difference = round(value, digits) - round(before, digits)
+        if not round(difference, digits):
+            change = language.text("now.change.same")
+        else:
+            arrow = "↑" if difference > 0 else "↓"
+            change = language.text(
+                "now.change.by", change=f"{arrow}\u00a0{language.number(difference, digits, signed=True)}"
+            )
+    return (
+        f'<div class="vg-card"><div class="vg-label">{escape(language.text(key))}</div>'
+        f'<div class="vg-number">{symbol}{language.number(value, digits)}{rest}</div>'
+        f'<div class="vg-change">{escape(change)}</div></div>'
+    )
+
+
+def alert_list(context: Context, alerts: pandas.DataFrame, sensors: pandas.DataFrame, now: datetime) -> str:
+    """All that is wrong, one line each: how bad, where, what, the worst and the present value, since when."""
+    language = context.language
+    if alerts.empty:
+        return (
+            f'<div class="vg-alert vg-ok" style="display:block"><span class="vg-s">{SYMBOLS["ok"]}</span> '
+            f"{escape(language.text('now.no_alerts'))}</div>"
+        )
+    latest = sensors.set_index(["gateway_id", "sensor_id"])
+    lines = [_alert(context, alert, latest, now) for alert in alerts.head(MOST_ALERTS).itertuples()]
+    more = len(alerts) - MOST_ALERTS
+    if more > 0:
+        lines.append(f'<div class="vg-muted" style="padding:.4rem .7rem">{escape(language.count("now.more", more))}</div>')
+    return "".join(lines)
+
+
+def _alert(context: Context, alert, latest: pandas.DataFrame, now: datetime) -> str:
+    language = context.language
+    place = (alert.gateway_id, alert.sensor_id)
+    sensor = latest.loc[place] if place in latest.index else None
+    since = alert.pending_since
+    return (
+        f'<div class="vg-alert vg-{escape(alert.severity)}">'
+        f'<span class="vg-s">{SYMBOLS.get(alert.severity, "▲")} {escape(language.text("status." + alert.severity))}</span>'
+        f'<span class="vg-sensor"><b>{escape(alert.sensor_id or alert.gateway_id)}</b>'
+        + (f' <span class="vg-muted">{escape(alert.gateway_id)}</span>' if alert.sensor_id else "")
+        + f'</span><span class="vg-what">{escape(what(context, alert))}</span>'
+        f'<span class="vg-worst">{escape(_values(context, alert, sensor))}</span>'
+        f'<span class="vg-since" title="{escape(language.date_time(since, context.zone, seconds=True))}">'
+        f"{escape(language.duration(max(1.0, float(int((now - since).total_seconds())))))}"
+        f' <span class="vg-muted">{escape(language.moment(since, now, context.zone))}</span></span></div>'
+    )
+
+
+def what(context: Context, alert) -> str:
+    """The alert in the reader's words. The processor's detail is made of few forms; another one is shown as it is."""
+    language = context.language
+    words = alert.detail.split(" ")
+    if alert.variable in BY_NAME:
+        try:
+            side, bound = words[0], float(words[1])
+            return language.text(
+                f"now.alert.{side}",
+                quantity=language.quantity(alert.variable),
+                bound=language.value(alert.variable, bound),
+            )
+        except (IndexError, ValueError, KeyError):
+            return f"{language.quantity(alert.variable)}: {alert.detail}"
+    kind = language.text(f"alert_kind.{alert.kind}") if f"alert_kind.{alert.kind}" in language.texts else alert.kind
+    if alert.kind == "silence":
+        return language.text("now.alert.silence")
+    if alert.kind == "loss" and words[0].isdigit():
+        return language.count("now.alert.loss", int(words[0]))
+    if alert.kind == "fault":
+        chip, _, fault = alert.detail.partition(":")
+        return language.text("now.alert.fault", chip=chip.upper(), fault=fault.replace("_", " "))
+    return f"{kind}: {alert.detail}" if alert.detail else kind
+
+
+def _values(context: Context, alert, sensor) -> str:
+    language = context.language
+    if alert.variable not in BY_NAME or pandas.isna(alert.worst_value):
+        return ""
+    text = language.text("now.worst", value=language.value(alert.variable, float(alert.worst_value)))
+    if sensor is not None and pandas.notna(sensor[alert.variable]):
+        text += " · " + language.text("now.present", value=language.value(alert.variable, float(sensor[alert.variable])))
+    return text
+
+
+def sensor_table(context: Context, sensors: pandas.DataFrame):
+    """All sensors for Streamlit's table: numbers stay numbers, so that a click on a column sorts by them."""
+    language = context.language
+    names = [quantity.name for quantity in QUANTITIES if sensors[quantity.name].notna().any()]
+    marks = []
+    for row in sensors.itertuples():
+        mark = []
+        if row.catching_up:
+            mark.append(language.text("mark.catching_up"))
+        if row.simulated:
+            mark.append(language.text("mark.simulated"))
+        if row.time_quality == "estimated":
+            mark.append(language.text("mark.estimated"))
+        if row.faults is not None and len(row.faults):
+            mark.append(", ".join(row.faults))
+        marks.append(", ".join(mark))
+    frame = pandas.DataFrame(
+        {
+            "status": [f"{SYMBOLS[status]} {language.text('status.' + status)}" for status in sensors["status"]],
+            "sensor": sensors["sensor_id"],
+            "gateway": sensors["gateway_id"],
+            "age": sensors["age"].clip(lower=0).round().astype("float64"),
+            **{name: sensors[name].astype("float64") for name in names},
+            "marks": marks,
+        }
+    )
+    statuses = sensors["status"].tolist()
+
+    def colours(column: pandas.Series) -> list[str]:
+        return [f"color: {context.palette.status[status]}; font-weight: 600" for status in statuses]
+
+    formats = {name: (lambda value, name=name: language.number(value, BY_NAME[name].digits)) for name in names}
+    formats["age"] = language.duration
+    styled = frame.style.apply(colours, subset=["status"]).format(formats, na_rep="–")
+    return styled, names
