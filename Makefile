@@ -6,6 +6,9 @@ DURATION ?=
 # On a colour terminal the compiler is called with other options, and everything would be built again.
 SWIFT_RELEASE := TERM=dumb swift build --configuration release --static-swift-stdlib
 
+# Integration tests run one after the other: each starts several programs, and two at once on two cores prove less.
+SWIFT_TEST := swift test --skip-build -Xswiftc -warnings-as-errors
+
 .PHONY: help
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | \
@@ -36,7 +39,8 @@ lint: install ## Check the format of the Swift files
 test: install lint ## Run all tests, those against a real broker and a real PostgreSQL included
 	swift build --build-tests -Xswiftc -warnings-as-errors
 	.vigie/venv/bin/python -m unittest discover --start-directory tools/tests
-	tools/with-services -- timeout --foreground 1200 swift test --skip-build -Xswiftc -warnings-as-errors
+	tools/with-services -- timeout --foreground 600 $(SWIFT_TEST) --skip '^IntegrationTests\.'
+	tools/with-services -- timeout --foreground 1200 $(SWIFT_TEST) --filter '^IntegrationTests\.' --no-parallel
 	tools/with-services -- .vigie/venv/bin/python -m unittest discover --start-directory Tests/Browser
 
 .PHONY: benchmark
