@@ -7,7 +7,8 @@ DURATION ?=
 SWIFT_RELEASE := TERM=dumb swift build --configuration release --static-swift-stdlib
 
 # Integration tests run one after the other: each starts several programs, and two at once on two cores prove less.
-SWIFT_TEST := swift test --skip-build -Xswiftc -warnings-as-errors
+# Line by line, so that a run that is ended for taking too long still shows where it was.
+SWIFT_TEST := stdbuf --output=L swift test --skip-build -Xswiftc -warnings-as-errors
 
 .PHONY: help
 help: ## This list

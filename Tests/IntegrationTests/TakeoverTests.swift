@@ -3,7 +3,6 @@ import Foundation
 import KafkaClient
 import PostgresClient
 import Readings
-import Synchronization
 import Testing
 
 /// Several processors share the partitions, and one that stops without knowing it does no harm.
@@ -139,14 +138,14 @@ import Testing
         let admin = try KafkaAdmin(configuration: site.kafka)
 
         // While nobody reads: the first partitions hold a backlog when the newer readings come through other ones.
-        try await send(5000, of: &generator, to: site)
+        try await site.send(5000, of: &generator)
         try await admin.createPartitions(site.topic, total: 3, timeout: .seconds(20))
-        try await send(5000, of: &generator, to: site)
+        try await site.send(5000, of: &generator)
         let processor = try BuiltProgram.processor.start(["run", "--config", configuration], in: site.folder)
         // While it reads.
-        try await send(10_000, of: &generator, to: site)
+        try await site.send(10_000, of: &generator)
         try await admin.createPartitions(site.topic, total: 5, timeout: .seconds(20))
-        try await send(20_000, of: &generator, to: site)
+        try await site.send(20_000, of: &generator)
         #expect(generator.next() == nil)
 
         try await expectEverythingOnce(site, generator.manifest, [processor])
@@ -158,18 +157,5 @@ import Testing
             """, as: Int64.self)
         #expect(moved > 0, "no board's readings came from two partitions")
         try await site.remove()
-    }
-
-    private func send(_ count: Int, of generator: inout FleetGenerator, to site: Site) async throws {
-        let total = generator.manifest.messages + count
-        let asked = Mutex(0)
-        // A client of its own each time: it knows the partitions that there are.
-        try await FleetProducer(configuration: site.kafka, topic: site.topic).run(&generator) {
-            asked.withLock { asked in
-                asked += 1
-                return asked > count
-            }
-        }
-        #expect(generator.manifest.messages == total)
     }
 }

@@ -38,9 +38,12 @@ final class Site {
     /// - Parameters:
     ///   - partitions: of the topic.
     ///   - server: the PostgreSQL to make the database in; the one that VIGIE_POSTGRES names by default.
+    ///   - broker: the Kafka to make the topics in; the one that VIGIE_KAFKA names by default.
     ///   - mock: a broker of this process in place of the real one, where that cannot do what the test needs.
-    init(partitions: Int32, server: String? = nil, on mock: KafkaMockCluster? = nil) async throws {
-        let bootstrap = try mock?.bootstrapServers ?? #require(Servers.kafka)
+    init(
+        partitions: Int32, server: String? = nil, broker: String? = nil, on mock: KafkaMockCluster? = nil
+    ) async throws {
+        let bootstrap = try mock?.bootstrapServers ?? #require(broker ?? Servers.kafka)
         self.mock = mock
         serverConnection = try #require(server ?? Servers.postgres)
         let name = "vigie_test_\(UUID().uuidString.prefix(8).lowercased())_\(getpid())"
@@ -50,6 +53,16 @@ final class Site {
         topic = "\(name).readings"
         rejectedTopic = "\(name).readings.rejected"
         kafka = KafkaConfiguration(bootstrapServers: bootstrap)
+        databaseName = name
+        let server = try PostgresConnection(connectionString: serverConnection, applicationName: "vigie-tests")
+        try server.execute("CREATE DATABASE \(name)")
+        databaseConnection = try Site.connection(serverConnection, database: name)
+        database = try PostgresConnection(connectionString: databaseConnection, applicationName: "vigie-tests")
+        try await createTopics(partitions: partitions)
+    }
+
+    /// Makes the topics, or makes them anew after the broker has lost everything.
+    func createTopics(partitions: Int32) async throws {
         if let mock {
             try mock.createTopic(topic, partitions: partitions)
             try mock.createTopic(rejectedTopic, partitions: 1)
@@ -58,12 +71,6 @@ final class Site {
             try await admin.createTopic(topic, partitions: partitions, timeout: .seconds(20))
             try await admin.createTopic(rejectedTopic, partitions: 1, timeout: .seconds(20))
         }
-
-        databaseName = name
-        let server = try PostgresConnection(connectionString: serverConnection, applicationName: "vigie-tests")
-        try server.execute("CREATE DATABASE \(name)")
-        databaseConnection = try Site.connection(serverConnection, database: name)
-        database = try PostgresConnection(connectionString: databaseConnection, applicationName: "vigie-tests")
     }
 
     /// Removes all of it. Without this call everything stays, to look at after a failure.
