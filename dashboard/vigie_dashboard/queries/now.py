@@ -4,6 +4,7 @@ Latest values come from `sensor`, which has a row a sensor. Whatever touches `se
 range of times as values, so that the planner leaves out all other days and each sensor costs one look into the index.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -73,19 +74,28 @@ def open_alerts(reader: Reader) -> pandas.DataFrame:
 
 def bounds(reader: Reader, now: datetime) -> pandas.DataFrame:
     """The bounds of rules, as the alerts of the last weeks name them: one that nothing passed is not known here."""
-    return reader.frame(
+    found = reader.rows(
         """
-        SELECT DISTINCT ON (variable, severity, side) variable, severity, side, bound
-        FROM (
-            SELECT variable, severity, opened_at, split_part(detail, ' ', 1) AS side,
-                   split_part(detail, ' ', 2)::float8 AS bound
-            FROM alert
-            WHERE opened_at > %(since)s AND kind IN ('threshold', 'battery')
-                AND detail ~ '^(above|below) -?[0-9]+(\\.[0-9]+)?$'
-        ) AS passed
-        ORDER BY variable, severity, side, opened_at DESC
+        SELECT variable, severity, detail, max(opened_at) AS opened_at
+        FROM alert
+        WHERE opened_at > %(since)s AND kind IN ('threshold', 'battery')
+        GROUP BY variable, severity, detail
+        ORDER BY opened_at
         """,
         {"since": now - timedelta(days=30)},
+    )
+    # The newest of each counts: a rule may have been changed.
+    known: dict[tuple[str, str, str], float] = {}
+    for row in found:
+        side, _, number = row["detail"].partition(" ")
+        try:
+            bound = float(number)
+        except ValueError:
+            continue
+        if side in ("above", "below") and math.isfinite(bound):
+            known[row["variable"], row["severity"], side] = bound
+    return pandas.DataFrame(
+        [(*key, bound) for key, bound in known.items()], columns=["variable", "severity", "side", "bound"]
     )
 
 

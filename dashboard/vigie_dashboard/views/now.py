@@ -23,12 +23,16 @@ SENSORS_BY_ITSELF = 3
 # More points a line than a screen shows are averaged in the database.
 MOST_POINTS = 900
 SNAPSHOT = "now.snapshot"
+IS_WHOLE = "now.is_whole"
 
 
 def render(context: Context) -> None:
     st.html(parts.style(context))
     every = context.settings.refresh_seconds
+    # Tells the whole page's run from a refresh of its first part alone.
+    st.session_state[IS_WHOLE] = True
     st.fragment(_overview, run_every=every)(context)
+    st.session_state[IS_WHOLE] = False
     if SNAPSHOT not in st.session_state:
         return
     left, right = st.columns([3, 2], gap="medium")
@@ -48,12 +52,11 @@ def render(context: Context) -> None:
 def _overview(context: Context) -> None:
     with guarded(context):
         loaded = load(context, "now.overview", queries.overview)
-        had = SNAPSHOT in st.session_state
         if loaded is None or loaded.value.sensors.empty:
             if loaded is not None:
                 show_empty(context)
-            if had:
-                del st.session_state[SNAPSHOT]
+            if st.session_state.pop(SNAPSHOT, None) is not None and not st.session_state[IS_WHOLE]:
+                # Nothing below may stay.
                 st.rerun()
             return
         overview = loaded.value
@@ -63,10 +66,9 @@ def _overview(context: Context) -> None:
         st.session_state["now.bounds"] = overview.bounds
         st.session_state["now.at"] = overview.now
         is_new = known is None or set(known["key"]) != set(sensors["key"])
-        if is_new and st.session_state.get("now.is_drawn"):
-            # The choices have to know of new sensors.
+        if is_new and not st.session_state[IS_WHOLE]:
+            # The other parts are not there yet, or the choices do not know of new sensors.
             st.rerun()
-        st.session_state["now.is_drawn"] = True
         st.html(parts.banner(context, sensors, overview.alerts, overview.now))
         st.html(parts.cards(context, sensors, overview.alerts, overview.figures))
         st.subheader(context.text("now.alerts"), anchor=False)
@@ -247,9 +249,10 @@ def _sensors(context: Context) -> None:
             hide_index=True,
             height=min(520, 38 + 35 * len(shown)),
             key="now-sensors",
+            placeholder="–",
             column_config={
-                "status": st.column_config.TextColumn(language.text("now.status"), pinned=True),
-                "sensor": st.column_config.TextColumn(language.text("now.sensor"), pinned=True),
+                "status": st.column_config.TextColumn(language.text("now.status")),
+                "sensor": st.column_config.TextColumn(language.text("now.sensor")),
                 "gateway": st.column_config.TextColumn(language.text("now.site")),
                 "age": st.column_config.NumberColumn(language.text("now.age"), help=language.text("now.age.help")),
                 **{name: st.column_config.NumberColumn(language.quantity_with_unit(name)) for name in names},
