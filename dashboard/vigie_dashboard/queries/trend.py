@@ -82,14 +82,18 @@ def _quantity_columns(quantity: str) -> str:
             AS {quantity}_stddev"""
 
 
-# What every aggregate of windows needs. A sensor owes windows from its first reading on, and those that are over now.
+# What every aggregate of windows needs. OFFSET 0 keeps the look-ups what they are: the planner cannot know how many
+# windows there will be, and would rather read the whole table. A sensor owes windows from its first reading on, and those that are over now.
 _WINDOWS = f"""
     FROM {_CHOSEN}
     JOIN sensor s ON s.gateway_id = chosen.gateway_id AND s.sensor_id = chosen.sensor_id
     CROSS JOIN generate_series(%(first)s::timestamptz, %(last)s::timestamptz, %(step)s::interval)
         AS start (window_start)
-    LEFT JOIN sensor_data_agg w ON w.sensor_id = s.sensor_id AND w.gateway_id = s.gateway_id
-        AND w.window_size = %(step)s AND w.window_start = start.window_start
+    LEFT JOIN LATERAL (
+        SELECT * FROM sensor_data_agg w WHERE w.sensor_id = s.sensor_id AND w.gateway_id = s.gateway_id
+            AND w.window_size = %(step)s AND w.window_start = start.window_start
+        OFFSET 0
+    ) w ON true
     """
 
 _EXPECTED = "start.window_start + %(step)s > s.first_event_time"

@@ -137,7 +137,8 @@ def _alerts_by_sensor(context: Context, choice: Choice, by_sensor: pandas.DataFr
     keys = list(dict.fromkeys(zip(by_sensor["gateway_id"], by_sensor["sensor_id"], strict=True)))
     shown = set(keys[:_MOST_BARS])
     rows = by_sensor[[key in shown for key in zip(by_sensor["gateway_id"], by_sensor["sensor_id"], strict=True)]]
-    names = {key: f"{key[0]} / {key[1]}" if key[1] else context.text("trend.stream", gateway=key[0]) for key in shown}
+    names = analysis.labels(sorted(shown))
+    names |= {key: context.text("trend.stream", gateway=key[0]) for key in shown if not key[1]}
     figure = charts.alerts_by_sensor(context, rows, names)
     context.show(figure, "trend-alerts-sensor", _alt(context, "alerts"), 110 + 26 * len(shown))
     if len(keys) > len(shown):
