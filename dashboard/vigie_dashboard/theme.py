@@ -141,8 +141,13 @@ header[data-testid="stHeader"] button { pointer-events: auto; }
 .stMainBlockContainer { padding: 0.6rem clamp(0.75rem, 2.5vw, 2.5rem) 2rem; }
 .st-key-header { padding-right: 2.25rem; }
 .st-key-lang * { text-transform: uppercase; }
-@media (max-width: 640px) { .st-key-header { gap: 0.25rem; } .st-key-header a > *:has([data-testid="stIconMaterial"]:only-child), .st-key-header [data-testid="stIconMaterial"] { display: none; }
-  .st-key-header a { padding: 0.15rem 0.3rem; } .st-key-header button, .st-key-header label { padding-inline: 0.45rem; } }
+@media (max-width: 640px) {
+  .st-key-header { gap: 0.25rem; }
+  .st-key-header a > *:has([data-testid="stIconMaterial"]:only-child),
+  .st-key-header [data-testid="stIconMaterial"] { display: none; }
+  .st-key-header a { padding: 0.15rem 0.3rem; }
+  .st-key-header button, .st-key-header label { padding-inline: 0.45rem; }
+}
 /* A page that refreshes itself every other second must not fade and show that it runs each time. */
 [data-testid="stStatusWidget"] { display: none; }
 [data-stale="true"] { opacity: 1 !important; transition: none !important; }

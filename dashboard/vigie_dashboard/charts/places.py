@@ -56,12 +56,14 @@ class Projection:
 
 def spread(frame: pandas.DataFrame, distance: float) -> pandas.DataFrame:
     """Moves sensors that would cover each other onto rings around their place, `distance` apart."""
-    frame = frame.copy()
-    cells = list(zip((frame["x"] / distance).round(), (frame["y"] / distance).round(), strict=True))
-    for rows in frame.groupby(pandas.Series(cells, index=frame.index)).groups.values():
+    xs, ys = frame["x"].tolist(), frame["y"].tolist()
+    places: dict[tuple[int, int], list[int]] = {}
+    for row, (x, y) in enumerate(zip(xs, ys, strict=True)):
+        places.setdefault((round(x / distance), round(y / distance)), []).append(row)
+    for rows in places.values():
         if len(rows) < 2:
             continue
-        x, y = frame.loc[rows, "x"].mean(), frame.loc[rows, "y"].mean()
+        x, y = sum(xs[row] for row in rows) / len(rows), sum(ys[row] for row in rows) / len(rows)
         placed, ring = 0, 1
         while placed < len(rows):
             room = max(1, int(2 * math.pi * ring)) if ring > 1 or len(rows) > 6 else len(rows)
@@ -70,9 +72,9 @@ def spread(frame: pandas.DataFrame, distance: float) -> pandas.DataFrame:
             for step in range(share):
                 angle = 2 * math.pi * step / share + ring
                 row = rows[placed + step]
-                frame.loc[row, "x"], frame.loc[row, "y"] = x + radius * math.cos(angle), y + radius * math.sin(angle)
+                xs[row], ys[row] = x + radius * math.cos(angle), y + radius * math.sin(angle)
             placed, ring = placed + share, ring + 1
-    return frame
+    return frame.assign(x=xs, y=ys)
 
 
 def nice_length(extent: float) -> float:
@@ -252,7 +254,8 @@ def _names(result: go.Figure, placed: pandas.DataFrame, extent: float, palette: 
 def _scale(result: go.Figure, half: float, extent: float, language: Language, palette: Palette) -> None:
     length = nice_length(extent)
     left, bottom = -half * 1.18, -half * 0.92
-    result.add_shape(type="line", x0=left, x1=left + length, y0=bottom, y1=bottom, line={"color": palette.text, "width": 3})
+    line = {"color": palette.text, "width": 3}
+    result.add_shape(type="line", x0=left, x1=left + length, y0=bottom, y1=bottom, line=line)
     text = f"{language.number(length)} km" if length >= 1 else f"{language.number(length * 1000)} m"
     result.add_annotation(
         x=left, y=bottom, text=text, showarrow=False, xanchor="left", yanchor="bottom", font={"size": 11}

@@ -22,6 +22,8 @@ MOST_SENSORS = 7
 SENSORS_BY_ITSELF = 3
 # More points a line than a screen shows are averaged in the database.
 MOST_POINTS = 900
+# Beyond so many sensors the table of all of them is drawn anew less often than the rest.
+LONG_TABLE = 200
 SNAPSHOT = "now.snapshot"
 IS_WHOLE = "now.is_whole"
 
@@ -43,7 +45,9 @@ def render(context: Context) -> None:
         _place_choice(context)
         st.fragment(_places, run_every=every)(context)
     _site_choice(context)
-    st.fragment(_sensors, run_every=every)(context)
+    # A table of many rows takes its time to write.
+    is_long = len(st.session_state[SNAPSHOT]) > LONG_TABLE
+    st.fragment(_sensors, run_every=max(every, 10.0) if is_long else every)(context)
 
 
 # What is wrong
@@ -69,7 +73,7 @@ def _overview(context: Context) -> None:
         if is_new and not st.session_state[IS_WHOLE]:
             # The other parts are not there yet, or the choices do not know of new sensors.
             st.rerun()
-        st.html(parts.banner(context, sensors, overview.alerts, overview.now))
+        st.html(parts.banner(context, sensors, overview.alerts, overview.now, loaded.error is None))
         st.html(parts.cards(context, sensors, overview.alerts, overview.figures))
         st.subheader(context.text("now.alerts"), anchor=False)
         st.html(parts.alert_list(context, overview.alerts, sensors, overview.now))
@@ -158,7 +162,9 @@ def _series(context: Context) -> None:
         if frame.empty:
             st.info(context.text("now.no_readings", period=context.language.duration(minutes * 60.0)))
             return
-        frame = frame.assign(time=context.local(frame["event_time"]), key=frame["gateway_id"] + "/" + frame["sensor_id"])
+        frame = frame.assign(
+            time=context.local(frame["event_time"]), key=frame["gateway_id"] + "/" + frame["sensor_id"]
+        )
         figure = series_chart.figure(
             frame,
             keys,
@@ -193,7 +199,9 @@ def _place_choice(context: Context) -> None:
     st.selectbox(
         context.text("now.colour_by"),
         options=["status", *(quantity.name for quantity in QUANTITIES)],
-        format_func=lambda name: context.text("now.status") if name == "status" else context.language.quantity_with_unit(name),
+        format_func=lambda name: (
+            context.text("now.status") if name == "status" else context.language.quantity_with_unit(name)
+        ),
         key="colour",
         label_visibility="collapsed",
         persist_state="session",

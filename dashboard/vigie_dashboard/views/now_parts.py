@@ -46,12 +46,13 @@ def style(context: Context) -> str:
   .vg-alert .vg-worst {{ grid-column:1 / -1; }}
   .vg-cards {{ grid-template-columns:1fr 1fr; gap:.4rem; }}
   .vg-card .vg-number {{ font-size:1.6rem; }}
+  .vg-card:first-child:nth-last-child(odd) {{ grid-column:1 / -1; }}
   .vg-banner .vg-live {{ margin-left:0; width:100%; }}
 }}
 </style>"""
 
 
-def banner(context: Context, sensors: pandas.DataFrame, alerts: pandas.DataFrame, now: datetime) -> str:
+def banner(context: Context, sensors: pandas.DataFrame, alerts: pandas.DataFrame, now: datetime, is_live: bool) -> str:
     """The whole in one line, to be read from across the room."""
     language = context.language
     counts = sensors["status"].value_counts()
@@ -72,10 +73,11 @@ def banner(context: Context, sensors: pandas.DataFrame, alerts: pandas.DataFrame
         for name in ("critical", "failure", "warning", "stale", "ok")
         if counts.get(name, 0)
     ]
+    told = language.text("now.live" if is_live else "now.as_of", time=language.time(now, context.zone))
     return (
         f'<div class="vg-banner vg-{level}" role="status"><b><span class="vg-s">{SYMBOLS[level]}</span> '
         f"{escape(language.text('now.level.' + level))}</b>{''.join(parts)}"
-        f'<span class="vg-live">{escape(language.text("now.updated", time=language.time(now, context.zone)))}</span></div>'
+        f'<span class="vg-live">{escape(told)}</span></div>'
     )
 
 
