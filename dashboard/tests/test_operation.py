@@ -303,11 +303,11 @@ class View(unittest.TestCase):
             self.assertIn("Rejected as: not JSON 3, in the future 1", captions)
             with psycopg.connect(self.address) as connection:
                 (name,) = connection.execute("SELECT min(gateway_id) FROM sensor").fetchone()
-            test.text_input(key="operation.search").set_value(name[2:6].upper()).run()
+            test.text_input(key="operation-search").set_value(name[2:6].upper()).run()
             self.assertEqual(set(test.dataframe[0].value["gateway_id"]), {name})
             test.run()
             self.assertEqual(set(test.dataframe[0].value["gateway_id"]), {name})
-            test.text_input(key="operation.search").set_value("no such gateway").run()
+            test.text_input(key="operation-search").set_value("no such gateway").run()
             self.assertIn(ENGLISH.texts["state.nothing_chosen"], [info.value for info in test.info])
 
     def test_states_hold_in_a_database_with_nobody(self):

@@ -25,8 +25,6 @@ REFRESH_SECONDS = 5.0
 # Rows of a table; more are found by name.
 MOST_GATEWAYS = 300
 CHART_HEIGHT = 240
-# What is drawn anew stays as bright as it was meanwhile.
-STYLE = '<style>.stMain [data-stale="true"] {opacity: 1 !important; transition: none !important}</style>'
 # Of a table before it scrolls, and a row's height in it.
 MOST_ROWS = 15
 TABLE_ROW = 35
@@ -94,7 +92,6 @@ def _show(context: Context) -> None:
 
 def _heading(context: Context, at: datetime, heard: list[Answer], endpoints: tuple[str, ...]) -> None:
     text, language = context.text, context.language
-    st.html(STYLE)
     st.title(text("operation.title"), anchor=False)
     parts = [text("operation.as_of", time=language.time(at, context.zone))]
     if endpoints:
@@ -364,11 +361,11 @@ def _gateways(context: Context, gateways: pandas.DataFrame) -> None:
         counts = gateways["state"].value_counts()
         options = [state for state in condition.GATEWAY_STATES]
         chosen = st.pills(
-            text("operation.gateways.state"), options, selection_mode="multi", key="operation.states",
+            text("operation.gateways.state"), options, selection_mode="multi", key="operation-states",
             format_func=lambda state: f"{SYMBOLS[GATEWAY_STATUS[state]]} {text(f'operation.gateway.{state}')}",
         )  # fmt: skip
         wanted = st.text_input(
-            text("operation.gateways.search"), key="operation.search", width=220,
+            text("operation.gateways.search"), key="operation-search", width=220,
             placeholder=text("operation.gateways.search.placeholder"),
         )  # fmt: skip
     shown = gateways

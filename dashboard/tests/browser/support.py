@@ -1,0 +1,106 @@
+"""A headless Chromium in front of the dashboard, and how its tests wait and look."""
+
+import os
+import pathlib
+import shutil
+import sys
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[3]
+sys.path.insert(0, str(ROOT / "tools"))
+sys.path.insert(0, str(ROOT / "dashboard"))
+
+import services  # noqa: E402, F401
+from selenium import webdriver  # noqa: E402
+from selenium.common.exceptions import StaleElementReferenceException  # noqa: E402
+from selenium.webdriver.chrome.options import Options  # noqa: E402
+from selenium.webdriver.chrome.service import Service  # noqa: E402
+from selenium.webdriver.remote.webdriver import WebDriver  # noqa: E402
+
+DESKTOP = (1280, 800)
+PHONE = (390, 844)
+
+
+def wait_until(what, is_so, bound=30.0):
+    """Waits for a state of the page or of another process; fails when the bound (seconds) has passed.
+
+    Returns what `is_so` returned. A page that draws itself anew while it is looked at is looked at again.
+    """
+    deadline = time.monotonic() + bound
+    while True:
+        try:
+            if found := is_so():
+                return found
+        except StaleElementReferenceException:
+            pass
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {bound} s: {what}")
+        time.sleep(0.05)
+
+
+def open_browser(size=DESKTOP, language="en", is_dark=False, zone=None) -> WebDriver:
+    """A Chromium whose view has a size, whose reader has a language, and whose console is kept."""
+    options = Options()
+    options.binary_location = shutil.which("chromium")
+    for argument in ("--headless=new", "--hide-scrollbars", "--disable-gpu", "--disable-dev-shm-usage"):
+        options.add_argument(argument)
+    options.add_argument(f"--lang={language}")
+    options.add_argument(f"--accept-lang={language}")
+    if os.geteuid() == 0:
+        # Chromium's sandbox refuses to work for root.
+        options.add_argument("--no-sandbox")
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = webdriver.Chrome(options=options, service=Service(shutil.which("chromedriver")))
+    resize(driver, size)
+    scheme = {"name": "prefers-color-scheme", "value": "dark" if is_dark else "light"}
+    driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
+    driver.execute_cdp_cmd("Emulation.setLocaleOverride", {"locale": language})
+    if zone:
+        driver.execute_cdp_cmd("Emulation.setTimezoneOverride", {"timezoneId": zone})
+    return driver
+
+
+def resize(driver: WebDriver, size) -> None:
+    metrics = {"width": size[0], "height": size[1], "deviceScaleFactor": 1, "mobile": size[0] <= 600}
+    driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+
+
+def page_text(driver: WebDriver) -> str:
+    """What the page shows, in one go as it draws itself anew all the time."""
+    return driver.execute_script("return document.querySelector('.stApp')?.innerText ?? ''")
+
+
+def errors(driver: WebDriver) -> list[str]:
+    """What the browser's console complains of since the last look."""
+    return [entry["message"] for entry in driver.get_log("browser") if entry["level"] == "SEVERE"]
+
+
+def overflow(driver: WebDriver) -> int:
+    """By how many pixels the page is wider than its view: none, or it scrolls sideways."""
+    return driver.execute_script(
+        "const page = document.scrollingElement, main = document.querySelector('[data-testid=\"stMain\"]');"
+        "return Math.max(page.scrollWidth - innerWidth, main ? main.scrollWidth - main.clientWidth : 0)"
+    )
+
+
+def is_settled(driver: WebDriver) -> bool:
+    """Whether nothing on the page is being loaded."""
+    return driver.execute_script(
+        'return document.querySelectorAll(\'[data-testid="stSkeleton"], [data-testid="stSpinner"]\').length === 0'
+        ' && document.querySelectorAll(\'[data-testid="stMain"] [data-testid="stMarkdown"],'
+        ' [data-testid="stMain"] [data-testid="stHtml"], [data-testid="stMain"] [data-testid="stHeading"]\').length > 0'
+    )
+
+
+def picture(driver: WebDriver, path, size=DESKTOP) -> None:
+    """Keeps a picture of the whole page."""
+    height = driver.execute_script(
+        "const main = document.querySelector('[data-testid=\"stMain\"]');"
+        "return Math.ceil(Math.max(innerHeight, (main?.scrollHeight ?? 0) + (main?.getBoundingClientRect().top ?? 0)))"
+    )
+    resize(driver, (size[0], min(height, 8000)))
+    # Figures follow the new size a frame later.
+    time.sleep(1.0)
+    pathlib.Path(path).parent.mkdir(parents=True, exist_ok=True)
+    driver.save_screenshot(str(path))
+    resize(driver, size)

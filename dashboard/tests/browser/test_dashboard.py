@@ -1,0 +1,333 @@
+"""The dashboard in a real browser, before a real broker, a real processor, a real PostgreSQL and a fleet that produces.
+
+Run with tools/with-services and .vigie/venv/bin/python. VIGIE_BIN names the folder of the programs, .build/debug by
+default; VIGIE_SCREENSHOTS one that gets pictures of every view.
+"""
+
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import time
+import unittest
+import urllib.request
+import uuid
+
+import psycopg
+from confluent_kafka.admin import AdminClient, NewTopic
+from selenium.webdriver.common.by import By
+from support import (
+    DESKTOP,
+    PHONE,
+    ROOT,
+    errors,
+    open_browser,
+    overflow,
+    page_text,
+    picture,
+    services,
+    wait_until,
+)
+from vigie_dashboard.language.en import TEXTS as ENGLISH
+from vigie_dashboard.language.fr import TEXTS as FRENCH
+
+VIEWS = ("now", "trend", "operation")
+PARTITIONS = 2
+GATEWAYS, SENSORS = 3, 2
+# Of each sensor: a reading a second.
+RATE = GATEWAYS * SENSORS
+# What the requirement grants from an alert's row to the reader's eye.
+ALARM_SECONDS = 5.0
+
+CONFIGURATION = """
+kafka:
+  bootstrap: "{kafka}"
+  topic: {topic}
+  rejected_topic: {topic}.rejected
+  group: {topic}
+  instance: centre-1
+postgres:
+  connection: "{postgres}"
+monitoring:
+  listen: "127.0.0.1:{port}"
+update_interval: 1s
+# Only air that nobody should breathe passes them, and what has opened stays open.
+rules:
+  temperature: {{warning: {{above: 41}}, hysteresis: 80}}
+  co2: {{warning: {{above: 2500}}, hysteresis: 2490}}
+"""
+
+
+@unittest.skipUnless(shutil.which("chromium") and shutil.which("chromedriver"), "chromium or its driver is missing")
+@unittest.skipUnless(os.environ.get("VIGIE_KAFKA"), "VIGIE_KAFKA names no broker: run `make test`")
+class DashboardTest(unittest.TestCase):
+    """One life: nothing yet, at work, an alarm, a sensor that falls silent, the database away and back."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.programs = pathlib.Path(os.environ.get("VIGIE_BIN", ROOT / ".build/debug"))
+        cls.folder = services.scratch_folder()
+        cls.addClassCleanup(shutil.rmtree, cls.folder, ignore_errors=True)
+        # Its own, as it is taken away in the middle.
+        cls.postgres = services.Postgres(cls.folder / "postgres", durable=False)
+        cls.addClassCleanup(cls.postgres.stop)
+        cls.postgres.start()
+        cls.kafka = os.environ["VIGIE_KAFKA"]
+        cls.topic = f"dashboard-{uuid.uuid4().hex[:8]}.readings"
+        admin = AdminClient({"bootstrap.servers": cls.kafka})
+        topics = [NewTopic(cls.topic, PARTITIONS, 1), NewTopic(f"{cls.topic}.rejected", 1, 1)]
+        for made in admin.create_topics(topics).values():
+            made.result(20)
+        configuration = cls.folder / "processor.yaml"
+        configuration.write_text(
+            CONFIGURATION.format(
+                kafka=cls.kafka, topic=cls.topic, postgres=cls.postgres.connection, port=services.free_port()
+            )
+        )
+        processor = cls.programs / "vigie-processor"
+        subprocess.run([processor, "migrate", "--config", configuration], check=True, capture_output=True)
+        cls.postgres.make_reader()
+        cls.processor = services.Process(
+            "vigie-processor", [processor, "run", "--config", configuration], cls.folder / "processor.log"
+        )
+        cls.addClassCleanup(cls.processor.stop)
+        port = services.free_port()
+        cls.url = f"http://127.0.0.1:{port}/"
+        cls.dashboard = services.Process(
+            "dashboard",
+            [ROOT / "dashboard/run", "--server.port", port],
+            cls.folder / "dashboard.log",
+            environment=os.environ | {"VIGIE_POSTGRES": cls.postgres.reader_connection},
+        )
+        cls.addClassCleanup(cls.dashboard.stop)
+        # The first time, its packages are installed.
+        cls.dashboard.wait_until(cls.answers, 300)
+        cls.database = psycopg.connect(cls.postgres.connection, autocommit=True)
+        cls.addClassCleanup(cls.database.close)
+
+    @classmethod
+    def answers(cls):
+        try:
+            with urllib.request.urlopen(f"{cls.url}_stcore/health", timeout=5) as answer:
+                return answer.status == 200
+        except OSError:
+            return False
+
+    def fleet(self, *options):
+        """A fleet that produces until it has sent its messages or the test is over."""
+        arguments = ["produce", f"--bootstrap={self.kafka}", f"--topic={self.topic}", *options]
+        fleet = services.Process(
+            "vigie-fleet", [self.programs / "vigie-fleet", *arguments], self.folder / "fleet.log"
+        )  # fmt: skip
+        self.addCleanup(fleet.stop)
+        return fleet
+
+    def browser(self, size=DESKTOP, language="en", is_dark=False):
+        driver = open_browser(size, language, is_dark)
+        self.addCleanup(driver.quit)
+        driver.get(self.url)
+        return driver
+
+    def shows(self, driver, text, bound=30.0):
+        wait_until(f"the page shows {text!r}", lambda: text in page_text(driver), bound)
+
+    def go(self, driver, view, texts=ENGLISH):
+        """To a view by the navigation, as a reader goes; it is there when it shows its own data."""
+        wait_until("the navigation is there", lambda: self.follow(driver, texts[f"view.{view}"]))
+        marks = {
+            "now": ".vg-card",
+            "trend": '[data-testid="stMetric"], .js-plotly-plot',
+            "operation": ".figures .value",
+        }
+        wait_until(f"{view} shows its data", lambda: driver.find_elements(By.CSS_SELECTOR, marks[view]))
+
+    def follow(self, driver, title):
+        """Clicks the link of a view; false if it is not there yet."""
+        for found in driver.find_elements(By.CSS_SELECTOR, '[data-testid="stPageLink-NavLink"]'):
+            if title in found.text:
+                found.click()
+                return True
+        return False
+
+    def updates(self, driver, count, texts=ENGLISH):
+        """Waits until the page has refreshed itself so many times, as the time that it shows tells."""
+        pattern = re.compile(
+            re.escape(texts["now.updated"]).replace(r"\{time\}", r"([\d:]+)")
+            + "|"
+            + re.escape(texts["operation.as_of"]).replace(r"\{time\}", r"([\d:]+)")
+        )
+        seen = set()
+
+        def has_seen():
+            if found := pattern.search(page_text(driver)):
+                seen.add(found[0])
+            return len(seen) > count
+
+        wait_until(f"the page refreshes itself {count} times", has_seen, 60)
+
+    def clean(self, driver):
+        self.assertEqual(errors(driver), [])
+
+    def keep(self, driver, name, size):
+        if folder := os.environ.get("VIGIE_SCREENSHOTS"):
+            picture(driver, f"{folder}/{name}.png", size)
+
+    def test_the_dashboard_tells_the_truth_all_life_long(self):
+        driver = self.browser()
+        self.shows(driver, ENGLISH["state.empty.title"])
+        # Three hours of the past, so that the trend has something to tell, and then the present.
+        past = self.fleet(
+            f"--count={RATE * 360}", f"--gateways={GATEWAYS}", f"--sensors-per-gateway={SENSORS}", "--interval=30s",
+            "--seed=5",
+        )  # fmt: skip
+        wait_until("the past is sent", lambda: not past.is_running, 60)
+        self.assertEqual(past.child.returncode, 0)
+        self.fleet(
+            f"--rate={RATE}", f"--count={RATE * 600}", f"--gateways={GATEWAYS}", f"--sensors-per-gateway={SENSORS}",
+            "--seed=7",
+        )  # fmt: skip
+        # By itself, without a reload.
+        wait_until(
+            "the first readings show", lambda: driver.find_elements(By.CSS_SELECTOR, ".vg-card"), 60
+        )  # fmt: skip
+        self.shows(driver, ENGLISH["now.no_alerts"])
+        with self.subTest("a chosen filter survives refreshes"):
+            self.a_filter_survives(driver)
+        with self.subTest("an alarm"):
+            self.an_alarm(driver)
+        with self.subTest("every view in both languages"):
+            self.every_view(driver)
+        with self.subTest("a phone"):
+            self.phone()
+        with self.subTest("a sensor falls silent"):
+            self.a_sensor_falls_silent(driver)
+        with self.subTest("the database goes away and comes back"):
+            self.database_away(driver)
+        self.clean(driver)
+        self.assertNotIn("Traceback", (self.folder / "dashboard.log").read_text())
+
+    def a_filter_survives(self, driver):
+        box = wait_until("the choice of sites", lambda: driver.find_elements(By.CSS_SELECTOR, ".st-key-sites input"))[0]
+        driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", box)
+        box.send_keys("gateway-0002\n\ue00c")
+        grid = "[data-testid=stDataFrame] canvas table"
+
+        def chosen():
+            return [tag.text for tag in driver.find_elements(By.CSS_SELECTOR, ".st-key-sites [data-baseweb='tag']")]
+
+        def rows():
+            found = driver.execute_script(
+                "return document.querySelector(arguments[0])?.textContent ?? ''", grid
+            )  # fmt: skip
+            return sorted(set(re.findall(r"air-\d+-\d+", found)))
+
+        wanted = [f"air-0002-{number:02}" for number in range(1, SENSORS + 1)]
+        wait_until("the table holds the chosen site alone", lambda: rows() == wanted)
+        scrolled = driver.execute_script(
+            "const main = document.querySelector('[data-testid=\"stMain\"]'); main.scrollTo(0, 400); return main.scrollTop"
+        )
+        self.updates(driver, 3)
+        self.assertEqual(chosen(), ["gateway-0002"])
+        self.assertEqual(rows(), wanted)
+        # Nor does the page jump under the reader.
+        self.assertEqual(
+            driver.execute_script("return document.querySelector('[data-testid=\"stMain\"]').scrollTop"), scrolled
+        )
+        self.assertIn("sites=gateway-0002", driver.current_url)
+
+    def an_alarm(self, driver):
+        self.assertIn(ENGLISH["now.no_alerts"], page_text(driver))
+        self.fleet("--rate=2", "--count=60", "--gateways=1", "--sensors-per-gateway=1", "--anomalies=1", "--seed=11")
+        wait_until(
+            "an alert has its row",
+            lambda: self.database.execute("SELECT 1 FROM alert WHERE closed_at IS NULL").fetchone(),
+            60,
+        )
+        seen = time.monotonic()
+        wait_until("the alert shows", lambda: self.alerts(driver), ALARM_SECONDS)
+        print(f"\nan alarm was on the page {time.monotonic() - seen:.1f} s after its row")
+        self.assertIn("air-0001-01", self.alerts(driver)[0])
+
+    def alerts(self, driver):
+        found = driver.execute_script(
+            "return [...document.querySelectorAll('.vg-alert')].map((line) => line.innerText)"
+        )  # fmt: skip
+        return [text for text in found if ENGLISH["now.no_alerts"] not in text]
+
+    def every_view(self, driver):
+        french = self.browser(language="fr", is_dark=True)
+        self.shows(french, FRENCH["view.trend"])
+        for view in VIEWS:
+            self.go(driver, view)
+            self.go(french, view, FRENCH)
+            for texts, browser in ((ENGLISH, driver), (FRENCH, french)):
+                for state in ("state.failed.title", "state.away.title", "state.slow.title"):
+                    self.assertNotIn(texts[state], page_text(browser), view)
+            wait_until("charts are drawn", lambda: driver.find_elements(By.CSS_SELECTOR, ".js-plotly-plot .main-svg"))
+            self.assertEqual(overflow(driver), 0, view)
+            self.keep(driver, f"{view}-desktop", DESKTOP)
+            self.keep(french, f"{view}-desktop-dark-fr", DESKTOP)
+        # Operation: the numbers are those of the processor, which is reached and says so.
+        self.shows(driver, ENGLISH["operation.answered"].format(heard=1, asked=1))
+        search = driver.find_element(By.CSS_SELECTOR, "[class*='st-key-operation-search'] input")
+        search.send_keys("0003\n")
+        self.updates(driver, 2)
+        self.assertEqual(search.get_attribute("value"), "0003")
+        self.clean(french)
+        # The switch, from one language to the other, and it stays.
+        self.go(driver, "now")
+        switch = wait_until(
+            "the switch", lambda: [b for b in driver.find_elements(By.CSS_SELECTOR, ".st-key-lang button") if b.text.lower() == "fr"]
+        )  # fmt: skip
+        switch[0].click()
+        self.shows(driver, FRENCH["now.alerts"])
+        self.updates(driver, 2, FRENCH)
+        self.assertIn(FRENCH["view.operation"], page_text(driver))
+        [b for b in driver.find_elements(By.CSS_SELECTOR, ".st-key-lang button") if b.text.lower() == "en"][0].click()
+        self.shows(driver, ENGLISH["now.figure.stale"])
+        french.quit()
+
+    def phone(self):
+        phone = self.browser(PHONE)
+        for view in VIEWS:
+            self.go(phone, view)
+            wait_until("charts are drawn", lambda: phone.find_elements(By.CSS_SELECTOR, ".js-plotly-plot .main-svg"))
+            self.assertEqual(overflow(phone), 0, view)
+            self.keep(phone, f"{view}-phone", PHONE)
+        self.clean(phone)
+        phone.quit()
+
+    def a_sensor_falls_silent(self, driver):
+        self.go(driver, "now")
+        # Another site, of two sensors, one of which stops after half of its ten readings.
+        self.fleet(
+            "--rate=2", "--count=60", f"--gateways={GATEWAYS + 1}", "--sensors-per-gateway=1", "--silent=1", "--seed=13",
+            "--interval=2s",
+        )  # fmt: skip
+        silent = f"air-{GATEWAYS + 1:04}-01"
+        wait_until("the new sensor is known", lambda: self.age(silent) is not None, 60)
+        self.assertNotIn(ENGLISH["now.count.stale.one"].format(count=1), page_text(driver))
+        wait_until("it has fallen silent", lambda: self.age(silent) > 10, 90)
+        self.shows(driver, ENGLISH["now.count.stale.one"].format(count=1), 20)
+
+    def age(self, sensor):
+        row = self.database.execute(
+            "SELECT extract(epoch FROM now() - last_event_time)::float8 FROM sensor WHERE sensor_id = %s", [sensor]
+        ).fetchone()
+        return row and row[0]
+
+    def database_away(self, driver):
+        self.go(driver, "now")
+        away = ENGLISH["state.away.stale"].split("{")[0]
+        self.postgres.stop()
+        self.shows(driver, away)
+        # What was known stays to be read.
+        self.assertTrue(driver.find_elements(By.CSS_SELECTOR, ".vg-card"))
+        self.postgres.start()
+        wait_until("the page says that all is well again", lambda: away not in page_text(driver), 60)
+        self.updates(driver, 2)
+
+
+if __name__ == "__main__":
+    unittest.main()
