@@ -120,6 +120,11 @@ import Testing
             }
         }
         let other = try cluster.connect(database: database)
+        // Who has waited for this long looks for a circle, once, and gives way: the processor, not the test. The time is
+        // for the test to close the circle in, and below the processor's lock_timeout.
+        try cluster.execute("ALTER SYSTEM SET deadlock_timeout = '8s'")
+        try cluster.execute("SELECT pg_reload_conf()")
+        try other.execute("SET deadlock_timeout = '1h'")
         try await stream.trouble("a deadlock", signs: ["40P01"]) {
             try other.execute("BEGIN; SELECT FROM stream_progress FOR UPDATE")
             try await waitUntil("a batch waits for its streams", within: .seconds(20)) {
@@ -127,11 +132,12 @@ import Testing
                     "SELECT FROM pg_stat_activity WHERE usename = 'vigie' AND wait_event_type = 'Lock'"
                 ).rowCount > 0
             }
-            // Who has waited longer looks first, finds the circle and gives way.
             try other.execute("UPDATE consumed_offset SET next_offset = next_offset")
         } mend: {
             try other.execute("ROLLBACK")
         }
+        try cluster.execute("ALTER SYSTEM RESET deadlock_timeout")
+        try cluster.execute("SELECT pg_reload_conf()")
     }
 
     @Test(PrivateCluster.hasDisks, .timeLimit(.minutes(3)))
