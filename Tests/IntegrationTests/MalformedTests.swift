@@ -19,7 +19,7 @@ import Testing
             values: Values(temperature: 21.5))
     }
 
-    /// The decoder alone: no crash, and the verdict of the contract on every one of 200,000 mutants.
+    /// The decoder alone: no crash, and the verdict of the contract on every one of 50,000 mutants.
     @Test(.timeLimit(.minutes(5)))
     func theDecoderJudgesAsTheContractDoes() throws {
         print("MalformedTests: VIGIE_TEST_SEED=\(testSeed)")
@@ -29,7 +29,7 @@ import Testing
         let now = Timestamp(milliseconds: start.milliseconds + 600_000)
         let base = try (1...50).map { try reading(Int64($0), gateway: $0 % 3) }
         var reasons: [String: Int] = [:]
-        for index in 0..<200_000 {
+        for index in 0..<50_000 {
             let mutant = mutator.mutant(of: base[index % base.count])
             let verdict = contract.verdict(mutant)
             do throws(Rejection) {
@@ -44,12 +44,12 @@ import Testing
                 #expect(!error.detail.isEmpty)
             }
         }
-        print("MalformedTests: 200000 mutants: \(reasons.sorted { $0.key < $1.key })")
+        print("MalformedTests: 50000 mutants: \(reasons.sorted { $0.key < $1.key })")
         // The generator reaches every reason that a message itself can be the cause of.
         for reason in Rejection.Reason.allCases where reason != .refusedByDatabase {
             #expect(reasons[reason.rawValue, default: 0] > 0, "\(reason)")
         }
-        #expect(reasons["taken", default: 0] > 10_000)
+        #expect(reasons["taken", default: 0] > 2500)
     }
 
     private func decode(
