@@ -282,18 +282,6 @@ actor BatchWriter {
 
     var healthPart: String { ReadingPipeline.healthPart(worker: worker, of: settings) }
 
-    /// A processor that is stopped in the middle of a transaction keeps its locks, while its partitions are given to
-    /// others. They end its session: the transaction is undone, and when it goes on, it finds other offsets and steps
-    /// back.
-    private func endSessionsOfPausedProcessors() {
-        do {
-            let ended = try connected().query(PausedSessions.end).affectedRows
-            if ended > 0 { log.warning("ended sessions of processors that do not go on", ["sessions": ended]) }
-        } catch {
-            log.warning("cannot end the sessions that hold locks", ["error": "\(error)"])
-        }
-    }
-
     /// Tries until it works: what time does not mend, an operator will.
     func retrying<Result>(_ body: () throws -> Result) async throws -> Result {
         var backoff = Backoff.ofServers
@@ -317,7 +305,7 @@ actor BatchWriter {
                     // Not failed: a restart of this program would not mend it.
                     health.report(healthPart, .degraded("its operator is needed: \(error)"))
                 }
-                if error.isLockTimeout { endSessionsOfPausedProcessors() }
+                if error.isLockTimeout { PausedSessions.end(log) { try connected() } }
                 try await clock.sleep(for: wait)
             }
         }

@@ -97,6 +97,9 @@ final class PartitionTracker {
             }
         } catch {
             connection = nil
+            if let error = error as? PostgresError, error.isLockTimeout {
+                PausedSessions.end(log) { try connected() }
+            }
             throw error
         }
     }
