@@ -43,8 +43,7 @@ test: install lint ## Run all tests, those against a real broker and a real Post
 	tools/with-services -- timeout --foreground 600 $(SWIFT_TEST) --skip '^IntegrationTests\.'
 	tools/with-services -- timeout --foreground 1200 $(SWIFT_TEST) --filter '^IntegrationTests\.' --no-parallel
 	tools/with-services -- .vigie/venv/bin/python -m unittest discover --start-directory Tests/Browser
-	dashboard/run --install
-	tools/with-services -- .vigie/dashboard/bin/python -m unittest discover --start-directory dashboard/tests
+	@$(MAKE) --no-print-directory test-dashboard
 
 .PHONY: test-dashboard
 test-dashboard: install ## Run the dashboard's tests: its logic, and in a real browser on a running pipeline
