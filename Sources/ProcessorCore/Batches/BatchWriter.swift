@@ -49,8 +49,7 @@ actor BatchWriter {
     /// - Parameter worker: the number of the worker in this process, from 1.
     init(
         settings: ProcessorSettings, worker: Int, rejectedTopic: RejectedTopic, metrics: ProcessorMetrics,
-        monitor: PipelineMonitor,
-        health: Health, log: Log, wallClock: any WallClock, clock: any Clock<Duration>
+        monitor: PipelineMonitor, health: Health, log: Log, wallClock: any WallClock, clock: any Clock<Duration>
     ) {
         self.settings = settings
         self.worker = worker
@@ -105,14 +104,15 @@ actor BatchWriter {
         nextLook = .now + min(.seconds(1), .milliseconds(settings.updateInterval))
         releaseWindows()
         let now = wallClock.now().milliseconds
-        var due = cache.filter {
-            $0.value.needsLook(now: now, interval: pace.interval, idleTimeout: settings.idleTimeout)
-        }.map(\.key)
-        due += adopted
+        var due = adopted.union(
+            cache.filter {
+                $0.value.needsLook(now: now, interval: pace.interval, idleTimeout: settings.idleTimeout)
+            }.keys)
         if watchHasGrown, let rule = settings.rules.silence {
-            due += cache.filter { _, gateway in
-                gateway.sensors.values.contains { $0.isNewlySilent(rule, watch, partition: gateway.partition) }
-            }.map(\.key).filter { !due.contains($0) }
+            due.formUnion(
+                cache.filter { _, gateway in
+                    gateway.sensors.values.contains { $0.isNewlySilent(rule, watch, partition: gateway.partition) }
+                }.keys)
         }
         watchHasGrown = false
         for portion in portions(due) {
@@ -123,7 +123,7 @@ actor BatchWriter {
     }
 
     /// Divides gateways so that neither all locks of a large fleet are held at once nor all its windows are in memory.
-    private func portions(_ gateways: [String]) -> [[String]] {
+    private func portions(_ gateways: some Collection<String>) -> [[String]] {
         var portions: [[String]] = []
         var size = Int.max
         for gateway in gateways {
