@@ -1,0 +1,82 @@
+import Configuration
+import Platform
+import SensorBus
+import SensorDrivers
+
+/// A chip: what it is, where it is, and how it is set.
+struct ChipSettings: Sendable {
+    /// The chips that there are drivers for.
+    enum Kind: String, CaseIterable, Sendable {
+        case bme280, scd41, ads1115
+    }
+
+    /// A place on a bus.
+    struct Location: Hashable, Sendable {
+        var bus: Int
+        var address: I2CAddress
+    }
+
+    var kind: Kind
+    var place: Location
+    var scd41 = SCD41.Settings()
+    var ads1115 = ADS1115.Settings()
+
+    /// What it is called in faults while it has not said otherwise.
+    var name: String { kind.rawValue }
+
+    init(_ section: Section) {
+        kind = section.required("type", as: .choice(.bme280))
+        let usual: I2CAddress =
+            switch kind {
+            case .bme280: 0x76
+            case .scd41: SCD41.address
+            case .ads1115: 0x48
+            }
+        place = Location(
+            bus: section.value("bus", as: .integer(0...255), default: 1),
+            address: section.value("address", as: .address, default: usual))
+        switch kind {
+        case .bme280: break
+        case .scd41:
+            scd41.period = section.value("low_power", as: .boolean, default: false) ? .lowPower : .standard
+            scd41.temperatureOffset = section.optional("temperature_offset", as: .number(0...20))
+            scd41.altitude = section.optional("altitude", as: .integer(0...3000))
+            scd41.automaticSelfCalibration = section.optional("self_calibration", as: .boolean)
+        case .ads1115:
+            ads1115.input = section.value("channel", as: .input, default: .a0)
+            ads1115.curve = section.optional("chemistry", as: .choice(Chemistry.liIon))?.curve
+            if let divider = section.optionalSection("divider") {
+                let upper = divider.required("upper", as: .number(0...1e9))
+                let lower = divider.required("lower", as: .number(1...1e9))
+                ads1115.divider = VoltageDivider(upper: upper, lower: lower) ?? .none
+            }
+        }
+    }
+
+    private enum Chemistry: String, CaseIterable {
+        case liIon = "li_ion"
+        case liFePO4 = "lifepo4"
+
+        var curve: BatteryCurve { self == .liIon ? .liIon : .liFePO4 }
+    }
+}
+
+extension Setting where Value == I2CAddress {
+    /// An address on a bus.
+    fileprivate static var address: Setting {
+        Setting(expected: "an I2C address of 0x08 to 0x77", standIn: 0x08) { text in
+            let digits = text.hasPrefix("0x") ? Int(text.dropFirst(2), radix: 16) : Int(text)
+            return digits.flatMap { I2CAddress(validating: $0) }
+        }
+    }
+}
+
+extension Setting where Value == ADS1115.Settings.Input {
+    /// An input of the converter.
+    fileprivate static var input: Setting {
+        Setting(expected: "a channel of 0 to 3", standIn: .a0) { text in
+            let inputs: [ADS1115.Settings.Input] = [.a0, .a1, .a2, .a3]
+            return Int(text).flatMap { inputs.indices.contains($0) ? inputs[$0] : nil }
+        }
+    }
+}
