@@ -95,6 +95,8 @@ public actor ADS1115: Sensor {
     public nonisolated var chip: Identifier { port.chip }
     /// Where it is on its bus.
     public nonisolated var address: I2CAddress { port.address }
+    /// The part: the chip has no identification.
+    public nonisolated var identity: ChipIdentity { ChipIdentity(part: "ADS1115") }
     /// The bus's thread.
     public nonisolated var unownedExecutor: UnownedSerialExecutor { port.bus.executor.asUnownedSerialExecutor() }
 

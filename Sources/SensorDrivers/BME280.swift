@@ -80,6 +80,12 @@ public actor BME280: Sensor {
     public nonisolated var address: I2CAddress { port.address }
     /// Which chip it is.
     public nonisolated let variant: Variant
+    /// The part and its chip id.
+    public nonisolated var identity: ChipIdentity {
+        ChipIdentity(
+            part: variant == .bme280 ? "BME280" : "BMP280",
+            facts: [.init("chip id", hexadecimal(variant.rawValue, digits: 2))])
+    }
     /// The bus's thread.
     public nonisolated var unownedExecutor: UnownedSerialExecutor { port.bus.executor.asUnownedSerialExecutor() }
 

@@ -4,7 +4,7 @@ import SensorBus
 
 /// The commands of SCD40, SCD41 and SCD43 (SCD4x datasheet 1.6, table 9): opcode, execution time, and whether the chip
 /// takes them while it measures periodically.
-enum SCD4xCommand: UInt16, CaseIterable, Sendable {
+enum SCD4xCommand: UInt16, SensirionCommand, CaseIterable {
     case startPeriodicMeasurement = 0x21B1
     case readMeasurement = 0xEC05
     case stopPeriodicMeasurement = 0x3F86
@@ -31,8 +31,7 @@ enum SCD4xCommand: UInt16, CaseIterable, Sendable {
     case powerDown = 0x36E0
     case wakeUp = 0x36F6
 
-    /// What is sent.
-    var opcode: UInt16 { rawValue }
+    var code: [UInt8] { [UInt8(rawValue >> 8), UInt8(rawValue & 0xFF)] }
 
     /// How long the chip needs before it answers or takes another command.
     var executionTime: Duration {
@@ -111,6 +110,10 @@ public actor SCD41: Sensor {
     public nonisolated var address: I2CAddress { port.address }
     /// 48 bits, unique (3.10.2).
     public nonisolated let serialNumber: UInt64
+    /// The part and its serial number.
+    public nonisolated var identity: ChipIdentity {
+        ChipIdentity(part: "SCD41", serialNumber: hexadecimal(serialNumber, digits: 12))
+    }
     /// The bus's thread.
     public nonisolated var unownedExecutor: UnownedSerialExecutor { port.bus.executor.asUnownedSerialExecutor() }
 
@@ -153,11 +156,7 @@ public actor SCD41: Sensor {
             let words = try settings.words(port)
             // A chip that was left measuring, by a program that was killed, refuses every other command.
             try await port.send(.stopPeriodicMeasurement, whileMeasuring: true)
-            let serial = try await port.query(.getSerialNumber, words: 3, whileMeasuring: false)
-            let serialNumber = serial.reduce(0) { $0 << 16 | UInt64($1) }
-            guard serialNumber != 0, serialNumber != 0xFFFF_FFFF_FFFF else {
-                throw port.error(.wrongChip(answer: serialNumber, hint: nil), "\(SCD4xCommand.getSerialNumber)")
-            }
+            let serialNumber = try await port.serialNumber(SCD4xCommand.getSerialNumber, words: 3)
             for (command, word) in words {
                 try await port.send(command, word, whileMeasuring: false)
             }
@@ -215,7 +214,7 @@ public actor SCD41: Sensor {
             throw port.error(.outOfRange(value: Double(words[0])), "CO2 in ppm")
         }
         return Measurement(
-            temperature: Temperature(celsius: -45 + 175 * Double(words[1]) / 65_535),
+            temperature: Temperature(celsius: sensirionTemperature(words[1])),
             humidity: RelativeHumidity(percent: 100 * Double(words[2]) / 65_535),
             // The sensor never sees 0 ppm in air: it is what it reports for a value without CO2.
             co2: words[0] == 0 ? nil : Concentration(partsPerMillion: Double(words[0])))
@@ -254,19 +253,22 @@ extension ChipPort {
         _ command: SCD4xCommand, _ word: UInt16? = nil, whileMeasuring: Bool,
         isolation: isolated (any Actor)? = #isolation
     ) async throws(SensorError) {
-        guard !whileMeasuring || command.isAllowedWhileMeasuring else {
-            throw error(.notAllowed("the chip is measuring; stop it first"), "\(command)")
-        }
-        let opcode = [UInt8(command.opcode >> 8), UInt8(command.opcode & 0xFF)]
-        try write(opcode + (word.map(sensirionWord) ?? []), "\(command)")
-        if command.executionTime > .zero { try await wait(command.executionTime, "\(command)") }
+        try check(command, whileMeasuring: whileMeasuring)
+        try await send(command, word)
     }
 
     /// Sends a command and, after its execution time, reads its answer in a transfer of its own (3.4).
     func query(
         _ command: SCD4xCommand, words: Int, whileMeasuring: Bool, isolation: isolated (any Actor)? = #isolation
     ) async throws(SensorError) -> [UInt16] {
-        try await send(command, whileMeasuring: whileMeasuring)
-        return try readWords(words, "\(command)")
+        try check(command, whileMeasuring: whileMeasuring)
+        // The measurement is gone from the chip once it was read (3.6.2).
+        return try await query(command, words: words, isRepeatable: command != .readMeasurement)
+    }
+
+    private func check(_ command: SCD4xCommand, whileMeasuring: Bool) throws(SensorError) {
+        guard !whileMeasuring || command.isAllowedWhileMeasuring else {
+            throw error(.notAllowed("the chip is measuring; stop it first"), "\(command)")
+        }
     }
 }

@@ -44,7 +44,7 @@ public struct SimulatedSCD41: SimulatedChip {
         answer = nil
         guard bytes.count == 2 || bytes.count == 5 else { return bytes.isEmpty }
         let word: UInt16? = bytes.count == 5 ? UInt16(bytes[2]) << 8 | UInt16(bytes[3]) : nil
-        if word != nil, bytes[4] != SimulatedSCD41.checksum(bytes[2], bytes[3]) { return false }
+        if word != nil, bytes[4] != SensirionWords.checksum(bytes[2], bytes[3]) { return false }
         switch (UInt16(bytes[0]) << 8 | UInt16(bytes[1]), word) {
         case (0x3F86, nil):  // stop_periodic_measurement
             measuring = nil
@@ -96,13 +96,7 @@ public struct SimulatedSCD41: SimulatedChip {
     public mutating func read(_ count: Int, at time: Duration) -> [UInt8]? {
         guard time >= readyAt, let words = answer, count <= words.count * 3 else { return nil }
         answer = nil
-        let isDamaged = faults.has(.crc, at: time)
-        let bytes = words.flatMap { word in
-            let high = UInt8(word >> 8)
-            let low = UInt8(word & 0xFF)
-            return [high, low, SimulatedSCD41.checksum(high, low) ^ (isDamaged ? 0x01 : 0)]
-        }
-        return Array(bytes.prefix(count))
+        return Array(SensirionWords.bytes(words, isDamaged: faults.has(.crc, at: time)).prefix(count))
     }
 
     private mutating func reply(_ words: [UInt16], after time: Duration) {
@@ -127,21 +121,10 @@ public struct SimulatedSCD41: SimulatedChip {
         guard !faults.has(.saturate, at: time) else { return [0xFFFF, 0xFFFF, 0xFFFF] }
         let air = world.conditions(at: time)
         let offset = Double(temperatureOffset) * 175 / 65_535
-        func word(_ value: Double) -> UInt16 { UInt16(min(max(value.rounded(), 0), 65_535)) }
         return [
-            word(air.co2),
-            word((air.temperature + 4 - offset + 45) * 65_535 / 175),
-            word(air.humidity * 65_535 / 100),
+            SensirionWords.word(air.co2),
+            SensirionWords.temperature(air.temperature + 4 - offset),
+            SensirionWords.word(air.humidity * 65_535 / 100),
         ]
-    }
-
-    /// CRC-8 of a word, by polynomial division of the 16 bits (3.12).
-    private static func checksum(_ high: UInt8, _ low: UInt8) -> UInt8 {
-        // The initial value of 0xFF is the same as inverting the first byte.
-        var remainder = UInt32(high ^ 0xFF) << 16 | UInt32(low) << 8
-        for bit in stride(from: 23, through: 8, by: -1) where remainder & 1 << bit != 0 {
-            remainder ^= 0x131 << (bit - 8)
-        }
-        return UInt8(truncatingIfNeeded: remainder)
     }
 }

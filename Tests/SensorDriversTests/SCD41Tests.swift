@@ -31,15 +31,6 @@ import Testing
         try await SCD41.open(bus: bus, settings: settings, clock: ImmediateClock())
     }
 
-    @Test(
-        arguments: [
-            (0xBEEF, 0x92), (0x0000, 0x81), (0x8000, 0xA2), (0x8006, 0x04), (0x01F4, 0x33), (0x03E8, 0xD4),
-            (0xABCD, 0x6F), (0xFFFF, 0xAC),
-        ] as [(UInt16, UInt8)])
-    func checksum(word: UInt16, crc: UInt8) {
-        #expect(sensirionWord(word) == [UInt8(word >> 8), UInt8(word & 0xFF), crc])
-    }
-
     @Test(arguments: [
         (air, 500.0, 25.0027, 37.0016),
         ([0x02, 0x2C, 0xA3, 0x67, 0x0D, 0x36, 0x4D, 0x08, 0xF1], 556, 25.4459, 30.0908),

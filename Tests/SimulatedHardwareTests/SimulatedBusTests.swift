@@ -11,8 +11,8 @@ import Testing
         SimulatedWorld(environment: ConstantEnvironment(), origin: Timestamp(milliseconds: 0), clock: clock)
     }
 
-    private func expectRefusal(_ body: () throws -> Void) {
-        #expect(throws: BusError(.notAcknowledged, bus: "simulated", address: 0x62), performing: body)
+    private func expectRefusal(at address: I2CAddress = 0x62, _ body: () throws -> Void) {
+        #expect(throws: BusError(.notAcknowledged, bus: "simulated", address: address), performing: body)
     }
 
     @Test func theSCD41RefusesWhatTheRealOneRefuses() async throws {
@@ -56,6 +56,46 @@ import Testing
         expectRefusal { try bus.write([0x36, 0x82], to: 0x62) }
         try await clock.sleep(for: .milliseconds(500))
         try bus.write([0x36, 0x82], to: 0x62)
+    }
+
+    @Test func theSHT4xRefusesWhatTheRealOneRefuses() async throws {
+        let world = world()
+        let bus = SimulatedI2CBus(world: world)
+        let faults = FaultScript([.init(.unplug, from: .seconds(1), to: .seconds(2))])
+        bus.attach(SimulatedSHT4x(world: world, faults: faults), at: 0x44)
+        // It answers to its bare address, and has nothing to say before it was asked.
+        try bus.write([], to: 0x44)
+        expectRefusal(at: 0x44) { _ = try bus.read(6, from: 0x44) }
+        // Too early, and deaf meanwhile.
+        try bus.write([0xFD], to: 0x44)
+        expectRefusal(at: 0x44) { _ = try bus.read(6, from: 0x44) }
+        expectRefusal(at: 0x44) { try bus.write([0x89], to: 0x44) }
+        try await clock.sleep(for: .microseconds(8300))
+        // 21 degrees and 45 %, once only.
+        #expect(try bus.read(6, from: 0x44) == [0x60, 0x8C, 0xD3, 0x68, 0x72, 0x79])
+        expectRefusal(at: 0x44) { _ = try bus.read(6, from: 0x44) }
+        try bus.write([0x89], to: 0x44)
+        #expect(try bus.read(6, from: 0x44) == [0x0D, 0x20, 0x47, 0x61, 0x01, 0x11])
+        // The heater's commands, and what is no command.
+        for command: UInt8 in [0x39, 0x15, 0x00] {
+            expectRefusal(at: 0x44) { try bus.write([command], to: 0x44) }
+        }
+        // Busy while it resets, and while it starts up.
+        try bus.write([0x94], to: 0x44)
+        expectRefusal(at: 0x44) { try bus.write([0x89], to: 0x44) }
+        try await clock.sleep(until: .init(elapsed: .seconds(2)), tolerance: nil)
+        expectRefusal(at: 0x44) { try bus.write([0x89], to: 0x44) }
+        try await clock.sleep(for: .milliseconds(1))
+        try bus.write([0x89], to: 0x44)
+    }
+
+    @Test(arguments: SimulatedModel.allCases)
+    func everyModelIsMadeAndAnswersToItsAddress(model: SimulatedModel) throws {
+        let world = world()
+        let bus = SimulatedI2CBus(world: world)
+        bus.attach(model.chip(in: world), at: 0x10)
+        try bus.write([], to: 0x10)
+        #expect(throws: BusError.self) { try bus.write([], to: 0x11) }
     }
 
     @Test func theADS1115GivesTheLastResultUntilTheNewOneIsThere() async throws {

@@ -30,6 +30,13 @@ import Testing
             return try await SCD41.open(bus: bus, settings: settings, clock: clock)
         }
 
+        func sht4x(_ episodes: [FaultScript.Episode] = [], precision: SHT4x.Settings.Precision = .high)
+            async throws -> SHT4x
+        {
+            bus.attach(SimulatedSHT4x(world: world, faults: FaultScript(episodes)), at: 0x44)
+            return try await SHT4x.open(bus: bus, address: 0x44, settings: .init(precision: precision), clock: clock)
+        }
+
         func ads1115(_ divider: VoltageDivider, _ episodes: [FaultScript.Episode] = []) async throws -> ADS1115 {
             bus.attach(
                 SimulatedADS1115(
@@ -74,6 +81,16 @@ import Testing
             let measurement = try await bench.scd41(.init(temperatureOffset: 4, altitude: 100)).measure()
             #expect(measurement.co2?.partsPerMillion == co2)
             #expect(Self.isClose(measurement.temperature?.celsius, temperature, within: 0.003))
+            #expect(Self.isClose(measurement.humidity?.percent, humidity, within: 0.001))
+        }
+    }
+
+    @Test(arguments: [-39.0, 0, 21.37, 124], SHT4x.Settings.Precision.allCases)
+    func sht4xGivesTheAir(temperature: Double, precision: SHT4x.Settings.Precision) async throws {
+        for humidity in [0.0, 33.3, 100] {
+            let bench = Bench(Conditions(temperature: temperature, humidity: humidity))
+            let measurement = try await bench.sht4x(precision: precision).measure()
+            #expect(Self.isClose(measurement.temperature?.celsius, temperature, within: 0.0014))
             #expect(Self.isClose(measurement.humidity?.percent, humidity, within: 0.001))
         }
     }
@@ -140,6 +157,32 @@ import Testing
             return
         }
         #expect(expected ^ received == 0x01)
+    }
+
+    @Test func faultsOfTheSHT4x() async throws {
+        func fault(_ kind: FaultScript.Kind) async throws -> SensorError.Kind? {
+            let bench = Bench()
+            return try await Self.fault(kind, bench) { try await bench.sht4x($0) }
+        }
+        let silence = SensorError.Kind.bus(BusError(.notAcknowledged, bus: "simulated", address: 0x44))
+        #expect(try await fault(.nack) == silence)
+        #expect(try await fault(.freeze) == silence)
+        #expect(try await fault(.saturate) == .outOfRange(value: 130))
+        guard case .crc(let expected, let received) = try await fault(.crc) else {
+            Issue.record("a damaged checksum is not noticed")
+            return
+        }
+        #expect(expected ^ received == 0x01)
+    }
+
+    /// It has no settings to lose: it goes on as if nothing had been.
+    @Test func anSHT4xThatWasUnpluggedMeasuresAgain() async throws {
+        let bench = Bench()
+        let sensor = try await bench.sht4x([.init(.unplug, from: .seconds(100), to: .seconds(200))])
+        try await bench.pass(until: 150)
+        await #expect(throws: SensorError.self) { _ = try await sensor.measure() }
+        try await bench.pass(until: 210)
+        #expect(Self.isClose(try await sensor.measure().humidity?.percent, 45, within: 0.001))
     }
 
     @Test func faultsOfTheADS1115() async throws {

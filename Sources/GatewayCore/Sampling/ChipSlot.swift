@@ -88,6 +88,8 @@ actor ChipSlot {
         case .bme280: return try await BME280.open(bus: bus, address: address, clock: clock)
         case .scd41:
             return try await SCD41.open(bus: bus, address: address, settings: settings.scd41, clock: clock)
+        case .sht4x:
+            return try await SHT4x.open(bus: bus, address: address, settings: settings.sht4x, clock: clock)
         case .ads1115:
             return try await ADS1115.open(bus: bus, address: address, settings: settings.ads1115, clock: clock)
         }

@@ -84,7 +84,7 @@ struct Site {
                     buses[index]?[number]
                     ?? SimulatedI2CBus(name: "simulated-\(index + 1)-\(number)", world: worlds[index])
                 buses[index, default: [:]][number] = bus
-                bus.attach(model(of: chip, in: worlds[index]), at: chip.place.address)
+                bus.attach(chip.model(in: worlds[index]), at: chip.place.address)
             }
         }
         let wallClock = SimulatedWorld(environment: ConstantEnvironment(), origin: origin, clock: clock)
@@ -97,15 +97,19 @@ struct Site {
     private struct MissingBus: Error {
         var number: Int
     }
+}
 
-    private static func model(of chip: ChipSettings, in world: SimulatedWorld) -> any SimulatedChip {
-        switch chip.kind {
-        case .bme280: SimulatedBME280(world: world)
-        case .scd41: SimulatedSCD41(world: world)
-        case .ads1115:
-            SimulatedADS1115(
-                world: world,
-                dividerRatio: chip.ads1115.divider.lower / (chip.ads1115.divider.upper + chip.ads1115.divider.lower))
-        }
+extension ChipSettings {
+    /// A model of the chip.
+    fileprivate func model(in world: SimulatedWorld) -> any SimulatedChip {
+        let model: SimulatedModel =
+            switch kind {
+            case .bme280: .bme280
+            case .scd41: .scd41
+            case .sht4x: .sht4x
+            case .ads1115: .ads1115
+            }
+        let divider = ads1115.divider
+        return model.chip(in: world, dividerRatio: divider.lower / (divider.upper + divider.lower))
     }
 }

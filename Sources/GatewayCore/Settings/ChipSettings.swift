@@ -7,7 +7,17 @@ import SensorDrivers
 struct ChipSettings: Sendable {
     /// The chips that there are drivers for.
     enum Kind: String, CaseIterable, Sendable {
-        case bme280, scd41, ads1115
+        case bme280, scd41, sht4x, ads1115
+
+        /// The addresses that it can have, the usual one first.
+        var addresses: [I2CAddress] {
+            switch self {
+            case .bme280: BME280.addresses
+            case .scd41: [SCD41.address]
+            case .sht4x: SHT4x.addresses
+            case .ads1115: ADS1115.addresses
+            }
+        }
     }
 
     /// A place on a bus.
@@ -19,6 +29,7 @@ struct ChipSettings: Sendable {
     var kind: Kind
     var place: Location
     var scd41 = SCD41.Settings()
+    var sht4x = SHT4x.Settings()
     var ads1115 = ADS1115.Settings()
 
     /// What it is called in faults while it has not said otherwise.
@@ -26,15 +37,9 @@ struct ChipSettings: Sendable {
 
     init(_ section: Section) {
         kind = section.required("type", as: .choice(.bme280))
-        let usual: I2CAddress =
-            switch kind {
-            case .bme280: 0x76
-            case .scd41: SCD41.address
-            case .ads1115: 0x48
-            }
         place = Location(
             bus: section.value("bus", as: .integer(0...255), default: 1),
-            address: section.value("address", as: .address, default: usual))
+            address: section.value("address", as: .address(of: kind), default: kind.addresses[0]))
         switch kind {
         case .bme280: break
         case .scd41:
@@ -42,6 +47,8 @@ struct ChipSettings: Sendable {
             scd41.temperatureOffset = section.optional("temperature_offset", as: .number(0...20))
             scd41.altitude = section.optional("altitude", as: .integer(0...3000))
             scd41.automaticSelfCalibration = section.optional("self_calibration", as: .boolean)
+        case .sht4x:
+            sht4x.precision = section.value("precision", as: .choice(.high), default: .high)
         case .ads1115:
             ads1115.input = section.value("channel", as: .input, default: .a0)
             ads1115.curve = section.optional("chemistry", as: .choice(Chemistry.liIon))?.curve
@@ -62,11 +69,14 @@ struct ChipSettings: Sendable {
 }
 
 extension Setting where Value == I2CAddress {
-    /// An address on a bus.
-    fileprivate static var address: Setting {
-        Setting(expected: "an I2C address of 0x08 to 0x77", standIn: 0x08) { text in
+    /// One of the addresses that a chip can have.
+    fileprivate static func address(of kind: ChipSettings.Kind) -> Setting {
+        let addresses = kind.addresses
+        let names = addresses.map(\.description).joined(separator: ", ")
+        let expected = addresses.count == 1 ? "\(names), its only address" : "one of its addresses: \(names)"
+        return Setting(expected: expected, standIn: addresses[0]) { text in
             let digits = text.hasPrefix("0x") ? Int(text.dropFirst(2), radix: 16) : Int(text)
-            return digits.flatMap { I2CAddress(validating: $0) }
+            return digits.flatMap { I2CAddress(validating: $0) }.flatMap { addresses.contains($0) ? $0 : nil }
         }
     }
 }

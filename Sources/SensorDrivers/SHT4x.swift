@@ -1,0 +1,130 @@
+import Readings
+import SensorBus
+
+/// The commands of SHT40, SHT41 and SHT45 (SHT4x datasheet 4.5, table 8). Those of the heater are not used: it falsifies
+/// the air that is measured.
+enum SHT4xCommand: UInt8, SensirionCommand, CaseIterable {
+    case measureHighPrecision = 0xFD
+    case measureMediumPrecision = 0xF6
+    case measureLowPrecision = 0xE0
+    case readSerialNumber = 0x89
+    case softReset = 0x94
+
+    var code: [UInt8] { [rawValue] }
+
+    /// A measurement takes at most 8.3, 4.5 or 1.7 ms (3.1, table 5).
+    var executionTime: Duration {
+        switch self {
+        case .measureHighPrecision: .milliseconds(10)
+        case .measureMediumPrecision: .milliseconds(5)
+        case .measureLowPrecision: .milliseconds(2)
+        case .readSerialNumber, .softReset: .milliseconds(1)
+        }
+    }
+}
+
+/// Sensirion SHT40, SHT41 or SHT45: temperature and humidity (SHT4x datasheet, version 6 and later).
+///
+/// It measures when it is asked and idles in between. The three differ in accuracy only, and do not say which they are.
+public actor SHT4x: Sensor {
+    /// How the chip measures.
+    public struct Settings: Sendable, Equatable {
+        /// The longer a measurement, the less noise (2.1, 2.2).
+        public enum Precision: String, Sendable, CaseIterable {
+            /// 8.3 ms at most: 0.04 degrees and 0.08 % from one value to the next.
+            case high
+            /// 4.5 ms: 0.07 degrees and 0.15 %.
+            case medium
+            /// 1.7 ms: 0.1 degrees and 0.25 %.
+            case low
+
+            fileprivate var command: SHT4xCommand {
+                switch self {
+                case .high: .measureHighPrecision
+                case .medium: .measureMediumPrecision
+                case .low: .measureLowPrecision
+                }
+            }
+        }
+
+        /// How much noise the values may have.
+        public var precision: Precision
+
+        /// Makes settings.
+        public init(precision: Precision = .high) {
+            self.precision = precision
+        }
+    }
+
+    /// The addresses that it is sold with: types A, B and C (datasheet 8).
+    public static let addresses: [I2CAddress] = [0x44, 0x45, 0x46]
+
+    /// `sht4x`.
+    public nonisolated var chip: Identifier { port.chip }
+    /// Where it is on its bus.
+    public nonisolated var address: I2CAddress { port.address }
+    /// 32 bits, unique (4.6).
+    public nonisolated let serialNumber: UInt64
+    /// The part and its serial number.
+    public nonisolated var identity: ChipIdentity {
+        ChipIdentity(part: "SHT4x", serialNumber: hexadecimal(serialNumber, digits: 8))
+    }
+    /// The bus's thread.
+    public nonisolated var unownedExecutor: UnownedSerialExecutor { port.bus.executor.asUnownedSerialExecutor() }
+
+    private nonisolated let port: ChipPort
+    private let settings: Settings
+    private let turn = Turn()
+
+    private init(port: ChipPort, settings: Settings, serialNumber: UInt64) {
+        self.port = port
+        self.settings = settings
+        self.serialNumber = serialNumber
+    }
+
+    /// Resets the chip, which also ends a heating that another program began, and reads its serial number.
+    /// - Throws: `.crc`, `.wrongChip` if the serial number cannot be one, and bus errors.
+    public static func open(
+        bus: any I2CBus, address: I2CAddress, settings: Settings = Settings(), clock: any Clock<Duration>
+    ) async throws(SensorError) -> SHT4x {
+        try await Opening(bus: bus).open(address: address, settings: settings, clock: clock)
+    }
+
+    /// The opening's transfers on the bus's thread.
+    private actor Opening {
+        private let bus: any I2CBus
+        nonisolated var unownedExecutor: UnownedSerialExecutor { bus.executor.asUnownedSerialExecutor() }
+
+        init(bus: any I2CBus) {
+            self.bus = bus
+        }
+
+        func open(address: I2CAddress, settings: Settings, clock: any Clock<Duration>) async throws(SensorError)
+            -> SHT4x
+        {
+            let port = ChipPort(bus: bus, address: address, chip: Identifier(constant: "sht4x"), clock: clock)
+            try await port.send(SHT4xCommand.softReset)
+            let serialNumber = try await port.serialNumber(SHT4xCommand.readSerialNumber, words: 2)
+            return SHT4x(port: port, settings: settings, serialNumber: serialNumber)
+        }
+    }
+
+    /// Measures once.
+    /// - Throws: `.outOfRange` beyond -40 to 125 degrees Celsius; `.crc` if three measurements in a row came damaged;
+    ///   bus errors.
+    public func measure() async throws(SensorError) -> Measurement {
+        await turn.take()
+        defer { turn.give() }
+        let words = try await port.query(settings.precision.command, words: 2)
+        let celsius = sensirionTemperature(words[0])
+        guard (-40...125).contains(celsius) else {
+            throw port.error(.outOfRange(value: celsius), "temperature in degrees Celsius")
+        }
+        return Measurement(temperature: Temperature(celsius: celsius), humidity: SHT4x.humidity(words[1]))
+    }
+
+    /// The humidity of a word. The chip's scale goes beyond what there is, and is to be cropped (4.6).
+    static func humidity(_ word: UInt16) -> RelativeHumidity {
+        RelativeHumidity(percent: min(max(-6 + 125 * Double(word) / 65_535, 0), 100))
+    }
+}
