@@ -21,7 +21,10 @@ struct Run: Command {
 struct Migrate: Command {
     static let name = "migrate"
     static let summary = "Bring the database's schema up to date and exit."
-    static let discussion = "Also lets the role postgres.reader_role read all tables, and makes it if that is allowed."
+    static let discussion = """
+        Also writes the bounds of the rules into the table alert_rule, where readers find them, and lets the role \
+        postgres.reader_role read all tables; makes that role if it is allowed to.
+        """
     static var options: [CommandOption<Migrate>] {
         [.value("config", short: "c", "FILE", \.configuration, "The configuration file.")]
     }

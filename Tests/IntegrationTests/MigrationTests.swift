@@ -88,6 +88,7 @@ import Testing
         try """
         kafka: {bootstrap: "\(try #require(Servers.kafka))"}
         postgres: {connection: "host=\(folder.path) user=vigie dbname=vigie"}
+        rules: {co2: {warning: {above: 1500}}}
 
         """.write(to: configuration, atomically: true, encoding: .utf8)
         let migration = try await BuiltProgram.processor.run(["migrate", "--config", configuration.path], in: folder)
@@ -99,6 +100,7 @@ import Testing
         for table in ["sensor_data", "sensor_data_agg", "sensor", "loss", "stream_progress", "expired"] {
             _ = try dashboard.query("SELECT * FROM \(table)")
         }
+        #expect(try dashboard.query("SELECT bound FROM alert_rule").value(0, 0, as: Double.self) == 1500)
         try dashboard.execute("SET default_transaction_read_only = off")
         for statement in ["CREATE TABLE t ()", "CREATE TEMPORARY TABLE t ()", "DELETE FROM sensor", "CREATE SCHEMA s"] {
             do {

@@ -40,6 +40,18 @@ COLUMNS = (
 ).split()
 
 
+# Quantity, severity, side, bound, hysteresis and the minimum duration in milliseconds. Nothing here ever passes the last.
+RULES = (
+    ("co2", "warning", "above", 1500.0, 100.0, 300_000),
+    ("co2", "critical", "above", 3000.0, 100.0, 300_000),
+    ("battery_level", "warning", "below", 15.0, 5.0, 0),
+    ("battery_level", "critical", "below", 5.0, 5.0, 0),
+    ("temperature", "warning", "above", 30.0, 0.5, 300_000),
+    ("temperature", "critical", "above", 45.0, 0.5, 300_000),
+    ("temperature", "warning", "below", 16.0, 0.5, 300_000),
+)
+
+
 @dataclass
 class Plan:
     """What is wanted."""
@@ -188,6 +200,7 @@ def fill(connection: psycopg.Connection, plan: Plan) -> list[Sensor]:
     _sensors(connection, plan)
     _windows(connection, plan)
     _streams(connection, plan, sequences)
+    connection.cursor().executemany("INSERT INTO alert_rule VALUES (%s, %s, %s, %s, %s, %s)", RULES)
     _alerts(connection, plan, sensors)
     _processors(connection, plan)
     for table in ("sensor", "sensor_data_agg", "alert", "loss"):

@@ -4,6 +4,7 @@ import unittest
 from datetime import UTC, datetime, timedelta
 
 import pandas
+import seed
 from support import application, scratch_database, small_plan, view_alone
 
 from vigie_dashboard.charts import places, series
@@ -35,7 +36,7 @@ def readings(*minutes: float, interval: int = 60) -> pandas.DataFrame:
 
 
 def bounds(*rows: tuple[str, str, str, float]) -> pandas.DataFrame:
-    return pandas.DataFrame(rows, columns=["variable", "severity", "side", "bound"])
+    return pandas.DataFrame(rows, columns=["quantity", "severity", "side", "bound"])
 
 
 class Status(unittest.TestCase):
@@ -155,9 +156,8 @@ class Seeded(unittest.TestCase):
         self.assertEqual(int(sensors["is_stale"].sum()), 1)
         self.assertEqual(list(found.alerts["severity"])[:2], ["critical", "warning"])
         self.assertEqual(len(found.alerts), 7)
-        known = {(row.variable, row.severity, row.side): row.bound for row in found.bounds.itertuples()}
-        self.assertEqual(known["co2", "warning", "above"], 1500.0)
-        self.assertEqual(known["battery_level", "warning", "below"], 15.0)
+        known = {(row.quantity, row.severity, row.side): row.bound for row in found.bounds.itertuples()}
+        self.assertEqual(known, {rule[:3]: rule[3] for rule in seed.RULES})
         self.assertEqual(found.figures["reporting_before"], 12)
         self.assertEqual(found.figures["stale_before"], 0)
         # One every two minutes from each.

@@ -15,7 +15,7 @@ from psycopg import errors, rows, sql
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 # The newest of the processor's migrations that something here needs.
-SCHEMA_NEEDED = 4
+SCHEMA_NEEDED = 5
 
 # How long a reader waits for a connection before being told that the database is away.
 CONNECT_SECONDS = 4.0

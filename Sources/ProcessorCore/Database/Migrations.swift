@@ -21,6 +21,7 @@ extension Migration {
         Migration(2, "retention", PackageResources._002_retention_sql),
         Migration(3, "processors and their signs of life", PackageResources._003_processors_sql),
         Migration(4, "alerts", PackageResources._004_alerts_sql),
+        Migration(5, "rules of alerts, and alerts by their end", PackageResources._005_alert_rules_sql),
     ]
 
     /// The number of the last step that this program knows.

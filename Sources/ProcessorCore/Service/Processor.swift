@@ -16,7 +16,7 @@ public struct Processor: Sendable {
         log = Log("processor")
     }
 
-    /// Brings the schema up to date, waiting for the database if it is away.
+    /// Brings the schema up to date, and what it says of the rules, waiting for the database if it is away.
     /// - Returns: the names of the migrations that were applied.
     /// - Throws: `SchemaTooNew`, or what the database refuses for good.
     @discardableResult
@@ -26,9 +26,14 @@ public struct Processor: Sendable {
 
     private func migrate(_ health: Health) async throws -> [String] {
         var backoff = Backoff.ofServers
+        let rules = settings.rules
         while true {
             do {
-                return try await withConnection { try Migrator.migrate($0).map(\.name) }
+                return try await withConnection {
+                    let applied = try Migrator.migrate($0)
+                    try RuleTable(connection: $0).replace(with: rules)
+                    return applied.map(\.name)
+                }
             } catch let error as PostgresError where error.isTransient {
                 let wait = backoff.next()
                 log.warning("the database is away, trying again", ["error": "\(error)", "in": "\(wait)"])

@@ -74,7 +74,7 @@ def figure(
     )
     by_sensor = dict(tuple(frame.groupby("key", sort=False))) if len(frame) else {}
     for row, quantity in enumerate(quantities, start=1):
-        own = bounds[bounds["variable"] == quantity]
+        own = bounds[bounds["quantity"] == quantity]
         limits = value_range(frame[quantity], own, quantity) if len(frame) else None
         for index, key in enumerate(order):
             if key in by_sensor:
@@ -166,7 +166,7 @@ def _bands(result, bounds: pandas.DataFrame, limits, row, language: Language, pa
                 line={"color": colour, "width": 1.2, "dash": "dash"},
                 annotation={
                     "text": f"{language.text('status.' + bound.severity)} "
-                    f"{'>' if is_above else '<'} {language.value(bound.variable, bound.bound)}",
+                    f"{'>' if is_above else '<'} {language.value(bound.quantity, bound.bound)}",
                     "font": {"size": 11, "color": colour},
                     "xanchor": "right",
                 },

@@ -4,7 +4,6 @@ Latest values come from `sensor`, which has a row a sensor. Whatever touches `se
 range of times as values, so that the planner leaves out all other days and each sensor costs one look into the index.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -40,7 +39,7 @@ def overview(reader: Reader) -> Overview:
         now = reader.row("SELECT now() AS now")["now"]
     else:
         now = found["now"].iloc[0].to_pydatetime()
-    return Overview(now, found, open_alerts(reader), bounds(reader, now), figures(reader, found, now))
+    return Overview(now, found, open_alerts(reader), bounds(reader), figures(reader, found, now))
 
 
 def sensors(reader: Reader) -> pandas.DataFrame:
@@ -72,31 +71,9 @@ def open_alerts(reader: Reader) -> pandas.DataFrame:
     )
 
 
-def bounds(reader: Reader, now: datetime) -> pandas.DataFrame:
-    """The bounds of rules, as the alerts of the last weeks name them: one that nothing passed is not known here."""
-    found = reader.rows(
-        """
-        SELECT variable, severity, detail, max(opened_at) AS opened_at
-        FROM alert
-        WHERE opened_at > %(since)s AND kind IN ('threshold', 'battery')
-        GROUP BY variable, severity, detail
-        ORDER BY opened_at
-        """,
-        {"since": now - timedelta(days=30)},
-    )
-    # The newest of each counts: a rule may have been changed.
-    known: dict[tuple[str, str, str], float] = {}
-    for row in found:
-        side, _, number = row["detail"].partition(" ")
-        try:
-            bound = float(number)
-        except ValueError:
-            continue
-        if side in ("above", "below") and math.isfinite(bound):
-            known[row["variable"], row["severity"], side] = bound
-    return pandas.DataFrame(
-        [(*key, bound) for key, bound in known.items()], columns=["variable", "severity", "side", "bound"]
-    )
+def bounds(reader: Reader) -> pandas.DataFrame:
+    """Every bound of the rules, as the processor has told them."""
+    return reader.frame("SELECT quantity, severity, side, bound FROM alert_rule ORDER BY quantity, severity, side")
 
 
 def figures(reader: Reader, found: pandas.DataFrame, now: datetime) -> dict[str, float]:
