@@ -1,15 +1,16 @@
 """Both languages say everything, and write numbers as they should."""
 
-import pathlib
 import re
 import string
 import unittest
 from datetime import UTC, datetime, timedelta, timezone
 
+from support import DASHBOARD
+
 from vigie_dashboard.language import LANGUAGES, language_of
 
 ENGLISH, FRENCH = LANGUAGES["en"], LANGUAGES["fr"]
-PACKAGE = pathlib.Path(__file__).resolve().parents[1] / "vigie_dashboard"
+PACKAGE = DASHBOARD / "vigie_dashboard"
 
 
 def fields(text: str) -> set[str]:
