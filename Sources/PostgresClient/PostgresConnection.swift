@@ -84,7 +84,8 @@ public final class PostgresConnection {
         self.pointer = pointer
         self.preparesStatements = preparesStatements
         notices = NoticeReceiver(notice)
-        // Unretained: `notices` lives until after PQfinish in deinit.
+        // Unretained: `notices` lives until after PQfinish in deinit, and as long as any result, which libpq gives the
+        // receiver of its connection too.
         PQsetNoticeReceiver(
             pointer,
             { argument, result in
@@ -268,7 +269,7 @@ public final class PostgresConnection {
         guard let raw else { throw PostgresError(connection: pointer, sql: sql) }
         switch PQresultStatus(raw) {
         case PGRES_COMMAND_OK, PGRES_TUPLES_OK, PGRES_EMPTY_QUERY, PGRES_SINGLE_TUPLE:
-            return PostgresResult(raw, sql: sql)
+            return PostgresResult(raw, sql: sql, notices: notices)
         default:
             defer { PQclear(raw) }
             throw PostgresError(result: raw, connection: pointer, sql: sql)

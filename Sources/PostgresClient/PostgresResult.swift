@@ -4,10 +4,13 @@ import CPostgres
 public final class PostgresResult {
     let pointer: OpaquePointer
     private let sql: String
+    /// What libpq tells of a wrong use of the result; it may outlive the connection.
+    private let notices: AnyObject
 
-    init(_ pointer: OpaquePointer, sql: String) {
+    init(_ pointer: OpaquePointer, sql: String, notices: AnyObject) {
         self.pointer = pointer
         self.sql = sql
+        self.notices = notices
     }
 
     deinit {

@@ -206,4 +206,15 @@ struct PostgresConnectFailureTests {
     func transientErrorsAreThoseThatARetryCanCure(sqlState: String, isTransient: Bool) {
         #expect(PostgresError(sqlState: sqlState, message: "").isTransient == isTransient)
     }
+
+    /// libpq reports a wrong use of a result to the receiver of the connection that it came from.
+    @Test func aResultOutlivesItsConnection() throws {
+        var notices: [String] = []
+        var connection: PostgresConnection? = try connect { notices.append($0.message) }
+        let result = try #require(try connection?.query("SELECT 1 AS one"))
+        connection = nil
+        #expect(result.columnName(0) == "one")
+        #expect(result.columnName(7) == "")
+        #expect(notices.count == 1 && notices.first?.contains("7") == true, "\(notices)")
+    }
 }
