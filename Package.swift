@@ -74,8 +74,8 @@ let tests: [Target] = [
     .testTarget(name: "MonitoringTests", dependencies: ["Monitoring", "Platform"]),
     // A server that answers as a test tells it.
     .target(name: "TestServer", dependencies: ["Platform"], path: "Tests/TestServer"),
-    .testTarget(name: "HTTPClientTests", dependencies: ["HTTPClient", "Monitoring", "TestServer"]),
-    .testTarget(name: "KafkaClientTests", dependencies: ["KafkaClient"]),
+    .testTarget(name: "HTTPClientTests", dependencies: ["HTTPClient", "Monitoring", "Platform", "TestServer"]),
+    .testTarget(name: "KafkaClientTests", dependencies: ["KafkaClient", "Platform"]),
     .testTarget(name: "PostgresClientTests", dependencies: ["PostgresClient"]),
     .testTarget(name: "SensorBusTests", dependencies: ["SensorBus"]),
     .testTarget(name: "SensorDriversTests", dependencies: ["SensorDrivers", "SimulatedHardware"]),

@@ -1,10 +1,16 @@
 import Foundation
 import HTTPClient
 import Monitoring
+import Platform
 import Testing
 import TestServer
 
-@Suite struct HTTPClientTests {
+@Suite
+actor HTTPClientTests {
+    /// The tests wait in calls that block: on a thread of their own they do not hold one of the pool's.
+    private let thread = ThreadExecutor(name: "test")
+    nonisolated var unownedExecutor: UnownedSerialExecutor { thread.asUnownedSerialExecutor() }
+
     private func address(_ port: UInt16, _ path: String = "/") throws -> HTTPAddress {
         try #require(HTTPAddress("http://127.0.0.1:\(port)\(path)"))
     }

@@ -1,9 +1,14 @@
 import KafkaClient
+import Platform
 import Testing
 
 /// Against a real broker.
 @Suite(.enabled(if: kafkaServers != nil, "VIGIE_KAFKA is not set"), .timeLimit(.minutes(2)))
-struct BrokerTests {
+actor BrokerTests {
+    /// The tests wait in calls that block: on a thread of their own they do not hold one of the pool's.
+    private let thread = ThreadExecutor(name: "test")
+    nonisolated var unownedExecutor: UnownedSerialExecutor { thread.asUnownedSerialExecutor() }
+
     private let configuration = KafkaConfiguration(bootstrapServers: kafkaServers ?? "")
 
     @Test func topicsAreCreatedGrownAndDeleted() async throws {

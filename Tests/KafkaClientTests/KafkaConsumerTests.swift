@@ -1,8 +1,13 @@
 import KafkaClient
+import Platform
 import Testing
 
 @Suite(.timeLimit(.minutes(2)))
-struct KafkaConsumerTests {
+actor KafkaConsumerTests {
+    /// The tests wait in calls that block: on a thread of their own they do not hold one of the pool's.
+    private let thread = ThreadExecutor(name: "test")
+    nonisolated var unownedExecutor: UnownedSerialExecutor { thread.asUnownedSerialExecutor() }
+
     private let cluster: KafkaMockCluster
 
     init() throws {
