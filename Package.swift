@@ -11,6 +11,7 @@ let cLibraries: [Target] = [
     .systemLibrary(name: "CYAML", pkgConfig: "yaml-0.1", providers: [.apt(["libyaml-dev"])]),
     .systemLibrary(name: "CMicrohttpd", pkgConfig: "libmicrohttpd", providers: [.apt(["libmicrohttpd-dev"])]),
     .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
+    .systemLibrary(name: "CGPIOD", pkgConfig: "libgpiod", providers: [.apt(["libgpiod-dev"])]),
     .systemLibrary(name: "CI2C", providers: [.apt(["libi2c-dev"])]),
     // simdjson is C++; this target gives it a C face with one call a message.
     .target(
@@ -33,7 +34,7 @@ let libraries: [Target] = [
     .target(name: "PostgresClient", dependencies: ["Platform", "CPostgres"]),
 
     // The edge.
-    .target(name: "SensorBus", dependencies: ["Platform", "CI2C"]),
+    .target(name: "SensorBus", dependencies: ["Platform", "CGPIOD", "CI2C"]),
     .target(name: "SensorDrivers", dependencies: ["SensorBus", "Readings", "Platform"]),
     .target(name: "SimulatedHardware", dependencies: ["SensorBus", "Readings", "Platform"]),
     .target(name: "Outbox", dependencies: ["Platform", "Readings", "CSQLite"]),
