@@ -61,6 +61,14 @@ actor ChipSlot {
         }
     }
 
+    /// The chip was without power: the next measurement opens it anew, without a pause before that.
+    func restart() {
+        sensor = nil
+        lastError = nil
+        failures = 0
+        nextOpening = .zero
+    }
+
     private func opened() async throws(SensorError) -> any Sensor {
         if let sensor { return sensor }
         if let lastError, stopwatch() < nextOpening { throw lastError }

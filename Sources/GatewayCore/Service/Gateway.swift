@@ -2,6 +2,8 @@ import Monitoring
 import Outbox
 import Platform
 import Readings
+import SensorBus
+import SimulatedHardware
 
 /// The daemon on the board: what its command line calls.
 public struct Gateway: Sendable {
@@ -35,7 +37,13 @@ public struct Gateway: Sendable {
             window: settings.window, drainTime: settings.drainTime, metrics: metrics, health: health,
             log: log.component("publisher"), clock: ContinuousClock())
         let recorder = Recorder(outbox: outbox, metrics: metrics, health: health, log: log.component("recorder"))
-        let sampler = Sampler(stations: try stations(recorder: recorder, metrics: metrics), recorder: recorder)
+        let stations = try stations(recorder: recorder, metrics: metrics)
+        let sampler = Sampler(stations: stations, recorder: recorder)
+        let gpio: any GPIOLines = settings.mode == .simulated ? SimulatedGPIO.board(settings.board) : LinuxGPIO()
+        let board = Board(
+            settings: settings.board, gpio: gpio, clock: ContinuousClock(), metrics: registry, health: health,
+            log: log.component("board"))
+        let deadChips = Board.deadChips()
 
         var endpoint: HTTPEndpoint?
         if let listen = settings.listen {
@@ -45,7 +53,11 @@ public struct Gateway: Sendable {
         }
         defer { endpoint?.stop() }
         // Stopped in reverse: sampling first, then what is in the outbox is published.
-        var members = [
+        var members = board.members(
+            supply: PowerSupply(), deadChips: deadChips.stream,
+            status: { BoardStatus(health.all, isBatteryLow: false) },
+            powered: { for chip in stations.flatMap(\.chips) { await chip.restart() } })
+        members += [
             ServiceGroup.Member("outbox status", OutboxStatusReporter(outbox: outbox, metrics: metrics, log: log)),
             ServiceGroup.Member("publisher", publisher), ServiceGroup.Member("sampler", sampler),
         ]

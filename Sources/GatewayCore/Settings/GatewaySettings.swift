@@ -35,6 +35,7 @@ public struct GatewaySettings: Sendable {
     /// How long a stop may take to send what is in the outbox.
     var drainTime: Duration
     var listen: Endpoint?
+    var board: BoardSettings
     var simulation: SimulationSettings
     var stations: [StationSettings]
     var logLevel: Log.Level
@@ -73,6 +74,7 @@ public struct GatewaySettings: Sendable {
             root.optional("log_level", as: .choice(LogLevelName.info)).flatMap { Log.Level(name: $0.rawValue) } ?? .info
         let sections = root.sections("stations", each: "station", namedBy: "sensor_id")
         stations = sections.map { StationSettings($0) }
+        board = BoardSettings(root.optionalSection("board"))
         simulation = SimulationSettings(root.optionalSection("simulation"), path: path)
 
         if stations.isEmpty { root.problem("at least one station is needed", at: "stations") }
