@@ -1,5 +1,3 @@
-import Readings
-
 /// A temperature.
 public struct Temperature: Sendable, Hashable {
     /// Degrees Celsius.
@@ -92,17 +90,5 @@ public struct Measurement: Sendable, Hashable {
         self.pressure = pressure
         self.batteryVoltage = batteryVoltage
         self.batteryLevel = batteryLevel
-    }
-}
-
-extension Values {
-    /// Takes from `measurement` what is still absent here, so of several chips the first that gives a quantity wins.
-    public mutating func fill(from measurement: Measurement) {
-        temperature = temperature ?? measurement.temperature?.celsius
-        humidity = humidity ?? measurement.humidity?.percent
-        co2 = co2 ?? measurement.co2?.partsPerMillion
-        pressure = pressure ?? measurement.pressure?.hectopascals
-        batteryVoltage = batteryVoltage ?? measurement.batteryVoltage?.volts
-        batteryLevel = batteryLevel ?? measurement.batteryLevel?.percent
     }
 }

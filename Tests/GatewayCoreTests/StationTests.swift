@@ -146,6 +146,40 @@ private struct Rig {
         #expect(Int(word[0]) << 8 | Int(word[1]) == 1013)
     }
 
+    /// A preferred chip that fails is replaced in that very sample, and says so; when it is back it gives its values
+    /// again.
+    @Test(arguments: [FaultScript.Kind.nack, .freeze, .saturate, .unplug])
+    func aFailedChipIsReplacedInTheSameSample(kind: FaultScript.Kind) async throws {
+        let bench = try Bench()
+        let rig = Rig(bench)
+        let script = FaultScript([.init(kind, from: .seconds(95), to: .seconds(125))])
+        rig.bus.attach(SimulatedBME280(world: rig.world, faults: script), at: 0x77)
+        rig.bus.attach(SimulatedBME280(world: rig.world), at: 0x76)
+        let readings = try await rig.run(
+            """
+              - sensor_id: hall
+                interval: 10s
+                quantities: {temperature: [duct, room]}
+                chips:
+                  - {type: bme280, name: room, address: 0x76}
+                  - {type: bme280, name: duct, address: 0x77, calibration: {temperature: {offset: 5}}}
+            """, for: .seconds(300))
+        #expect(readings.count == 31)
+        for (index, reading) in readings.enumerated() {
+            let temperature = try #require(reading.values.temperature, "at \(index * 10) s")
+            switch index * 10 {
+            case ..<95, 150...:
+                #expect(abs(temperature - 26) < 0.02, "at \(index * 10) s")
+                #expect(reading.faults.isEmpty)
+            case 100..<125:
+                #expect(abs(temperature - 21) < 0.02, "at \(index * 10) s")
+                #expect(reading.faults.map(\.chip.description) == ["duct"])
+            default: break
+            }
+            #expect(abs((reading.values.pressure ?? 0) - 1013.25) < 0.1)
+        }
+    }
+
     @Test(arguments: [TimeQuality.synced, .estimated])
     func theClocksQualityIsInTheReading(quality: TimeQuality) async throws {
         let bench = try Bench()

@@ -41,8 +41,7 @@ struct Station: Sendable {
         }
     }
 
-    /// Measures with the barometers, then with all other chips at once; of several that give a quantity, the first in
-    /// the configuration wins.
+    /// Measures with the barometers, then with all other chips at once.
     ///
     /// It waits for every chip, so a reading is complete or says what failed. An SCD41 gives its first value one of its
     /// periods after it was opened (5 s, about 30 s in low power): slots that pass meanwhile are missed, and counted.
@@ -55,28 +54,20 @@ struct Station: Sendable {
         // The air's pressure first: carbon dioxide depends on it.
         let barometers = chips.indices.filter { chips[$0].isBarometer }
         var results = await measure(barometers, pressure: nil)
-        let pressure = barometers.lazy.compactMap { index in
-            if case .success(let measurement) = results[index] { measurement.pressure } else { nil }
-        }.first
-        results.merge(await measure(chips.indices.filter { !chips[$0].isBarometer }, pressure: pressure)) { $1 }
-        var values = Values()
-        var faults: [Fault] = []
-        for index in chips.indices {
-            switch results[index] {
-            case .success(let measurement): values.fill(from: measurement)
-            case .failure(let error) where error.kind == .cancelled: throw CancellationError()
-            case .failure(let error):
-                faults.append(error.fault)
-                metrics.faults.increment()
-                log.warning("a chip failed", ["sensor": "\(settings.sensorID)", "error": "\(error)"])
-            case nil: break
-            }
+        let pressure = Composition(settings, chips.indices.map { results[$0] }).values.pressure
+        let others = chips.indices.filter { !chips[$0].isBarometer }
+        results.merge(await measure(others, pressure: pressure.map { Pressure(hectopascals: $0) })) { $1 }
+        for case .failure(let error) in results.values {
+            if error.kind == .cancelled { throw CancellationError() }
+            metrics.faults.increment()
+            log.warning("a chip failed", ["sensor": "\(settings.sensorID)", "error": "\(error)"])
         }
+        let composition = Composition(settings, chips.indices.map { results[$0] })
         let reading = Reading(
             gatewayID: gatewayID, sensorID: settings.sensorID, streamID: StreamID(bits: 0), sequence: 0,
             eventTime: eventTime, timeQuality: quality,
             intervalMilliseconds: settings.interval.millisecondsRoundedDown,
-            values: values, faults: faults, place: settings.place, isSimulated: isSimulated)
+            values: composition.values, faults: composition.faults, place: settings.place, isSimulated: isSimulated)
         return OutboxRecord(
             reading: reading, bootID: bootID,
             bootTimeMilliseconds: Int64(bootTime.tv_sec) * 1000 + Int64(bootTime.tv_nsec) / 1_000_000)

@@ -1,5 +1,6 @@
 import Configuration
 import Platform
+import Readings
 import SensorBus
 import SensorDrivers
 
@@ -18,6 +19,9 @@ struct ChipSettings: Sendable {
             case .ads1115: ADS1115.addresses
             }
         }
+
+        /// What such a chip is called unless it has a name of its own.
+        fileprivate var identifier: Identifier { Identifier(rawValue) ?? Identifier(constant: "chip") }
     }
 
     /// A place on a bus.
@@ -32,14 +36,21 @@ struct ChipSettings: Sendable {
     var sht4x = SHT4x.Settings()
     var ads1115 = ADS1115.Settings()
 
-    /// What it is called in faults while it has not said otherwise.
-    var name: String { kind.rawValue }
+    /// What the configuration calls it: its type, unless it has a name of its own.
+    var name: Identifier
+    /// Whether it has a name of its own, which then stands in its faults too.
+    var isNamed: Bool
+    /// What is corrected of what it measures.
+    var corrections: [Quantity: Correction]
 
     init(_ section: Section) {
         kind = section.required("type", as: .choice(.bme280))
         place = Location(
             bus: section.value("bus", as: .integer(0...255), default: 1),
             address: section.value("address", as: .address(of: kind), default: kind.addresses[0]))
+        isNamed = section.has("name")
+        name = section.value("name", as: .identifier, default: kind.identifier)
+        corrections = Correction.read(section.optionalSection("calibration"), of: kind)
         switch kind {
         case .bme280: break
         case .scd41:

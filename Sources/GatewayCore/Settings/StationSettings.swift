@@ -8,6 +8,8 @@ struct StationSettings: Sendable {
     var place: Place?
     var interval: Duration
     var chips: [ChipSettings]
+    /// The chips that give a quantity, by their index: the first that has it wins, the next ones replace it.
+    var sources: [Quantity: [Int]]
 
     init(_ section: Section) {
         sensorID = section.required("sensor_id", as: .identifier)
@@ -19,10 +21,43 @@ struct StationSettings: Sendable {
                 longitude: place.required("longitude", as: .number(-180...180)))
         }
         let sections = section.sections("chips", each: "chip", namedBy: "type")
-        chips = sections.map { ChipSettings($0) }
+        let chips = sections.map { ChipSettings($0) }
         if chips.isEmpty { section.problem("at least one chip is needed", at: "chips") }
-        for (index, chip) in chips.enumerated() where chips[..<index].contains(where: { $0.place == chip.place }) {
-            sections[index].problem("another chip has this address", at: "address")
+        for (index, chip) in chips.enumerated() {
+            if chips[..<index].contains(where: { $0.place == chip.place }) {
+                sections[index].problem("another chip has this address", at: "address")
+            } else if chips[..<index].contains(where: { $0.name == chip.name }) {
+                sections[index].problem(
+                    "another chip is called \(chip.name): give this one a name of its own", at: "name")
+            }
         }
+        self.chips = chips
+        sources = StationSettings.sources(section.optionalSection("quantities"), chips: chips)
+    }
+
+    /// Reads which chips give which quantity: without a setting all that can, in the order of the chips.
+    private static func sources(_ section: Section?, chips: [ChipSettings]) -> [Quantity: [Int]] {
+        var sources: [Quantity: [Int]] = [:]
+        for quantity in Quantity.allCases {
+            let able = chips.indices.filter { chips[$0].kind.quantities.contains(quantity) }
+            sources[quantity] = able
+            guard let section, section.has(quantity.rawValue) else { continue }
+            var chosen: [Int] = []
+            for name in section.list(quantity.rawValue, as: .identifier) {
+                guard let index = chips.firstIndex(where: { $0.name == name }) else {
+                    let names = chips.map(\.name.description).joined(separator: ", ")
+                    section.problem("no chip is called \(name); there are \(names)", at: quantity.rawValue)
+                    continue
+                }
+                if !able.contains(index) {
+                    section.problem("\(name) does not measure it", at: quantity.rawValue)
+                } else if chosen.contains(index) {
+                    section.problem("\(name) stands here twice", at: quantity.rawValue)
+                }
+                chosen.append(index)
+            }
+            sources[quantity] = chosen
+        }
+        return sources
     }
 }

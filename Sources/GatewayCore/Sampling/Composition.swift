@@ -1,0 +1,64 @@
+import Readings
+import SensorDrivers
+
+/// What the chips of a station gave, put together to what a reading says.
+struct Composition: Sendable, Equatable {
+    /// Of each quantity what the first of its chips that has it gave, corrected.
+    private(set) var values = Values()
+    /// What went wrong, in the order of the chips. The failure of a chip stands here also when another one gave its
+    /// quantities.
+    private(set) var faults: [Fault] = []
+
+    /// - Parameters:
+    ///   - station: says which chips give what.
+    ///   - results: what each of the station's chips gave, in their order; nil is a chip that was not asked.
+    init(_ station: StationSettings, _ results: [Result<Measurement, SensorError>?]) {
+        var isBeyondRange = Array(repeating: false, count: station.chips.count)
+        for quantity in Quantity.allCases {
+            for index in station.sources[quantity] ?? [] {
+                guard case .success(let measurement)? = results[index] else { continue }
+                let correction = station.chips[index].corrections[quantity] ?? Correction()
+                let outcome = values.take(quantity, from: measurement, correction)
+                if outcome == .taken { break }
+                if outcome == .beyondRange { isBeyondRange[index] = true }
+            }
+        }
+        for (index, chip) in station.chips.enumerated() {
+            if case .failure(let error)? = results[index] {
+                faults.append(chip.isNamed ? Fault(chip: chip.name, kind: error.fault.kind) : error.fault)
+            } else if isBeyondRange[index] {
+                faults.append(Fault(chip: chip.name, kind: Identifier(constant: "out_of_range")))
+            }
+        }
+    }
+}
+
+extension Values {
+    fileprivate enum Outcome {
+        /// The measurement's value stands here now.
+        case taken
+        /// The chip did not measure it.
+        case absent
+        /// The chip's value cannot be true.
+        case beyondRange
+    }
+
+    /// Takes one quantity of a chip's measurement, corrected.
+    fileprivate mutating func take(
+        _ quantity: Quantity, from measurement: Measurement, _ correction: Correction
+    ) -> Outcome {
+        let (place, raw): (WritableKeyPath<Values, Double?>, Double?) =
+            switch quantity {
+            case .temperature: (\.temperature, measurement.temperature?.celsius)
+            case .humidity: (\.humidity, measurement.humidity?.percent)
+            case .co2: (\.co2, measurement.co2?.partsPerMillion)
+            case .pressure: (\.pressure, measurement.pressure?.hectopascals)
+            case .battery: (\.batteryVoltage, measurement.batteryVoltage?.volts)
+            }
+        guard let raw else { return .absent }
+        guard let value = correction.apply(to: raw, of: quantity) else { return .beyondRange }
+        self[keyPath: place] = value
+        if quantity == .battery { batteryLevel = measurement.batteryLevel?.percent }
+        return .taken
+    }
+}
