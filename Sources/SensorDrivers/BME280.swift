@@ -20,6 +20,8 @@ public actor BME280: Sensor {
             var factor: Int { self == .skip ? 0 : 1 << (Int(rawValue) - 1) }
         }
 
+        /// Which chip should be there; the other one works too.
+        public var variant: Variant
         /// Of temperature, which the others need: `skip` is refused.
         public var temperature: Oversampling
         /// Of pressure.
@@ -29,8 +31,10 @@ public actor BME280: Sensor {
 
         /// Makes settings; x1 everywhere is the datasheet's recommendation for weather monitoring (3.5.1).
         public init(
-            temperature: Oversampling = .x1, pressure: Oversampling = .x1, humidity: Oversampling = .x1
+            variant: Variant = .bme280, temperature: Oversampling = .x1, pressure: Oversampling = .x1,
+            humidity: Oversampling = .x1
         ) {
+            self.variant = variant
             self.temperature = temperature
             self.pressure = pressure
             self.humidity = humidity
@@ -51,6 +55,9 @@ public actor BME280: Sensor {
         case bmp280 = 0x58
         /// With humidity.
         case bme280 = 0x60
+
+        /// As its maker writes it.
+        var part: String { self == .bme280 ? "BME280" : "BMP280" }
     }
 
     /// The addresses it can be strapped to: SDO low, SDO high (6.2).
@@ -82,15 +89,19 @@ public actor BME280: Sensor {
     public nonisolated let variant: Variant
     /// The part and its chip id.
     public nonisolated var identity: ChipIdentity {
-        ChipIdentity(
-            part: variant == .bme280 ? "BME280" : "BMP280",
-            facts: [.init("chip id", hexadecimal(variant.rawValue, digits: 2))])
+        var remark: String?
+        if variant != settings.variant {
+            remark = "the configuration says \(settings.variant.part), and it is a \(variant.part)"
+            if variant == .bmp280 { remark? += ", which has no humidity" }
+        }
+        return ChipIdentity(
+            part: variant.part, facts: [.init("chip id", hexadecimal(variant.rawValue, digits: 2))], remark: remark)
     }
     /// The bus's thread.
     public nonisolated var unownedExecutor: UnownedSerialExecutor { port.bus.executor.asUnownedSerialExecutor() }
 
     private nonisolated let port: ChipPort
-    private let settings: Settings
+    private nonisolated let settings: Settings
     private let calibration: BME280Calibration
     private let turn = Turn()
 
@@ -103,7 +114,8 @@ public actor BME280: Sensor {
     }
 
     /// Identifies the chip, resets it, reads its calibration and writes the settings.
-    /// - Throws: `.invalidSetting` before the bus is touched, `.wrongChip`, `.calibration`, `.timedOut` if the reset does not finish, and bus errors.
+    /// - Throws: `.invalidSetting` before the bus is touched; `.wrongChip`; `.calibration`; `.timedOut` if the reset
+    ///   does not finish; bus errors.
     public static func open(
         bus: any I2CBus, address: I2CAddress, settings: Settings = Settings(), clock: any Clock<Duration>
     ) async throws(SensorError) -> BME280 {

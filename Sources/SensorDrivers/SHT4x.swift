@@ -10,9 +10,18 @@ enum SHT4xCommand: UInt8, SensirionCommand, CaseIterable {
     case readSerialNumber = 0x89
     case softReset = 0x94
 
+    /// The measurement of a precision.
+    static func measurement(_ precision: Precision) -> SHT4xCommand {
+        switch precision {
+        case .high: .measureHighPrecision
+        case .medium: .measureMediumPrecision
+        case .low: .measureLowPrecision
+        }
+    }
+
     var code: [UInt8] { [rawValue] }
 
-    /// A measurement takes at most 8.3, 4.5 or 1.7 ms (3.1, table 5).
+    /// A measurement takes 8.3, 4.5 or 1.7 ms at most (3.1, table 5).
     var executionTime: Duration {
         switch self {
         case .measureHighPrecision: .milliseconds(10)
@@ -27,26 +36,8 @@ enum SHT4xCommand: UInt8, SensirionCommand, CaseIterable {
 ///
 /// It measures when it is asked and idles in between. The three differ in accuracy only, and do not say which they are.
 public actor SHT4x: Sensor {
-    /// How the chip measures.
+    /// How the chip measures (2.1, 2.2).
     public struct Settings: Sendable, Equatable {
-        /// The longer a measurement, the less noise (2.1, 2.2).
-        public enum Precision: String, Sendable, CaseIterable {
-            /// 8.3 ms at most: 0.04 degrees and 0.08 % from one value to the next.
-            case high
-            /// 4.5 ms: 0.07 degrees and 0.15 %.
-            case medium
-            /// 1.7 ms: 0.1 degrees and 0.25 %.
-            case low
-
-            fileprivate var command: SHT4xCommand {
-                switch self {
-                case .high: .measureHighPrecision
-                case .medium: .measureMediumPrecision
-                case .low: .measureLowPrecision
-                }
-            }
-        }
-
         /// How much noise the values may have.
         public var precision: Precision
 
@@ -115,7 +106,7 @@ public actor SHT4x: Sensor {
     public func measure() async throws(SensorError) -> Measurement {
         await turn.take()
         defer { turn.give() }
-        let words = try await port.query(settings.precision.command, words: 2)
+        let words = try await port.query(SHT4xCommand.measurement(settings.precision), words: 2)
         let celsius = sensirionTemperature(words[0])
         guard (-40...125).contains(celsius) else {
             throw port.error(.outOfRange(value: celsius), "temperature in degrees Celsius")

@@ -22,6 +22,16 @@ func sensirionTemperature(_ word: UInt16) -> Double {
     -45 + 175 * Double(word) / 65_535
 }
 
+/// How much noise a value of an SHT3x or SHT4x may have: the less, the longer the chip measures.
+public enum Precision: String, Sendable, CaseIterable {
+    /// The least noise; about 10 ms.
+    case high
+    /// About 5 ms.
+    case medium
+    /// The most noise; about 2 ms.
+    case low
+}
+
 /// A command of one of Sensirion's chips, as its driver's table lists it.
 protocol SensirionCommand: Sendable {
     /// What is sent, one byte or two.
@@ -45,14 +55,17 @@ extension ChipPort {
 
     /// Sends a command and, after its execution time, reads its answer in a transfer of its own. If a checksum is wrong
     /// it sends the command again, since what was read may be gone from the chip.
-    /// - Parameter isRepeatable: false for a command that gives its answer only once.
+    /// - Parameters:
+    ///   - word: what the command takes, if anything.
+    ///   - words: how many the answer has.
+    ///   - isRepeatable: false for a command that gives its answer only once, or that is not to be done twice.
     func query(
-        _ command: some SensirionCommand, words: Int, isRepeatable: Bool = true,
+        _ command: some SensirionCommand, _ word: UInt16? = nil, words: Int, isRepeatable: Bool = true,
         isolation: isolated (any Actor)? = #isolation
     ) async throws(SensorError) -> [UInt16] {
         var attempt = 1
         while true {
-            try await send(command)
+            try await send(command, word)
             do throws(SensorError) {
                 return try readWords(words, "\(command)")
             } catch {

@@ -18,6 +18,16 @@ public protocol Sensor: Actor {
     func measure() async throws(SensorError) -> Measurement
 }
 
+/// A chip whose values depend on the air's pressure.
+public protocol PressureCompensated: Sensor {
+    /// The pressures that it takes, hPa.
+    static var pressures: ClosedRange<Double> { get }
+
+    /// Tells the chip the air's pressure. The same value again is not sent again.
+    /// - Throws: `.invalidSetting` outside `pressures`, and bus errors.
+    func setAmbientPressure(_ pressure: Pressure) async throws(SensorError)
+}
+
 /// What a chip says of itself, for people: which part, and which one of its kind.
 public struct ChipIdentity: Sendable, Equatable {
     /// Something else that the chip says.
@@ -82,6 +92,8 @@ public struct SensorError: Error, Sendable, Equatable {
         case invalidSetting(String)
         /// The chip does not take this command in its present state.
         case notAllowed(String)
+        /// The chip refused the reference that it was given.
+        case recalibrationFailed
         /// The task was cancelled while it waited for the chip.
         case cancelled
     }
@@ -126,6 +138,7 @@ public struct SensorError: Error, Sendable, Equatable {
         case .wrongChip: "wrong_chip"
         case .notReady: "not_ready"
         case .invalidSetting, .notAllowed: "settings"
+        case .recalibrationFailed: "recalibration"
         case .cancelled: "cancelled"
         }
     }
@@ -155,6 +168,8 @@ extension SensorError.Kind: CustomStringConvertible {
         case .notReady: "the chip has no value to give"
         case .invalidSetting(let what): "invalid setting: \(what)"
         case .notAllowed(let what): what
+        case .recalibrationFailed:
+            "the chip refused the reference; let it measure in steady air for three minutes and try again"
         case .cancelled: "cancelled"
         }
     }

@@ -48,18 +48,23 @@ import Testing
                       - {type: ads1115, address: 0x76, channel: 4, chemistry: lead}
                       - {type: scd41, altitud: 100}
                       - {type: sht4x, address: 0x47, precision: highest}
+                      - {type: scd40, bus: 2, mode: single_shot, self_calibration_target: 300}
+                      - {type: scd41, name: two, bus: 3, power_down: true}
                 """)
         let expected = [
             #"gateway.yaml:7: station "the hall": sensor_id: expected a name"#,
             #"gateway.yaml:8: station "the hall": interval: expected a duration such as 10s between 10ms and 1d, found "1ms""#,
             #"gateway.yaml:9: station "the hall": place: latitude: expected a number between -90.0 and 90.0, found "91""#,
-            #"gateway.yaml:11: station "the hall": chip "bme680": type: expected one of bme280, scd41, sht4x, ads1115"#,
+            #"gateway.yaml:11: station "the hall": chip "bme680": type: expected one of bme280, bmp280, scd40, scd41, sht3x, sht4x, ads1115"#,
             #"gateway.yaml:12: station "the hall": chip "ads1115": address: expected one of its addresses: 0x48, 0x49, 0x4a, 0x4b, found "0x76""#,
             #"gateway.yaml:12: station "the hall": chip "ads1115": channel: expected a channel of 0 to 3"#,
             #"gateway.yaml:12: station "the hall": chip "ads1115": chemistry: expected one of li_ion, lifepo4"#,
             #"gateway.yaml:13: station "the hall": chip "scd41": unknown key "altitud": did you mean "altitude"?"#,
             #"gateway.yaml:14: station "the hall": chip "sht4x": address: expected one of its addresses: 0x44, 0x45, 0x46"#,
             #"gateway.yaml:14: station "the hall": chip "sht4x": precision: expected one of high, medium, low"#,
+            #"gateway.yaml:15: station "the hall": chip "scd40": mode: an SCD40 has no single shots: periodic or low_power"#,
+            #"gateway.yaml:15: station "the hall": chip "scd40": self_calibration_target: expected a whole number between 400 and 5000"#,
+            #"gateway.yaml:16: station "the hall": chip "scd41": power_down: it is powered down between single shots only"#,
         ]
         #expect(found.count == expected.count, "\(found)")
         for (problem, beginning) in zip(found, expected) { #expect(problem.hasPrefix(beginning), "\(problem)") }

@@ -64,7 +64,7 @@ private struct Rig {
     @Test func missedSlotsAreLeftOutAndCounted() async throws {
         let bench = try Bench()
         let rig = Rig(bench)
-        rig.bus.attach(SimulatedSCD41(world: rig.world), at: 0x62)
+        rig.bus.attach(SimulatedSCD4x(world: rig.world), at: 0x62)
         let readings = try await rig.run(
             "  - {sensor_id: hall, interval: 1s, chips: [{type: scd41}]}", for: .seconds(60))
         let offsets = readings.map { $0.eventTime.milliseconds - Rig.origin.milliseconds }
@@ -132,7 +132,7 @@ private struct Rig {
         let bench = try Bench()
         let rig = Rig(bench)
         rig.bus.attach(SimulatedBME280(world: rig.world), at: 0x76)
-        rig.bus.attach(SimulatedSCD41(world: rig.world), at: 0x62)
+        rig.bus.attach(SimulatedSCD4x(world: rig.world), at: 0x62)
         let readings = try await rig.run(
             "  - {sensor_id: hall, interval: 10s, chips: [{type: scd41}, {type: bme280}]}", for: .seconds(30))
         let last = try #require(readings.last)

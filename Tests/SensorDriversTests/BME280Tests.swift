@@ -90,6 +90,26 @@ import Testing
         try bus.finish()
     }
 
+    /// The other chip works too, and whoever looks learns what it is.
+    @Test(
+        arguments: [
+            (.bme280, .bme280, "BME280", "0x60", nil), (.bmp280, .bmp280, "BMP280", "0x58", nil),
+            (
+                .bme280, .bmp280, "BMP280", "0x58",
+                "the configuration says BME280, and it is a BMP280, which has no humidity"
+            ),
+            (.bmp280, .bme280, "BME280", "0x60", "the configuration says BMP280, and it is a BME280"),
+        ] as [(BME280.Variant, BME280.Variant, String, String, String?)])
+    func itSaysWhatItIs(
+        expected: BME280.Variant, found: BME280.Variant, part: String, chipID: String, remark: String?
+    ) async throws {
+        let second = found == .bme280 ? Transcript.second : nil
+        let bus = PlaybackBus(Transcript.opening(id: found.rawValue, second: second))
+        let sensor = try await Transcript.open(bus, settings: .init(variant: expected))
+        #expect(sensor.identity == ChipIdentity(part: part, facts: [.init("chip id", chipID)], remark: remark))
+        try bus.finish()
+    }
+
     @Test func everyFailingTransferIsReported() async throws {
         try await failingEachTransfer(of: Transcript.opening(id: 0x58, second: nil)) { bus in
             _ = try await Transcript.open(bus)

@@ -41,9 +41,9 @@ import Testing
     }
 
     @Test(
-        arguments: [(.high, 0xFD, 10), (.medium, 0xF6, 5), (.low, 0xE0, 2)] as [(SHT4x.Settings.Precision, UInt8, Int)]
+        arguments: [(.high, 0xFD, 10), (.medium, 0xF6, 5), (.low, 0xE0, 2)] as [(Precision, UInt8, Int)]
     )
-    func everyPrecisionHasItsCommandAndItsWait(precision: SHT4x.Settings.Precision, command: UInt8, wait: Int)
+    func everyPrecisionHasItsCommandAndItsWait(precision: Precision, command: UInt8, wait: Int)
         async throws
     {
         let clock = ImmediateClock()

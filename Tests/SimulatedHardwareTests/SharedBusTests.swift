@@ -24,8 +24,8 @@ import Testing
     func aValueIsYoungerThanTwoPeriodsAtAnyInterval(interval: Double) async throws {
         let world = world(TellingTime())
         let bus = SimulatedI2CBus(world: world)
-        bus.attach(SimulatedSCD41(world: world), at: 0x62)
-        let chip = try await SCD41.open(bus: bus, clock: clock)
+        bus.attach(SimulatedSCD4x(world: world), at: 0x62)
+        let chip = try await SCD4x.open(bus: bus, clock: clock)
         var previous = 0.0
         for _ in 0..<100 {
             let co2 = try #require(try await chip.measure().co2).partsPerMillion
@@ -41,10 +41,10 @@ import Testing
     @Test func aChipThatWaitsBlocksNobody() async throws {
         let world = world(ConstantEnvironment())
         let bus = SimulatedI2CBus(world: world)
-        bus.attach(SimulatedSCD41(world: world), at: 0x62)
+        bus.attach(SimulatedSCD4x(world: world), at: 0x62)
         bus.attach(SimulatedBME280(world: world), at: 0x76)
         let held = HeldClock(clock)
-        let slow = try await SCD41.open(bus: bus, clock: held)
+        let slow = try await SCD4x.open(bus: bus, clock: held)
         let quick = try await BME280.open(bus: bus, address: 0x76, clock: clock)
         held.hold()
         async let waiting = slow.measure()

@@ -25,12 +25,17 @@ import Testing
             return try await BME280.open(bus: bus, address: 0x76, clock: clock)
         }
 
-        func scd41(_ settings: SCD41.Settings = .init(), _ episodes: [FaultScript.Episode] = []) async throws -> SCD41 {
-            bus.attach(SimulatedSCD41(world: world, faults: FaultScript(episodes)), at: 0x62)
-            return try await SCD41.open(bus: bus, settings: settings, clock: clock)
+        func sht3x(_ episodes: [FaultScript.Episode] = [], precision: Precision = .high) async throws -> SHT3x {
+            bus.attach(SimulatedSHT3x(world: world, faults: FaultScript(episodes)), at: 0x44)
+            return try await SHT3x.open(bus: bus, address: 0x44, settings: .init(precision: precision), clock: clock)
         }
 
-        func sht4x(_ episodes: [FaultScript.Episode] = [], precision: SHT4x.Settings.Precision = .high)
+        func scd41(_ settings: SCD4x.Settings = .init(), _ episodes: [FaultScript.Episode] = []) async throws -> SCD4x {
+            bus.attach(SimulatedSCD4x(world: world, faults: FaultScript(episodes)), at: 0x62)
+            return try await SCD4x.open(bus: bus, settings: settings, clock: clock)
+        }
+
+        func sht4x(_ episodes: [FaultScript.Episode] = [], precision: Precision = .high)
             async throws -> SHT4x
         {
             bus.attach(SimulatedSHT4x(world: world, faults: FaultScript(episodes)), at: 0x44)
@@ -68,6 +73,14 @@ import Testing
         }
     }
 
+    @Test func anSCD40GivesTheAirToo() async throws {
+        let bench = Bench()
+        bench.bus.attach(SimulatedSCD4x(world: bench.world, model: .scd40), at: 0x62)
+        let sensor = try await SCD4x.open(bus: bench.bus, settings: .init(model: .scd40), clock: bench.clock)
+        #expect(sensor.identity.part == "SCD40" && sensor.identity.remark == nil)
+        #expect(try await sensor.measure().co2?.partsPerMillion == 600)
+    }
+
     @Test func bmp280GivesNoHumidity() async throws {
         let measurement = try await Bench().bme280(.bmp280).measure()
         #expect(measurement.humidity == nil)
@@ -85,13 +98,23 @@ import Testing
         }
     }
 
-    @Test(arguments: [-39.0, 0, 21.37, 124], SHT4x.Settings.Precision.allCases)
-    func sht4xGivesTheAir(temperature: Double, precision: SHT4x.Settings.Precision) async throws {
+    @Test(arguments: [-39.0, 0, 21.37, 124], Precision.allCases)
+    func sht4xGivesTheAir(temperature: Double, precision: Precision) async throws {
         for humidity in [0.0, 33.3, 100] {
             let bench = Bench(Conditions(temperature: temperature, humidity: humidity))
             let measurement = try await bench.sht4x(precision: precision).measure()
             #expect(Self.isClose(measurement.temperature?.celsius, temperature, within: 0.0014))
             #expect(Self.isClose(measurement.humidity?.percent, humidity, within: 0.001))
+        }
+    }
+
+    @Test(arguments: [-39.0, 0, 21.37, 124], Precision.allCases)
+    func sht3xGivesTheAir(temperature: Double, precision: Precision) async throws {
+        for humidity in [0.0, 33.3, 100] {
+            let bench = Bench(Conditions(temperature: temperature, humidity: humidity))
+            let measurement = try await bench.sht3x(precision: precision).measure()
+            #expect(Self.isClose(measurement.temperature?.celsius, temperature, within: 0.0014))
+            #expect(Self.isClose(measurement.humidity?.percent, humidity, within: 0.0008))
         }
     }
 
@@ -173,6 +196,31 @@ import Testing
             return
         }
         #expect(expected ^ received == 0x01)
+    }
+
+    @Test func faultsOfTheSHT3x() async throws {
+        func fault(_ kind: FaultScript.Kind) async throws -> SensorError.Kind? {
+            let bench = Bench()
+            return try await Self.fault(kind, bench) { try await bench.sht3x($0) }
+        }
+        let silence = SensorError.Kind.bus(BusError(.notAcknowledged, bus: "simulated", address: 0x44))
+        #expect(try await fault(.nack) == silence)
+        #expect(try await fault(.freeze) == silence)
+        #expect(try await fault(.saturate) == .outOfRange(value: 130))
+        guard case .crc = try await fault(.crc) else {
+            Issue.record("a damaged checksum is not noticed")
+            return
+        }
+    }
+
+    /// A loss of power that nobody saw is in the status.
+    @Test func anSHT3xThatWasUnpluggedSaysSo() async throws {
+        let bench = Bench()
+        let sensor = try await bench.sht3x([.init(.unplug, from: .seconds(100), to: .seconds(200))])
+        #expect(try await sensor.status().wasReset == false)
+        try await bench.pass(until: 210)
+        #expect(Self.isClose(try await sensor.measure().humidity?.percent, 45, within: 0.001))
+        #expect(try await sensor.status().wasReset)
     }
 
     /// It has no settings to lose: it goes on as if nothing had been.

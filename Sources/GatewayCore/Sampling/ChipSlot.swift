@@ -28,10 +28,7 @@ actor ChipSlot {
     }
 
     /// Whether it measures the air's pressure.
-    nonisolated var isBarometer: Bool { settings.kind == .bme280 }
-
-    /// The pressures that a chip for carbon dioxide takes (SCD4x datasheet, 3.7.5), hPa.
-    private static let usefulPressure = 700.0...1200.0
+    nonisolated var isBarometer: Bool { settings.kind == .bme280 || settings.kind == .bmp280 }
 
     /// Measures once, as `measure(pressure:)` does.
     func result(pressure: Pressure?) async -> Result<Measurement, SensorError> {
@@ -48,7 +45,9 @@ actor ChipSlot {
     func measure(pressure: Pressure?) async throws(SensorError) -> Measurement {
         let sensor = try await opened()
         do throws(SensorError) {
-            if let chip = sensor as? SCD41, let pressure, Self.usefulPressure.contains(pressure.hectopascals) {
+            if let chip = sensor as? any PressureCompensated, let pressure,
+                type(of: chip).pressures.contains(pressure.hectopascals)
+            {
                 try await chip.setAmbientPressure(pressure)
             }
             let measurement = try await sensor.measure()
@@ -93,9 +92,12 @@ actor ChipSlot {
     private func open() async throws(SensorError) -> any Sensor {
         let address = settings.place.address
         switch settings.kind {
-        case .bme280: return try await BME280.open(bus: bus, address: address, clock: clock)
-        case .scd41:
-            return try await SCD41.open(bus: bus, address: address, settings: settings.scd41, clock: clock)
+        case .bme280, .bmp280:
+            return try await BME280.open(bus: bus, address: address, settings: settings.bme280, clock: clock)
+        case .scd40, .scd41:
+            return try await SCD4x.open(bus: bus, address: address, settings: settings.scd4x, clock: clock)
+        case .sht3x:
+            return try await SHT3x.open(bus: bus, address: address, settings: settings.sht3x, clock: clock)
         case .sht4x:
             return try await SHT4x.open(bus: bus, address: address, settings: settings.sht4x, clock: clock)
         case .ads1115:

@@ -105,7 +105,10 @@ extension ChipSettings {
         let model: SimulatedModel =
             switch kind {
             case .bme280: .bme280
+            case .bmp280: .bmp280
+            case .scd40: .scd40
             case .scd41: .scd41
+            case .sht3x: .sht3x
             case .sht4x: .sht4x
             case .ads1115: .ads1115
             }

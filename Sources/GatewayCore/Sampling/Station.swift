@@ -43,7 +43,7 @@ struct Station: Sendable {
 
     /// Measures with the barometers, then with all other chips at once.
     ///
-    /// It waits for every chip, so a reading is complete or says what failed. An SCD41 gives its first value one of its
+    /// It waits for every chip, so a reading is complete or says what failed. An SCD4x gives its first value one of its
     /// periods after it was opened (5 s, about 30 s in low power): slots that pass meanwhile are missed, and counted.
     /// - Throws: CancellationError if a stop interrupted a chip: that is no fault of the chip, so there is no reading.
     func sample() async throws -> OutboxRecord {

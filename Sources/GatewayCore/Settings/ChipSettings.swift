@@ -8,13 +8,14 @@ import SensorDrivers
 struct ChipSettings: Sendable {
     /// The chips that there are drivers for.
     enum Kind: String, CaseIterable, Sendable {
-        case bme280, scd41, sht4x, ads1115
+        case bme280, bmp280, scd40, scd41, sht3x, sht4x, ads1115
 
         /// The addresses that it can have, the usual one first.
         var addresses: [I2CAddress] {
             switch self {
-            case .bme280: BME280.addresses
-            case .scd41: [SCD41.address]
+            case .bme280, .bmp280: BME280.addresses
+            case .scd40, .scd41: [SCD4x.address]
+            case .sht3x: SHT3x.addresses
             case .sht4x: SHT4x.addresses
             case .ads1115: ADS1115.addresses
             }
@@ -32,7 +33,9 @@ struct ChipSettings: Sendable {
 
     var kind: Kind
     var place: Location
-    var scd41 = SCD41.Settings()
+    var bme280 = BME280.Settings()
+    var scd4x = SCD4x.Settings()
+    var sht3x = SHT3x.Settings()
     var sht4x = SHT4x.Settings()
     var ads1115 = ADS1115.Settings()
 
@@ -52,12 +55,11 @@ struct ChipSettings: Sendable {
         name = section.value("name", as: .identifier, default: kind.identifier)
         corrections = Correction.read(section.optionalSection("calibration"), of: kind)
         switch kind {
-        case .bme280: break
-        case .scd41:
-            scd41.period = section.value("low_power", as: .boolean, default: false) ? .lowPower : .standard
-            scd41.temperatureOffset = section.optional("temperature_offset", as: .number(0...20))
-            scd41.altitude = section.optional("altitude", as: .integer(0...3000))
-            scd41.automaticSelfCalibration = section.optional("self_calibration", as: .boolean)
+        case .bme280: bme280.variant = .bme280
+        case .bmp280: bme280.variant = .bmp280
+        case .scd40, .scd41: scd4x = SCD4x.Settings(section, model: kind == .scd40 ? .scd40 : .scd41)
+        case .sht3x:
+            sht3x.precision = section.value("precision", as: .choice(.high), default: .high)
         case .sht4x:
             sht4x.precision = section.value("precision", as: .choice(.high), default: .high)
         case .ads1115:
@@ -76,6 +78,24 @@ struct ChipSettings: Sendable {
         case liFePO4 = "lifepo4"
 
         var curve: BatteryCurve { self == .liIon ? .liIon : .liFePO4 }
+    }
+}
+
+extension SCD4x.Settings {
+    fileprivate init(_ section: Section, model: SCD4x.Model) {
+        self.init(model: model)
+        mode = section.value("mode", as: .choice(.periodic), default: .periodic)
+        isPoweredDown = section.value("power_down", as: .boolean, default: false)
+        temperatureOffset = section.optional("temperature_offset", as: .number(0...20))
+        altitude = section.optional("altitude", as: .integer(0...3000))
+        automaticSelfCalibration = section.optional("self_calibration", as: .boolean)
+        selfCalibrationTarget = section.optional("self_calibration_target", as: .integer(SCD4x.references))
+        if mode.period == nil, !model.hasSingleShot {
+            section.problem("an \(model.part) has no single shots: periodic or low_power", at: "mode")
+        }
+        if mode.period != nil, isPoweredDown {
+            section.problem("it is powered down between single shots only", at: "power_down")
+        }
     }
 }
 

@@ -82,8 +82,9 @@ extension ChipSettings.Kind {
     var quantities: Set<Quantity> {
         switch self {
         case .bme280: [.temperature, .humidity, .pressure]
-        case .scd41: [.temperature, .humidity, .co2]
-        case .sht4x: [.temperature, .humidity]
+        case .bmp280: [.temperature, .pressure]
+        case .scd40, .scd41: [.temperature, .humidity, .co2]
+        case .sht3x, .sht4x: [.temperature, .humidity]
         case .ads1115: [.battery]
         }
     }
