@@ -7,7 +7,7 @@ import Synchronization
 /// output does then is the driver's choice, so a resistor on the board must say what is right.
 final class LinuxGPIOLine: GPIOInput, GPIOOutput {
     let name: String
-    let isDebounced = vigie_gpio_debounces()
+    let isDebounced: Bool
     private let chip: GPIOChipHandle
     private let offset: UInt32
     /// libgpiod's objects are for one thread at a time (libgpiod 2, "Thread safety").
@@ -22,19 +22,39 @@ final class LinuxGPIOLine: GPIOInput, GPIOOutput {
     ) throws(GPIOError) {
         let lineName = try chip.line(offset).name
         name = "\(try chip.described().label) \(offset)" + (lineName.isEmpty ? "" : " (\(lineName))")
-        let (pointer, code) = consumer.withCString { consumer in
+        var request = request
+        var taken = Self.take(chip, offset, request, consumer)
+        var isDebounced = vigie_gpio_debounces()
+        if taken.pointer == nil, isDebounced, request.debounce_microseconds > 0,
+            GPIOError.Kind(code: taken.code) == .unsupported
+        {
+            // The kernel debounces in the interrupt itself, which chips behind another bus, such as a CP2112, do not
+            // have.
+            request.debounce_microseconds = 0
+            isDebounced = false
+            taken = Self.take(chip, offset, request, consumer)
+        }
+        guard let pointer = taken.pointer else {
+            let kind = GPIOError.Kind(code: taken.code)
+            throw GPIOError(
+                taken.code == EBUSY ? .busy(consumer: try chip.line(offset).consumer) : kind, line: "\(asked)")
+        }
+        self.isDebounced = isDebounced
+        self.pointer = pointer
+        self.chip = chip
+        self.offset = offset
+    }
+
+    /// - Returns: the line, or nil and the error number.
+    private static func take(
+        _ chip: GPIOChipHandle, _ offset: UInt32, _ request: vigie_gpio_options, _ consumer: String
+    ) -> (pointer: OpaquePointer?, code: Int32) {
+        consumer.withCString { consumer in
             var request = request
             request.consumer = consumer
             let pointer = vigie_gpio_request(chip.pointer, offset, &request)
             return (pointer, errno)
         }
-        guard let pointer else {
-            if code == EBUSY { throw GPIOError(.busy(consumer: try chip.line(offset).consumer), line: "\(asked)") }
-            throw GPIOError(.init(code: code), line: "\(asked)")
-        }
-        self.pointer = pointer
-        self.chip = chip
-        self.offset = offset
     }
 
     deinit {
