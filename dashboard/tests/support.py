@@ -59,32 +59,34 @@ def application(address: str | None, **environment: str) -> Iterator[AppTest]:
         yield AppTest.from_file(str(APPLICATION), default_timeout=30)
 
 
+def view_script(name: str, language: str) -> None:
+    """The script that shows one view without the frame. It must stand alone: the test client runs its source."""
+    import importlib
+    from datetime import UTC
+
+    import streamlit as st
+
+    from vigie_dashboard.context import Context
+    from vigie_dashboard.database import Database
+    from vigie_dashboard.language import LANGUAGES
+    from vigie_dashboard.settings import read_settings
+    from vigie_dashboard.theme import LIGHT
+
+    @st.cache_resource
+    def database(address: str) -> Database:
+        return Database(address)
+
+    settings = read_settings()
+    view = importlib.import_module(f"vigie_dashboard.views.{name}")
+    view.render(Context(settings, database(settings.postgres), LANGUAGES[language], LIGHT, UTC))
+
+
 @contextlib.contextmanager
 def view_alone(name: str, address: str, language: str = "en", **environment: str) -> Iterator[AppTest]:
     """One view without the frame, not run yet: Streamlit's test client reaches pages only if they are files."""
 
-    def script(name: str, language: str) -> None:
-        import importlib
-        from datetime import UTC
-
-        import streamlit as st
-
-        from vigie_dashboard.context import Context
-        from vigie_dashboard.database import Database
-        from vigie_dashboard.language import LANGUAGES
-        from vigie_dashboard.settings import read_settings
-        from vigie_dashboard.theme import LIGHT
-
-        @st.cache_resource
-        def database(address: str) -> Database:
-            return Database(address)
-
-        settings = read_settings()
-        view = importlib.import_module(f"vigie_dashboard.views.{name}")
-        view.render(Context(settings, database(settings.postgres), LANGUAGES[language], LIGHT, UTC))
-
     with _environment(address, environment):
-        yield AppTest.from_function(script, kwargs={"name": name, "language": language}, default_timeout=30)
+        yield AppTest.from_function(view_script, kwargs={"name": name, "language": language}, default_timeout=30)
 
 
 @contextlib.contextmanager

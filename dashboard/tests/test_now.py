@@ -1,8 +1,11 @@
 """The view `now`: its logic, its queries against a real PostgreSQL, and what it shows."""
 
+import re
 import unittest
 from datetime import UTC, datetime, timedelta
+from unittest import mock
 
+import numpy
 import pandas
 import seed
 from support import application, scratch_database, small_plan, view_alone
@@ -13,7 +16,7 @@ from vigie_dashboard.language import LANGUAGES
 from vigie_dashboard.queries import now as queries
 from vigie_dashboard.sensor_status import with_status
 from vigie_dashboard.theme import DARK, LIGHT
-from vigie_dashboard.views.now import bucket_for
+from vigie_dashboard.views.now import bucket_for, in_order
 
 NOW = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 
@@ -115,6 +118,24 @@ class Series(unittest.TestCase):
         self.assertEqual([shape.type for shape in figure.layout.shapes], ["rect", "line"])
         self.assertTrue(any("Critique > 20,5" in (note.text or "") for note in figure.layout.annotations))
 
+    def test_a_bound_that_the_axis_does_not_reach_is_told_too(self):
+        figure = series.figure(
+            readings(0, 1, 2), ["g/s"], ["temperature"],
+            bounds(("temperature", "warning", "above", 60.0), ("temperature", "critical", "above", 1070.0)),
+            NOW, NOW + timedelta(minutes=3), 0.0, LANGUAGES["en"], LIGHT,
+        )  # fmt: skip
+        self.assertEqual(len(figure.layout.shapes), 0)
+        title = figure.layout.annotations[-1].text
+        self.assertIn("beyond the axis: ▲ > 60.0\u202f°C  ◆ > 1,070.0\u202f°C", title)
+
+    def test_the_name_of_a_bound_stays_on_its_plot(self):
+        # The values go far beyond the bound that lies just below the axis' end.
+        figure = series.figure(
+            readings(0, 1, 2, 100), ["g/s"], ["temperature"], bounds(("temperature", "warning", "above", 29.99)),
+            NOW, NOW + timedelta(minutes=3), 0.0, LANGUAGES["en"], LIGHT,
+        )  # fmt: skip
+        self.assertEqual(figure.layout.annotations[0].yanchor, "top")
+
     def test_long_periods_are_averaged(self):
         self.assertIsNone(bucket_for(3600, 5))
         self.assertEqual(bucket_for(12 * 3600, 5), timedelta(seconds=60))
@@ -123,13 +144,40 @@ class Series(unittest.TestCase):
 
 class Places(unittest.TestCase):
     def test_those_at_one_place_are_spread(self):
-        frame = pandas.DataFrame({"x": [0.0] * 20, "y": [0.0] * 20})
-        moved = places.spread(frame, 1.0)
-        nearest = min(
-            ((a.x - b.x) ** 2 + (a.y - b.y) ** 2) ** 0.5
-            for i, a in enumerate(moved.itertuples()) for b in list(moved.itertuples())[i + 1 :]
-        )
-        self.assertGreater(nearest, 0.7)
+        xs, ys = places.spread(numpy.zeros(20), numpy.zeros(20), 1.0)
+        apart = numpy.hypot(xs[:, None] - xs, ys[:, None] - ys) + numpy.eye(20) * 9
+        self.assertGreater(apart.min(), 0.7)
+
+    def test_those_that_are_apart_stay_where_they_are(self):
+        xs, ys = places.spread(numpy.array([0.0, 5.0, 9.0]), numpy.array([0.0, 0.0, 3.0]), 1.0)
+        self.assertEqual((xs.tolist(), ys.tolist()), ([0.0, 5.0, 9.0], [0.0, 0.0, 3.0]))
+
+    def test_a_sensor_stays_at_its_place_as_its_status_changes(self):
+        def where(order: list[str], worst: str) -> dict[str, tuple[float, float]]:
+            frame = pandas.DataFrame({"sensor_id": order}).assign(
+                gateway_id="g", age=1.0, latitude=48.0, longitude=-4.0, temperature=20.04, humidity=None, co2=400.0
+            )
+            frame["status"] = ["critical" if name == worst else "ok" for name in order]
+            figure = places.figure(frame, "status", LANGUAGES["en"], DARK)
+            return {
+                text.split("<br>")[0]: (x, y)
+                for trace in figure.data if trace.text is not None
+                for text, x, y in zip(trace.text, trace.x, trace.y, strict=True)
+            }
+
+        self.assertEqual(len(where(["a", "b", "c"], "")), 3)
+        self.assertEqual(where(["a", "b", "c"], ""), where(["c", "a", "b"], "c"))
+
+    def test_what_the_pointer_says(self):
+        frame = pandas.DataFrame(
+            {"sensor_id": ["a", "b"], "status": ["ok", "stale"], "age": [-2.0, 61.7], "temperature": [20.04, None],
+             "humidity": [None, 44.4], "co2": [1234.0, None]}
+        )  # fmt: skip
+        self.assertEqual(
+            places._hover(frame, LANGUAGES["fr"]),
+            ["<b>a</b><br>● OK · à l’instant<br>20,0\u202f°C · 1\u202f234\u202fppm",
+             "<b>b</b><br>○ Muet · il y a 1\u202fmin\u00a01\u202fs<br>44\u202f%"],
+        )  # fmt: skip
 
     def test_scale(self):
         self.assertEqual([places.nice_length(extent) for extent in (4, 12, 900, 0.5)], [1, 2, 200, 0.1])
@@ -137,6 +185,16 @@ class Places(unittest.TestCase):
     def test_no_place_no_map(self):
         frame = pandas.DataFrame({"latitude": [None], "longitude": [None]})
         self.assertIsNone(places.figure(frame, "status", LANGUAGES["en"], DARK))
+
+
+class Table(unittest.TestCase):
+    def test_orders(self):
+        frame = pandas.DataFrame(
+            {"sensor_id": ["c", "a", "b"], "gateway_id": "g", "age": [1.0, 5.0, 3.0], "co2": [None, 400.0, 900.0],
+             "battery_level": [50.0, 7.0, None]}
+        )  # fmt: skip
+        wanted = {"worst": "cab", "name": "abc", "age": "abc", "co2": "bac", "battery_level": "acb"}
+        self.assertEqual({order: "".join(in_order(frame, order)["sensor_id"]) for order in wanted}, wanted)
 
 
 class Seeded(unittest.TestCase):
@@ -193,9 +251,31 @@ class Seeded(unittest.TestCase):
             self.assertIn("37 readings missing", page)
             self.assertIn('<span class="vg-of">/ 12</span>', page)
 
+    def test_the_table(self):
+        with view_alone("now", self.address) as test:
+            page = html(test.run())
+            rows = re.findall(r"<tr>(.*?)</tr>", page)[1:]
+            self.assertEqual(len(rows), 12)
+            self.assertIn("mons-classroom", rows[0])
+            self.assertIn("◆ <span>Critical", rows[0])
+            test.text_input(key="find").set_value("LIBR").run()
+            found = re.findall(r'<th scope="row"><b>(.*?)</b>', html(test))
+            self.assertEqual(len(found), 4)
+            self.assertTrue(all("library" in name for name in found), found)
+            test.text_input(key="find").set_value("<b>nowhere").run()
+            self.assertIn("Nothing matches what is chosen", test.info[0].value)
+
+    def test_a_long_table_shows_the_worst_and_the_rest_when_asked(self):
+        with mock.patch("vigie_dashboard.views.now.MOST_ROWS", 5), view_alone("now", self.address) as test:
+            self.assertEqual(html(test.run()).count('scope="row"'), 5)
+            self.assertTrue(any("first 5 of 12" in caption.value for caption in test.caption))
+            test.toggle(key="every").set_value(True).run()
+            self.assertEqual(html(test).count('scope="row"'), 12)
+
     def test_french(self):
         with view_alone("now", self.address, language="fr") as test:
             page = html(test.run())
+            self.assertIn("15\u202fmin", list(test.button_group(key="period-fr").options))
             self.assertIn("Agir maintenant", page)
             self.assertIn("CO₂ au-dessus de 3\u202f000\u202fppm", page)
 
@@ -203,11 +283,39 @@ class Seeded(unittest.TestCase):
         with application(self.address) as test:
             test.run()
             test.multiselect(key="sensors").set_value(["brest-lab/brest-office"]).run()
-            test.button_group(key="period").set_value("3h").run()
+            test.button_group(key="period-en").set_value("3h").run()
             for _ in range(3):
                 test.run()
             self.assertEqual(test.multiselect(key="sensors").value, ["brest-lab/brest-office"])
-            self.assertEqual(test.button_group(key="period").value, "3h")
+            self.assertEqual(test.button_group(key="period-en").value, "3h")
+
+    def test_the_url_has_the_choices_in_no_language(self):
+        with application(self.address) as test:
+            test.run()
+            self.assertEqual(dict(test.query_params), {})
+            test.button_group(key="quantities-en").set_value(["humidity", "co2"]).run()
+            test.selectbox(key="colour-en").set_value("temperature").run()
+            test.selectbox(key="order-en").set_value("battery_level").run()
+            test.button_group(key="period-en").set_value("15m").run()
+            told = {"quantities": ["humidity", "co2"], "colour": "temperature", "order": "battery_level", "period": "15m"}
+            self.assertEqual(dict(test.query_params), told)
+            # Another language is another name for the same choice.
+            test.button_group(key="lang").set_value("fr").run()
+            self.assertEqual(test.button_group(key="quantities-fr").value, ["humidity", "co2"])
+            self.assertEqual(test.selectbox(key="colour-fr").value, "temperature")
+            self.assertLessEqual(told.items(), dict(test.query_params).items())
+            test.button_group(key="period-fr").set_value("1h").run()
+            self.assertNotIn("period", test.query_params)
+            test.button_group(key="quantities-fr").set_value([]).run()
+            self.assertEqual(test.query_params["quantities"], "")
+
+    def test_a_url_that_somebody_sent_chooses(self):
+        with application(self.address) as test:
+            test.query_params |= {"quantities": ["pressure", "nonsense"], "colour": "co2", "period": "7 years"}
+            test.run()
+            self.assertEqual(test.button_group(key="quantities-en").value, ["pressure"])
+            self.assertEqual(test.selectbox(key="colour-en").value, "co2")
+            self.assertEqual(test.button_group(key="period-en").value, "1h")
 
 
 if __name__ == "__main__":

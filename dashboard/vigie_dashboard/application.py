@@ -14,7 +14,7 @@ from vigie_dashboard.states import guarded
 from vigie_dashboard.theme import STYLE, palette_now
 from vigie_dashboard.views import now, operation, trend
 
-# The name in the URL, the symbol in the navigation, and the view. The first is the one at /.
+# The name in the URL, the symbol in the navigation, and the view. The first is at / too.
 VIEWS = (
     ("now", ":material/sensors:", now.render),
     ("trend", ":material/show_chart:", trend.render),
@@ -54,13 +54,19 @@ def main() -> None:
             partial(_render, render, context),
             title=language.text(f"view.{name}"),
             icon=icon,
-            url_path=name,
+            # Streamlit has the first at / alone, and wants another name for it.
+            url_path=name if index else "home",
             default=index == 0,
         )
         for index, (name, icon, render) in enumerate(VIEWS)
     ]
-    page = st.navigation(pages, position="hidden")
-    _header(language, pages)
+    # A reader may well type its name all the same.
+    name, icon, render = VIEWS[0]
+    by_name = st.Page(
+        partial(_render, render, context), title=language.text(f"view.{name}"), icon=icon, url_path=name
+    )
+    page = st.navigation([*pages, by_name], position="hidden")
+    _header(language, [by_name, *pages[1:]] if page is by_name else pages)
     page.run()
 
 

@@ -42,11 +42,10 @@ class Context:
 
     def show(self, figure: go.Figure, key: str, alt: str, height: int | None = None) -> None:
         """Puts a figure into the page in the reader's theme and language. `alt` is for those who cannot see it."""
-        figure.update_layout(template=template(self.palette, self.language))
         # Plotly takes no lists from a template.
         figure.update_xaxes(tickformatstops=self.language.plotly_date_stops)
         # The same `uirevision` leaves the reader's zoom and hidden series alone as the data change.
-        figure.update_layout(uirevision=key)
+        figure.update_layout(template=template(self.palette, self.language), uirevision=key)
         if height:
             figure.update_layout(height=height)
         st.plotly_chart(figure, key=key, theme=None, config=CHART_CONFIGURATION, alt=alt)

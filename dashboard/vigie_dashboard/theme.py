@@ -151,6 +151,11 @@ header[data-testid="stHeader"] button { pointer-events: auto; }
 /* A page that refreshes itself every other second must not fade and show that it runs each time. */
 [data-testid="stStatusWidget"] { display: none; }
 [data-stale="true"] { opacity: 1 !important; transition: none !important; }
+.st-key-trend-figures [data-testid="stMetricValue"] { font-size: 1.7rem; }
+@media (max-width: 640px) {
+  .st-key-trend-figures { gap: 0.5rem 1.25rem; }
+  .st-key-trend-figures [data-testid="stMetricValue"] { font-size: 1.35rem; }
+}
 /* The switch at the other end of the line. */
 .st-key-header > :last-child { margin-left: auto; }
 </style>

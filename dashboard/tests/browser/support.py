@@ -21,8 +21,9 @@ DESKTOP = (1280, 800)
 PHONE = (390, 844)
 
 
-def wait_until(what, is_so, bound=30.0):
-    """Waits for a state of the page or of another process; fails when the bound (seconds) has passed.
+def wait_until(what, is_so, bound=180.0):
+    """Waits for a state of the page or of another process; gives up when the bound (seconds) has passed, which is so
+    long that only what never happens reaches it, however loaded the machine is.
 
     Returns what `is_so` returned. A page that draws itself anew while it is looked at is looked at again.
     """

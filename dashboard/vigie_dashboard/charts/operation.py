@@ -14,6 +14,8 @@ from vigie_dashboard.theme import Palette
 SHORTEST = 0.001
 # At which a logarithmic axis of time has its ticks: where a person's units change.
 DURATIONS = (0.001, 0.01, 0.1, 1, 10, 60, 600, 3600, 36_000, 86_400, 864_000)
+# The least end of an axis of counts.
+LOWEST_TOP = 4.0
 # Gateways in the figure of losses; the table has all.
 MOST_ROWS = 12
 
@@ -97,7 +99,12 @@ def lines(
         high = float(known.max()) if len(known) else 1.0
         figure.update_yaxes(**duration_axis(low, high, language))
     else:
-        figure.update_yaxes(rangemode="tozero", ticksuffix=f"\u202f{unit}" if unit else "", nticks=4, fixedrange=True)
+        highest = frame[list(columns)].max().max()
+        figure.update_yaxes(
+            # Nothing at all is a line at the bottom, and no count has a half.
+            range=[0, max(float(highest) * 1.08, LOWEST_TOP) if pandas.notna(highest) else LOWEST_TOP],
+            tickformat=",.0f", ticksuffix=f"\u202f{unit}" if unit else "", nticks=4, fixedrange=True,
+        )  # fmt: skip
     figure.update_layout(showlegend=len(columns) > 1, hovermode="x")
     return figure
 

@@ -8,10 +8,14 @@ import gzip
 import json
 import math
 import pathlib
+from collections.abc import Callable
+from dataclasses import dataclass
 
+import numpy
 import pandas
 import plotly.graph_objects as go
 
+from vigie_dashboard.columns import each_written
 from vigie_dashboard.language import Language
 from vigie_dashboard.quantities import BY_NAME
 from vigie_dashboard.theme import MARKERS, STATUSES, SYMBOLS, Palette
@@ -20,8 +24,11 @@ LAND = pathlib.Path(__file__).with_name("land.json.gz")
 KILOMETRES_A_DEGREE = 111.32
 # Below this extent the outline tells nothing, and the sensors would look further apart than they are.
 SMALLEST_KILOMETRES = 0.2
+# So many values can stand beside their sensors.
+MOST_VALUES = 30
 
-Ring = list[tuple[float, float]]
+# Degrees east and north of each corner.
+Ring = numpy.ndarray
 
 
 @functools.cache
@@ -29,20 +36,15 @@ def land() -> list[tuple[tuple[float, float, float, float], Ring]]:
     """All outlines as degrees (longitude, latitude), each with its bounds. Kept as differences of 0.01 degrees."""
     found = []
     for numbers in json.loads(gzip.decompress(LAND.read_bytes())):
-        x = y = 0
-        ring = []
-        for index in range(0, len(numbers), 2):
-            x, y = x + numbers[index], y + numbers[index + 1]
-            ring.append((x / 100, y / 100))
-        longitudes, latitudes = [point[0] for point in ring], [point[1] for point in ring]
-        found.append(((min(longitudes), min(latitudes), max(longitudes), max(latitudes)), ring))
+        ring = numpy.cumsum(numpy.array(numbers).reshape(-1, 2), axis=0) / 100
+        found.append(((*ring.min(axis=0).tolist(), *ring.max(axis=0).tolist()), ring))
     return found
 
 
 class Projection:
     """Kilometres east and north of the middle: true to scale near it, which is all that a site needs."""
 
-    def __init__(self, longitudes: pandas.Series, latitudes: pandas.Series):
+    def __init__(self, longitudes: numpy.ndarray, latitudes: numpy.ndarray):
         self.longitude = (float(longitudes.min()) + float(longitudes.max())) / 2
         self.latitude = (float(latitudes.min()) + float(latitudes.max())) / 2
         self.east = KILOMETRES_A_DEGREE * max(0.05, math.cos(math.radians(self.latitude)))
@@ -54,27 +56,55 @@ class Projection:
         return (latitude - self.latitude) * KILOMETRES_A_DEGREE
 
 
-def spread(frame: pandas.DataFrame, distance: float) -> pandas.DataFrame:
+def spread(xs: numpy.ndarray, ys: numpy.ndarray, distance: float) -> tuple[numpy.ndarray, numpy.ndarray]:
     """Moves sensors that would cover each other onto rings around their place, `distance` apart."""
-    xs, ys = frame["x"].tolist(), frame["y"].tolist()
+    moved_xs, moved_ys = xs.astype(float), ys.astype(float)
     places: dict[tuple[int, int], list[int]] = {}
-    for row, (x, y) in enumerate(zip(xs, ys, strict=True)):
+    for row, (x, y) in enumerate(zip(xs.tolist(), ys.tolist(), strict=True)):
         places.setdefault((round(x / distance), round(y / distance)), []).append(row)
     for rows in places.values():
         if len(rows) < 2:
             continue
-        x, y = sum(xs[row] for row in rows) / len(rows), sum(ys[row] for row in rows) / len(rows)
+        x, y = xs[rows].mean(), ys[rows].mean()
         placed, ring = 0, 1
         while placed < len(rows):
             room = max(1, int(2 * math.pi * ring)) if ring > 1 or len(rows) > 6 else len(rows)
             share = min(room, len(rows) - placed)
             radius = distance * (ring if len(rows) > 2 else 0.6)
-            for step in range(share):
-                angle = 2 * math.pi * step / share + ring
-                row = rows[placed + step]
-                xs[row], ys[row] = x + radius * math.cos(angle), y + radius * math.sin(angle)
+            angles = 2 * math.pi * numpy.arange(share) / share + ring
+            own = rows[placed : placed + share]
+            moved_xs[own], moved_ys[own] = x + radius * numpy.cos(angles), y + radius * numpy.sin(angles)
             placed, ring = placed + share, ring + 1
-    return frame.assign(x=xs, y=ys)
+    return moved_xs, moved_ys
+
+
+@dataclass(frozen=True)
+class Ground:
+    """What of the map follows from where the sensors are, and so stays from one refresh to the next."""
+
+    # Of each sensor, in kilometres.
+    xs: numpy.ndarray
+    ys: numpy.ndarray
+    extent: float
+    # The outline of land, with gaps between its parts.
+    land_xs: numpy.ndarray
+    land_ys: numpy.ndarray
+
+    @property
+    def half(self) -> float:
+        """Half of the height that is shown at first."""
+        return self.extent * 0.68
+
+
+@functools.lru_cache(maxsize=16)
+def _ground(longitudes: bytes, latitudes: bytes) -> Ground:
+    """From degrees as the bytes of float64."""
+    longitude, latitude = numpy.frombuffer(longitudes), numpy.frombuffer(latitudes)
+    projection = Projection(longitude, latitude)
+    xs, ys = projection.x(longitude), projection.y(latitude)
+    extent = max(SMALLEST_KILOMETRES, float(numpy.ptp(xs)) * 0.8, float(numpy.ptp(ys)))
+    xs, ys = spread(xs, ys, extent * 0.045)
+    return Ground(xs, ys, extent, *_outline(projection, extent * 1.5))
 
 
 def nice_length(extent: float) -> float:
@@ -91,17 +121,25 @@ def figure(
     placed = sensors.dropna(subset=["latitude", "longitude"])
     if placed.empty:
         return None
-    projection = Projection(placed["longitude"], placed["latitude"])
-    placed = placed.assign(x=projection.x(placed["longitude"]), y=projection.y(placed["latitude"]))
-    extent = max(
-        SMALLEST_KILOMETRES,
-        (placed["x"].max() - placed["x"].min()) * 0.8,
-        placed["y"].max() - placed["y"].min(),
-    )
-    placed = spread(placed, extent * 0.045)
+    # In an order that stays, so that a sensor stays at its place as its status changes.
+    placed = placed.sort_values(["gateway_id", "sensor_id"], ignore_index=True)
+    ground = _ground(*(placed[name].to_numpy(float).tobytes() for name in ("longitude", "latitude")))
+    placed = placed.assign(x=ground.xs, y=ground.ys)
     result = go.Figure()
-    half = extent * 0.68
-    _outline(result, projection, half * 3, palette)
+    if len(ground.land_xs):
+        result.add_trace(
+            go.Scatter(
+                x=ground.land_xs,
+                y=ground.land_ys,
+                mode="lines",
+                fill="toself",
+                fillcolor=palette.background,
+                line={"color": palette.muted, "width": 0.8},
+                hoverinfo="skip",
+                showlegend=False,
+            )
+        )
+    half, extent = ground.half, ground.extent
     if colour_by in BY_NAME:
         _by_value(result, placed, colour_by, language, palette)
     else:
@@ -121,46 +159,49 @@ def figure(
     return result
 
 
-def _outline(result: go.Figure, projection: Projection, half: float, palette: Palette) -> None:
+def _outline(projection: Projection, half: float) -> tuple[numpy.ndarray, numpy.ndarray]:
     """Coasts and borders around the sensors; those further away would only be sent for nothing."""
     east, north = half / projection.east, half / KILOMETRES_A_DEGREE
     west_end, east_end = projection.longitude - east, projection.longitude + east
     south_end, north_end = projection.latitude - north, projection.latitude + north
-    xs: list[float | None] = []
-    ys: list[float | None] = []
-    for (west, south, right, top), ring in land():
-        if right < west_end or west > east_end or top < south_end or south > north_end:
-            continue
-        xs += [round(projection.x(longitude), 2) for longitude, _ in ring] + [None]
-        ys += [round(projection.y(latitude), 2) for _, latitude in ring] + [None]
-    if xs:
-        result.add_trace(
-            go.Scatter(
-                x=xs,
-                y=ys,
-                mode="lines",
-                fill="toself",
-                fillcolor=palette.background,
-                line={"color": palette.muted, "width": 0.8},
-                hoverinfo="skip",
-                showlegend=False,
-            )
-        )
+    gap = numpy.full((1, 2), numpy.nan)
+    parts = [
+        part
+        for (west, south, right, top), ring in land()
+        if not (right < west_end or west > east_end or top < south_end or south > north_end)
+        for part in (ring, gap)
+    ]
+    degrees = numpy.concatenate(parts) if parts else numpy.empty((0, 2))
+    xs, ys = projection.x(degrees[:, 0]), projection.y(degrees[:, 1])
+    # Corners that fall on one point of the screen are sent once.
+    screen = numpy.round(numpy.column_stack((xs, ys)) / (half / 800))
+    is_kept = numpy.ones(len(xs), bool)
+    is_kept[1:] = (screen[1:] != screen[:-1]).any(axis=1)
+    return xs[is_kept].astype("float32"), ys[is_kept].astype("float32")
+
+
+# What is said of a sensor under the pointer, beside its status.
+HOVER_QUANTITIES = ("temperature", "humidity", "co2")
 
 
 def _hover(placed: pandas.DataFrame, language: Language) -> list[str]:
-    texts = []
-    for row in placed.itertuples():
-        values = " · ".join(
-            language.value(name, getattr(row, name))
-            for name in ("temperature", "humidity", "co2")
-            if pandas.notna(getattr(row, name))
+    columns = [
+        each_written(placed[name], functools.partial(language.value, name), BY_NAME[name].digits)
+        for name in HOVER_QUANTITIES
+    ]
+    ages = each_written(placed["age"] // 1, language.ago)
+    statuses = {name: f"{SYMBOLS[name]} {language.text('status.' + name)}" for name in placed["status"].unique()}
+    return [
+        f"<b>{sensor}</b><br>{statuses[status]} · {age}<br>{' · '.join(value for value in values if value)}"
+        for sensor, status, age, *values in zip(
+            placed["sensor_id"].tolist(), placed["status"].tolist(), ages, *columns, strict=True
         )
-        texts.append(
-            f"<b>{row.sensor_id}</b><br>{SYMBOLS[row.status]} {language.text('status.' + row.status)}"
-            f" · {language.ago(row.age)}<br>{values}"
-        )
-    return texts
+    ]
+
+
+def _markers(rows: pandas.DataFrame, **others) -> go.Scatter:
+    """Sensors at their places. Arrays go to the browser as bytes, which costs neither side much."""
+    return go.Scatter(x=rows["x"].to_numpy(), y=rows["y"].to_numpy(), **{"mode": "markers", **others})
 
 
 def _by_status(result: go.Figure, placed: pandas.DataFrame, language: Language, palette: Palette) -> None:
@@ -170,10 +211,8 @@ def _by_status(result: go.Figure, placed: pandas.DataFrame, language: Language, 
         if rows.empty:
             continue
         result.add_trace(
-            go.Scatter(
-                x=rows["x"],
-                y=rows["y"],
-                mode="markers",
+            _markers(
+                rows,
                 name=f"{language.text('status.' + status)} ({language.number(len(rows))})",
                 marker={
                     "symbol": MARKERS[status],
@@ -192,10 +231,8 @@ def _by_value(result: go.Figure, placed: pandas.DataFrame, quantity: str, langua
     without = placed.drop(rows.index)
     if not without.empty:
         result.add_trace(
-            go.Scatter(
-                x=without["x"],
-                y=without["y"],
-                mode="markers",
+            _markers(
+                without,
                 name=language.text("now.no_value"),
                 marker={"symbol": MARKERS["stale"], "size": 11, "color": palette.status["stale"]},
                 text=_hover(without, language),
@@ -203,19 +240,20 @@ def _by_value(result: go.Figure, placed: pandas.DataFrame, quantity: str, langua
             )
         )
     steps = [(index / (len(palette.scale) - 1), colour) for index, colour in enumerate(palette.scale)]
+    few = len(rows) <= MOST_VALUES
+    digits = BY_NAME[quantity].digits
     result.add_trace(
-        go.Scatter(
-            x=rows["x"],
-            y=rows["y"],
-            mode="markers+text" if len(rows) <= 30 else "markers",
-            text=[language.number(value, BY_NAME[quantity].digits) for value in rows[quantity]],
+        _markers(
+            rows,
+            mode="markers+text" if few else "markers",
+            text=each_written(rows[quantity], lambda value: language.number(value, digits), digits) if few else None,
             textposition="top center",
             textfont={"size": 11, "color": palette.text},
             showlegend=False,
             marker={
                 "symbol": "circle",
                 "size": 14,
-                "color": rows[quantity],
+                "color": rows[quantity].to_numpy(float),
                 "colorscale": steps,
                 "line": {"width": 1, "color": palette.text},
                 "colorbar": {
@@ -234,11 +272,15 @@ def _by_value(result: go.Figure, placed: pandas.DataFrame, quantity: str, langua
 
 
 def _names(result: go.Figure, placed: pandas.DataFrame, extent: float, palette: Palette) -> None:
-    """The gateways' names, below their sensors, while there are few."""
+    """The gateways' names, below their sensors, while there are few; those that would cover another one are left out."""
     groups = placed.groupby("gateway_id").agg(x=("x", "mean"), y=("y", "min"))
     if len(groups) > 12:
         return
+    taken: list[tuple[float, float]] = []
     for name, row in groups.iterrows():
+        if any(abs(row["x"] - x) < extent * 0.3 and abs(row["y"] - y) < extent * 0.09 for x, y in taken):
+            continue
+        taken.append((row["x"], row["y"]))
         result.add_annotation(
             x=row["x"],
             y=row["y"] - extent * 0.035,

@@ -2,17 +2,22 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
 import pandas
 import plotly.graph_objects as go
-from plotly.subplots import make_subplots
 
 from vigie_dashboard.language import Language
-from vigie_dashboard.theme import Palette
+from vigie_dashboard.quantities import BY_NAME
+from vigie_dashboard.theme import SYMBOLS, Palette
 
 # A line breaks where so many of a sensor's intervals have passed.
 GAP_INTERVALS = 2.5
+# In pixels: of a quantity with its title, of the part of that between the plots, and above and below them all.
 ROW_HEIGHT = 210
+BETWEEN = 36
+TOP = 28
+BOTTOM = 76
 # The narrowest range of each axis, so that the noise of quiet air does not look like an event.
 NARROWEST = {"temperature": 2.0, "humidity": 6.0, "co2": 150.0, "pressure": 3.0, "battery_level": 5.0}
 # What no value of a quantity can pass.
@@ -33,7 +38,7 @@ def with_gaps(frame: pandas.DataFrame, seconds_apart: float) -> pandas.DataFrame
 def value_range(
     values: pandas.Series, bounds: pandas.DataFrame, quantity: str
 ) -> tuple[float, float] | None:
-    """The axis: what is there with some room, and the bounds that are not far from it."""
+    """The axis: what is there with some room, and the bounds that are not far from it, with room for their names."""
     values = values.dropna()
     if values.empty:
         return None
@@ -45,12 +50,17 @@ def value_range(
     span = high - low
     for bound in bounds["bound"]:
         if low - span <= bound < low:
-            low = bound - span * 0.05
+            low = bound - span * 0.12
         elif high < bound <= high + span:
-            high = bound + span * 0.05
+            high = bound + span * 0.12
     room = (high - low) * 0.08
     least_possible, most_possible = LIMITS.get(quantity, (float("-inf"), float("inf")))
     return max(low - room, least_possible), min(high + room, most_possible)
+
+
+def height(quantities: int) -> int:
+    """Of the whole figure, in pixels."""
+    return TOP + BOTTOM + ROW_HEIGHT * max(quantities, 1)
 
 
 def figure(
@@ -64,113 +74,151 @@ def figure(
     language: Language,
     palette: Palette,
 ) -> go.Figure:
-    """`frame` has a column `time` for the axis and `key` for the sensor; `since` and `until` are for the axis too."""
-    result = make_subplots(
-        rows=len(quantities),
-        cols=1,
-        shared_xaxes=True,
-        vertical_spacing=0.28 / max(len(quantities), 1) / 2,
-        subplot_titles=[language.quantity_with_unit(name) for name in quantities],
-    )
+    """`frame` has a column `time` for the axis and `key` for the sensor; `since` and `until` are for the axis too.
+
+    Made of plain dictionaries, as it is made anew with every refresh: Plotly checks them once, and not part by part.
+    """
     by_sensor = dict(tuple(frame.groupby("key", sort=False))) if len(frame) else {}
-    for row, quantity in enumerate(quantities, start=1):
+    inner = ROW_HEIGHT * len(quantities)
+    layout: dict[str, Any] = {
+        "height": height(len(quantities)),
+        "hovermode": "x",
+        "showlegend": True,
+        "legend": {"y": -30 / inner, "yanchor": "top", "x": 0},
+        "margin": {"l": 8, "r": 8, "t": TOP, "b": 8},
+        "xaxis": {"range": [since, until], "anchor": f"y{len(quantities)}" if len(quantities) > 1 else "y"},
+    }
+    annotations: list[dict] = []
+    shapes: list[dict] = []
+    traces: list[dict] = []
+    named: set[str] = set()
+    for row, quantity in enumerate(quantities):
+        axis = "y" if row == 0 else f"y{row + 1}"
+        top = 1 - row / len(quantities)
         own = bounds[bounds["quantity"] == quantity]
         limits = value_range(frame[quantity], own, quantity) if len(frame) else None
+        layout[f"yaxis{axis[1:]}"] = {
+            "domain": [top - (ROW_HEIGHT - BETWEEN) / inner, top],
+            "anchor": "x",
+            "tickformat": ",.1~f",
+            "range": list(limits) if limits else None,
+        }
         for index, key in enumerate(order):
-            if key in by_sensor:
-                _line(result, by_sensor[key], key, index, quantity, row, seconds_apart, language, palette)
-        if limits:
-            # After the lines, as Plotly adds no shapes to what is empty.
-            result.update_yaxes(range=list(limits), row=row, col=1)
-            _bands(result, own, limits, row, language, palette)
-    result.update_xaxes(range=[since, until], showgrid=True)
-    result.update_annotations(
-        x=0, xanchor="left", font={"size": 14, "color": palette.text}, selector={"yanchor": "bottom"}
-    )
-    result.update_layout(
-        height=60 + ROW_HEIGHT * len(quantities),
-        hovermode="x",
-        showlegend=True,
-        legend={"y": -0.12 / max(len(quantities), 1) - 0.02, "yanchor": "top", "x": 0},
-        margin={"l": 8, "r": 8, "t": 28, "b": 8},
-    )
-    return result
+            if key in by_sensor and by_sensor[key][quantity].notna().any():
+                is_first = key not in named
+                named.add(key)
+                traces += _line(by_sensor[key], key, index, quantity, axis, is_first, seconds_apart, language, palette)
+        beyond = _bands(own, limits, axis, shapes, annotations, language, palette) if limits else ""
+        annotations.append(
+            {
+                "text": f"<b>{language.quantity(quantity)}</b> ({language.unit(quantity)})"
+                + (f"  <span style='color:{palette.muted};font-size:12px'>{beyond}</span>" if beyond else ""),
+                "font": {"size": 14, "color": palette.text},
+                "x": 0,
+                "xref": "paper",
+                "xanchor": "left",
+                "y": top,
+                "yref": "paper",
+                "yanchor": "bottom",
+                "yshift": 2,
+                "showarrow": False,
+            }
+        )
+    layout |= {"annotations": annotations, "shapes": shapes}
+    return go.Figure(traces, layout)
 
 
-def _line(result, readings, key, index, quantity, row, seconds_apart, language: Language, palette: Palette) -> None:
-    if readings[quantity].isna().all():
-        return
+def _line(
+    readings, key, index, quantity, axis, is_first, seconds_apart, language: Language, palette: Palette
+) -> list[dict]:
     drawn = with_gaps(readings, seconds_apart)
     is_simulated = bool(readings["simulated"].any())
-    marks = [language.text("mark.simulated")] if is_simulated else []
     colour = palette.series_colour(index)
     name = key.split("/", 1)[1]
-    label = f"{name} ({', '.join(marks)})" if marks else name
-    digits = {"temperature": 1, "pressure": 1}.get(quantity, 0)
-    hover = f"%{{y:,.{digits}f}} {language.unit(quantity)}<extra>{label}</extra>"
-    is_first = not any(trace.legendgroup == key for trace in result.data)
-    result.add_trace(
-        go.Scatter(
-            x=drawn["time"],
-            y=drawn[quantity],
-            name=label,
-            legendgroup=key,
-            showlegend=is_first,
-            mode="lines+markers" if len(readings) < 3 else "lines",
-            connectgaps=False,
-            line={"color": colour, "width": 2, "dash": "dot" if is_simulated else palette.series_dash(index)},
-            hovertemplate=hover,
-        ),
-        row=row,
-        col=1,
-    )
+    label = f"{name} ({language.text('mark.simulated')})" if is_simulated else name
+    digits = BY_NAME[quantity].digits
+    common = {"type": "scatter", "yaxis": axis, "legendgroup": key, "showlegend": is_first}
+    traces = [
+        {
+            **common,
+            "x": drawn["time"].to_numpy(),
+            "y": drawn[quantity].to_numpy(float),
+            "name": label,
+            "mode": "lines+markers" if len(readings) < 3 else "lines",
+            "connectgaps": False,
+            "line": {"color": colour, "width": 2, "dash": "dot" if is_simulated else palette.series_dash(index)},
+            "hovertemplate": f"%{{y:,.{digits}f}} {language.unit(quantity)}<extra>{label}</extra>",
+        }
+    ]
     estimated = readings[readings["estimated"].fillna(False).astype(bool) & readings[quantity].notna()]
     if not estimated.empty:
-        result.add_trace(
-            go.Scatter(
-                x=estimated["time"],
-                y=estimated[quantity],
-                name=f"{name} ({language.text('mark.estimated')})",
-                legendgroup=key,
-                showlegend=is_first,
-                mode="markers",
-                marker={"symbol": "circle-open", "size": 7, "color": colour, "line": {"width": 1.5}},
-                hoverinfo="skip",
-            ),
-            row=row,
-            col=1,
+        traces.append(
+            {
+                **common,
+                "x": estimated["time"].to_numpy(),
+                "y": estimated[quantity].to_numpy(float),
+                "name": f"{name} ({language.text('mark.estimated')})",
+                "mode": "markers",
+                "marker": {"symbol": "circle-open", "size": 7, "color": colour, "line": {"width": 1.5}},
+                "hoverinfo": "skip",
+            }
         )
+    return traces
 
 
-def _bands(result, bounds: pandas.DataFrame, limits, row, language: Language, palette: Palette) -> None:
-    """Where a value is beyond a bound. Named in words: a colour alone says nothing."""
+def _bands(bounds, limits, axis, shapes, annotations, language: Language, palette: Palette) -> str:
+    """Where a value is beyond a bound, named in words: a colour alone says nothing.
+
+    Returns the bounds that the axis does not reach, so that each is told in any case.
+    """
     low, high = limits
-    for side, is_above in (("above", True), ("below", False)):
-        own = bounds[bounds["side"] == side].sort_values("bound", ascending=is_above)
-        for bound in own.itertuples():
-            if not low < bound.bound < high:
-                continue
-            colour = palette.status[bound.severity]
-            result.add_hrect(
-                y0=bound.bound,
-                y1=high + (high - low) if is_above else low - (high - low),
-                fillcolor=colour,
-                opacity=0.13 if palette.is_dark else 0.09,
-                line_width=0,
-                layer="below",
-                row=row,
-                col=1,
-            )
-            result.add_hline(
-                y=bound.bound,
-                line={"color": colour, "width": 1.2, "dash": "dash"},
-                annotation={
-                    "text": f"{language.text('status.' + bound.severity)} "
-                    f"{'>' if is_above else '<'} {language.value(bound.quantity, bound.bound)}",
-                    "font": {"size": 11, "color": colour},
-                    "xanchor": "right",
-                },
-                annotation_position="top right" if is_above else "bottom right",
-                row=row,
-                col=1,
-            )
+    beyond = []
+    for bound in bounds.itertuples():
+        is_above = bound.side == "above"
+        colour = palette.status[bound.severity]
+        value = f"{'>' if is_above else '<'} {language.value(bound.quantity, bound.bound)}"
+        if not low < bound.bound < high:
+            beyond.append(f"{SYMBOLS[bound.severity]} {value}")
+            continue
+        end = high if is_above else low
+        on_axis = {"xref": "paper", "yref": axis}
+        shapes.append(
+            {
+                **on_axis,
+                "type": "rect",
+                "layer": "below",
+                "x0": 0,
+                "x1": 1,
+                "y0": bound.bound,
+                "y1": end,
+                "fillcolor": colour,
+                "opacity": 0.12 if palette.is_dark else 0.08,
+                "line": {"width": 0},
+            }
+        )
+        shapes.append(
+            {
+                **on_axis,
+                "type": "line",
+                "x0": 0,
+                "x1": 1,
+                "y0": bound.bound,
+                "y1": bound.bound,
+                "line": {"color": colour, "width": 1.2, "dash": "dash"},
+            }
+        )
+        # On the far side of the line, unless there is no room for it.
+        is_outside = abs(end - bound.bound) > (high - low) * 0.11
+        annotations.append(
+            {
+                **on_axis,
+                "x": 0.005,
+                "y": bound.bound,
+                "text": f"{SYMBOLS[bound.severity]} {language.text('status.' + bound.severity)} {value}",
+                "font": {"size": 11, "color": colour},
+                "xanchor": "left",
+                "yanchor": "bottom" if is_above == is_outside else "top",
+                "showarrow": False,
+            }
+        )
+    return language.text("now.bounds.beyond", bounds="  ".join(beyond)) if beyond else ""

@@ -13,7 +13,7 @@ from vigie_dashboard.context import Context
 from vigie_dashboard.language.language import NARROW_SPACE
 from vigie_dashboard.quantities import BY_NAME
 from vigie_dashboard.theme import DASHES
-from vigie_dashboard.trend.analysis import SENSOR, is_low
+from vigie_dashboard.trend.analysis import SENSOR, coverage, is_low
 
 # Beyond so many lines their bands of extremes would only cover one another.
 MOST_BANDS = 3
@@ -66,7 +66,7 @@ def evolution(
         cols=1,
         shared_xaxes=True,
         vertical_spacing=0.03,
-        row_heights=[0.78, 0.14, 0.08] if has_losses else [0.84, 0.16],
+        row_heights=[0.85, 0.08, 0.07] if has_losses else [0.92, 0.08],
     )
     for key, group in groups:
         if len(groups) <= MOST_BANDS:
@@ -74,12 +74,16 @@ def evolution(
     for key, group in groups:
         for trace in _line(context, group, quantity, looks[key]):
             figure.add_trace(trace, row=1, col=1)
-    for trace in _coverage(context, _together([group for _, group in groups]), bucket):
+    together = _together([group for _, group in groups])
+    for trace in _coverage(context, together, bucket):
         figure.add_trace(trace, row=2, col=1)
+    figure.add_annotation(
+        text=f"{context.text('trend.coverage')} {context.language.percent(coverage(together), 1)}",
+        x=0.004, xref="x2 domain", xanchor="left", y=0.5, yref="y2 domain", yanchor="middle", showarrow=False,
+        font={"size": 11, "color": context.palette.text},
+    )  # fmt: skip
     figure.update_yaxes(title_text=context.language.unit(quantity), range=value_range, row=1, col=1)
-    figure.update_yaxes(
-        range=[0, 1.02], tickvals=[0, 1], ticktext=["0", _percent(context, 1)], showgrid=False, row=2, col=1
-    )
+    figure.update_yaxes(range=[0, 1.02], showticklabels=False, showgrid=False, row=2, col=1)
     if has_losses:
         figure.add_trace(_losses(context, losses), row=3, col=1)
         figure.update_yaxes(visible=False, range=[-1, 1], row=3, col=1)
@@ -236,7 +240,7 @@ def _coverage(context: Context, group: pandas.DataFrame, bucket: int) -> list[go
             )
         )
     steps = _steps(
-        begins, ends, covered, fillcolor=_faded(context.palette.muted, 0.55), name=context.text("trend.coverage")
+        begins, ends, covered, fillcolor=_faded(context.palette.muted, 0.28), name=context.text("trend.coverage")
     )
     steps.text = _each_corner(hover)
     steps.hovertemplate = "%{text}<extra></extra>"
@@ -434,21 +438,22 @@ def _kind_marker(context: Context, kind: str) -> dict:
 
 
 def week(context: Context, table: pandas.DataFrame, is_share: bool) -> go.Figure:
-    """Hours across, weekdays down, a number in every cell that has one to say."""
+    """Weekdays across, hours down, a number in every cell that has one to say: seven columns fit a phone."""
     language = context.language
 
     def written(value: float) -> str:
         return language.percent(value, 1 if value < 0.1 else 0) if is_share else language.number(value)
 
-    values = table.to_numpy(float)
+    # Of hours and weekdays.
+    values = table.to_numpy(float).T
     largest = numpy.nanmax(values) if numpy.isfinite(values).any() else 0
     days = [language.weekday(day) for day in range(7)]
-    short = [day[:3].capitalize() for day in days]
+    hours = range(24)
     figure = go.Figure(
         go.Heatmap(
             z=values,
-            x=[f"{hour:02d}" for hour in range(24)],
-            y=short,
+            x=[day[:3].capitalize() for day in days],
+            y=[f"{hour:02d}:00" for hour in hours],
             zmin=0,
             zmax=largest or 1,
             colorscale=_tint(context),
@@ -459,18 +464,15 @@ def week(context: Context, table: pandas.DataFrame, is_share: bool) -> go.Figure
             texttemplate="%{text}",
             textfont={"size": 11},
             customdata=[
-                [
-                    f"{days[day]}, {hour:02d}:00–{(hour + 1) % 24:02d}:00 · {written(values[day][hour])}"
-                    for hour in range(24)
-                ]
-                for day in range(7)
+                [f"{days[day]}, {hour:02d}:00–{(hour + 1) % 24:02d}:00 · {written(values[hour][day])}" for day in range(7)]
+                for hour in hours
             ],
             hovertemplate="%{customdata}<extra></extra>",
             hoverongaps=False,
         )
     )
-    figure.update_yaxes(autorange="reversed", showgrid=False, type="category")
-    figure.update_xaxes(showgrid=False, type="category", title_text=context.text("trend.hour"), dtick=3)
+    figure.update_yaxes(autorange="reversed", showgrid=False, type="category", dtick=3)
+    figure.update_xaxes(showgrid=False, type="category", side="top")
     return figure
 
 
@@ -572,10 +574,6 @@ def _tint(context: Context) -> list[tuple[float, str]]:
     """One hue from the background on: more is further from it, in both themes."""
     strong = context.palette.series_colour(0)
     return [(0.0, context.palette.surface), (1.0, strong)]
-
-
-def _percent(context: Context, share: float) -> str:
-    return context.language.percent(share)
 
 
 def _faded(colour: str, opacity: float) -> str:

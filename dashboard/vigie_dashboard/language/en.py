@@ -115,11 +115,20 @@ TEXTS: dict[str, str] = {
     "now.all_sensors": "All sensors",
     "now.choose_sites": "Sites",
     "now.all_sites": "All sites – choose some here",
+    "now.find": "Find",
+    "now.find.placeholder": "Part of a name",
+    "now.order": "Order",
+    "now.order.worst": "The worst first",
+    "now.order.name": "By name",
+    "now.order.age": "The longest silent first",
+    "now.order.most": "{quantity}: the highest first",
+    "now.order.least": "{quantity}: the lowest first",
+    "now.every_row": "All {count} sensors",
+    "now.rows": "The first {shown} of {count}.",
+    "now.bounds.beyond": "beyond the axis: {bounds}",
     "now.status": "Status",
     "now.sensor": "Sensor",
-    "now.site": "Site",
     "now.age": "Last reading",
-    "now.age.help": "How long ago the air was measured that is shown here.",
     "now.marks": "Marks",
     # Trend
     "trend.title": "Trend",
@@ -178,7 +187,6 @@ TEXTS: dict[str, str] = {
     "trend.failures.by_hour": "Failed readings of the chosen sensors by weekday and hour, in %",
     "trend.failures.none": "No reading of the chosen sensors failed in this period.",
     "trend.failures.share": "{failures} of {readings} readings failed ({share}).",
-    "trend.hour": "Hour of day",
     "trend.kind": "Kind",
     "trend.cause": "Cause",
     "trend.critical": "Critical",
@@ -257,7 +265,6 @@ TEXTS: dict[str, str] = {
     "trend.alt.scatter": "Two quantities against each other.",
     "trend.alt.coverage": "Coverage in time.",
     # Operation
-    "operation.title": "Operation",
     "operation.as_of": "As of {time}, refreshed by itself",
     "operation.answered": "processors that answer: {heard} of {asked}",
     "operation.all_well": "All is well. Processors at work: {processors}; gateways sending: {gateways}.",
@@ -394,9 +401,9 @@ TEXTS: dict[str, str] = {
     # Losses
     "operation.losses.title": "Losses",
     "operation.losses.none": "No reading is missing: every stream is without a hole.",
-    "operation.losses.total.one": "{count} reading is missing, in {holes} hole, between the times of its neighbours.",
+    "operation.losses.total.one": "{count} reading is missing, in {holes}, between the times of its neighbours.",
     "operation.losses.total.other": (
-        "{count} readings are missing, in {holes} holes, each between the times of its neighbours."
+        "{count} readings are missing, in {holes}, each between the times of its neighbours."
     ),
     "operation.losses.newest": "The newest {count} holes are shown.",
     "operation.losses.missing": "readings missing",

@@ -121,11 +121,20 @@ TEXTS: dict[str, str] = {
     "now.all_sensors": "Tous les capteurs",
     "now.choose_sites": "Sites",
     "now.all_sites": "Tous les sites – en choisir ici",
+    "now.find": "Chercher",
+    "now.find.placeholder": "Partie d’un nom",
+    "now.order": "Ordre",
+    "now.order.worst": "Les pires d’abord",
+    "now.order.name": "Par nom",
+    "now.order.age": "Les plus longtemps muets d’abord",
+    "now.order.most": "{quantity} : les plus hautes valeurs d’abord",
+    "now.order.least": "{quantity} : les plus basses valeurs d’abord",
+    "now.every_row": "Tous les {count} capteurs",
+    "now.rows": "Les {shown} premiers sur {count}.",
+    "now.bounds.beyond": "hors de l’échelle : {bounds}",
     "now.status": "État",
     "now.sensor": "Capteur",
-    "now.site": "Site",
     "now.age": "Dernière mesure",
-    "now.age.help": "Depuis quand l’air affiché ici a été mesuré.",
     "now.marks": "Remarques",
     # Tendance
     "trend.title": "Tendance",
@@ -188,7 +197,6 @@ TEXTS: dict[str, str] = {
     "trend.failures.by_hour": "Mesures en panne des capteurs choisis par jour de la semaine et heure, en %",
     "trend.failures.none": "Aucune mesure des capteurs choisis n’est en panne dans cette période.",
     "trend.failures.share": "{failures} mesures sur {readings} en panne ({share}).",
-    "trend.hour": "Heure du jour",
     "trend.kind": "Type",
     "trend.cause": "Cause",
     "trend.critical": "Critiques",
@@ -268,7 +276,6 @@ TEXTS: dict[str, str] = {
     "trend.alt.scatter": "Deux grandeurs l’une en fonction de l’autre.",
     "trend.alt.coverage": "Couverture dans le temps.",
     # Exploitation
-    "operation.title": "Exploitation",
     "operation.as_of": "État à {time}, actualisé de lui-même",
     "operation.answered": "processeurs qui répondent : {heard} sur {asked}",
     "operation.all_well": (
@@ -413,9 +420,9 @@ TEXTS: dict[str, str] = {
     # Pertes
     "operation.losses.title": "Pertes",
     "operation.losses.none": "Aucune mesure ne manque : aucun flux n’a de trou.",
-    "operation.losses.total.one": "Il manque {count} mesure, dans {holes} trou, entre les heures de ses voisines.",
+    "operation.losses.total.one": "Il manque {count} mesure, dans {holes}, entre les heures de ses voisines.",
     "operation.losses.total.other": (
-        "Il manque {count} mesures, dans {holes} trous, chacun entre les heures de ses voisines."
+        "Il manque {count} mesures, dans {holes}, chacun entre les heures de ses voisines."
     ),
     "operation.losses.newest": "Les {count} trous les plus récents sont affichés.",
     "operation.losses.missing": "mesures manquantes",

@@ -118,7 +118,12 @@ class Language:
             return MISSING
         if seconds < 1:
             return self.text("time.now")
-        return self.text("time.ago", duration=self.duration(float(int(seconds))))
+        return self.text("time.ago", duration=self.age(seconds))
+
+    def age(self, seconds: float) -> str:
+        """In whole seconds, which are all that the clocks of two machines tell. None is negative."""
+        whole = max(0, int(seconds))
+        return self.duration(whole) if whole >= 10 else f"{self.number(whole)}{NARROW_SPACE}s"
 
     def time(self, moment: datetime, zone: tzinfo, seconds: bool = True) -> str:
         return moment.astimezone(zone).strftime("%H:%M:%S" if seconds else "%H:%M")

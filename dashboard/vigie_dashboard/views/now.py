@@ -8,22 +8,26 @@ import streamlit as st
 
 from vigie_dashboard.charts import places as places_chart
 from vigie_dashboard.charts import series as series_chart
+from vigie_dashboard.choices import chosen, keep, widget_key
 from vigie_dashboard.context import Context
-from vigie_dashboard.quantities import QUANTITIES
+from vigie_dashboard.quantities import BY_NAME, QUANTITIES
 from vigie_dashboard.queries import now as queries
 from vigie_dashboard.sensor_status import with_status
 from vigie_dashboard.states import guarded, load, show_empty
 from vigie_dashboard.views import now_parts as parts
 
 PERIODS = {"5m": 5, "15m": 15, "1h": 60, "3h": 180, "12h": 720}
+USUAL_PERIOD = "1h"
 # So many lines can still be told apart, and are read in time.
 MOST_SENSORS = 7
 # Without a choice.
 SENSORS_BY_ITSELF = 3
 # More points a line than a screen shows are averaged in the database.
 MOST_POINTS = 900
-# Beyond so many sensors the table of all of them is drawn anew less often than the rest.
-LONG_TABLE = 200
+# Of more sensors the table shows so many, and the rest when it is asked for.
+MOST_ROWS = 50
+# What the table may be ordered by, besides the quantities.
+ORDERS = ("worst", "name", "age")
 SNAPSHOT = "now.snapshot"
 IS_WHOLE = "now.is_whole"
 
@@ -44,10 +48,8 @@ def render(context: Context) -> None:
     with right:
         _place_choice(context)
         st.fragment(_places, run_every=every)(context)
-    _site_choice(context)
-    # A table of many rows takes its time to write.
-    is_long = len(st.session_state[SNAPSHOT]) > LONG_TABLE
-    st.fragment(_sensors, run_every=max(every, 10.0) if is_long else every)(context)
+    _table_choices(context)
+    st.fragment(_sensors, run_every=every)(context)
 
 
 # What is wrong
@@ -96,26 +98,37 @@ def _series_choices(context: Context) -> None:
         label_visibility="collapsed",
     )
     with st.container(horizontal=True, vertical_alignment="center"):
-        present = [quantity.name for quantity in QUANTITIES if snapshot[quantity.name].notna().any()]
-        st.pills(
-            context.text("now.choose_quantities"),
-            options=[quantity.name for quantity in QUANTITIES],
-            default=[name for name in ("temperature", "co2") if name in present] or present[:1],
-            selection_mode="multi",
-            format_func=context.language.quantity,
-            key="quantities",
-            label_visibility="collapsed",
-            persist_state="session",
+        names = [quantity.name for quantity in QUANTITIES]
+        usual = _usual_quantities(snapshot)
+        keep(
+            "quantities",
+            st.pills(
+                context.text("now.choose_quantities"),
+                options=names,
+                selection_mode="multi",
+                format_func=context.language.quantity,
+                key=widget_key(context, "quantities", names, usual),
+                label_visibility="collapsed",
+            ),
+            usual,
         )
-        st.segmented_control(
-            context.text("now.choose_period"),
-            options=list(PERIODS),
-            default="1h",
-            required=True,
-            key="period",
-            bind="query-params",
-            label_visibility="collapsed",
+        keep(
+            "period",
+            st.segmented_control(
+                context.text("now.choose_period"),
+                options=list(PERIODS),
+                required=True,
+                format_func=lambda name: context.language.duration(PERIODS[name] * 60.0),
+                key=widget_key(context, "period", list(PERIODS), USUAL_PERIOD),
+                label_visibility="collapsed",
+            ),
+            USUAL_PERIOD,
         )
+
+
+def _usual_quantities(snapshot: pandas.DataFrame) -> list[str]:
+    present = [quantity.name for quantity in QUANTITIES if snapshot[quantity.name].notna().any()]
+    return [name for name in ("temperature", "co2") if name in present] or present[:1]
 
 
 def _identity(key: str) -> str:
@@ -124,9 +137,9 @@ def _identity(key: str) -> str:
 
 def _shown_keys(snapshot: pandas.DataFrame) -> list[str]:
     """The reader's choice, else the worst that send something."""
-    chosen = [key for key in st.session_state.get("sensors", []) if key in set(snapshot["key"])]
-    if chosen:
-        return chosen
+    own = [key for key in st.session_state.get("sensors", []) if key in set(snapshot["key"])]
+    if own:
+        return own
     alive = snapshot[snapshot["status"] != "stale"]
     return list((alive if len(alive) else snapshot)["key"].head(SENSORS_BY_ITSELF))
 
@@ -137,20 +150,20 @@ def _series(context: Context) -> None:
         if snapshot is None:
             return
         keys = _shown_keys(snapshot)
-        quantities = [q.name for q in QUANTITIES if q.name in (st.session_state.get("quantities") or [])]
+        quantities = [quantity.name for quantity in QUANTITIES if quantity.name in chosen("quantities", [])]
         if not quantities:
             st.info(context.text("now.no_quantity"))
             return
-        minutes = PERIODS[st.session_state.get("period") or "1h"]
+        minutes = PERIODS[chosen("period", USUAL_PERIOD)]
         until = st.session_state["now.at"]
         since = until - timedelta(minutes=minutes)
         fastest = float(snapshot[snapshot["key"].isin(keys)]["interval_ms"].min()) / 1000
         bucket = bucket_for(minutes * 60, fastest)
-        chosen = [tuple(key.split("/", 1)) for key in keys]
+        places = [tuple(key.split("/", 1)) for key in keys]
         loaded = load(
             context,
             "now.series",
-            lambda reader: queries.series(reader, chosen, quantities, since, until, bucket),
+            lambda reader: queries.series(reader, places, quantities, since, until, bucket),
             quiet=True,
         )
         if loaded is None:
@@ -196,15 +209,19 @@ def bucket_for(seconds: float, interval: float) -> timedelta | None:
 
 def _place_choice(context: Context) -> None:
     st.subheader(context.text("now.places"), anchor=False)
-    st.selectbox(
-        context.text("now.colour_by"),
-        options=["status", *(quantity.name for quantity in QUANTITIES)],
-        format_func=lambda name: (
-            context.text("now.status") if name == "status" else context.language.quantity_with_unit(name)
+    options = ["status", *(quantity.name for quantity in QUANTITIES)]
+    keep(
+        "colour",
+        st.selectbox(
+            context.text("now.colour_by"),
+            options=options,
+            format_func=lambda name: (
+                context.text("now.status") if name == "status" else context.language.quantity_with_unit(name)
+            ),
+            key=widget_key(context, "colour", options, "status"),
+            label_visibility="collapsed",
         ),
-        key="colour",
-        label_visibility="collapsed",
-        persist_state="session",
+        "status",
     )
 
 
@@ -213,8 +230,14 @@ def _places(context: Context) -> None:
         snapshot = st.session_state.get(SNAPSHOT)
         if snapshot is None:
             return
+        rows = len(chosen("quantities", []))
         figure = places_chart.figure(
-            snapshot, st.session_state.get("colour") or "status", context.language, context.palette
+            snapshot,
+            chosen("colour", "status"),
+            context.language,
+            context.palette,
+            # As high as the series beside it, but never too high for a phone.
+            height=min(max(series_chart.height(rows), 420), 560),
         )
         if figure is None:
             st.info(context.text("now.no_places"))
@@ -228,16 +251,51 @@ def _places(context: Context) -> None:
 # All sensors
 
 
-def _site_choice(context: Context) -> None:
+def _table_choices(context: Context) -> None:
+    snapshot = st.session_state[SNAPSHOT]
     st.subheader(context.text("now.all_sensors"), anchor=False)
-    st.multiselect(
-        context.text("now.choose_sites"),
-        options=sorted(st.session_state[SNAPSHOT]["gateway_id"].unique()),
-        placeholder=context.text("now.all_sites"),
-        key="sites",
-        bind="query-params",
-        label_visibility="collapsed",
-    )
+    left, middle, right = st.columns([3, 2, 2], gap="small")
+    with left:
+        st.multiselect(
+            context.text("now.choose_sites"),
+            options=sorted(snapshot["gateway_id"].unique()),
+            placeholder=context.text("now.all_sites"),
+            key="sites",
+            bind="query-params",
+            label_visibility="collapsed",
+        )
+    with middle:
+        st.text_input(
+            context.text("now.find"),
+            placeholder=context.text("now.find.placeholder"),
+            key="find",
+            bind="query-params",
+            label_visibility="collapsed",
+        )
+    with right:
+        orders = [*ORDERS, *(quantity.name for quantity in QUANTITIES)]
+        keep(
+            "order",
+            st.selectbox(
+                context.text("now.order"),
+                options=orders,
+                format_func=lambda name: _order_name(context, name),
+                key=widget_key(context, "order", orders, "worst"),
+                label_visibility="collapsed",
+            ),
+            "worst",
+        )
+    if len(snapshot) > MOST_ROWS:
+        st.toggle(
+            context.text("now.every_row", count=context.language.number(len(snapshot))), key="every", bind="query-params"
+        )
+
+
+def _order_name(context: Context, order: str) -> str:
+    if order in ORDERS:
+        return context.text(f"now.order.{order}")
+    key = "now.order.least" if order in parts.LEAST_FIRST else "now.order.most"
+    return context.text(key, quantity=context.language.quantity(order))
 
 
 def _sensors(context: Context) -> None:
@@ -245,25 +303,29 @@ def _sensors(context: Context) -> None:
         snapshot = st.session_state.get(SNAPSHOT)
         if snapshot is None:
             return
-        sites = st.session_state.get("sites") or []
-        shown = snapshot[snapshot["gateway_id"].isin(sites)] if sites else snapshot
+        shown = snapshot
+        if sites := st.session_state.get("sites"):
+            shown = shown[shown["gateway_id"].isin(sites)]
+        if wanted := (st.session_state.get("find") or "").strip():
+            shown = shown[shown["key"].str.contains(wanted, case=False, regex=False)]
         if shown.empty:
             st.info(context.text("state.nothing_chosen"))
             return
-        styled, names = parts.sensor_table(context, shown.reset_index(drop=True))
-        language = context.language
-        st.dataframe(
-            styled,
-            hide_index=True,
-            height=min(520, 38 + 35 * len(shown)),
-            key="now-sensors",
-            placeholder="–",
-            column_config={
-                "status": st.column_config.TextColumn(language.text("now.status")),
-                "sensor": st.column_config.TextColumn(language.text("now.sensor")),
-                "gateway": st.column_config.TextColumn(language.text("now.site")),
-                "age": st.column_config.NumberColumn(language.text("now.age"), help=language.text("now.age.help")),
-                **{name: st.column_config.NumberColumn(language.quantity_with_unit(name)) for name in names},
-                "marks": st.column_config.TextColumn(language.text("now.marks")),
-            },
-        )
+        shown = in_order(shown, chosen("order", "worst"))
+        rows = len(shown) if st.session_state.get("every") else MOST_ROWS
+        st.html(parts.sensor_table(context, shown.head(rows)))
+        if len(shown) > rows:
+            language = context.language
+            st.caption(
+                context.text("now.rows", shown=language.number(rows), count=language.number(len(shown)))
+            )
+
+
+def in_order(sensors: pandas.DataFrame, order: str) -> pandas.DataFrame:
+    """`sensors` come with the worst first, which also decides between equals; what has no value is last."""
+    if order == "name":
+        return sensors.sort_values(["sensor_id", "gateway_id"], ignore_index=True)
+    if order == "age" or order in BY_NAME:
+        least_first = order in parts.LEAST_FIRST
+        return sensors.sort_values(order, ascending=least_first, kind="stable", ignore_index=True)
+    return sensors

@@ -1,16 +1,20 @@
 """The pieces of HTML of the view `now`: what Streamlit's own tables cannot show in colour, with a symbol, on a phone."""
 
+import functools
 from datetime import datetime
 from html import escape
 
 import pandas
 
+from vigie_dashboard.columns import each_written
 from vigie_dashboard.context import Context
 from vigie_dashboard.quantities import BY_NAME, QUANTITIES
 from vigie_dashboard.theme import SYMBOLS
 
 # More than these are told as a number: nobody reads a list of hundreds on a wall.
 MOST_ALERTS = 30
+# Of these the least is what matters; of other quantities the most.
+LEAST_FIRST = ("battery_level",)
 
 
 def style(context: Context) -> str:
@@ -37,7 +41,20 @@ def style(context: Context) -> str:
 .vg-alert > * {{ min-width:0; overflow-wrap:anywhere; }}
 .vg-alert .vg-muted, .vg-muted {{ color:{palette.muted}; font-size:.88rem; }}
 .vg-alert .vg-since {{ text-align:right; font-variant-numeric:tabular-nums; }}
+.vg-scroll {{ overflow-x:auto; }}
+.vg-sensors {{ border-collapse:collapse; width:100%; font-size:.95rem; }}
+.vg-sensors th, .vg-sensors td {{ padding:.32rem .6rem; text-align:left; white-space:nowrap; font-weight:400;
+  border:0; border-bottom:1px solid {palette.grid}; }}
+.vg-sensors thead th {{ color:{palette.muted}; font-size:.88rem; white-space:normal; vertical-align:bottom; border-bottom:1px solid {palette.muted}; }}
+.vg-sensors b {{ font-weight:600; }}
+.vg-sensors .vg-n {{ text-align:right; font-variant-numeric:tabular-nums; }}
+.vg-sensors td:last-child {{ color:{palette.muted}; }}
 @media (max-width: 760px) {{
+  .vg-sensors th, .vg-sensors td {{ padding:.3rem .4rem; }}
+  .vg-sensors .vg-s > span {{ display:none; }}
+  .vg-sensors tr > :first-child {{ font-size:0; padding-right:0; }}
+  .vg-sensors tr > :first-child .vg-s {{ font-size:1rem; }}
+  .vg-sensors tbody .vg-muted {{ display:block; font-size:.8rem; }}
   .vg-alert {{ grid-template-columns:1fr auto; }}
   .vg-alert .vg-sensor {{ grid-row:1; grid-column:1; }}
   .vg-alert .vg-since {{ grid-row:1; grid-column:2; }}
@@ -139,18 +156,18 @@ def alert_list(context: Context, alerts: pandas.DataFrame, sensors: pandas.DataF
             f'<div class="vg-alert vg-ok" style="display:block"><span class="vg-s">{SYMBOLS["ok"]}</span> '
             f"{escape(language.text('now.no_alerts'))}</div>"
         )
-    latest = sensors.set_index(["gateway_id", "sensor_id"])
-    lines = [_alert(context, alert, latest, now) for alert in alerts.head(MOST_ALERTS).itertuples()]
+    shown = alerts.head(MOST_ALERTS)
+    about = sensors[sensors["sensor_id"].isin(shown["sensor_id"])]
+    latest = {(sensor.gateway_id, sensor.sensor_id): sensor for sensor in about.itertuples()}
+    lines = [_alert(context, alert, latest.get((alert.gateway_id, alert.sensor_id)), now) for alert in shown.itertuples()]
     more = len(alerts) - MOST_ALERTS
     if more > 0:
         lines.append(f'<div class="vg-muted" style="padding:.4rem .7rem">{escape(language.count("now.more", more))}</div>')
     return "".join(lines)
 
 
-def _alert(context: Context, alert, latest: pandas.DataFrame, now: datetime) -> str:
+def _alert(context: Context, alert, sensor, now: datetime) -> str:
     language = context.language
-    place = (alert.gateway_id, alert.sensor_id)
-    sensor = latest.loc[place] if place in latest.index else None
     since = alert.pending_since
     return (
         f'<div class="vg-alert vg-{escape(alert.severity)}">'
@@ -160,7 +177,7 @@ def _alert(context: Context, alert, latest: pandas.DataFrame, now: datetime) -> 
         + f'</span><span class="vg-what">{escape(what(context, alert))}</span>'
         f'<span class="vg-worst">{escape(_values(context, alert, sensor))}</span>'
         f'<span class="vg-since" title="{escape(language.date_time(since, context.zone, seconds=True))}">'
-        f"{escape(language.duration(max(1.0, float(int((now - since).total_seconds())))))}"
+        f"{escape(language.age((now - since).total_seconds()))}"
         f' <span class="vg-muted">{escape(language.moment(since, now, context.zone))}</span></span></div>'
     )
 
@@ -195,43 +212,77 @@ def _values(context: Context, alert, sensor) -> str:
     if alert.variable not in BY_NAME or pandas.isna(alert.worst_value):
         return ""
     text = language.text("now.worst", value=language.value(alert.variable, float(alert.worst_value)))
-    if sensor is not None and pandas.notna(sensor[alert.variable]):
-        text += " · " + language.text("now.present", value=language.value(alert.variable, float(sensor[alert.variable])))
+    present = getattr(sensor, alert.variable, None)
+    if pandas.notna(present):
+        text += " · " + language.text("now.present", value=language.value(alert.variable, float(present)))
     return text
 
 
-def sensor_table(context: Context, sensors: pandas.DataFrame):
-    """All sensors for Streamlit's table: numbers stay numbers, so that a click on a column sorts by them."""
+def sensor_table(context: Context, sensors: pandas.DataFrame) -> str:
+    """A row a sensor. In HTML, as Streamlit's own tables take a second to write a thousand rows in the reader's numbers."""
     language = context.language
-    names = [quantity.name for quantity in QUANTITIES if sensors[quantity.name].notna().any()]
-    marks = []
-    for row in sensors.itertuples():
-        mark = []
-        if row.catching_up:
-            mark.append(language.text("mark.catching_up"))
-        if row.simulated:
-            mark.append(language.text("mark.simulated"))
-        if row.time_quality == "estimated":
-            mark.append(language.text("mark.estimated"))
-        if row.faults is not None and len(row.faults):
-            mark.append(", ".join(row.faults))
-        marks.append(", ".join(mark))
-    frame = pandas.DataFrame(
-        {
-            "status": [f"{SYMBOLS[status]} {language.text('status.' + status)}" for status in sensors["status"]],
-            "sensor": sensors["sensor_id"],
-            "gateway": sensors["gateway_id"],
-            "age": sensors["age"].clip(lower=0).round().astype("float64"),
-            **{name: sensors[name].astype("float64") for name in names},
-            "marks": marks,
-        }
+    quantities = [quantity for quantity in QUANTITIES if sensors[quantity.name].notna().any()]
+    head = [("now.status", ""), ("now.sensor", ""), ("now.age", "vg-n")]
+    cells = [f'<th scope="col" class="{kind}">{escape(language.text(key))}</th>' for key, kind in head]
+    cells += [
+        f'<th scope="col" class="vg-n">{escape(language.quantity(quantity.name))} '
+        f'<span class="vg-muted">{escape(quantity.unit)}</span></th>'
+        for quantity in quantities
+    ]
+    cells.append(f'<th scope="col">{escape(language.text("now.marks"))}</th>')
+    statuses = {name: _status_cell(language.text(f"status.{name}"), name) for name in sensors["status"].unique()}
+    columns = [
+        each_written(
+            sensors[quantity.name], functools.partial(language.number, digits=quantity.digits), quantity.digits
+        )
+        for quantity in quantities
+    ]
+    ages = each_written(sensors["age"] // 1, language.age)
+    rows = [
+        f'<tr>{statuses[status]}<th scope="row"><b>{escape(sensor)}</b> <span class="vg-muted">{escape(gateway)}</span></th>'
+        f'<td class="vg-n">{age}</td>{"".join(f"""<td class="vg-n">{value or "–"}</td>""" for value in values)}'
+        f"<td>{escape(mark)}</td></tr>"
+        for status, sensor, gateway, age, mark, *values in zip(
+            sensors["status"].tolist(),
+            sensors["sensor_id"].tolist(),
+            sensors["gateway_id"].tolist(),
+            ages,
+            _marks(context, sensors),
+            *columns,
+            strict=True,
+        )
+    ]
+    return (
+        f'<div class="vg-scroll"><table class="vg-sensors"><thead><tr>{"".join(cells)}</tr></thead>'
+        f"<tbody>{''.join(rows)}</tbody></table></div>"
     )
-    statuses = sensors["status"].tolist()
 
-    def colours(column: pandas.Series) -> list[str]:
-        return [f"color: {context.palette.status[status]}; font-weight: 600" for status in statuses]
 
-    formats = {name: (lambda value, name=name: language.number(value, BY_NAME[name].digits)) for name in names}
-    formats["age"] = language.duration
-    styled = frame.style.apply(colours, subset=["status"]).format(formats, na_rep="–")
-    return styled, names
+def _status_cell(text: str, status: str) -> str:
+    return f'<td class="vg-{status}" title="{escape(text)}"><span class="vg-s">{SYMBOLS[status]} <span>{escape(text)}</span></span></td>'
+
+
+def _marks(context: Context, sensors: pandas.DataFrame) -> list[str]:
+    """What is not plain about each sensor's last reading."""
+    catching_up, simulated, estimated = (
+        context.text(f"mark.{name}") for name in ("catching_up", "simulated", "estimated")
+    )
+    return [
+        ", ".join(
+            mark
+            for mark in (
+                catching_up if is_behind else "",
+                simulated if is_simulated else "",
+                estimated if quality == "estimated" else "",
+                *(faults if faults is not None else ()),
+            )
+            if mark
+        )
+        for is_behind, is_simulated, quality, faults in zip(
+            sensors["catching_up"].tolist(),
+            sensors["simulated"].tolist(),
+            sensors["time_quality"].tolist(),
+            sensors["faults"].tolist(),
+            strict=True,
+        )
+    ]

@@ -92,7 +92,6 @@ def _show(context: Context) -> None:
 
 def _heading(context: Context, at: datetime, heard: list[Answer], endpoints: tuple[str, ...]) -> None:
     text, language = context.text, context.language
-    st.title(text("operation.title"), anchor=False)
     parts = [text("operation.as_of", time=language.time(at, context.zone))]
     if endpoints:
         parts.append(
@@ -441,7 +440,8 @@ def _losses(context: Context, data: Operation) -> None:
     if not total["readings"]:
         st.html(_line(context, "ok", text("operation.losses.none")))
         return
-    sentence = language.count("operation.losses.total", float(total["readings"]), holes=language.number(total["holes"]))
+    found = language.count("operation.holes", float(total["holes"]))
+    sentence = language.count("operation.losses.total", float(total["readings"]), holes=found)
     if total["holes"] > len(data.losses):
         sentence += " " + text("operation.losses.newest", count=language.number(len(data.losses)))
     _caption(sentence)

@@ -6,6 +6,7 @@ from zoneinfo import ZoneInfo
 import pandas
 import streamlit as st
 
+from vigie_dashboard.choices import keep, widget_key
 from vigie_dashboard.context import Context
 from vigie_dashboard.quantities import QUANTITIES
 from vigie_dashboard.states import show_empty
@@ -127,16 +128,19 @@ def _quantities(context: Context, known: pandas.DataFrame, chosen: tuple[Sensor,
 
 
 def _period(context: Context, now: datetime) -> tuple[str, datetime, datetime]:
-    period = st.segmented_control(
-        context.text("trend.period"),
-        [*PERIODS, CUSTOM],
-        default=_kept("trend.period", "7d"),
-        required=True,
-        format_func=lambda name: context.text(f"trend.period.{name}"),
-        key="trend-period",
-        width="content",
+    options = [*PERIODS, CUSTOM]
+    period = keep(
+        "trend-period",
+        st.segmented_control(
+            context.text("trend.period"),
+            options,
+            required=True,
+            format_func=lambda name: context.text(f"trend.period.{name}"),
+            key=widget_key(context, "trend-period", options, "7d"),
+            width="content",
+        ),
+        "7d",
     )
-    _keep("trend.period", period)
     if period != CUSTOM:
         return (period, *last_days(now, PERIODS[period], context.zone))
     today = now.astimezone(context.zone).date()
@@ -182,13 +186,12 @@ def _section(context: Context) -> str:
     section = st.segmented_control(
         context.text("trend.section"),
         list(SECTIONS),
-        default=_kept("trend.section", "evolution"),
         required=True,
         format_func=lambda name: context.text(f"trend.section.{name}"),
         label_visibility="collapsed",
-        key="trend-section",
+        key=widget_key(context, "trend-section", list(SECTIONS), "evolution"),
     )
-    return _keep("trend.section", section)
+    return keep("trend-section", section, "evolution")
 
 
 def _footing(context: Context, grid) -> None:

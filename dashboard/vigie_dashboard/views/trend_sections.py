@@ -121,15 +121,18 @@ def alerts(context: Context, choice: Choice) -> None:
                 },
             )
             _download(context, choice, "alerts-by-cause", found.by_cause)
-        _heading(context.text("trend.alerts.by_hour"))
-        context.show(
-            charts.week(context, analysis.week(found.by_hour, "alerts", 0), False),
-            "trend-alert-hours",
-            _alt(context, "week"),
-            280,
-        )
-        _download(context, choice, "alerts-by-hour", found.by_hour)
-    _failures(context, choice)
+    left, right = st.columns(2)
+    if not found.in_time.empty:
+        with left:
+            _heading(context.text("trend.alerts.by_hour"))
+            _week(context, "trend-alert-hours", analysis.week(found.by_hour, "alerts", 0), False)
+            _download(context, choice, "alerts-by-hour", found.by_hour)
+    with right if not found.in_time.empty else left:
+        _failures(context, choice)
+
+
+def _week(context: Context, key: str, table: pandas.DataFrame, is_share: bool) -> None:
+    context.show(charts.week(context, table, is_share), key, _alt(context, "week"), 460)
 
 
 def _alerts_by_sensor(context: Context, choice: Choice, by_sensor: pandas.DataFrame) -> None:
@@ -162,9 +165,7 @@ def _failures(context: Context, choice: Choice) -> None:
             share=context.language.percent(failures / readings, 2),
         )
     )
-    context.show(
-        charts.week(context, analysis.failure_shares(hours), True), "trend-failure-hours", _alt(context, "week"), 280
-    )
+    _week(context, "trend-failure-hours", analysis.failure_shares(hours), True)
     _download(context, choice, "failures-by-hour", hours[["weekday", "hour", "readings", "failures", "warnings"]])
 
 
@@ -427,7 +428,7 @@ def _figures(context: Context, frame: pandas.DataFrame, losses: pandas.DataFrame
     language = context.language
     readings, failures = int(frame["readings"].sum()), int(frame["failures"].sum())
     lost = 0 if losses.empty else int(losses["readings_in_all"].iloc[0])
-    with st.container(horizontal=True, key="trend-figures"):
+    with st.container(horizontal=True, gap="large", key="trend-figures"):
         st.metric(context.text("trend.readings"), language.number(readings), width="content")
         st.metric(context.text("trend.coverage"), language.percent(analysis.coverage(frame), 1), width="content")
         share = failures / readings if readings else None
