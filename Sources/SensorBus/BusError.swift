@@ -19,6 +19,9 @@ public struct BusError: Error, Sendable, Equatable {
         case permissionDenied
         /// There is no such bus. ENOENT, ENODEV.
         case missing
+        /// The multiplexer that the chip is behind did not open its channel: it is the address of the error, and what
+        /// it did stands here.
+        indirect case multiplexer(Kind)
         /// Any other error number (errno(3)).
         case other(code: Int32)
 
@@ -61,6 +64,7 @@ public struct BusError: Error, Sendable, Equatable {
             "add the user to the group that owns it (i2c), and the unit to SupplementaryGroups=i2c"
         case .missing: "enable the bus (dtparam=i2c_arm=on in config.txt on a Raspberry Pi) or name another one"
         case .unsupported: "use an adapter that does plain I2C transfers; SMBus-only adapters do not"
+        case .multiplexer: "check the multiplexer's wiring, power and address"
         case .arbitrationLost, .lengthOrStretch, .other: nil
         }
     }
@@ -85,6 +89,7 @@ extension BusError.Kind: CustomStringConvertible {
         case .unsupported: "not supported by the adapter"
         case .permissionDenied: "permission denied"
         case .missing: "no such bus"
+        case .multiplexer(let kind): "the multiplexer did not open the channel: \(kind)"
         case .other(let code): String(cString: strerror(code))
         }
     }

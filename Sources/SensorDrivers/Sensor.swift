@@ -129,6 +129,7 @@ public struct SensorError: Error, Sendable, Equatable {
             case .arbitrationLost: "arbitration_lost"
             case .lengthOrStretch, .unsupported, .other: "bus"
             case .permissionDenied, .missing: "no_bus"
+            case .multiplexer: "multiplexer"
             }
         case .crc: "crc"
         case .timedOut: "timed_out"

@@ -20,7 +20,15 @@ public protocol SimulatedChip: Sendable {
 }
 
 /// A bus whose chips are models, so that the real drivers run without hardware.
+///
+/// Chips may also be behind multiplexers. Where several of one address are within reach, all take what is written, and
+/// the bits that they answer are those that none of them pulls low, as on a real bus.
 public final class SimulatedI2CBus: I2CBus {
+    private struct Position: Hashable {
+        var channel: MultiplexerChannel?
+        var address: I2CAddress
+    }
+
     private struct Place {
         var chip: any SimulatedChip
         var lastTransfer: Duration
@@ -31,7 +39,7 @@ public final class SimulatedI2CBus: I2CBus {
     /// The bus's thread.
     public let executor: ThreadExecutor
     private let world: SimulatedWorld
-    private let places = Mutex<[I2CAddress: Place]>([:])
+    private let places = Mutex<[Position: Place]>([:])
 
     /// Makes a bus without chips.
     public init(name: String = "simulated", world: SimulatedWorld) {
@@ -40,50 +48,81 @@ public final class SimulatedI2CBus: I2CBus {
         executor = ThreadExecutor(name: name)
     }
 
-    /// Puts a chip on the bus, in place of the one that was at the address.
-    public func attach(_ chip: any SimulatedChip, at address: I2CAddress) {
-        let place = Place(chip: chip, lastTransfer: world.elapsed())
-        places.withLock { $0[address] = place }
+    /// Puts a chip on the bus, in place of the one that was there.
+    /// - Parameter channel: of the multiplexer that it is behind, which is put there too if none is; nil for the bus itself.
+    public func attach(_ chip: any SimulatedChip, at address: I2CAddress, behind channel: MultiplexerChannel? = nil) {
+        let now = world.elapsed()
+        places.withLock { places in
+            if let channel {
+                let multiplexer = Position(address: channel.multiplexer)
+                if !(places[multiplexer]?.chip is SimulatedTCA9548A) {
+                    places[multiplexer] = Place(chip: SimulatedTCA9548A(), lastTransfer: now)
+                }
+            }
+            places[Position(channel: channel, address: address)] = Place(chip: chip, lastTransfer: now)
+        }
     }
 
     /// Writes to the chip at the address.
     public func write(_ bytes: [UInt8], to address: I2CAddress) throws(BusError) {
-        let isAcknowledged = access(address) { chip, time in chip.write(bytes, at: time) ? true : nil }
-        guard isAcknowledged != nil else { throw BusError(.notAcknowledged, bus: name, address: address) }
+        _ = try access(address) { chip, time in chip.write(bytes, at: time) ? [] : nil }
     }
 
     /// Reads from the chip at the address.
     public func read(_ count: Int, from address: I2CAddress) throws(BusError) -> [UInt8] {
-        guard let bytes = access(address, { chip, time in chip.read(count, at: time) }) else {
-            throw BusError(.notAcknowledged, bus: name, address: address)
-        }
-        return bytes
+        try access(address) { chip, time in chip.read(count, at: time) }
     }
 
     /// Writes to the chip at the address and reads from it.
     public func write(_ bytes: [UInt8], thenRead count: Int, at address: I2CAddress) throws(BusError) -> [UInt8] {
-        let answer = access(address) { chip, time in
-            chip.write(bytes, at: time) ? chip.read(count, at: time) : nil
-        }
-        guard let answer else { throw BusError(.notAcknowledged, bus: name, address: address) }
-        return answer
+        try access(address) { chip, time in chip.write(bytes, at: time) ? chip.read(count, at: time) : nil }
     }
 
-    /// Calls `body` with the chip, unless it is not there or does not hear.
-    private func access<Answer: Sendable>(
-        _ address: I2CAddress, _ body: (inout any SimulatedChip, Duration) -> Answer?
-    ) -> Answer? {
+    /// Calls `body` with every chip within reach that has the address and hears.
+    /// - Returns: what they answer together.
+    /// - Throws: `.notAcknowledged` if none does.
+    private func access(
+        _ address: I2CAddress, _ body: (inout any SimulatedChip, Duration) -> [UInt8]?
+    ) throws(BusError) -> [UInt8] {
         let time = world.elapsed()
-        return places.withLock { places in
-            guard var place = places[address] else { return nil }
-            defer { places[address] = place }
-            let faults = place.chip.faults
-            if let reconnection = faults.lastReconnection(after: place.lastTransfer, until: time) {
-                place.chip.powerUp(at: reconnection)
+        let answers = places.withLock { places in
+            positions(of: address, in: &places, at: time).compactMap { position in
+                present(position, in: &places, at: time) { body(&$0, time) }
             }
-            place.lastTransfer = time
-            guard !faults.has(.unplug, at: time), !faults.has(.nack, at: time) else { return nil }
-            return body(&place.chip, time)
         }
+        guard var together = answers.first else { throw BusError(.notAcknowledged, bus: name, address: address) }
+        for answer in answers.dropFirst() {
+            together = zip(together, answer).map { $0 & $1 }
+        }
+        return together
+    }
+
+    /// Where an address is within reach: on the bus itself, and behind the channels that are open.
+    private func positions(
+        of address: I2CAddress, in places: inout [Position: Place], at time: Duration
+    ) -> [Position] {
+        let behind = places.keys.compactMap(\.channel)
+        let open = Set(behind).filter { channel in
+            present(Position(address: channel.multiplexer), in: &places, at: time) { chip in
+                (chip as? SimulatedTCA9548A)?.isOpen(channel)
+            } ?? false
+        }
+        return ([nil] + open).map { Position(channel: $0, address: address) }
+    }
+
+    /// Calls `body` with the chip at a position, unless it is not there or does not hear.
+    private func present<Answer>(
+        _ position: Position, in places: inout [Position: Place], at time: Duration,
+        _ body: (inout any SimulatedChip) -> Answer?
+    ) -> Answer? {
+        guard var place = places[position] else { return nil }
+        defer { places[position] = place }
+        let faults = place.chip.faults
+        if let reconnection = faults.lastReconnection(after: place.lastTransfer, until: time) {
+            place.chip.powerUp(at: reconnection)
+        }
+        place.lastTransfer = time
+        guard !faults.has(.unplug, at: time), !faults.has(.nack, at: time) else { return nil }
+        return body(&place.chip)
     }
 }

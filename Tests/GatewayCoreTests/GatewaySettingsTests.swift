@@ -79,6 +79,31 @@ import Testing
         ),
         ("  - {sensor_id: a, chips: [{type: bme280}, {type: bme280}]}", "", "another chip has this address"),
         (
+            "  - {sensor_id: a, chips: [{type: bme280}, {type: bmp280, multiplexer: {channel: 1}}]}", "",
+            "another chip has this address, one of them behind a multiplexer and one not"
+        ),
+        (
+            "  - {sensor_id: a, multiplexer: {channel: 1}, chips: [{type: bme280}, {type: bmp280}]}", "",
+            "another chip has this address"
+        ),
+        (
+            "  - {sensor_id: a, chips: [{type: bme280}, {type: sht4x, multiplexer: {address: 0x76, channel: 1}}]}", "",
+            "a multiplexer has the address of a chip"
+        ),
+        (
+            "  - {sensor_id: a, multiplexer: {address: 0x77, channel: 1}, chips: [{type: bme280, address: 0x77}]}", "",
+            "its multiplexer has this address"
+        ),
+        ("  - {sensor_id: a, multiplexer: {}, chips: [{type: bme280}]}", "", "missing \"channel\""),
+        (
+            "  - {sensor_id: a, multiplexer: {channel: 8}, chips: [{type: bme280}]}", "",
+            "channel: expected a whole number between 0 and 7"
+        ),
+        (
+            "  - {sensor_id: a, multiplexer: {address: 0x6f, channel: 7}, chips: [{type: bme280}]}", "",
+            "address: expected one of its addresses: 0x70, 0x71, 0x72, 0x73, 0x74, 0x75, 0x76, 0x77"
+        ),
+        (
             "  - {sensor_id: a, chips: [{type: bme280}]}\n  - {sensor_id: b, chips: [{type: bme280}]}",
             "simulation: {speed: unlimited}", "an unlimited speed needs a single station"
         ),
@@ -86,6 +111,56 @@ import Testing
     func whatExcludesItselfIsRefused(stations: String, more: String, message: String) {
         let found = problems(stations: stations, more: more)
         #expect(found.count == 1 && found[0].contains(message), "\(found)")
+    }
+
+    /// On real buses, stations share addresses only behind different channels.
+    @Test func stationsMeetOnABus() throws {
+        func problems(_ stations: String) -> [String] {
+            let text = """
+                gateway: {id: a}
+                mode: hardware
+                outbox: {path: a}
+                kafka: {bootstrap: "a:1"}
+                stations:
+                \(stations)
+                """
+            do {
+                _ = try GatewaySettings(ConfigurationDocument(text: text, name: "gateway.yaml"))
+                return []
+            } catch {
+                return error.problems.map(\.description)
+            }
+        }
+        let chips = "chips: [{type: bme280}, {type: scd41}]"
+        #expect(
+            problems(
+                """
+                - {sensor_id: a, multiplexer: {channel: 0}, \(chips)}
+                - {sensor_id: b, multiplexer: {channel: 1}, \(chips)}
+                - {sensor_id: c, multiplexer: {address: 0x71, channel: 1}, \(chips)}
+                - {sensor_id: d, chips: [{type: bme280, bus: 3}, {type: sht4x}]}
+                """) == [])
+        let found = problems(
+            """
+            - {sensor_id: a, multiplexer: {channel: 0}, \(chips)}
+            - {sensor_id: b, multiplexer: {channel: 0}, chips: [{type: bmp280}, {type: sht4x}]}
+            - {sensor_id: c, chips: [{type: scd40}]}
+            """)
+        #expect(
+            found == [
+                #"gateway.yaml:7: station "b": chips: 0x76, in another station: another chip has this address"#,
+                #"gateway.yaml:8: station "c": chips: 0x62, in another station: another chip has this address, one of them behind a multiplexer and one not"#,
+            ])
+    }
+
+    /// A chip's own channel stands before its station's.
+    @Test func aChipIsBehindItsOwnChannelOrItsStations() throws {
+        let chips = try settings(
+            stations:
+                "  - {sensor_id: a, multiplexer: {channel: 2}, chips: [{type: bme280}, {type: bmp280, multiplexer: {address: 0x71, channel: 3}}]}"
+        ).stations[0].chips
+        #expect(chips.map { $0.place.channel?.multiplexer } == [0x70, 0x71])
+        #expect(chips.map { $0.place.channel?.number } == [2, 3])
     }
 
     /// A secret belongs in a file of its own.

@@ -84,7 +84,7 @@ struct Site {
                     buses[index]?[number]
                     ?? SimulatedI2CBus(name: "simulated-\(index + 1)-\(number)", world: worlds[index])
                 buses[index, default: [:]][number] = bus
-                bus.attach(chip.model(in: worlds[index]), at: chip.place.address)
+                bus.attach(chip.model(in: worlds[index]), at: chip.place.address, behind: chip.place.channel)
             }
         }
         let wallClock = SimulatedWorld(environment: ConstantEnvironment(), origin: origin, clock: clock)

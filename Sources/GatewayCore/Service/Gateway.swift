@@ -83,9 +83,11 @@ public struct Gateway: Sendable {
         let isTrusted = isSimulated || settings.clock == .trust
         let bootID = try String(
             decoding: readFile("/proc/sys/kernel/random/boot_id", limit: 64).filter { $0 > 0x20 }, as: UTF8.self)
+        var segments = BusSegments(settings.stations)
         return try settings.stations.enumerated().map { index, station in
             let chips = try station.chips.map { chip in
-                ChipSlot(chip, bus: try site.bus(index, chip.place.bus), clock: site.clock)
+                let bus = segments.bus(of: chip.place, on: try site.bus(index, chip.place.bus))
+                return ChipSlot(chip, bus: bus, clock: site.clock)
             }
             return Station(
                 settings: station, gatewayID: settings.gatewayID, chips: chips, recorder: recorder,

@@ -28,7 +28,22 @@ struct ChipSettings: Sendable {
     /// A place on a bus.
     struct Location: Hashable, Sendable {
         var bus: Int
+        /// The channel of a multiplexer that it is behind; nil for the bus itself.
+        var channel: MultiplexerChannel?
         var address: I2CAddress
+
+        /// Why two chips cannot be where they are; nil if they can. What is on the bus itself is within reach whichever
+        /// channel is open.
+        func conflict(with other: Location) -> String? {
+            guard bus == other.bus else { return nil }
+            if address == other.channel?.multiplexer || other.address == channel?.multiplexer {
+                return "a multiplexer has the address of a chip"
+            }
+            guard address == other.address else { return nil }
+            if channel == other.channel { return "another chip has this address" }
+            return channel == nil || other.channel == nil
+                ? "another chip has this address, one of them behind a multiplexer and one not" : nil
+        }
     }
 
     var kind: Kind
@@ -46,11 +61,16 @@ struct ChipSettings: Sendable {
     /// What is corrected of what it measures.
     var corrections: [Quantity: Correction]
 
-    init(_ section: Section) {
+    /// - Parameter channel: the station's; a chip may have another one.
+    init(_ section: Section, behind channel: MultiplexerChannel? = nil) {
         kind = section.required("type", as: .choice(.bme280))
         place = Location(
             bus: section.value("bus", as: .integer(0...255), default: 1),
-            address: section.value("address", as: .address(of: kind), default: kind.addresses[0]))
+            channel: MultiplexerChannel(section.optionalSection("multiplexer")) ?? channel,
+            address: section.value("address", as: .address(kind.addresses), default: kind.addresses[0]))
+        if place.address == place.channel?.multiplexer {
+            section.problem("its multiplexer has this address", at: "address")
+        }
         isNamed = section.has("name")
         name = section.value("name", as: .identifier, default: kind.identifier)
         corrections = Correction.read(section.optionalSection("calibration"), of: kind)
@@ -99,10 +119,19 @@ extension SCD4x.Settings {
     }
 }
 
+extension MultiplexerChannel {
+    /// Reads a `multiplexer` of a station or a chip.
+    init?(_ section: Section?) {
+        guard let section else { return nil }
+        let address = section.value("address", as: .address(MultiplexerChannel.addresses), default: 0x70)
+        let number = section.required("channel", as: .integer(MultiplexerChannel.numbers))
+        self.init(multiplexer: address, number: number)
+    }
+}
+
 extension Setting where Value == I2CAddress {
     /// One of the addresses that a chip can have.
-    fileprivate static func address(of kind: ChipSettings.Kind) -> Setting {
-        let addresses = kind.addresses
+    fileprivate static func address(_ addresses: [I2CAddress]) -> Setting {
         let names = addresses.map(\.description).joined(separator: ", ")
         let expected = addresses.count == 1 ? "\(names), its only address" : "one of its addresses: \(names)"
         return Setting(expected: expected, standIn: addresses[0]) { text in

@@ -83,10 +83,10 @@ public struct GatewaySettings: Sendable {
                 sections[index].problem("another station has this name", at: "sensor_id")
             }
             guard mode == .hardware else { continue }
-            let others = Set(stations[..<index].flatMap(\.chips).map(\.place))
-            for chip in station.chips where others.contains(chip.place) {
-                sections[index].problem(
-                    "another station has the chip at \(chip.place.address) on this bus", at: "chips")
+            let others = stations[..<index].flatMap(\.chips).map(\.place)
+            for chip in station.chips {
+                guard let conflict = others.lazy.compactMap({ chip.place.conflict(with: $0) }).first else { continue }
+                sections[index].problem("\(chip.place.address), in another station: \(conflict)", at: "chips")
             }
         }
         if mode == .simulated, simulation.speed == .unlimited, stations.count > 1 {

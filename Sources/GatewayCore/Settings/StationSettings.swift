@@ -1,6 +1,7 @@
 import Configuration
 import Platform
 import Readings
+import SensorBus
 
 /// A station: a sensor of the contract, made of chips.
 struct StationSettings: Sendable {
@@ -20,12 +21,13 @@ struct StationSettings: Sendable {
                 latitude: place.required("latitude", as: .number(-90...90)),
                 longitude: place.required("longitude", as: .number(-180...180)))
         }
+        let channel = MultiplexerChannel(section.optionalSection("multiplexer"))
         let sections = section.sections("chips", each: "chip", namedBy: "type")
-        let chips = sections.map { ChipSettings($0) }
+        let chips = sections.map { ChipSettings($0, behind: channel) }
         if chips.isEmpty { section.problem("at least one chip is needed", at: "chips") }
         for (index, chip) in chips.enumerated() {
-            if chips[..<index].contains(where: { $0.place == chip.place }) {
-                sections[index].problem("another chip has this address", at: "address")
+            if let conflict = chips[..<index].lazy.compactMap({ chip.place.conflict(with: $0.place) }).first {
+                sections[index].problem(conflict, at: "address")
             } else if chips[..<index].contains(where: { $0.name == chip.name }) {
                 sections[index].problem(
                     "another chip is called \(chip.name): give this one a name of its own", at: "name")
