@@ -21,14 +21,15 @@ import Testing
     /// A publisher whose pauses after failures take no time.
     private func makePublisher(
         _ bench: Bench, _ outbox: Outbox, _ cluster: KafkaMockCluster, window: Int = 50,
-        drainTime: Duration = .seconds(30_000), properties: [String: String] = [:]
+        drainTime: Duration = .seconds(30_000), properties: [String: String] = [:],
+        clock: any Clock<Duration> = ScaledClock.fast
     ) -> Publisher {
         Publisher(
             outbox: outbox, events: bench.events,
             configuration: KafkaConfiguration(
                 bootstrapServers: cluster.bootstrapServers, properties: properties.merging(["linger.ms": "1"]) { $1 }),
             topic: Self.topic, window: window, drainTime: drainTime, metrics: bench.metrics, health: bench.health,
-            log: bench.log, clock: ScaledClock.fast)
+            log: bench.log, clock: clock)
     }
 
     /// Runs the publisher and asks it at once to stop, which it does when the outbox is empty.
@@ -152,6 +153,32 @@ import Testing
         }
         #expect(firstOccurrences(try published(cluster)) == Array(1...100))
         #expect(try await outbox.status().depth == 0)
+    }
+
+    /// A board that is about to lose its power does not wait for the end of a pause, which never comes here.
+    @Test func aFlushEndsAPause() async throws {
+        let (bench, cluster) = (try Bench(), try makeCluster())
+        let outbox = try await bench.openOutbox()
+        try await outbox.append([try record(1)])
+        try cluster.brokerDown()
+        let publisher = makePublisher(
+            bench, outbox, cluster,
+            properties: ["message.timeout.ms": "200", "reconnect.backoff.max.ms": "100", "retry.backoff.ms": "20"],
+            clock: ManualClock())
+        let request = ShutdownRequest()
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask { try await ShutdownRequest.$current.withValue(request) { try await publisher.run() } }
+            while bench.metrics.publishFailures.value < 1 { try await Task.sleep(for: .milliseconds(5)) }
+            try cluster.brokerUp()
+            while try await outbox.status().depth > 0 {
+                // Again, for librdkafka has pauses of its own.
+                bench.events.continuation.yield(.flush)
+                try await Task.sleep(for: .milliseconds(50))
+            }
+            request.make()
+            try await group.waitForAll()
+        }
+        #expect(try published(cluster) == [1])
     }
 
     /// A broker that has lost the producer's state ends the producer for good: another one goes on from the outbox.

@@ -14,6 +14,8 @@ actor Publisher: Service {
         case delivered(producer: Int, [DeliveryReport])
         /// A pause after a failure is over.
         case pauseEnded
+        /// Try now, whatever pause there is: the board may not be there much longer.
+        case flush
         /// Send what is there, then stop.
         case stop
         /// Stop now.
@@ -91,7 +93,7 @@ actor Publisher: Service {
         case .appended: break
         case .delivered(let number, let reports):
             if number == producerNumber { try await settle(reports) }
-        case .pauseEnded: isPaused = false
+        case .pauseEnded, .flush: isPaused = false
         case .stop:
             isStopping = true
             startTimer(drainTime, .drainTimeOver)
