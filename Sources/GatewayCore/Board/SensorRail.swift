@@ -7,6 +7,7 @@ import SensorBus
 actor SensorRail: Service {
     /// What health calls it.
     static let part = "sensor_power"
+    private static let recheckInterval = Duration.seconds(10)
 
     private let settings: BoardSettings.SensorPower
     private let gpio: any GPIOLines
@@ -44,22 +45,49 @@ actor SensorRail: Service {
 
     func run() async throws {
         do {
-            try await cancelOnGracefulShutdown { try await self.hold() }
+            try await cancelOnGracefulShutdown { try await self.serve() }
         } catch is CancellationError {}
     }
 
-    private func hold() async throws {
-        try await retryingLine(SensorRail.part, clock: clock, health: health, log: log) {
-            let rail = try gpio.output(settings.output.line, initially: true, options: settings.output.options)
-            health.report(SensorRail.part, .healthy)
-            for await chip in requests {
+    private enum Event: Sendable {
+        case dead(chip: String)
+        case recheck
+    }
+
+    private func serve() async throws {
+        let (events, wake) = AsyncStream.makeStream(of: Event.self)
+        let (requests, clock) = (requests, clock)
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask {
+                for await chip in requests { wake.yield(.dead(chip: chip)) }
+                wake.finish()
+            }
+            group.addTask {
+                while true {
+                    try await clock.sleep(for: SensorRail.recheckInterval)
+                    wake.yield(.recheck)
+                }
+            }
+            try await retryingLine(SensorRail.part, clock: clock, health: health, log: log) { try await hold(events) }
+            group.cancelAll()
+        }
+    }
+
+    private func hold(_ events: AsyncStream<Event>) async throws {
+        let rail = try gpio.output(settings.output.line, initially: true, options: settings.output.options)
+        health.report(SensorRail.part, .healthy)
+        for await event in events {
+            switch event {
+            case .recheck:
+                // A chip that was unplugged shows here, and one that has forgotten its outputs learns them again.
+                try rail.set(true)
+            case .dead(let chip):
                 if let lastCycle, stopwatch() - lastCycle < settings.interval {
                     log.debug("the sensors' power was cycled not long ago", ["chip": chip])
-                    continue
+                } else {
+                    try await cycle(rail, for: chip)
                 }
-                try await cycle(rail, for: chip)
             }
-            throw CancellationError()
         }
     }
 

@@ -235,39 +235,74 @@ private struct Running {
         output: BoardSettings.Output(line: line, options: GPIOOutputOptions()), offTime: .seconds(2),
         settleTime: .milliseconds(1500), interval: .seconds(600))
 
+    private func rail(
+        _ bench: Bench, _ gpio: SimulatedGPIO, _ clock: ManualClock, _ requests: AsyncStream<String>,
+        powered: @escaping @Sendable () -> Void = {}
+    ) -> Running {
+        Running(
+            SensorRail(
+                Self.supply, requests: requests, gpio: gpio, clock: clock, metrics: bench.registry,
+                health: bench.health, log: bench.log, powered: powered))
+    }
+
     /// Two dead chips one after the other: one cycle. A chip that is still dead when the interval has passed: another.
     @Test(arguments: [(Duration.seconds(300), 1), (.seconds(596), 1), (.milliseconds(596_500), 2), (.seconds(700), 2)])
     func theRailIsCycledAtMostOnceInItsInterval(pause: Duration, cycles: Int) async throws {
         let bench = try Bench()
-        let clock = ImmediateClock()
+        let clock = ManualClock()
         let now = elapsed(on: clock)
         let gpio = SimulatedGPIO(keepsSteps: true, elapsed: now)
-        let chips = AsyncStream<String> { continuation in
-            for chip in ["scd41", "bme280"] { continuation.yield(chip) }
-            continuation.finish()
-        }
-        let revived = Mutex<[Duration]>([])
-        let rail = SensorRail(
-            Self.supply, requests: chips, gpio: gpio, clock: clock, metrics: bench.registry, health: bench.health,
-            log: bench.log
-        ) {
-            revived.withLock { $0.append(now()) }
-            try? await clock.sleep(for: pause)
-        }
-        try await rail.run()
+        let requests = Board.deadChips()
+        let revived = AsyncStream.makeStream(of: Duration.self)
+        let running = rail(bench, gpio, clock, requests.stream) { revived.continuation.yield(now()) }
+        var revivals = revived.stream.makeAsyncIterator()
+        // It looks after its line every ten seconds, which is one sleeper.
+        await clock.untilSleepers(1)
         var steps = [SimulatedGPIO.Step(at: .zero, true)]
-        var ends: [Duration] = []
-        for cycle in 0..<cycles {
-            let start = (pause + .milliseconds(3500)) * cycle
+        for (cycle, chip) in ["scd41", "bme280"].enumerated() {
+            let start = now()
+            requests.continuation.yield(chip)
+            guard cycle < cycles else { break }
+            await clock.untilSleepers(2)
+            clock.advance(by: .seconds(2))
             steps += [.init(at: start, false), .init(at: start + .seconds(2), true)]
-            ends.append(start + .milliseconds(3500))
+            await clock.untilSleepers(2)
+            clock.advance(by: .milliseconds(1500))
+            #expect(await revivals.next() == start + .milliseconds(3500))
+            clock.advance(by: pause)
+            await clock.untilSleepers(1)
         }
-        #expect(gpio.steps(Self.line) == steps)
-        #expect(revived.withLock { $0 } == ends)
+        // All that was asked for is done before it ends.
+        requests.continuation.finish()
+        try await running.end()
+        let changes = gpio.steps(Self.line).reduce(into: [SimulatedGPIO.Step]()) { changes, step in
+            if step.isActive != changes.last?.isActive { changes.append(step) }
+        }
+        #expect(changes == steps)
         #expect(
             lines(bench.registry, "vigie_board_sensor_power_cycles_total")
                 == ["vigie_board_sensor_power_cycles_total \(cycles)"])
         #expect(bench.health.state(of: "sensor_power") == .healthy)
+    }
+
+    /// Nobody asks anything of a line that only stays on: that its chip was unplugged is found all the same, and the
+    /// sensors have their power when it is back.
+    @Test func aRailThatFailsIsHeldAgain() async throws {
+        let bench = try Bench()
+        let clock = ManualClock()
+        let gpio = SimulatedGPIO(elapsed: elapsed(on: clock))
+        let running = rail(bench, gpio, clock, Board.deadChips().stream)
+        await clock.untilSleepers(1)
+        gpio.fail(Self.line, .gone)
+        clock.advance(by: .seconds(10))
+        await clock.untilSleepers(2)
+        #expect(bench.health.state(of: "sensor_power") == .degraded("pinctrl-rp1 22: the GPIO chip is gone"))
+        gpio.drive(Self.line, false)
+        gpio.fail(Self.line, nil)
+        clock.advance(by: .milliseconds(500))
+        while bench.health.state(of: "sensor_power") != .healthy { await Task.yield() }
+        #expect(gpio.isActive(Self.line))
+        try await running.stop()
     }
 
     /// Whatever a stop interrupts, the sensors have power.
@@ -276,13 +311,10 @@ private struct Running {
         let clock = ManualClock()
         let gpio = SimulatedGPIO(keepsSteps: true, elapsed: elapsed(on: clock))
         let requests = Board.deadChips()
-        let running = Running(
-            SensorRail(
-                Self.supply, requests: requests.stream, gpio: gpio, clock: clock, metrics: bench.registry,
-                health: bench.health, log: bench.log
-            ) { Issue.record("the chips have not started") })
-        requests.continuation.yield("scd41")
+        let running = rail(bench, gpio, clock, requests.stream) { Issue.record("the chips have not started") }
         await clock.untilSleepers(1)
+        requests.continuation.yield("scd41")
+        await clock.untilSleepers(2)
         #expect(!gpio.isActive(Self.line))
         try await running.stop()
         #expect(gpio.steps(Self.line).map(\.isActive) == [true, false, true])
