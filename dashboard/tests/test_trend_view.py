@@ -28,6 +28,8 @@ with guarded(context):
 database.close()
 """
 
+# What is kept by a name of no language.
+IN_URL = ("trend-period", "trend-section")
 SECTIONS = ("evolution", "alerts", "sensors", "periods", "correlation", "coverage")
 
 
@@ -42,7 +44,8 @@ class TrendView(unittest.TestCase):
         os.environ["TREND_LANGUAGE"] = language
         test = AppTest.from_string(SCRIPT, default_timeout=60)
         for key, value in chosen.items():
-            test.session_state[key.replace("_", "-")] = value
+            name = key.replace("_", "-")
+            test.session_state[f"chosen.{name}" if name in IN_URL else name] = value
         test.run()
         self.assertEqual([error.message for error in test.exception], [])
         return test
@@ -59,6 +62,8 @@ class TrendView(unittest.TestCase):
                     self.assertFalse([title for title in self.titles(test) if wrong in title], self.titles(test))
                     self.assertTrue(test.get("plotly_chart"))
                     self.assertTrue(test.get("download_button"))
+                    shown = test.button_group(key=f"trend-section-{language}").value
+                    self.assertEqual(shown, section)
 
     def test_a_figure_for_each_quantity_that_is_chosen(self):
         test = self.run_view(trend_quantities=["humidity", "pressure"])

@@ -139,7 +139,7 @@ class DashboardTest(unittest.TestCase):
         wait_until("the navigation is there", lambda: self.follow(driver, texts[f"view.{view}"]))
         marks = {
             "now": ".vg-card",
-            "trend": '[data-testid="stMetric"], .js-plotly-plot',
+            "trend": '[data-testid="stMetric"]',
             "operation": ".figures .value",
         }
         wait_until(f"{view} shows its data", lambda: driver.find_elements(By.CSS_SELECTOR, marks[view]))

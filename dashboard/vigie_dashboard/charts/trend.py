@@ -295,7 +295,8 @@ def ranges(context: Context, ranking: pandas.DataFrame, quantity: str, looks: Ma
         thin[0].extend([row.min, row.max, None])
         thin[1].extend([name, name, None])
         if not numpy.isnan(row.stddev):
-            thick[0].extend([row.avg - row.stddev, row.avg + row.stddev, None])
+            # Of values that lie to one side the deviation reaches further than any of them does.
+            thick[0].extend([max(row.min, row.avg - row.stddev), min(row.max, row.avg + row.stddev), None])
             thick[1].extend([name, name, None])
     colour = context.palette.series_colour(0)
     figure.add_scatter(
@@ -327,7 +328,10 @@ def ranges(context: Context, ranking: pandas.DataFrame, quantity: str, looks: Ma
         ],
         hovertemplate="%{text}<extra></extra>",
     )
-    figure.update_xaxes(title_text=context.language.quantity_with_unit(quantity))
+    low, high = float(rows["min"].min()), float(rows["max"].max())
+    room = (high - low) * 0.03 or 1
+    figure.update_xaxes(ticksuffix=f"{NARROW_SPACE}{context.language.unit(quantity)}", tickformat=",.1~f", nticks=7)
+    figure.update_xaxes(range=[low - room, high + room])
     figure.update_yaxes(showgrid=False, type="category")
     return figure
 
