@@ -23,17 +23,20 @@ public actor ADS1115: Sensor {
             /// 4.096 V, 125 microvolts a step, and so on, each half of the one before.
             case volts4_096, volts2_048, volts1_024, volts0_512, volts0_256
 
-            /// One step.
-            var voltsPerStep: Double {
+            /// The largest input.
+            public var volts: Double {
                 switch self {
-                case .volts6_144: 187.5e-6
-                case .volts4_096: 125e-6
-                case .volts2_048: 62.5e-6
-                case .volts1_024: 31.25e-6
-                case .volts0_512: 15.625e-6
-                case .volts0_256: 7.8125e-6
+                case .volts6_144: 6.144
+                case .volts4_096: 4.096
+                case .volts2_048: 2.048
+                case .volts1_024: 1.024
+                case .volts0_512: 0.512
+                case .volts0_256: 0.256
                 }
             }
+
+            /// One step of 16 bits with a sign.
+            var voltsPerStep: Double { volts / 32_768 }
         }
 
         /// Conversions a second, as the chip encodes them (8.1.3, DR): the slower, the less noise.
@@ -43,11 +46,22 @@ public actor ADS1115: Sensor {
             /// 16 a second, and so on.
             case perSecond16, perSecond32, perSecond64, perSecond128, perSecond250, perSecond475, perSecond860
 
-            /// One conversion, with the 10 % by which the chip's oscillator may be slow (7.5).
-            var longestConversion: Duration {
-                let perSecond = [8, 16, 32, 64, 128, 250, 475, 860][Int(rawValue)]
-                return .microseconds(1_100_000 / perSecond)
+            /// How many.
+            public var perSecond: Int {
+                switch self {
+                case .perSecond8: 8
+                case .perSecond16: 16
+                case .perSecond32: 32
+                case .perSecond64: 64
+                case .perSecond128: 128
+                case .perSecond250: 250
+                case .perSecond475: 475
+                case .perSecond860: 860
+                }
             }
+
+            /// One conversion, with the 10 % by which the chip's oscillator may be slow (7.5).
+            var longestConversion: Duration { .microseconds(1_100_000 / perSecond) }
         }
 
         /// The input that the divider is on.

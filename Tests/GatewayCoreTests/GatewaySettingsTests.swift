@@ -45,7 +45,7 @@ import Testing
                     place: {latitude: 91, longitude: 0}
                     chips:
                       - {type: bme680}
-                      - {type: ads1115, address: 0x76, channel: 4, chemistry: lead}
+                      - {type: ads1115, address: 0x76, channel: 4, chemistry: lead, range: 5, data_rate: 100}
                       - {type: scd41, altitud: 100}
                       - {type: sht4x, address: 0x47, precision: highest}
                       - {type: scd40, bus: 2, mode: single_shot, self_calibration_target: 300}
@@ -59,6 +59,8 @@ import Testing
             #"gateway.yaml:12: station "the hall": chip "ads1115": address: expected one of its addresses: 0x48, 0x49, 0x4a, 0x4b, found "0x76""#,
             #"gateway.yaml:12: station "the hall": chip "ads1115": channel: expected a channel of 0 to 3"#,
             #"gateway.yaml:12: station "the hall": chip "ads1115": chemistry: expected one of li_ion, lifepo4"#,
+            #"gateway.yaml:12: station "the hall": chip "ads1115": range: expected one of 6.144, 4.096, 2.048, 1.024, 0.512, 0.256 (volts)"#,
+            #"gateway.yaml:12: station "the hall": chip "ads1115": data_rate: expected one of 8, 16, 32, 64, 128, 250, 475, 860 (conversions a second)"#,
             #"gateway.yaml:13: station "the hall": chip "scd41": unknown key "altitud": did you mean "altitude"?"#,
             #"gateway.yaml:14: station "the hall": chip "sht4x": address: expected one of its addresses: 0x44, 0x45, 0x46"#,
             #"gateway.yaml:14: station "the hall": chip "sht4x": precision: expected one of high, medium, low"#,
@@ -151,6 +153,32 @@ import Testing
                 #"gateway.yaml:7: station "b": chips: 0x76, in another station: another chip has this address"#,
                 #"gateway.yaml:8: station "c": chips: 0x62, in another station: another chip has this address, one of them behind a multiplexer and one not"#,
             ])
+    }
+
+    @Test func everyChipHasItsSettings() throws {
+        let chips = try settings(
+            stations: """
+                  - sensor_id: a
+                    chips:
+                      - {type: bmp280}
+                      - {type: scd41, mode: single_shot, power_down: true, temperature_offset: 2.5, altitude: 120,
+                         self_calibration: false, self_calibration_target: 420}
+                      - {type: sht3x, address: 0x45, precision: low}
+                      - {type: sht4x, precision: medium}
+                      - {type: ads1115, channel: 3, range: 0.512, data_rate: 860, chemistry: lifepo4}
+                """
+        ).stations[0].chips
+        #expect(chips[0].bme280.variant == .bmp280)
+        #expect(
+            chips[1].scd4x
+                == .init(
+                    model: .scd41, mode: .singleShot, isPoweredDown: true, temperatureOffset: 2.5, altitude: 120,
+                    automaticSelfCalibration: false, selfCalibrationTarget: 420))
+        #expect(chips[2].sht3x.precision == .low && chips[2].place.address == 0x45)
+        #expect(chips[3].sht4x.precision == .medium)
+        #expect(
+            chips[4].ads1115
+                == .init(input: .a3, range: .volts0_512, rate: .perSecond860, curve: .liFePO4))
     }
 
     /// A chip's own channel stands before its station's.

@@ -1,8 +1,8 @@
 import SensorBus
-import SimulatedHardware
 import Testing
 
 @testable import SensorDrivers
+@testable import SimulatedHardware
 
 @Suite struct ADS1115Tests {
     static let address: I2CAddress = 0x48
@@ -99,6 +99,49 @@ import Testing
     @Test(arguments: zip(ADS1115.Settings.Range.allCases, [187.5, 125, 62.5, 31.25, 15.625, 7.8125]))
     func steps(range: ADS1115.Settings.Range, microvolts: Double) {
         #expect(abs(range.voltsPerStep * 1e6 - microvolts) < 1e-9)
+    }
+
+    /// Every code at some range, against the straight form: its share of full scale.
+    @Test(arguments: zip(ADS1115.Settings.Range.allCases, [6.144, 4.096, 2.048, 1.024, 0.512, 0.256]))
+    func everyCodeIsItsShareOfTheRangeOrSaturated(range: ADS1115.Settings.Range, volts: Double) async throws {
+        var random = RandomSource(seed: printedSeed("ADS1115Tests.everyCode"))
+        let extremes: [Int16] = [-32_768, -32_767, -1, 0, 1, 32_766, 32_767]
+        let codes = extremes + (0..<200).map { _ in Int16.random(in: .min ... .max, using: &random) }
+        let low = UInt8(range.rawValue << 1 | 1)
+        let transfers = codes.flatMap { code -> [PlaybackBus.Exchange] in
+            let word = UInt16(bitPattern: code)
+            return [
+                .write([0x01, 0xC0 | low, 0x83], to: Self.address),
+                .write([0x01], thenRead: [0xC0 | low, 0x83], at: Self.address),
+                .write([0x00], thenRead: [UInt8(word >> 8), UInt8(word & 0xFF)], at: Self.address),
+            ]
+        }
+        let bus = PlaybackBus(
+            [
+                .write([0x01, 0x40 | low, 0x83], to: Self.address),
+                .write([0x01], thenRead: [0xC0 | low, 0x83], at: Self.address),
+            ] + transfers)
+        let divider = try #require(VoltageDivider(upper: 200_000, lower: 100_000))
+        let sensor = try await Self.open(bus, .init(range: range, divider: divider, curve: .liFePO4))
+        for code in codes {
+            do {
+                let measurement = try await sensor.measure()
+                let exact = Double(code) / 32_768 * volts * 3
+                #expect(abs((measurement.batteryVoltage?.volts ?? .nan) - exact) < 1e-9, "code \(code)")
+                #expect((0...100).contains(measurement.batteryLevel?.percent ?? .nan), "code \(code)")
+                #expect(code != .max && code != .min)
+            } catch {
+                #expect(error.kind == .saturated && (code == .max || code == .min), "code \(code)")
+            }
+        }
+        try bus.finish()
+    }
+
+    @Test(arguments: zip(ADS1115.Settings.Rate.allCases, [8, 16, 32, 64, 128, 250, 475, 860]))
+    func everyRateHasItsWait(rate: ADS1115.Settings.Rate, perSecond: Int) {
+        #expect(rate.perSecond == perSecond)
+        // Its conversion and 10 %, to the microsecond.
+        #expect(abs(rate.longestConversion / .microseconds(1) - 1.1e6 / Double(perSecond)) <= 1)
     }
 
     @Test func everySettingHasItsBits() async throws {

@@ -88,9 +88,9 @@ import Testing
         for _ in 0..<10_000 {
             let coefficients = Self.plausible(&random)
             let calibration = coefficients.calibration
-            let rawTemperature = Int.random(in: 0x60000..<0xA0000, using: &random)
-            let rawPressure = Int.random(in: 0x30000..<0x90000, using: &random)
-            let rawHumidity = Int.random(in: 0x4000..<0xC000, using: &random)
+            let rawTemperature = Self.raw(20, &random)
+            let rawPressure = Self.raw(20, &random)
+            let rawHumidity = Self.raw(16, &random)
 
             let fine = calibration.fineTemperature(raw: rawTemperature)
             let celsius = Exact.fineTemperature(rawTemperature, coefficients) / 5120

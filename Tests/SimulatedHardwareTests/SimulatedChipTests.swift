@@ -126,6 +126,19 @@ import Testing
         #expect(measurement.batteryLevel == BatteryCurve.liIon.level(of: measurement.batteryVoltage ?? .init(volts: 0)))
     }
 
+    /// To half a step at every setting; the model's oscillator is slow.
+    @Test(arguments: ADS1115.Settings.Range.allCases, ADS1115.Settings.Rate.allCases)
+    func ads1115AtEverySetting(range: ADS1115.Settings.Range, rate: ADS1115.Settings.Rate) async throws {
+        let bench = Bench(Conditions(battery: range.volts * 0.9))
+        bench.bus.attach(SimulatedADS1115(world: bench.world), at: 0x48)
+        let sensor = try await ADS1115.open(
+            bus: bench.bus, address: 0x48, settings: .init(range: range, rate: rate), clock: bench.clock)
+        for _ in 0..<3 {
+            let volts = try await sensor.measure().batteryVoltage?.volts
+            #expect(Self.isClose(volts, range.volts * 0.9, within: range.volts / 65_536))
+        }
+    }
+
     /// Measures within an episode from 100 s to 200 s, and afterwards.
     private static func fault(
         _ kind: FaultScript.Kind, _ bench: Bench, open: ([FaultScript.Episode]) async throws -> any Sensor

@@ -84,6 +84,8 @@ struct ChipSettings: Sendable {
             sht4x.precision = section.value("precision", as: .choice(.high), default: .high)
         case .ads1115:
             ads1115.input = section.value("channel", as: .input, default: .a0)
+            ads1115.range = section.value("range", as: .range, default: .volts4_096)
+            ads1115.rate = section.value("data_rate", as: .rate, default: .perSecond128)
             ads1115.curve = section.optional("chemistry", as: .choice(Chemistry.liIon))?.curve
             if let divider = section.optionalSection("divider") {
                 let upper = divider.required("upper", as: .number(0...1e9))
@@ -147,6 +149,26 @@ extension Setting where Value == ADS1115.Settings.Input {
         Setting(expected: "a channel of 0 to 3", standIn: .a0) { text in
             let inputs: [ADS1115.Settings.Input] = [.a0, .a1, .a2, .a3]
             return Int(text).flatMap { inputs.indices.contains($0) ? inputs[$0] : nil }
+        }
+    }
+}
+
+extension Setting where Value == ADS1115.Settings.Range {
+    /// Full scale by its volts.
+    fileprivate static var range: Setting {
+        let volts = Value.allCases.map { "\($0.volts)" }.joined(separator: ", ")
+        return Setting(expected: "one of \(volts) (volts)", standIn: .volts4_096) { text in
+            Double(text).flatMap { volts in Value.allCases.first { $0.volts == volts } }
+        }
+    }
+}
+
+extension Setting where Value == ADS1115.Settings.Rate {
+    /// Conversions by their number in a second.
+    fileprivate static var rate: Setting {
+        let numbers = Value.allCases.map { "\($0.perSecond)" }.joined(separator: ", ")
+        return Setting(expected: "one of \(numbers) (conversions a second)", standIn: .perSecond128) { text in
+            Int(text).flatMap { number in Value.allCases.first { $0.perSecond == number } }
         }
     }
 }
