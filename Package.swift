@@ -27,6 +27,7 @@ let libraries: [Target] = [
     // Plumbing that both programs share.
     .target(name: "Platform", dependencies: ["CPlatform"]),
     .target(name: "Commands", dependencies: ["Platform", "CPlatform"]),
+    .target(name: "Presentation"),
     .target(name: "Configuration", dependencies: ["Platform", "CYAML"]),
     .target(name: "Monitoring", dependencies: ["Platform", "CPlatform", "CMicrohttpd"]),
     .target(name: "HTTPClient", dependencies: ["Platform", "CCurl"]),
@@ -41,8 +42,8 @@ let libraries: [Target] = [
     .target(
         name: "GatewayCore",
         dependencies: [
-            "Readings", "Platform", "Configuration", "Monitoring", "KafkaClient", "SensorBus", "SensorDrivers",
-            "SimulatedHardware", "Outbox",
+            "Readings", "Platform", "Presentation", "Configuration", "Monitoring", "KafkaClient", "SensorBus",
+            "SensorDrivers", "SimulatedHardware", "Outbox",
         ]),
 
     // The centre.
@@ -51,8 +52,8 @@ let libraries: [Target] = [
     .target(
         name: "ProcessorCore",
         dependencies: [
-            "Readings", "ReadingDecoding", "Platform", "Configuration", "Monitoring", "KafkaClient", "PostgresClient",
-            "Windowing", "Alerting", "HTTPClient",
+            "Readings", "ReadingDecoding", "Platform", "Presentation", "Configuration", "Monitoring", "KafkaClient",
+            "PostgresClient", "Windowing", "Alerting", "HTTPClient",
         ],
         // Part of the program itself, so that a board or a container needs one file.
         resources: [.embedInCode("Schema"), .embedInCode("Supervision/Page")]),
@@ -62,7 +63,7 @@ let libraries: [Target] = [
 ]
 
 let programs: [Target] = [
-    .executableTarget(name: "vigie-gateway", dependencies: ["GatewayCore", "Commands"]),
+    .executableTarget(name: "vigie-gateway", dependencies: ["GatewayCore", "Commands", "Presentation"]),
     .executableTarget(name: "vigie-processor", dependencies: ["ProcessorCore", "Commands", "Readings"]),
     .executableTarget(name: "vigie-fleet", dependencies: ["FleetCore", "Commands"]),
 ]
@@ -71,6 +72,7 @@ let tests: [Target] = [
     .testTarget(name: "ReadingsTests", dependencies: ["Readings", "ReadingDecoding"]),
     .testTarget(name: "PlatformTests", dependencies: ["Platform"]),
     .testTarget(name: "CommandsTests", dependencies: ["Commands"]),
+    .testTarget(name: "PresentationTests", dependencies: ["Presentation"]),
     .testTarget(name: "ConfigurationTests", dependencies: ["Configuration"]),
     .testTarget(name: "MonitoringTests", dependencies: ["Monitoring", "Platform"]),
     // A server that answers as a test tells it.
@@ -93,9 +95,8 @@ let tests: [Target] = [
     .testTarget(
         name: "ProcessorCoreTests",
         dependencies: [
-            "ProcessorCore", "Alerting", "Configuration", "FleetCore", "Monitoring", "PostgresClient", "Readings",
-            "ReadingDecoding",
-            "TestServer",
+            "ProcessorCore", "Alerting", "Configuration", "FleetCore", "Monitoring", "PostgresClient", "Presentation",
+            "Readings", "ReadingDecoding", "TestServer",
         ]),
     .testTarget(name: "FleetCoreTests", dependencies: ["FleetCore", "ReadingDecoding"]),
     .testTarget(

@@ -22,6 +22,8 @@ public struct BusError: Error, Sendable, Equatable {
         /// The multiplexer that the chip is behind did not open its channel: it is the address of the error, and what
         /// it did stands here.
         indirect case multiplexer(Kind)
+        /// Other programs of Vigie use the bus: their process ids, as far as the kernel tells.
+        case inUse(by: [Int32])
         /// Any other error number (errno(3)).
         case other(code: Int32)
 
@@ -62,6 +64,7 @@ public struct BusError: Error, Sendable, Equatable {
             "a line may be held low or the controller stuck: cycle the sensors' power, then the board's"
         case .permissionDenied:
             "add the user to the group that owns it (i2c), and the unit to SupplementaryGroups=i2c"
+        case .inUse: "stop that program first (systemctl stop vigie-gateway), so that two do not command one chip"
         case .missing: "enable the bus (dtparam=i2c_arm=on in config.txt on a Raspberry Pi) or name another one"
         case .unsupported: "use an adapter that does plain I2C transfers; SMBus-only adapters do not"
         case .multiplexer: "check the multiplexer's wiring, power and address"
@@ -90,6 +93,10 @@ extension BusError.Kind: CustomStringConvertible {
         case .permissionDenied: "permission denied"
         case .missing: "no such bus"
         case .multiplexer(let kind): "the multiplexer did not open the channel: \(kind)"
+        case .inUse(let processes):
+            processes.isEmpty
+                ? "in use by another program"
+                : "in use by process \(processes.map { "\($0)" }.joined(separator: ", "))"
         case .other(let code): String(cString: strerror(code))
         }
     }

@@ -27,10 +27,22 @@ public final class LinuxI2CBus: I2CBus {
         close(device)
     }
 
+    /// What a program asks of the others of Vigie while it has a bus open, by flock(2) on the device file.
+    public enum Claim: Sendable {
+        /// Others may use it too, if they ask for no more.
+        case shared
+        /// Nobody else may: two programs that command one chip spoil each other's answers.
+        case exclusive
+        /// Nothing: it goes on beside whoever is there.
+        case none
+    }
+
     /// Opens a bus.
-    /// - Parameter path: the device file, such as `/dev/i2c-1`, the header's pins 3 and 5 on a Raspberry Pi.
-    /// - Throws: `.missing`, `.permissionDenied`; `.unsupported` if it is no I2C adapter or one for SMBus only.
-    public static func open(_ path: String) throws(BusError) -> LinuxI2CBus {
+    /// - Parameters:
+    ///   - path: the device file, such as `/dev/i2c-1`, the header's pins 3 and 5 on a Raspberry Pi.
+    ///   - claim: what is asked of other programs of Vigie.
+    /// - Throws: `.missing`, `.permissionDenied`; `.unsupported` if it is no I2C adapter or one for SMBus only; `.inUse`.
+    public static func open(_ path: String, claim: Claim = .shared) throws(BusError) -> LinuxI2CBus {
         let device: Int32
         do {
             device = try systemCall("open", path) { Glibc.open(path, O_RDWR | O_CLOEXEC) }
@@ -46,6 +58,14 @@ public final class LinuxI2CBus: I2CBus {
             throw BusError(BusError.Kind(code: error.code), bus: path)
         }
         guard functions & UInt(I2C_FUNC_I2C) != 0 else { throw BusError(.unsupported, bus: path) }
+        guard claim != .none else { return bus }
+        let isTaken: Bool
+        do {
+            isTaken = try FileLock.take(device, isShared: claim == .shared, path)
+        } catch {
+            throw BusError(BusError.Kind(code: error.code), bus: path)
+        }
+        guard isTaken else { throw BusError(.inUse(by: FileLock.holders(of: device)), bus: path) }
         return bus
     }
 

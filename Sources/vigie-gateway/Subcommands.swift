@@ -1,7 +1,7 @@
 import Commands
 import GatewayCore
 
-private let defaultConfiguration = "/etc/vigie/gateway.yaml"
+let defaultConfiguration = "/etc/vigie/gateway.yaml"
 
 struct Run: Command {
     static let name = "run"

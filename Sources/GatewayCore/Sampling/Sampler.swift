@@ -35,11 +35,12 @@ struct Site {
     let bus: (_ station: Int, _ number: Int) throws -> any I2CBus
 
     /// The board's own buses.
-    static func hardware() -> Site {
+    /// - Parameter claim: what is asked of other programs that use them.
+    static func hardware(claim: LinuxI2CBus.Claim = .shared) -> Site {
         var buses: [Int: LinuxI2CBus] = [:]
         return Site(clock: ContinuousClock(), wallClock: SystemWallClock(), end: nil) { _, number in
             if let bus = buses[number] { return bus }
-            let bus = try LinuxI2CBus.open("/dev/i2c-\(number)")
+            let bus = try LinuxI2CBus.open("/dev/i2c-\(number)", claim: claim)
             buses[number] = bus
             return bus
         }

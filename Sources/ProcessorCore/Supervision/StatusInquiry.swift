@@ -3,6 +3,7 @@ import HTTPClient
 import Monitoring
 import Platform
 import PostgresClient
+import Presentation
 
 /// What `vigie-processor status` shows.
 public struct StatusOverview: Sendable, Equatable {

@@ -1,4 +1,5 @@
 import Monitoring
+import Presentation
 
 extension StatusReport {
     /// How many seconds of the past come with each status; a page that has missed more asks for all of it.

@@ -1,3 +1,5 @@
+import Presentation
+
 extension StatusReport {
     /// What `/status` answers: the page for a terminal of 80 columns or more.
     var text: String { ownText + memberTable }

@@ -1,4 +1,5 @@
 import Monitoring
+import Presentation
 import Readings
 
 /// The paths that show the supervisor's state: a page for a browser, its data, and a text for a terminal.

@@ -1,22 +1,38 @@
 /// A JSON value to be written (RFC 8259).
-enum JSON: Sendable, Equatable {
+public enum JSON: Sendable, Equatable {
+    /// Nothing.
     case null
+    /// True or false.
     case bool(Bool)
+    /// A whole number.
     case integer(Int64)
     /// What is not finite is written as null.
     case number(Double)
+    /// A text.
     case string(String)
+    /// Values in their order.
     case array([JSON])
     /// Members in the order in which they are written.
     case object([Member])
+    /// JSON text that another encoder has made, taken as it stands.
+    case encoded(String)
 
-    struct Member: Sendable, Equatable {
-        var name: String
-        var value: JSON
+    /// A named value of an object.
+    public struct Member: Sendable, Equatable {
+        /// Its name.
+        public var name: String
+        /// Its value.
+        public var value: JSON
+
+        /// Makes a member.
+        public init(name: String, value: JSON) {
+            self.name = name
+            self.value = value
+        }
     }
 
     /// The value as text, without white space.
-    var text: String {
+    public var text: String {
         var text = ""
         write(to: &text)
         return text
@@ -29,6 +45,7 @@ enum JSON: Sendable, Equatable {
         case .integer(let value): text += "\(value)"
         case .number(let value): text += value.isFinite ? "\(value)" : "null"
         case .string(let value): JSON.write(value, to: &text)
+        case .encoded(let value): text += value
         case .array(let values):
             text += "["
             for (index, value) in values.enumerated() {
@@ -67,24 +84,29 @@ enum JSON: Sendable, Equatable {
 }
 
 extension JSON: ExpressibleByDictionaryLiteral, ExpressibleByArrayLiteral, ExpressibleByStringLiteral {
-    init(dictionaryLiteral elements: (String, JSON)...) {
+    /// An object.
+    public init(dictionaryLiteral elements: (String, JSON)...) {
         self = .object(elements.map { Member(name: $0.0, value: $0.1) })
     }
 
-    init(arrayLiteral elements: JSON...) {
+    /// An array.
+    public init(arrayLiteral elements: JSON...) {
         self = .array(elements)
     }
 
-    init(stringLiteral value: String) {
+    /// A text.
+    public init(stringLiteral value: String) {
         self = .string(value)
     }
 
     /// A number, or null.
-    static func of(_ value: Double?) -> JSON { value.map { .number($0) } ?? .null }
+    public static func of(_ value: Double?) -> JSON { value.map { .number($0) } ?? .null }
 
     /// A whole number, or null.
-    static func of(_ value: (some BinaryInteger)?) -> JSON { value.map { .integer(Int64(clamping: $0)) } ?? .null }
+    public static func of(_ value: (some BinaryInteger)?) -> JSON {
+        value.map { .integer(Int64(clamping: $0)) } ?? .null
+    }
 
     /// A text, or null.
-    static func of(_ value: String?) -> JSON { value.map { .string($0) } ?? .null }
+    public static func of(_ value: String?) -> JSON { value.map { .string($0) } ?? .null }
 }

@@ -1,7 +1,7 @@
 /// Numbers as a person reads them in a terminal.
-enum PlainNumbers {
+public enum PlainNumbers {
     /// A whole number with its thousands apart, such as `1,234,567`.
-    static func count(_ value: some BinaryInteger) -> String {
+    public static func count(_ value: some BinaryInteger) -> String {
         let digits = String(value.magnitude)
         var text = ""
         for (index, digit) in digits.enumerated() {
@@ -12,13 +12,13 @@ enum PlainNumbers {
     }
 
     /// A rate: whole from ten on, else with one digit.
-    static func rate(_ value: Double) -> String {
+    public static func rate(_ value: Double) -> String {
         guard value.isFinite, value.magnitude < 1e15 else { return "?" }
         return value.magnitude >= 10 || value == 0 ? count(Int64(value.rounded())) : fixed(value, digits: 1)
     }
 
     /// A short time, such as `850 us`, `12.3 ms`, `4.50 s`, `3 min 20 s`, `2 h 5 min`, `3 d 4 h`.
-    static func seconds(_ value: Double?) -> String {
+    public static func seconds(_ value: Double?) -> String {
         guard let value, value.isFinite, value.magnitude < 1e12 else { return "-" }
         if value < 0.001 { return "\(Int((max(0, value) * 1e6).rounded())) us" }
         if value < 1 { return fixed(value * 1000, digits: value < 0.1 ? 1 : 0) + " ms" }
@@ -30,13 +30,13 @@ enum PlainNumbers {
     }
 
     /// A time between two clocks that count milliseconds.
-    static func between(_ value: Double?) -> String {
+    public static func between(_ value: Double?) -> String {
         guard let value, value <= 0.001 else { return seconds(value) }
         return "under 1 ms"
     }
 
     /// A size, such as `61.4 MB`.
-    static func bytes(_ value: Double?) -> String {
+    public static func bytes(_ value: Double?) -> String {
         guard let value, value.isFinite, value >= 0, value < 1e18 else { return "-" }
         var (scaled, unit) = (value, "B")
         for name in ["kB", "MB", "GB", "TB"] where scaled >= 1000 { (scaled, unit) = (scaled / 1000, name) }
@@ -44,48 +44,20 @@ enum PlainNumbers {
     }
 
     /// A share, such as `12 %`.
-    static func share(_ value: Double?) -> String {
+    public static func share(_ value: Double?) -> String {
         guard let value, value.isFinite, value.magnitude < 1e6 else { return "-" }
         return fixed(value * 100, digits: value < 0.1 ? 1 : 0) + " %"
     }
 
-    /// With so many digits behind the point.
-    static func fixed(_ value: Double, digits: Int) -> String {
+    /// With so many digits behind the point, 0 to 9; `?` for what has no such form.
+    public static func fixed(_ value: Double, digits: Int) -> String {
         var scale: Int64 = 1
-        for _ in 0..<digits { scale *= 10 }
+        for _ in 0..<min(max(digits, 0), 9) { scale *= 10 }
+        guard value.isFinite, value.magnitude < 9e18 / Double(scale) else { return "?" }
         let scaled = Int64((value * Double(scale)).rounded())
         let whole = (scaled < 0 && scaled / scale == 0 ? "-" : "") + count(scaled / scale)
         guard digits > 0 else { return whole }
         let fraction = String((scaled % scale).magnitude)
         return whole + "." + String(repeating: "0", count: digits - fraction.count) + fraction
-    }
-}
-
-/// Lines whose columns are aligned; the first line is the heading.
-struct TextTable {
-    private var rows: [[String]]
-    private let rightAligned: Set<Int>
-
-    /// - Parameter rightAligned: the columns of numbers.
-    init(_ heading: [String], rightAligned: Set<Int> = []) {
-        rows = [heading]
-        self.rightAligned = rightAligned
-    }
-
-    mutating func append(_ row: [String]) {
-        rows.append(row)
-    }
-
-    var text: String {
-        let widths = rows[0].indices.map { column in rows.map { column < $0.count ? $0[column].count : 0 }.max() ?? 0 }
-        return rows.map { row in
-            let cells = row.enumerated().map { column, cell in
-                let space = String(repeating: " ", count: max(0, widths[column] - cell.count))
-                return rightAligned.contains(column) ? space + cell : cell + space
-            }
-            var line = "  " + cells.joined(separator: "  ")
-            while line.hasSuffix(" ") { line.removeLast() }
-            return line + "\n"
-        }.joined()
     }
 }

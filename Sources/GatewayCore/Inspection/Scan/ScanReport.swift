@@ -1,0 +1,154 @@
+import Readings
+import SensorBus
+import SensorDrivers
+
+/// What is on the buses, and how that agrees with the configuration.
+public struct ScanReport: Sendable {
+    /// One bus.
+    struct Bus: Sendable {
+        /// The N of `/dev/i2c-N`.
+        var number: Int
+        /// Such as `/dev/i2c-1`, or a simulated bus's name.
+        var name: String
+        /// What its driver calls it.
+        var adapter: String?
+        /// The station whose bus it is, in simulated mode: there each has its own.
+        var station: Identifier?
+        /// What was found, or why it was not looked at.
+        var outcome: Result<BusInventory, BusError>
+
+        var findings: [Finding] {
+            if case .success(let inventory) = outcome { inventory.findings } else { [] }
+        }
+
+        /// Why not all of the bus is known; nil if it is.
+        var trouble: String? {
+            switch outcome {
+            case .success(let inventory): inventory.trouble.map { "\($0)" }
+            case .failure(let error): "\(error)"
+            }
+        }
+    }
+
+    /// What became of a chip that the configuration names.
+    struct Expectation: Sendable {
+        enum Outcome: Sendable {
+            case present(Finding)
+            /// Another chip answers there, or the kernel has it.
+            case other(Finding)
+            case absent
+            /// Its bus was not scanned, or not to the end.
+            case notScanned
+        }
+
+        var station: Identifier
+        var chip: ChipSettings
+        var outcome: Outcome
+
+        var place: String { "\(chip.name) at \(chip.place.address) on bus \(chip.place.bus)" }
+    }
+
+    /// A chip that the configuration does not name.
+    struct Surplus: Sendable {
+        var bus: Int
+        var finding: Finding
+        /// What to write under `chips:` of a station; nil if there is no driver for it.
+        var line: String?
+    }
+
+    /// The comparison with a configuration.
+    struct Comparison: Sendable {
+        var file: String
+        var expectations: [Expectation]
+        var surplus: [Surplus]
+    }
+
+    var buses: [Bus]
+    var comparison: Comparison?
+
+    /// What is wrong, a sentence each; empty if nothing is.
+    public var problems: [String] {
+        var problems: [String] = []
+        if buses.isEmpty { problems.append(ScanReport.noBus) }
+        problems += buses.compactMap(\.trouble)
+        for expectation in comparison?.expectations ?? [] {
+            switch expectation.outcome {
+            case .present, .notScanned: break
+            case .absent: problems.append("\(expectation.station): \(expectation.place) does not answer")
+            case .other:
+                problems.append("\(expectation.station): another chip answers in place of \(expectation.place)")
+            }
+        }
+        return problems
+    }
+
+    static let noBus =
+        "there is no I2C bus: enable it (dtparam=i2c_arm=on in config.txt on a Raspberry Pi), and load the driver of"
+        + " the device files (modprobe i2c-dev)"
+}
+
+extension ScanReport {
+    /// Compares what was found with what a configuration names.
+    static func compare(_ stations: [StationSettings], file: String, with buses: [Bus]) -> Comparison {
+        var comparison = Comparison(file: file, expectations: [], surplus: [])
+        for station in stations {
+            for chip in station.chips {
+                let bus = buses.first {
+                    $0.number == chip.place.bus && ($0.station == nil || $0.station == station.sensorID)
+                }
+                comparison.expectations.append(
+                    Expectation(station: station.sensorID, chip: chip, outcome: outcome(of: chip, on: bus)))
+            }
+        }
+        for bus in buses {
+            let chips = stations.filter { bus.station == nil || bus.station == $0.sensorID }.flatMap(\.chips)
+            for finding in bus.findings where finding.kernelDriver == nil && finding.model != .tca9548a {
+                let isConfigured = chips.contains { chip in
+                    chip.place.bus == bus.number && chip.place.address == finding.address && finding.channel == nil
+                }
+                guard !isConfigured, finding.model != nil else { continue }
+                comparison.surplus.append(Surplus(bus: bus.number, finding: finding, line: line(finding, bus.number)))
+            }
+        }
+        return comparison
+    }
+
+    private static func outcome(of chip: ChipSettings, on bus: Bus?) -> Expectation.Outcome {
+        guard let bus else { return .notScanned }
+        if let finding = bus.findings.first(where: { $0.address == chip.place.address && $0.channel == nil }) {
+            return finding.model.map { chip.kind.covers($0) } ?? false ? .present(finding) : .other(finding)
+        }
+        return bus.trouble == nil ? .absent : .notScanned
+    }
+
+    /// The configuration's line for a chip.
+    private static func line(_ finding: Finding, _ bus: Int) -> String? {
+        guard finding.channel == nil, let kind = finding.model.flatMap(ChipSettings.Kind.init(model:)) else {
+            return nil
+        }
+        return "- {type: \(kind.rawValue), bus: \(bus), address: \(finding.address)}"
+    }
+}
+
+extension ChipSettings.Kind {
+    /// The kind that the driver of a model has; nil if there is none.
+    init?(model: ChipModel) {
+        let names =
+            switch model {
+            case .scd40, .scd41, .scd43, .scd4x: [model.rawValue, "scd41"]
+            case .bmp280: [model.rawValue, "bme280"]
+            default: [model.rawValue]
+            }
+        guard let kind = names.lazy.compactMap({ ChipSettings.Kind(rawValue: $0) }).first else { return nil }
+        self = kind
+    }
+
+    /// Whether a chip of this model is what the configuration means.
+    func covers(_ model: ChipModel) -> Bool {
+        switch rawValue {
+        case "bme280": model == .bme280 || model == .bmp280
+        case "scd40", "scd41", "scd43", "scd4x": [.scd40, .scd41, .scd43, .scd4x].contains(model)
+        default: model.rawValue == rawValue
+        }
+    }
+}

@@ -1,0 +1,132 @@
+import SensorBus
+
+/// A chip that a scan can tell from others by what it answers.
+public enum ChipModel: String, Sendable, CaseIterable {
+    /// Bosch's barometers: with humidity, without, an older one, and one that smells.
+    case bme280, bmp280, bmp180, bme680
+    /// Sensirion's for temperature and humidity, whole families.
+    case sht4x, sht3x
+    /// Sensirion's for carbon dioxide; `scd4x` is one of the three that did not say which.
+    case scd40, scd41, scd43, scd4x
+    /// Texas Instruments' converter.
+    case ads1115
+    /// Texas Instruments' multiplexer of eight channels.
+    case tca9548a
+
+    /// The name as its maker writes it.
+    public var title: String {
+        switch self {
+        case .sht4x, .sht3x, .scd4x: rawValue.dropLast().uppercased() + "x"
+        default: rawValue.uppercased()
+        }
+    }
+}
+
+/// What a scan found at one address.
+public struct Finding: Sendable, Equatable {
+    /// How sure it is that the chip is the one named.
+    public enum Certainty: String, Sendable {
+        /// It answered with an identification or a checksum that no other chip gives.
+        case certain
+        /// Its registers look as that chip's do, and it has nothing that identifies it.
+        case likely
+        /// Somebody answers; what it is, nobody knows.
+        case unknown
+    }
+
+    /// What was asked, what was answered, and what that means.
+    public struct Evidence: Sendable, Equatable {
+        /// Such as `register 0xd0`.
+        public var asked: String
+        /// Such as `0x60`.
+        public var answer: String
+        /// Such as `chip id`; empty if it means nothing by itself.
+        public var meaning: String
+
+        init(_ asked: String, _ answer: String, _ meaning: String = "") {
+            self.asked = asked
+            self.answer = answer
+            self.meaning = meaning
+        }
+    }
+
+    /// A part of a bus that a multiplexer switches.
+    public struct Channel: Sendable, Hashable {
+        /// The multiplexer.
+        public var multiplexer: I2CAddress
+        /// Its channel, 0 to 7.
+        public var number: Int
+
+        /// Names a channel.
+        public init(multiplexer: I2CAddress, number: Int) {
+            self.multiplexer = multiplexer
+            self.number = number
+        }
+    }
+
+    /// Where it answers.
+    public var address: I2CAddress
+    /// The channel that it is behind; nil: on the bus itself.
+    public var channel: Channel?
+    /// Which chip it is; nil if that is not known.
+    public var model: ChipModel?
+    /// How sure that is.
+    public var certainty: Certainty
+    /// Why.
+    public var evidence: [Evidence]
+    /// More for a person, such as that the chip is measuring; nil if there is nothing to say.
+    public var note: String?
+    /// The kernel's driver that has the chip, such as `rtc-ds1307`; it was not touched then.
+    public var kernelDriver: String?
+
+    init(
+        _ address: I2CAddress, _ model: ChipModel? = nil, _ certainty: Certainty = .unknown,
+        _ evidence: [Evidence] = [], note: String? = nil, kernelDriver: String? = nil
+    ) {
+        self.address = address
+        self.model = model
+        self.certainty = certainty
+        self.evidence = evidence
+        self.note = note
+        self.kernelDriver = kernelDriver
+    }
+}
+
+/// What a scan found on one bus.
+public struct BusInventory: Sendable, Equatable {
+    /// Why a scan ended before its end.
+    public enum Trouble: Error, Sendable, Equatable {
+        /// The bus failed, or a few transfers one after the other did.
+        case failed(BusError)
+        /// Every address answers with zeros: nobody drives the data line, somebody holds it low.
+        case heldLow
+        /// The program was told to stop.
+        case cancelled
+    }
+
+    /// What answers, by address; then what is behind multiplexers, by channel and address.
+    public var findings: [Finding]
+    /// Why the scan ended early; nil: it did not.
+    public var trouble: Trouble?
+    /// What else a person should know of this bus.
+    public var notes: [String]
+}
+
+extension BusInventory.Trouble: CustomStringConvertible {
+    /// What is wrong, and what to do.
+    public var description: String {
+        switch self {
+        case .failed(let error): "\(error)"
+        case .heldLow:
+            "every address answers with zeros: the data line (SDA) is held low or not connected to its pull-up;"
+                + " unplug the sensors one after the other, and cycle their power"
+        case .cancelled: "interrupted"
+        }
+    }
+}
+
+/// A number as datasheets write it, such as `0x8583`.
+func hexadecimal(_ value: some FixedWidthInteger & UnsignedInteger) -> String {
+    let digits = String(value, radix: 16)
+    return "0x" + String(repeating: "0", count: max(0, value.bitWidth / 4 - digits.utf8.count)) + digits
+}
