@@ -80,7 +80,7 @@ private typealias Exchange = PlaybackBus.Exchange
             let finding = try only(await scan([address: barometer(address, id: id)]))
             #expect(finding.address == address && finding.model == model && finding.certainty == .certain)
             #expect(
-                finding.evidence == [Finding.Evidence("register 0xd0", hexadecimal(id), "chip id")])
+                finding.evidence == [Finding.Evidence("register 0xD0", hexadecimal(id, digits: 2), "chip id")])
         }
     }
 
@@ -98,7 +98,7 @@ private typealias Exchange = PlaybackBus.Exchange
     @Test func anSHT4xSaysItsSerialNumber() async throws {
         let finding = try only(await scan([0x44: refusing(0x44) + sht4xSerial]))
         #expect(finding.model == .sht4x && finding.certainty == .certain)
-        #expect(finding.evidence.map(\.answer) == ["0x0d206101"])
+        #expect(finding.evidence.map(\.answer) == ["0x0D206101"])
     }
 
     /// A value that nobody has read is given to the first who reads, once.
@@ -121,7 +121,7 @@ private typealias Exchange = PlaybackBus.Exchange
         ]
         let full = try only(await scan([0x45: refusing(0x45) + noSHT4x + status + serial]))
         #expect(full.model == .sht3x && full.certainty == .certain)
-        #expect(full.evidence.map(\.answer) == ["0x8006", "0xbeefabcd"])
+        #expect(full.evidence.map(\.answer) == ["0x8006", "0xBEEFABCD"])
         let old = try only(
             await scan([
                 0x45: refusing(0x45) + noSHT4x + status + [
@@ -158,7 +158,7 @@ private typealias Exchange = PlaybackBus.Exchange
     func anSCD4xAtRestSaysItsSerialNumberAndVariant(word: UInt16, model: ChipModel) async throws {
         let finding = try only(await scan([0x62: refusing(0x62) + scd4xSerial + variant(word)]))
         #expect(finding.model == model && finding.certainty == .certain)
-        #expect(finding.evidence[0].answer == "0x73b1eb073b0c")
+        #expect(finding.evidence[0].answer == "0x73B1EB073B0C")
     }
 
     private let refusedSerial = Exchange.write([0x36, 0x82], to: 0x62).failing(.notAcknowledged)
@@ -290,11 +290,12 @@ private typealias Exchange = PlaybackBus.Exchange
         bus.attach(SimulatedBME280(world: world, variant: .bmp280), at: 0x76)
         bus.attach(SimulatedBME280(world: world), at: 0x77)
         bus.attach(SimulatedSCD41(world: world), at: 0x62)
+        bus.attach(SimulatedSHT4x(world: world), at: 0x44)
         bus.attach(SimulatedADS1115(world: world), at: 0x4A)
         let inventory = await identifyChips(on: bus, clock: clock)
         #expect(inventory.trouble == nil)
-        #expect(inventory.findings.map(\.address) == [0x4A, 0x62, 0x76, 0x77])
-        #expect(inventory.findings.map(\.model) == [.ads1115, .scd41, .bmp280, .bme280])
+        #expect(inventory.findings.map(\.address) == [0x44, 0x4A, 0x62, 0x76, 0x77])
+        #expect(inventory.findings.map(\.model) == [.sht4x, .ads1115, .scd41, .bmp280, .bme280])
     }
 
     /// In use, each with its settings, and after the scan they measure on as if nothing had been.

@@ -11,6 +11,8 @@ actor ChipSlot {
     private let stopwatch: @Sendable () -> Duration
 
     private var sensor: (any Sensor)?
+    /// What the chip said of itself when it was last opened; nil before.
+    private(set) var identity: ChipIdentity?
     private var lastError: SensorError?
     private var failures = 0
     private var nextOpening = Duration.zero
@@ -74,6 +76,7 @@ actor ChipSlot {
         do throws(SensorError) {
             let sensor = try await open()
             self.sensor = sensor
+            identity = sensor.identity
             return sensor
         } catch {
             throw failed(error)

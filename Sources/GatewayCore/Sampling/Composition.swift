@@ -5,9 +5,14 @@ import SensorDrivers
 struct Composition: Sendable, Equatable {
     /// Of each quantity what the first of its chips that has it gave, corrected.
     private(set) var values = Values()
-    /// What went wrong, in the order of the chips. The failure of a chip stands here also when another one gave its
+    /// The chip that gave a quantity, by its index.
+    private(set) var winners: [Quantity: Int] = [:]
+    /// What went wrong with each chip, in their order. The failure of a chip stands here also when another one gave its
     /// quantities.
-    private(set) var faults: [Fault] = []
+    private(set) var chipFaults: [Fault?] = []
+
+    /// What went wrong, in the order of the chips.
+    var faults: [Fault] { chipFaults.compactMap { $0 } }
 
     /// - Parameters:
     ///   - station: says which chips give what.
@@ -19,15 +24,20 @@ struct Composition: Sendable, Equatable {
                 guard case .success(let measurement)? = results[index] else { continue }
                 let correction = station.chips[index].corrections[quantity] ?? Correction()
                 let outcome = values.take(quantity, from: measurement, correction)
-                if outcome == .taken { break }
+                if outcome == .taken {
+                    winners[quantity] = index
+                    break
+                }
                 if outcome == .beyondRange { isBeyondRange[index] = true }
             }
         }
         for (index, chip) in station.chips.enumerated() {
             if case .failure(let error)? = results[index] {
-                faults.append(chip.isNamed ? Fault(chip: chip.name, kind: error.fault.kind) : error.fault)
+                chipFaults.append(chip.isNamed ? Fault(chip: chip.name, kind: error.fault.kind) : error.fault)
             } else if isBeyondRange[index] {
-                faults.append(Fault(chip: chip.name, kind: Identifier(constant: "out_of_range")))
+                chipFaults.append(Fault(chip: chip.name, kind: Identifier(constant: "out_of_range")))
+            } else {
+                chipFaults.append(nil)
             }
         }
     }

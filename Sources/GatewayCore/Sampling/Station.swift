@@ -47,6 +47,18 @@ struct Station: Sendable {
     /// periods after it was opened (5 s, about 30 s in low power): slots that pass meanwhile are missed, and counted.
     /// - Throws: CancellationError if a stop interrupted a chip: that is no fault of the chip, so there is no reading.
     func sample() async throws -> OutboxRecord {
+        try await observe().record
+    }
+
+    /// What one sampling gave: the reading, what each chip did, by its index, and what was made of that.
+    struct Observation: Sendable {
+        var record: OutboxRecord
+        var results: [Int: Result<Measurement, SensorError>]
+        var composition: Composition
+    }
+
+    /// Samples once, as `sample` does, and keeps what each chip did.
+    func observe() async throws -> Observation {
         let eventTime = wallClock.now()
         let quality = timeQuality()
         var bootTime = timespec()
@@ -68,9 +80,10 @@ struct Station: Sendable {
             eventTime: eventTime, timeQuality: quality,
             intervalMilliseconds: settings.interval.millisecondsRoundedDown,
             values: composition.values, faults: composition.faults, place: settings.place, isSimulated: isSimulated)
-        return OutboxRecord(
+        let record = OutboxRecord(
             reading: reading, bootID: bootID,
             bootTimeMilliseconds: Int64(bootTime.tv_sec) * 1000 + Int64(bootTime.tv_nsec) / 1_000_000)
+        return Observation(record: record, results: results, composition: composition)
     }
 }
 

@@ -7,7 +7,7 @@ import SimulatedHardware
 
 /// The daemon on the board: what its command line calls.
 public struct Gateway: Sendable {
-    private let settings: GatewaySettings
+    let settings: GatewaySettings
     private let log: Log
 
     /// Makes a gateway from its settings.
@@ -65,21 +65,17 @@ public struct Gateway: Sendable {
         try await ServiceGroup(members, log: log).run()
     }
 
-    /// Reads every station once; nothing is recorded.
-    public func sample() async throws -> [Reading] {
-        let metrics = GatewayMetrics(MetricsRegistry())
-        var readings: [Reading] = []
-        for station in try stations(recorder: nil, metrics: metrics) {
-            readings.append(try await station.sample().reading)
-        }
-        return readings
-    }
-
-    private func stations(recorder: Recorder?, metrics: GatewayMetrics) throws -> [Station] {
+    /// The stations, with their chips not opened yet.
+    /// - Parameters:
+    ///   - recorder: where readings go; nil drops them.
+    ///   - claim: what is asked of other programs that use the buses.
+    func stations(
+        recorder: Recorder?, metrics: GatewayMetrics, claim: LinuxI2CBus.Claim = .shared
+    ) throws -> [Station] {
         let isSimulated = settings.mode == .simulated
         let site =
             isSimulated
-            ? try Site.simulated(settings.simulation, stations: settings.stations) : Site.hardware()
+            ? try Site.simulated(settings.simulation, stations: settings.stations) : Site.hardware(claim: claim)
         let isTrusted = isSimulated || settings.clock == .trust
         let bootID = try String(
             decoding: readFile("/proc/sys/kernel/random/boot_id", limit: 64).filter { $0 > 0x20 }, as: UTF8.self)

@@ -36,7 +36,7 @@ public struct Finding: Sendable, Equatable {
 
     /// What was asked, what was answered, and what that means.
     public struct Evidence: Sendable, Equatable {
-        /// Such as `register 0xd0`.
+        /// Such as `register 0xD0`.
         public var asked: String
         /// Such as `0x60`.
         public var answer: String
@@ -123,10 +123,4 @@ extension BusInventory.Trouble: CustomStringConvertible {
         case .cancelled: "interrupted"
         }
     }
-}
-
-/// A number as datasheets write it, such as `0x8583`.
-func hexadecimal(_ value: some FixedWidthInteger & UnsignedInteger) -> String {
-    let digits = String(value, radix: 16)
-    return "0x" + String(repeating: "0", count: max(0, value.bitWidth / 4 - digits.utf8.count)) + digits
 }

@@ -217,7 +217,7 @@ actor Identification {
         }
         switch presence {
         case .readable(let byte):
-            evidence.insert(Finding.Evidence("read", hexadecimal(byte)), at: 0)
+            evidence.insert(Finding.Evidence("read", hexadecimal(byte, digits: 2)), at: 0)
         case .writable:
             evidence.insert(Finding.Evidence("empty write", "acknowledged", "it refuses to be read"), at: 0)
         case .unreadable, .absent:
@@ -255,7 +255,8 @@ actor Identification {
         }
         for (address, selection) in multiplexers where !isRestored(address, selection) {
             notes.append(
-                "the multiplexer at \(address) could not be set back to \(hexadecimal(selection)): cycle its power")
+                "the multiplexer at \(address) could not be set back to \(hexadecimal(selection, digits: 2)): cycle its power"
+            )
         }
         if let trouble { throw trouble }
     }

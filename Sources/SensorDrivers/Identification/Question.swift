@@ -33,7 +33,10 @@ struct Question: Sendable {
             open.isEmpty ? "no channel is open" : "open: \(open.joined(separator: ", ")), and seen on the bus itself"
         return Finding(
             address, .tca9548a, .likely,
-            [Finding.Evidence("read, written back, read again", hexadecimal(selection), "control register alone")],
+            [
+                Finding.Evidence(
+                    "read, written back, read again", hexadecimal(selection, digits: 2), "control register alone")
+            ],
             note: channels)
     }
 
@@ -42,7 +45,7 @@ struct Question: Sendable {
         addresses: BME280.addresses
     ) { (scan, address, presence, evidence) throws(BusInventory.Trouble) in
         guard case .readable = presence, let id = try scan.transfer([0xD0], 1, address)?.first else { return nil }
-        let answer = Finding.Evidence("register 0xd0", hexadecimal(id), "chip id")
+        let answer = Finding.Evidence("register 0xD0", hexadecimal(id, digits: 2), "chip id")
         switch id {
         case 0x60: return Finding(address, .bme280, .certain, [answer])
         case 0x56, 0x57, 0x58:
@@ -50,7 +53,7 @@ struct Question: Sendable {
         case 0x55: return Finding(address, .bmp180, .certain, [answer], note: "not supported")
         case 0x61: return Finding(address, .bme680, .certain, [answer], note: "not supported")
         default:
-            evidence.append(Finding.Evidence("register 0xd0", hexadecimal(id)))
+            evidence.append(Finding.Evidence("register 0xD0", hexadecimal(id, digits: 2)))
             return nil
         }
     }
@@ -81,11 +84,11 @@ struct Question: Sendable {
         switch try await scan.query([0xF3, 0x2D], words: 1, address) {
         case .words(let words): status = words
         case .garbled(let bytes):
-            evidence.append(garbled("command 0xf32d", bytes))
+            evidence.append(garbled("command 0xF32D", bytes))
             return nil
         case .silence: return nil
         }
-        var answers = [Finding.Evidence("command 0xf32d", hexadecimal(status[0]), "status, checksum right")]
+        var answers = [Finding.Evidence("command 0xF32D", hexadecimal(status[0], digits: 4), "status, checksum right")]
         guard case .words(let words) = try await scan.query([0x37, 0x80], words: 2, address) else {
             return Finding(address, .sht3x, .likely, answers)
         }
@@ -96,12 +99,13 @@ struct Question: Sendable {
     /// SCD40, SCD41, SCD43: the serial number and the variant, which it refuses while it measures; then the data ready
     /// status, which it does not (SCD4x datasheet 3.9.2, 3.10.2).
     private static let scd4x = Question(
-        addresses: [SCD41.address]
+        addresses: [0x62]
     ) { (scan, address, presence, evidence) throws(BusInventory.Trouble) in
         guard try scan.mayBeCommanded(address, presence) else { return nil }
         if let finding = try await scd4xAtRest(scan, address, &evidence) { return finding }
         guard case .words(let ready) = try await scan.query([0xE4, 0xB8], words: 1, address) else { return nil }
-        let answer = Finding.Evidence("command 0xe4b8", hexadecimal(ready[0]), "data ready status, checksum right")
+        let answer = Finding.Evidence(
+            "command 0xE4B8", hexadecimal(ready[0], digits: 4), "data ready status, checksum right")
         if scan.mayStopMeasurements, try scan.transfer([0x3F, 0x86], 0, address) != nil {
             try await scan.wait(SCD4xCommand.stopPeriodicMeasurement.executionTime)
             if var finding = try await scd4xAtRest(scan, address, &evidence) {
@@ -128,7 +132,7 @@ struct Question: Sendable {
         var answers = [Finding.Evidence("command 0x3682", serial(words), "serial number, checksums right")]
         var model = ChipModel.scd4x
         if case .words(let variant) = try await scan.query([0x20, 0x2F], words: 1, address) {
-            answers.append(Finding.Evidence("command 0x202f", hexadecimal(variant[0]), "variant"))
+            answers.append(Finding.Evidence("command 0x202F", hexadecimal(variant[0], digits: 4), "variant"))
             switch variant[0] >> 12 {
             case 0: model = .scd40
             case 1: model = .scd41
@@ -154,9 +158,10 @@ struct Question: Sendable {
         let isAfterReset = registers[0] == afterReset
         let answers = [
             Finding.Evidence(
-                "register 1", hexadecimal(registers[0]), isAfterReset ? "as after a reset" : "configuration"),
+                "register 1", hexadecimal(registers[0], digits: 4), isAfterReset ? "as after a reset" : "configuration"),
             Finding.Evidence(
-                "registers 2, 3", "\(hexadecimal(registers[1])), \(hexadecimal(registers[2]))", "thresholds"),
+                "registers 2, 3", "\(hexadecimal(registers[1], digits: 4)), \(hexadecimal(registers[2], digits: 4))",
+                "thresholds"),
         ]
         guard registers[1] == 0x8000, registers[2] == 0x7FFF else {
             evidence += answers
@@ -166,15 +171,13 @@ struct Question: Sendable {
     }
 
     private static func serial(_ words: [UInt16]) -> String {
-        "0x"
-            + words.map { word in
-                let digits = String(word, radix: 16)
-                return String(repeating: "0", count: 4 - digits.utf8.count) + digits
-            }.joined()
+        hexadecimal(words.reduce(UInt64(0)) { $0 << 16 | UInt64($1) }, digits: words.count * 4)
     }
 
     private static func garbled(_ asked: String, _ bytes: [UInt8]) -> Finding.Evidence {
-        Finding.Evidence(asked, bytes.map(hexadecimal).joined(separator: " "), "checksum wrong: noise, or another chip")
+        Finding.Evidence(
+            asked, bytes.map { hexadecimal($0, digits: 2) }.joined(separator: " "),
+            "checksum wrong: noise, or another chip")
     }
 }
 
