@@ -289,24 +289,25 @@ private typealias Exchange = PlaybackBus.Exchange
         let (bus, world, clock) = simulatedBus()
         bus.attach(SimulatedBME280(world: world, variant: .bmp280), at: 0x76)
         bus.attach(SimulatedBME280(world: world), at: 0x77)
-        bus.attach(SimulatedSCD41(world: world), at: 0x62)
+        bus.attach(SimulatedSCD4x(world: world), at: 0x62)
         bus.attach(SimulatedSHT4x(world: world), at: 0x44)
+        bus.attach(SimulatedSHT3x(world: world), at: 0x45)
         bus.attach(SimulatedADS1115(world: world), at: 0x4A)
         let inventory = await identifyChips(on: bus, clock: clock)
         #expect(inventory.trouble == nil)
-        #expect(inventory.findings.map(\.address) == [0x44, 0x4A, 0x62, 0x76, 0x77])
-        #expect(inventory.findings.map(\.model) == [.sht4x, .ads1115, .scd41, .bmp280, .bme280])
+        #expect(inventory.findings.map(\.address) == [0x44, 0x45, 0x4A, 0x62, 0x76, 0x77])
+        #expect(inventory.findings.map(\.model) == [.sht4x, .sht3x, .ads1115, .scd41, .bmp280, .bme280])
     }
 
     /// In use, each with its settings, and after the scan they measure on as if nothing had been.
     @Test func theModelsMeasureOn() async throws {
         let (bus, world, clock) = simulatedBus()
         bus.attach(SimulatedBME280(world: world), at: 0x76)
-        bus.attach(SimulatedSCD41(world: world), at: 0x62)
+        bus.attach(SimulatedSCD4x(world: world), at: 0x62)
         bus.attach(SimulatedADS1115(world: world), at: 0x48)
         let chips: [any Sensor] = [
             try await BME280.open(bus: bus, address: 0x76, clock: clock),
-            try await SCD41.open(bus: bus, clock: clock),
+            try await SCD4x.open(bus: bus, clock: clock),
             try await ADS1115.open(bus: bus, address: 0x48, clock: clock),
         ]
         for chip in chips { _ = try await chip.measure() }

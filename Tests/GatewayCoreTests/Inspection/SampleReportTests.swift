@@ -44,12 +44,12 @@ import Testing
         let error = SensorError(
             .bus(BusError(.notAcknowledged, bus: "/dev/i2c-1", address: 0x44)), chip: chip, address: 0x44, step: "reset"
         )
-        let results: [Int: Result<Measurement, SensorError>] = [
+        let results: [Int: Result<SensorDrivers.Measurement, SensorError>] = [
             0: .success(
-                Measurement(
+                SensorDrivers.Measurement(
                     temperature: Temperature(celsius: 21.456), humidity: RelativeHumidity(percent: 40),
                     pressure: Pressure(hectopascals: 1013.25))),
-            1: .failure(error), 2: .success(Measurement()),
+            1: .failure(error), 2: .success(SensorDrivers.Measurement()),
         ]
         let composition = Composition(station, station.chips.indices.map { results[$0] })
         let reading = Reading(

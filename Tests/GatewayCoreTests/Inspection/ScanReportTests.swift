@@ -71,7 +71,7 @@ func object(_ json: JSON) throws -> [String: Any] {
 }
 
 @Suite struct ScanReportTests {
-    private func settings(_ mode: String, chips: String) throws -> GatewaySettings {
+    private func configured(_ mode: String, chips: String) throws -> GatewaySettings {
         let text = """
             gateway: {id: bench}
             mode: \(mode)
@@ -92,25 +92,25 @@ func object(_ json: JSON) throws -> [String: Any] {
     ]
 
     private func bus(
-        _ number: Int = 1, _ findings: [Finding], trouble: BusInventory.Trouble? = nil, notes: [String] = []
+        _ findings: [Finding], trouble: BusInventory.Trouble? = nil, notes: [String] = []
     ) -> ScanReport.Bus {
         ScanReport.Bus(
-            number: number, name: "/dev/i2c-\(number)", adapter: "bcm2835",
+            number: 1, name: "/dev/i2c-1", adapter: "bcm2835",
             outcome: .success(BusInventory(findings: findings, trouble: trouble, notes: notes)))
     }
 
-    private func report(_ buses: [ScanReport.Bus], _ settings: GatewaySettings) -> ScanReport {
+    private func compared(_ buses: [ScanReport.Bus], _ settings: GatewaySettings) -> ScanReport {
         ScanReport(
             buses: buses, comparison: ScanReport.compare(settings.stations, file: "gateway.yaml", with: buses))
     }
 
     @Test func chipsAreComparedWithTheConfiguration() throws {
-        let settings = try settings(
+        let settings = try configured(
             "hardware",
             chips: """
                 {type: bme280, address: 0x76}, {type: scd41}, {type: ads1115, address: 0x49}, {type: sht4x, bus: 3}
                 """)
-        let report = report([bus(found)], settings)
+        let report = compared([bus(found)], settings)
         let comparison = try #require(report.comparison)
         #expect(
             comparison.expectations.map { expectation in
@@ -134,7 +134,7 @@ func object(_ json: JSON) throws -> [String: Any] {
             text.contains("  0x44     SHT4x     certain   command 0x89: 0x0D206101, serial number, checksums right\n"))
         #expect(text.contains("  0x50     ?         unknown   read: 0xFF\n"))
         #expect(text.contains("  0x68     ?         in use    the kernel's driver rtc-ds1307 has it\n"))
-        #expect(text.contains("  ✓ hall: bme280 at 0x76 on bus 1, and is a BMP280, without humidity\n"))
+        #expect(text.contains("  ✓ hall: bme280 at 0x76 on bus 1, and it is a BMP280, without humidity\n"))
         #expect(text.contains("  ✗ hall: scd41 at 0x62 on bus 1 does not answer"))
         #expect(text.contains("  ? hall: sht4x at 0x44 on bus 3: its bus was not scanned"))
         #expect(text.contains("      - {type: sht4x, bus: 1, address: 0x44}\n"))
@@ -143,8 +143,8 @@ func object(_ json: JSON) throws -> [String: Any] {
     }
 
     @Test func anotherChipInThePlaceOfTheConfiguredOneIsAProblem() throws {
-        let settings = try settings("hardware", chips: "{type: bme280, address: 0x77}, {type: sht4x, address: 0x46}")
-        let report = report([bus([found[6], Finding(0x46, kernelDriver: "sht4x")])], settings)
+        let settings = try configured("hardware", chips: "{type: bme280, address: 0x77}, {type: sht4x, address: 0x46}")
+        let report = compared([bus([found[6], Finding(0x46, kernelDriver: "sht4x")])], settings)
         #expect(report.problems.count == 2)
         let text = report.text(.plain)
         #expect(text.contains("✗ hall: bme280 at 0x77 on bus 1: a BMP180 answers there\n"))
@@ -153,11 +153,11 @@ func object(_ json: JSON) throws -> [String: Any] {
     }
 
     @Test func aBusThatFailsIsAProblemAndItsChipsAreNotCalledAbsent() throws {
-        let settings = try settings("hardware", chips: "{type: bme280}, {type: sht4x, bus: 2}")
+        let settings = try configured("hardware", chips: "{type: bme280}, {type: sht4x, bus: 2}")
         let refused = ScanReport.Bus(
             number: 2, name: "/dev/i2c-2", outcome: .failure(BusError(.permissionDenied, bus: "/dev/i2c-2")))
         let wedged = bus([], trouble: .heldLow, notes: ["a note"])
-        let report = report([wedged, refused], settings)
+        let report = compared([wedged, refused], settings)
         #expect(report.problems.count == 2)
         #expect(report.problems[0].contains("SDA") && report.problems[1].contains("SupplementaryGroups=i2c"))
         let text = report.text(.plain)
@@ -166,10 +166,10 @@ func object(_ json: JSON) throws -> [String: Any] {
     }
 
     @Test func theJSONSaysTheSame() throws {
-        let settings = try settings("hardware", chips: "{type: bme280}, {type: scd41}")
+        let settings = try configured("hardware", chips: "{type: bme280}, {type: scd41}")
         var behind = found[0]
         behind.channel = Finding.Channel(multiplexer: 0x70, number: 2)
-        let json = try object(report([bus(found + [behind])], settings).json)
+        let json = try object(compared([bus(found + [behind])], settings).json)
         let buses = try #require(json["buses"] as? [[String: Any]])
         #expect(buses[0]["bus"] as? Int == 1 && buses[0]["adapter"] as? String == "bcm2835")
         #expect(buses[0]["trouble"] is NSNull && buses[0]["station"] is NSNull)
@@ -190,7 +190,7 @@ func object(_ json: JSON) throws -> [String: Any] {
 
     /// On a machine without a bus the same command shows the models.
     @Test func theSimulatedBusesAreScanned() async throws {
-        let settings = try settings(
+        let settings = try configured(
             "simulated", chips: "{type: bme280}, {type: scd41}, {type: sht4x}, {type: ads1115, address: 0x4B}")
         let scan = BusScan(settings: settings, file: "gateway.yaml", tree: SystemTree(root: "/nonexistent"))
         let report = try await scan.run()

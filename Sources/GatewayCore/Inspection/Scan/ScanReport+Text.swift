@@ -39,7 +39,7 @@ extension ScanReport {
             case .present(let finding):
                 text += "  " + brush.paint("✓", .good) + " \(name)"
                 if let model = finding.model, model.rawValue != expectation.chip.kind.rawValue {
-                    text += ", and is a \(model.title)"
+                    text += ", and it is a \(model.title)"
                     if model == .bmp280 { text += ", without humidity" }
                 }
                 text += "\n"

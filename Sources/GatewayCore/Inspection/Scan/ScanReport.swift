@@ -143,10 +143,10 @@ extension ChipSettings.Kind {
         self = kind
     }
 
-    /// Whether a chip of this model is what the configuration means.
+    /// Whether the driver that the configuration names works with a chip of this model.
     func covers(_ model: ChipModel) -> Bool {
         switch rawValue {
-        case "bme280": model == .bme280 || model == .bmp280
+        case "bme280", "bmp280": model == .bme280 || model == .bmp280
         case "scd40", "scd41", "scd43", "scd4x": [.scd40, .scd41, .scd43, .scd4x].contains(model)
         default: model.rawValue == rawValue
         }
