@@ -25,7 +25,8 @@ public enum FileLock {
         guard fstat(descriptor, &status) == 0, let bytes = try? readFile("/proc/locks", limit: 16 << 20) else {
             return []
         }
-        return holders(in: String(decoding: bytes, as: UTF8.self), device: UInt64(status.st_dev), inode: UInt64(status.st_ino))
+        return holders(
+            in: String(decoding: bytes, as: UTF8.self), device: UInt64(status.st_dev), inode: UInt64(status.st_ino))
     }
 
     /// Reads the form of /proc/locks (proc_locks(5)): `1: FLOCK ADVISORY READ 1234 00:06:345 0 EOF`; who waits for a

@@ -33,6 +33,9 @@ struct Scan: Command {
     var json = false
 
     func run() async throws {
+        if multiplexers, beside {
+            throw UsageError("--multiplexers moves the channels under a gateway's hands: not with --beside")
+        }
         let file = configuration ?? defaultConfiguration
         var settings: GatewaySettings?
         if configuration != nil || access(file, F_OK) == 0 {

@@ -121,6 +121,13 @@ extension SCD4x.Settings {
     }
 }
 
+extension ChipSettings.Location: CustomStringConvertible {
+    /// Such as `0x76 on bus 1` or `0x76 on bus 1 behind 0x70 channel 2`.
+    var description: String {
+        "\(address) on bus \(bus)" + (channel.map { " behind \($0.multiplexer) channel \($0.number)" } ?? "")
+    }
+}
+
 extension MultiplexerChannel {
     /// Reads a `multiplexer` of a station or a chip.
     init?(_ section: Section?) {

@@ -50,24 +50,10 @@ public struct Finding: Sendable, Equatable {
         }
     }
 
-    /// A part of a bus that a multiplexer switches.
-    public struct Channel: Sendable, Hashable {
-        /// The multiplexer.
-        public var multiplexer: I2CAddress
-        /// Its channel, 0 to 7.
-        public var number: Int
-
-        /// Names a channel.
-        public init(multiplexer: I2CAddress, number: Int) {
-            self.multiplexer = multiplexer
-            self.number = number
-        }
-    }
-
     /// Where it answers.
     public var address: I2CAddress
     /// The channel that it is behind; nil: on the bus itself.
-    public var channel: Channel?
+    public var channel: MultiplexerChannel?
     /// Which chip it is; nil if that is not known.
     public var model: ChipModel?
     /// How sure that is.

@@ -67,7 +67,6 @@ actor Identification {
     nonisolated var unownedExecutor: UnownedSerialExecutor { bus.executor.asUnownedSerialExecutor() }
 
     private static let mostFailures = (inRow: 3, inAll: 8)
-    private static let multiplexerAddresses: ClosedRange<UInt8> = 0x70...0x77
 
     init(
         bus: any I2CBus, options: IdentificationOptions, clock: any Clock<Duration>,
@@ -99,7 +98,7 @@ actor Identification {
     /// Every address of the bus as it is.
     /// - Parameter channel: the channel that is selected, and the addresses that are on the bus itself anyway.
     private func scan(
-        into findings: inout [Finding], behind channel: Finding.Channel? = nil, except known: Set<I2CAddress> = []
+        into findings: inout [Finding], behind channel: MultiplexerChannel? = nil, except known: Set<I2CAddress> = []
     ) async throws(BusInventory.Trouble) {
         var zeros = 0
         for value in I2CAddress.valid {
@@ -187,7 +186,7 @@ actor Identification {
     private func fail(_ error: BusError) throws(BusInventory.Trouble) {
         switch error.kind {
         case .notAcknowledged: failures.inRow = 0
-        case .permissionDenied, .missing, .unsupported, .inUse: throw .failed(error)
+        case .permissionDenied, .missing, .unsupported, .inUse, .multiplexer: throw .failed(error)
         case .timedOut, .arbitrationLost, .lengthOrStretch, .other:
             failures.inRow += 1
             failures.inAll += 1
@@ -236,8 +235,7 @@ actor Identification {
         var multiplexers: [(address: I2CAddress, selection: UInt8)] = []
         var trouble: BusInventory.Trouble?
         do throws(BusInventory.Trouble) {
-            for value in Self.multiplexerAddresses {
-                guard let address = I2CAddress(validating: Int(value)), kernelDriver(address) == nil else { continue }
+            for address in MultiplexerChannel.addresses where kernelDriver(address) == nil {
                 let presence = try presence(at: address)
                 guard case .readable(let selection) = presence,
                     try await identify(address, presence)?.model == .tca9548a
@@ -275,7 +273,7 @@ actor Identification {
         of address: I2CAddress, except known: Set<I2CAddress>, into findings: inout [Finding]
     ) async throws(BusInventory.Trouble) {
         var confirmed = 0
-        for number in 0..<8 {
+        for number in MultiplexerChannel.numbers {
             let selection = UInt8(1) << UInt8(number)
             guard try transfer([selection], 0, address) != nil,
                 try transfer([], 1, address) == [selection]
@@ -284,8 +282,8 @@ actor Identification {
                 continue
             }
             confirmed += 1
-            try await scan(
-                into: &findings, behind: Finding.Channel(multiplexer: address, number: number), except: known)
+            guard let channel = MultiplexerChannel(multiplexer: address, number: number) else { continue }
+            try await scan(into: &findings, behind: channel, except: known)
         }
         _ = try transfer([0], 0, address)
         if let index = findings.firstIndex(where: { $0.address == address && $0.channel == nil }), confirmed > 0 {

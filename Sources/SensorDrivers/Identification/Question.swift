@@ -20,7 +20,7 @@ struct Question: Sendable {
     /// TCA9548A: a single register, which every write sets and every read gives (datasheet SCPS207, 8.5.3 and 8.6.2).
     /// Writing what was read changes nothing; then reading once round a chip of 256 registers tells it from one.
     private static let multiplexer = Question(
-        addresses: (0x70...0x77).compactMap { I2CAddress(validating: $0) }
+        addresses: MultiplexerChannel.addresses
     ) { (scan, address, presence, _) throws(BusInventory.Trouble) in
         guard case .readable(let selection) = presence,
             try scan.transfer([], 4, address) == [UInt8](repeating: selection, count: 4),

@@ -168,7 +168,7 @@ func object(_ json: JSON) throws -> [String: Any] {
     @Test func theJSONSaysTheSame() throws {
         let settings = try configured("hardware", chips: "{type: bme280}, {type: scd41}")
         var behind = found[0]
-        behind.channel = Finding.Channel(multiplexer: 0x70, number: 2)
+        behind.channel = MultiplexerChannel(multiplexer: 0x70, number: 2)
         let json = try object(compared([bus(found + [behind])], settings).json)
         let buses = try #require(json["buses"] as? [[String: Any]])
         #expect(buses[0]["bus"] as? Int == 1 && buses[0]["adapter"] as? String == "bcm2835")
@@ -198,6 +198,37 @@ func object(_ json: JSON) throws -> [String: Any] {
         #expect(report.buses[0].findings.map(\.model) == [.sht4x, .ads1115, .scd41, .bme280])
         let other = BusScan(settings: settings, file: "gateway.yaml", bus: 7, tree: SystemTree(root: "/nonexistent"))
         #expect(try await other.run().buses.isEmpty)
+    }
+
+    /// Two stations with equal addresses behind a multiplexer, of which one was left open.
+    @Test func chipsBehindMultiplexersAreComparedWhenTheyAreLookedFor() async throws {
+        let chips = """
+            {type: bme280, multiplexer: {channel: 1}, name: one}, {type: bme280, multiplexer: {channel: 6}, name: two}
+            """
+        let settings = try configured("simulated", chips: chips)
+        func scan(opens: Bool) async throws -> ScanReport {
+            try await BusScan(
+                settings: settings, file: "gateway.yaml", options: .init(opensMultiplexers: opens),
+                tree: SystemTree(root: "/nonexistent")
+            ).run()
+        }
+        let shut = try await scan(opens: false)
+        #expect(shut.problems.isEmpty && shut.text(.plain).contains("(--multiplexers)"))
+        #expect(shut.buses[0].findings.map(\.model) == [.tca9548a])
+        let open = try await scan(opens: true)
+        #expect(open.problems.isEmpty && open.comparison?.surplus.isEmpty == true)
+        #expect(open.buses[0].findings.map(\.channel?.number) == [nil, 1, 6])
+        #expect(open.text(.plain).contains("✓ hall: two at 0x76 on bus 1 behind 0x70 channel 6\n"))
+        #expect(open.text(.plain).contains("0x70 channel 1: 0x76  BME280"))
+        let other = try configured("simulated", chips: "{type: bme280, multiplexer: {channel: 2}}")
+        let compared = ScanReport.compare(other.stations, file: "", with: open.buses)
+        guard case .absent = compared.expectations[0].outcome else {
+            Issue.record("\(compared.expectations[0].outcome)")
+            return
+        }
+        #expect(
+            compared.surplus.first?.line
+                == "- {type: bme280, bus: 1, multiplexer: {address: 0x70, channel: 1}, address: 0x76}")
     }
 
     /// Files that are no devices: each is refused, and the next is tried.

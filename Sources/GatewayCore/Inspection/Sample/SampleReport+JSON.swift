@@ -6,7 +6,8 @@ extension SampleReport {
     /// The report for a program: one object.
     ///
     /// `stations`: for each `station`, `reading` (as it would travel to Kafka, but with `seq` 0), `values` (`quantity`,
-    /// `value`, `unit`, `chip`, `bus`, `address`) and `chips`: `chip`, `type`, `bus`, `address` ("0x76"), `fault` (as in
+    /// `value`, `unit`, `chip`, `bus`, `address`) and `chips`: `chip`, `type`, `bus`, `address` ("0x76"), `multiplexer` and
+    /// `channel` (null on the bus itself), `fault` (as in
     /// the reading) and `error` (a sentence with the remedy), both null if it measured, `measured` (by the contract's
     /// names, before any correction; null if it did not), `part`, `serial_number`, `facts` (`name`, `value`) and
     /// `remark`, as the chip says them, null if it was never open. `problems`: sentences; the exit status is 1 if there
@@ -45,6 +46,8 @@ extension SampleReport.Chip {
         return [
             "chip": .string("\(settings.name)"), "type": .string(settings.kind.rawValue),
             "bus": .of(settings.place.bus), "address": .string("\(settings.place.address)"),
+            "multiplexer": .of(settings.place.channel.map { "\($0.multiplexer)" }),
+            "channel": .of(settings.place.channel?.number),
             "fault": .of(fault?.description), "error": .of(problem), "measured": measured,
             "part": .of(identity?.part), "serial_number": .of(identity?.serialNumber),
             "facts": identity.map { identity in

@@ -48,7 +48,7 @@ extension SampleReport {
 extension SampleReport.Chip {
     /// What it says of itself, a line each.
     fileprivate var rows: [[TextTable.Cell]] {
-        let address = TextTable.Cell("\(settings.place.address) on bus \(settings.place.bus)")
+        let address = TextTable.Cell("\(settings.place)")
         guard let identity else { return [[.init("\(settings.name)", .strong), address, "it never answered"]] }
         var facts = identity.facts.map { TextTable.Cell("\($0.name) \($0.value)") }
         if let serialNumber = identity.serialNumber { facts.insert(.init("serial number \(serialNumber)"), at: 0) }

@@ -57,10 +57,10 @@ extension SampleReport.Chip {
     var problem: String? {
         guard let fault else { return nil }
         guard let error else {
-            return "\(place) on bus \(settings.place.bus): \(fault.kind): a value cannot be true; check its calibration"
+            return "\(settings.name) at \(settings.place): \(fault.kind): a value cannot be true; check its calibration"
                 + " in the configuration, and the chip"
         }
-        return "\(place) on bus \(settings.place.bus): \(error.step): \(error.kind)"
+        return "\(settings.name) at \(settings.place): \(error.step): \(error.kind)"
     }
 }
 

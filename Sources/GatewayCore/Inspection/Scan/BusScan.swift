@@ -70,6 +70,7 @@ public struct BusScan: Sendable {
     ) async -> ScanReport.Bus {
         var scanned = ScanReport.Bus(
             number: adapter.number, name: adapter.path, adapter: adapter.name,
+            areMultiplexersOpened: options.opensMultiplexers,
             outcome: .failure(BusError(.missing, bus: adapter.path)))
         do throws(BusError) {
             let bus = try LinuxI2CBus.open(tree.root + adapter.path, claim: isBesideOthers ? .none : .exclusive)
@@ -99,7 +100,7 @@ public struct BusScan: Sendable {
                 buses.append(
                     ScanReport.Bus(
                         number: bus, name: simulated.name, adapter: "models of the chips", station: station.sensorID,
-                        outcome: .success(inventory)))
+                        areMultiplexersOpened: options.opensMultiplexers, outcome: .success(inventory)))
             }
         }
         return buses

@@ -8,7 +8,7 @@ extension ScanReport {
     /// to its end), `notes`, and `chips`: `address` ("0x76"), `multiplexer` and `channel` (null on the bus itself),
     /// `chip` (null if unknown), `certainty` ("certain", "likely", "unknown"), `evidence` (`asked`, `answer`,
     /// `meaning`), `note`, `kernel_driver`. `configuration` (null without one): `file`; `expected`: `station`, `type`,
-    /// `bus`, `address`, `state` ("present", "other", "absent", "not_scanned"), `found` (the chip that answers or
+    /// `bus`, `address`, `multiplexer`, `channel`, `state` ("present", "other", "absent", "not_scanned"), `found` (the chip that answers or
     /// null); `not_configured`: `bus`, `address`, `multiplexer`, `channel`, `chip`, `yaml` (null without a driver).
     /// `problems`: sentences; the exit status is 1 if there are any.
     public var json: JSON {
@@ -45,7 +45,9 @@ extension ScanReport.Comparison {
                     return [
                         "station": .string("\(expectation.station)"), "type": .string(expectation.chip.kind.rawValue),
                         "bus": .of(expectation.chip.place.bus), "address": .string("\(expectation.chip.place.address)"),
-                        "state": .string(state), "found": .of(found?.rawValue),
+                        "multiplexer": .of(expectation.chip.place.channel.map { "\($0.multiplexer)" }),
+                        "channel": .of(expectation.chip.place.channel?.number), "state": .string(state),
+                        "found": .of(found?.rawValue),
                     ]
                 }),
             "not_configured": .array(

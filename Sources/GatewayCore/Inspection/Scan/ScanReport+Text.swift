@@ -54,7 +54,10 @@ extension ScanReport {
                 text +=
                     "  " + brush.paint("✗ \(name) does not answer: check its wiring, power and address", .bad) + "\n"
             case .notScanned:
-                text += "  " + brush.paint("? \(name): its bus was not scanned to the end", .doubtful) + "\n"
+                let reason =
+                    expectation.chip.place.channel == nil
+                    ? "its bus was not scanned to the end" : "it was not looked behind its multiplexer (--multiplexers)"
+                text += "  " + brush.paint("? \(name): \(reason)", .doubtful) + "\n"
             }
         }
         let lines = comparison.surplus.compactMap(\.line)

@@ -14,11 +14,18 @@ public struct ScanReport: Sendable {
         var adapter: String?
         /// The station whose bus it is, in simulated mode: there each has its own.
         var station: Identifier?
+        /// Whether it was looked behind multiplexers.
+        var areMultiplexersOpened = false
         /// What was found, or why it was not looked at.
         var outcome: Result<BusInventory, BusError>
 
         var findings: [Finding] {
             if case .success(let inventory) = outcome { inventory.findings } else { [] }
+        }
+
+        /// Whether what is behind a channel would have been found.
+        func isLookedInto(_ channel: MultiplexerChannel) -> Bool {
+            areMultiplexersOpened && findings.contains { $0.address == channel.multiplexer && $0.model == .tca9548a }
         }
 
         /// Why not all of the bus is known; nil if it is.
@@ -45,7 +52,7 @@ public struct ScanReport: Sendable {
         var chip: ChipSettings
         var outcome: Outcome
 
-        var place: String { "\(chip.name) at \(chip.place.address) on bus \(chip.place.bus)" }
+        var place: String { "\(chip.name) at \(chip.place)" }
     }
 
     /// A chip that the configuration does not name.
@@ -104,7 +111,8 @@ extension ScanReport {
             let chips = stations.filter { bus.station == nil || bus.station == $0.sensorID }.flatMap(\.chips)
             for finding in bus.findings where finding.kernelDriver == nil && finding.model != .tca9548a {
                 let isConfigured = chips.contains { chip in
-                    chip.place.bus == bus.number && chip.place.address == finding.address && finding.channel == nil
+                    chip.place.bus == bus.number && chip.place.address == finding.address
+                        && chip.place.channel == finding.channel
                 }
                 guard !isConfigured, finding.model != nil else { continue }
                 comparison.surplus.append(Surplus(bus: bus.number, finding: finding, line: line(finding, bus.number)))
@@ -115,18 +123,21 @@ extension ScanReport {
 
     private static func outcome(of chip: ChipSettings, on bus: Bus?) -> Expectation.Outcome {
         guard let bus else { return .notScanned }
-        if let finding = bus.findings.first(where: { $0.address == chip.place.address && $0.channel == nil }) {
+        let finding = bus.findings.first { $0.address == chip.place.address && $0.channel == chip.place.channel }
+        if let finding {
             return finding.model.map { chip.kind.covers($0) } ?? false ? .present(finding) : .other(finding)
         }
+        // Behind a multiplexer there is nobody if somebody looked.
+        if let channel = chip.place.channel, bus.trouble == nil, !bus.isLookedInto(channel) { return .notScanned }
         return bus.trouble == nil ? .absent : .notScanned
     }
 
     /// The configuration's line for a chip.
     private static func line(_ finding: Finding, _ bus: Int) -> String? {
-        guard finding.channel == nil, let kind = finding.model.flatMap(ChipSettings.Kind.init(model:)) else {
-            return nil
-        }
-        return "- {type: \(kind.rawValue), bus: \(bus), address: \(finding.address)}"
+        guard let kind = finding.model.flatMap(ChipSettings.Kind.init(model:)) else { return nil }
+        let multiplexer =
+            finding.channel.map { "multiplexer: {address: \($0.multiplexer), channel: \($0.number)}, " } ?? ""
+        return "- {type: \(kind.rawValue), bus: \(bus), \(multiplexer)address: \(finding.address)}"
     }
 }
 
