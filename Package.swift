@@ -80,7 +80,7 @@ let tests: [Target] = [
     .testTarget(name: "HTTPClientTests", dependencies: ["HTTPClient", "Monitoring", "Platform", "TestServer"]),
     .testTarget(name: "KafkaClientTests", dependencies: ["KafkaClient", "Platform"]),
     .testTarget(name: "PostgresClientTests", dependencies: ["PostgresClient"]),
-    .testTarget(name: "SensorBusTests", dependencies: ["SensorBus"]),
+    .testTarget(name: "SensorBusTests", dependencies: ["SensorBus", "Platform"]),
     .testTarget(name: "SensorDriversTests", dependencies: ["SensorDrivers", "SimulatedHardware"]),
     .testTarget(name: "SimulatedHardwareTests", dependencies: ["SimulatedHardware", "SensorDrivers"]),
     .testTarget(name: "OutboxTests", dependencies: ["Outbox"]),

@@ -17,7 +17,7 @@ public struct BusError: Error, Sendable, Equatable {
         case unsupported
         /// The device file is there and we may not open it. EACCES, EPERM.
         case permissionDenied
-        /// There is no such bus. ENOENT, ENODEV.
+        /// There is no such bus, or its adapter was unplugged. ENOENT, ENODEV.
         case missing
         /// The multiplexer that the chip is behind did not open its channel: it is the address of the error, and what
         /// it did stands here.
@@ -66,7 +66,7 @@ public struct BusError: Error, Sendable, Equatable {
             "add the user to the group that owns it (i2c), and the unit to SupplementaryGroups=i2c"
         case .inUse: "stop that program first (systemctl stop vigie-gateway), so that two do not command one chip"
         case .missing: "enable the bus (dtparam=i2c_arm=on in config.txt on a Raspberry Pi) or name another one"
-        case .unsupported: "use an adapter that does plain I2C transfers; SMBus-only adapters do not"
+        case .unsupported: "use an adapter that does plain I2C transfers; one for SMBus only does not"
         case .multiplexer: "check the multiplexer's wiring, power and address"
         case .arbitrationLost, .lengthOrStretch, .other: nil
         }

@@ -40,16 +40,3 @@ import Testing
         #expect(address < 0x76)
     }
 }
-
-@Suite struct LinuxI2CBusTests {
-    @Test(arguments: ["/dev/i2c-there-is-none", "/dev/null/i2c-1"])
-    func aMissingBus(path: String) {
-        let missing = BusError(.missing, bus: path)
-        #expect(throws: missing) { _ = try LinuxI2CBus.open(path) }
-        #expect(missing.remedy?.contains("dtparam=i2c_arm=on") == true)
-    }
-
-    @Test func aDeviceThatIsNoBus() {
-        #expect(throws: BusError(.unsupported, bus: "/dev/null")) { _ = try LinuxI2CBus.open("/dev/null") }
-    }
-}
