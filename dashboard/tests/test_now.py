@@ -265,6 +265,16 @@ class Seeded(unittest.TestCase):
             test.text_input(key="find").set_value("<b>nowhere").run()
             self.assertIn("Nothing matches what is chosen", test.info[0].value)
 
+    def test_a_long_list_of_alerts_shows_the_worst_and_the_rest_when_asked(self):
+        line = '<span class="vg-since"'
+        with mock.patch("vigie_dashboard.views.now_parts.MOST_ALERTS", 3), view_alone("now", self.address) as test:
+            page = html(test.run())
+            self.assertEqual(page.count(line), 3)
+            self.assertIn("and 4 more", page)
+            test.toggle(key="alerts").set_value(True).run()
+            self.assertEqual(html(test).count(line), 7)
+            self.assertNotIn("more</div>", html(test))
+
     def test_a_long_table_shows_the_worst_and_the_rest_when_asked(self):
         with mock.patch("vigie_dashboard.views.now.MOST_ROWS", 5), view_alone("now", self.address) as test:
             self.assertEqual(html(test.run()).count('scope="row"'), 5)

@@ -94,15 +94,18 @@ def evolution(
     return figure
 
 
-def strip(context: Context, frame: pandas.DataFrame, bucket: int) -> go.Figure:
+def strip(context: Context, frame: pandas.DataFrame, bucket: int, looks: Mapping[Key, Line]) -> go.Figure:
     """The coverage of every sensor in time, one row each."""
     groups = list(_groups(frame))
-    figure = make_subplots(rows=max(1, len(groups)), cols=1, shared_xaxes=True, vertical_spacing=0.02)
-    for row, (_, group) in enumerate(groups, start=1):
+    rows = max(1, len(groups))
+    figure = make_subplots(rows=rows, cols=1, shared_xaxes=True, vertical_spacing=0.25 / rows)
+    for row, (key, group) in enumerate(groups, start=1):
         for trace in _coverage(context, group, bucket):
             trace.showlegend = row == 1 and trace.showlegend
             figure.add_trace(trace, row=row, col=1)
-        figure.update_yaxes(range=[0, 1.02], showticklabels=False, showgrid=False, row=row, col=1)
+        figure.update_yaxes(
+            range=[0, 1.02], tickvals=[0.5], ticktext=[looks[key].label], showgrid=False, row=row, col=1
+        )
     _time_axis(context, figure, _range(context, frame, bucket))
     return figure
 
@@ -330,8 +333,7 @@ def ranges(context: Context, ranking: pandas.DataFrame, quantity: str, looks: Ma
     )
     low, high = float(rows["min"].min()), float(rows["max"].max())
     room = (high - low) * 0.03 or 1
-    figure.update_xaxes(ticksuffix=f"{NARROW_SPACE}{context.language.unit(quantity)}", tickformat=",.1~f", nticks=7)
-    figure.update_xaxes(range=[low - room, high + room])
+    figure.update_xaxes(range=[low - room, high + room], tickformat=",.1~f", nticks=6, tickangle=0)
     figure.update_yaxes(showgrid=False, type="category")
     return figure
 
@@ -532,6 +534,7 @@ def correlations(context: Context, r: pandas.DataFrame, n: pandas.DataFrame) -> 
             colorbar={"tickvals": [-1, 0, 1], "ticktext": ["−1", "0", "+1"], "thickness": 10, "outlinewidth": 0},
             text=[row[:-1] for row in texts[1:]],
             texttemplate="%{text}",
+            textfont={"size": 12},
             customdata=[row[:-1] for row in hovers[1:]],
             hovertemplate="%{customdata}<extra></extra>",
             hoverongaps=False,

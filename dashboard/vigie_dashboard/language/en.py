@@ -86,6 +86,7 @@ TEXTS: dict[str, str] = {
     "now.change.unknown": "nothing an hour ago",
     "now.alerts": "Alerts",
     "now.no_alerts": "No alert is open.",
+    "now.every_alert": "All {count} alerts",
     "now.more.one": "and {count} more",
     "now.more.other": "and {count} more",
     "now.alert.above": "{quantity} above {bound}",

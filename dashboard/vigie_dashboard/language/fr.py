@@ -92,6 +92,7 @@ TEXTS: dict[str, str] = {
     "now.change.unknown": "rien il y a une heure",
     "now.alerts": "Alertes",
     "now.no_alerts": "Aucune alerte n’est ouverte.",
+    "now.every_alert": "Toutes les {count} alertes",
     "now.more.one": "et {count} autre",
     "now.more.other": "et {count} autres",
     "now.alert.above": "{quantity} au-dessus de {bound}",

@@ -78,7 +78,12 @@ def _overview(context: Context) -> None:
         st.html(parts.banner(context, sensors, overview.alerts, overview.now, loaded.error is None))
         st.html(parts.cards(context, sensors, overview.alerts, overview.figures))
         st.subheader(context.text("now.alerts"), anchor=False)
-        st.html(parts.alert_list(context, overview.alerts, sensors, overview.now))
+        count = len(overview.alerts)
+        every = count > parts.MOST_ALERTS and st.toggle(
+            context.text("now.every_alert", count=context.language.number(count)), key="alerts", bind="query-params"
+        )
+        most = count if every else parts.MOST_ALERTS
+        st.html(parts.alert_list(context, overview.alerts, sensors, overview.now, most))
 
 
 # Series

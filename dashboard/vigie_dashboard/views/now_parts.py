@@ -11,8 +11,9 @@ from vigie_dashboard.context import Context
 from vigie_dashboard.quantities import BY_NAME, QUANTITIES
 from vigie_dashboard.theme import SYMBOLS
 
-# More than these are told as a number: nobody reads a list of hundreds on a wall.
-MOST_ALERTS = 30
+# More than these are shown only when they are asked for: nobody reads a list of hundreds on a wall, and what is below
+# it would be out of sight.
+MOST_ALERTS = 12
 # Of these the least is what matters; of other quantities the most.
 LEAST_FIRST = ("battery_level",)
 
@@ -148,19 +149,21 @@ def _card(
     )
 
 
-def alert_list(context: Context, alerts: pandas.DataFrame, sensors: pandas.DataFrame, now: datetime) -> str:
-    """All that is wrong, one line each: how bad, where, what, the worst and the present value, since when."""
+def alert_list(
+    context: Context, alerts: pandas.DataFrame, sensors: pandas.DataFrame, now: datetime, most: int = MOST_ALERTS
+) -> str:
+    """What is wrong, one line each: how bad, where, what, the worst and the present value, since when."""
     language = context.language
     if alerts.empty:
         return (
             f'<div class="vg-alert vg-ok" style="display:block"><span class="vg-s">{SYMBOLS["ok"]}</span> '
             f"{escape(language.text('now.no_alerts'))}</div>"
         )
-    shown = alerts.head(MOST_ALERTS)
+    shown = alerts.head(most)
     about = sensors[sensors["sensor_id"].isin(shown["sensor_id"])]
     latest = {(sensor.gateway_id, sensor.sensor_id): sensor for sensor in about.itertuples()}
     lines = [_alert(context, alert, latest.get((alert.gateway_id, alert.sensor_id)), now) for alert in shown.itertuples()]
-    more = len(alerts) - MOST_ALERTS
+    more = len(alerts) - most
     if more > 0:
         lines.append(f'<div class="vg-muted" style="padding:.4rem .7rem">{escape(language.count("now.more", more))}</div>')
     return "".join(lines)

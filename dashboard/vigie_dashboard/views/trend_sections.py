@@ -157,6 +157,7 @@ def _failures(context: Context, choice: Choice) -> None:
     if not failures:
         st.success(context.text("trend.failures.none"), icon=":material/check_circle:")
         return
+    _week(context, "trend-failure-hours", analysis.failure_shares(hours), True)
     st.caption(
         context.text(
             "trend.failures.share",
@@ -165,7 +166,6 @@ def _failures(context: Context, choice: Choice) -> None:
             share=context.language.percent(failures / readings, 2),
         )
     )
-    _week(context, "trend-failure-hours", analysis.failure_shares(hours), True)
     _download(context, choice, "failures-by-hour", hours[["weekday", "hour", "readings", "failures", "warnings"]])
 
 
@@ -266,11 +266,10 @@ def periods(context: Context, choice: Choice) -> None:
         _differences(context, frame, earlier, quantity, looks)
         scale = _scale(both[["avg", "avg_earlier"]].min(axis=1), both[["avg", "avg_earlier"]].max(axis=1))
         keys = [key for key in choice.keys if both.loc[_of(both, key), "avg"].notna().any()]
-        for place in range(0, len(keys), 2):
-            several = len(keys) > 1
-            for column, key in zip(
-                st.columns(2) if several else [st.container()], keys[place : place + 2], strict=False
-            ):
+        # Three beside each other, unless that leaves one alone in its line.
+        width = 2 if len(keys) in (2, 4) else min(3, len(keys))
+        for place in range(0, len(keys), width):
+            for column, key in zip(st.columns(width), keys[place : place + width], strict=False):
                 with column:
                     st.markdown(f"**{looks[key].label}**")
                     figure = charts.periods(context, both[_of(both, key)], quantity, looks[key], scale)
@@ -394,10 +393,8 @@ def coverage(context: Context, choice: Choice) -> None:
     )
     _download(context, choice, "coverage", table)
     _heading(context.text("trend.coverage.in_time"))
-    for key in choice.keys:
-        st.markdown(f"**{looks[key].label}**")
-        figure = charts.strip(context, frame[_of(frame, key)], choice.grid.bucket)
-        context.show(figure, f"trend-strip-{key[0]}-{key[1]}", _alt(context, "coverage"), 90)
+    figure = charts.strip(context, frame, choice.grid.bucket, looks)
+    context.show(figure, "trend-strip", _alt(context, "coverage"), 60 + 40 * len(choice.keys))
     st.caption(context.text("trend.coverage.help"))
     _heading(context.text("trend.losses"))
     if losses.empty:
