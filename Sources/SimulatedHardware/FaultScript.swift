@@ -1,5 +1,5 @@
-/// When a simulated chip misbehaves, and how: written down, or drawn from a seed.
-public struct FaultScript: Sendable, Equatable {
+/// When a simulated chip misbehaves, and how: written down, drawn from a seed, or switched while it runs.
+public struct FaultScript: Sendable {
     /// What a chip does wrong.
     public enum Kind: String, Sendable, CaseIterable {
         /// It acknowledges nothing, and goes on measuring.
@@ -33,10 +33,13 @@ public struct FaultScript: Sendable, Equatable {
 
     /// What happens, in any order.
     public var episodes: [Episode]
+    /// What is switched while the chip runs, besides.
+    public var live: FaultSwitch?
 
-    /// Writes a script; without episodes the chip is sound.
-    public init(_ episodes: [Episode] = []) {
+    /// Writes a script; without episodes and a switch the chip is sound.
+    public init(_ episodes: [Episode] = [], live: FaultSwitch? = nil) {
         self.episodes = episodes
+        self.live = live
     }
 
     /// Draws a script from a seed: episodes that begin at random, on average one in `interval`, each of a random kind.
@@ -61,11 +64,13 @@ public struct FaultScript: Sendable, Equatable {
 
     /// Whether a fault is in force.
     public func has(_ kind: Kind, at time: Duration) -> Bool {
-        episodes.contains { $0.kind == kind && $0.start <= time && time < $0.end }
+        episodes.contains { $0.kind == kind && $0.start <= time && time < $0.end } || live?.has(kind) == true
     }
 
     /// When the chip was last plugged in again after `start` and until `end`.
     func lastReconnection(after start: Duration, until end: Duration) -> Duration? {
-        episodes.filter { $0.kind == .unplug && $0.end > start && $0.end <= end }.map(\.end).max()
+        let scripted = episodes.filter { $0.kind == .unplug }.map(\.end)
+        let switched = live?.lastReconnection.map { [$0] } ?? []
+        return (scripted + switched).filter { $0 > start && $0 <= end }.max()
     }
 }

@@ -21,6 +21,17 @@ public struct SimulatedWorld: WallClock {
         elapsed = Platform.elapsed(on: clock)
     }
 
+    /// Other air at the same time.
+    public func with(_ environment: any Environment) -> SimulatedWorld {
+        SimulatedWorld(environment: environment, origin: origin, elapsed: elapsed)
+    }
+
+    private init(environment: any Environment, origin: Timestamp, elapsed: @escaping @Sendable () -> Duration) {
+        self.environment = environment
+        self.origin = origin
+        self.elapsed = elapsed
+    }
+
     /// The time of day in the world.
     public func now() -> Timestamp {
         time(at: elapsed())

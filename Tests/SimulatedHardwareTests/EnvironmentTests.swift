@@ -182,3 +182,31 @@ import Testing
         #expect(clock.now.elapsed == .seconds(5))
     }
 }
+
+@Suite struct AdjustableEnvironmentTests {
+    @Test func whatIsHeldStaysAndTheRestGoesOn() {
+        let base = ConstantEnvironment(Conditions(temperature: 20, co2: 500))
+        let air = AdjustableEnvironment(base)
+        let time = Timestamp(milliseconds: 0)
+        #expect(air.conditions(at: time) == base.conditions)
+        air.hold(.temperature, at: 31)
+        air.hold(.battery, at: 3.3)
+        #expect(air.held == [.temperature: 31, .battery: 3.3])
+        #expect(air.conditions(at: time) == Conditions(temperature: 31, co2: 500, battery: 3.3))
+        air.hold(.temperature, at: nil)
+        #expect(air.conditions(at: time) == Conditions(temperature: 20, co2: 500, battery: 3.3))
+    }
+
+    @Test func everyQuantityIsItsOwn() {
+        for quantity in AdjustableEnvironment.Quantity.allCases {
+            let air = AdjustableEnvironment(ConstantEnvironment(Conditions()))
+            air.hold(quantity, at: 77)
+            let conditions = air.conditions(at: Timestamp(milliseconds: 0))
+            let values: [AdjustableEnvironment.Quantity: Double] = [
+                .temperature: conditions.temperature, .humidity: conditions.humidity, .co2: conditions.co2,
+                .pressure: conditions.pressure, .battery: conditions.battery,
+            ]
+            #expect(values.filter { $0.value == 77 }.keys.map(\.rawValue) == [quantity.rawValue])
+        }
+    }
+}

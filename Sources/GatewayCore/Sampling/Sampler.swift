@@ -80,13 +80,12 @@ struct Site {
         let worlds = environments.map { SimulatedWorld(environment: $0, origin: origin, clock: clock) }
         var buses: [Int: [Int: SimulatedI2CBus]] = [:]
         for (index, station) in stations.enumerated() {
-            for chip in station.chips {
-                let number = chip.place.bus
+            station.attachModels(in: worlds[index]) { number in
                 let bus =
                     buses[index]?[number]
                     ?? SimulatedI2CBus(name: "simulated-\(index + 1)-\(number)", world: worlds[index])
                 buses[index, default: [:]][number] = bus
-                bus.attach(chip.model(in: worlds[index]), at: chip.place.address, behind: chip.place.channel)
+                return bus
             }
         }
         let wallClock = SimulatedWorld(environment: ConstantEnvironment(), origin: origin, clock: clock)
@@ -98,23 +97,5 @@ struct Site {
 
     private struct MissingBus: Error {
         var number: Int
-    }
-}
-
-extension ChipSettings {
-    /// A model of the chip.
-    fileprivate func model(in world: SimulatedWorld) -> any SimulatedChip {
-        let model: SimulatedModel =
-            switch kind {
-            case .bme280: .bme280
-            case .bmp280: .bmp280
-            case .scd40: .scd40
-            case .scd41: .scd41
-            case .sht3x: .sht3x
-            case .sht4x: .sht4x
-            case .ads1115: .ads1115
-            }
-        let divider = ads1115.divider
-        return model.chip(in: world, dividerRatio: divider.lower / (divider.upper + divider.lower))
     }
 }
