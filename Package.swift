@@ -45,6 +45,10 @@ let libraries: [Target] = [
             "Readings", "Platform", "Presentation", "Configuration", "Monitoring", "KafkaClient", "SensorBus",
             "SensorDrivers", "SimulatedHardware", "Outbox",
         ]),
+    // Simulated chips as devices of the kernel.
+    .target(
+        name: "KernelHardware",
+        dependencies: ["SimulatedHardware", "SensorBus", "Platform", "Presentation", "CPlatform"]),
 
     // The centre.
     .target(name: "Windowing", dependencies: ["Readings"]),
@@ -64,6 +68,9 @@ let libraries: [Target] = [
 
 let programs: [Target] = [
     .executableTarget(name: "vigie-gateway", dependencies: ["GatewayCore", "Commands", "Presentation"]),
+    .executableTarget(
+        name: "vigie-simbus",
+        dependencies: ["KernelHardware", "SimulatedHardware", "GatewayCore", "Monitoring", "Commands"]),
     .executableTarget(name: "vigie-processor", dependencies: ["ProcessorCore", "Commands", "Readings"]),
     .executableTarget(name: "vigie-fleet", dependencies: ["FleetCore", "Commands"]),
 ]
@@ -83,6 +90,8 @@ let tests: [Target] = [
     .testTarget(name: "SensorBusTests", dependencies: ["SensorBus", "Platform"]),
     .testTarget(name: "SensorDriversTests", dependencies: ["SensorDrivers", "SimulatedHardware"]),
     .testTarget(name: "SimulatedHardwareTests", dependencies: ["SimulatedHardware", "SensorDrivers"]),
+    .testTarget(
+        name: "KernelHardwareTests", dependencies: ["KernelHardware", "SimulatedHardware", "SensorBus", "Readings"]),
     .testTarget(name: "OutboxTests", dependencies: ["Outbox"]),
     .testTarget(
         name: "GatewayCoreTests",
@@ -112,6 +121,7 @@ let package = Package(
     name: "vigie",
     products: [
         .executable(name: "vigie-gateway", targets: ["vigie-gateway"]),
+        .executable(name: "vigie-simbus", targets: ["vigie-simbus"]),
         .executable(name: "vigie-processor", targets: ["vigie-processor"]),
         .executable(name: "vigie-fleet", targets: ["vigie-fleet"]),
     ],

@@ -14,6 +14,19 @@ static inline int vigie_local_datagram_socket(void) {
     return socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 }
 
+// Two connected stream sockets of the local domain.
+static inline int vigie_local_stream_pair(int *ends) {
+    return socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends);
+}
+
+// A stream socket of the local domain.
+static inline int vigie_local_stream_socket(void) { return socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0); }
+
+// Sends without a signal when the other end is closed.
+static inline ssize_t vigie_send(int socket, const void *bytes, size_t count) {
+    return send(socket, bytes, count, MSG_NOSIGNAL);
+}
+
 #include <getopt.h>
 
 // One step of getopt_long(3), whose state is global: `restart` begins a new argument vector. On return `*argument`

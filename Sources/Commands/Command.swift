@@ -20,6 +20,10 @@ public protocol Command: Sendable {
     static var discussion: String { get }
     /// Its options, in the order of its help. `--help` is added to them.
     static var options: [CommandOption<Self>] { get }
+    /// What follows the options, such as `CHIP [KIND]`; empty by default: nothing may.
+    static var operands: String { get }
+    /// Takes what follows the options; by default, nothing.
+    mutating func take(operands: [String]) throws(UsageError)
     /// The command with every option at its default.
     init()
     /// Does the work. Throwing ends the program with exit status 1, `UsageError` with 2.
@@ -31,6 +35,12 @@ extension Command {
     public static var discussion: String { "" }
     /// No options.
     public static var options: [CommandOption<Self>] { [] }
+    /// No operands.
+    public static var operands: String { "" }
+    /// Takes none.
+    public mutating func take(operands: [String]) throws(UsageError) {
+        if let operand = operands.first { throw UsageError("unexpected argument \"\(operand)\"") }
+    }
 }
 
 /// The command line is not one that the program knows; exit status 2.

@@ -84,7 +84,7 @@ public struct Program: Sendable {
             if index == options.count { return nil }
             try options[index].apply(&command, value)
         }
-        if let operand = parsed.operands.first { throw UsageError("unexpected argument \"\(operand)\"") }
+        try command.take(operands: parsed.operands)
         return command
     }
 
@@ -112,7 +112,7 @@ public struct Program: Sendable {
             } + [("-h, --help", "Show this help.")]
         let discussion = Chosen.discussion.isEmpty ? "" : "\n\(Chosen.discussion)\n"
         return """
-            Usage: \(name) \(Chosen.name) [OPTION]...
+            Usage: \(name) \(Chosen.name) [OPTION]...\(Chosen.operands.isEmpty ? "" : " " + Chosen.operands)
             \(Chosen.summary)
             \(discussion)
             Options:

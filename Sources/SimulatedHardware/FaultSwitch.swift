@@ -26,6 +26,9 @@ public final class FaultSwitch: Sendable {
         state.withLock { state in FaultScript.Kind.allCases.filter(state.inForce.contains) }
     }
 
+    /// Whether it has its supply.
+    public var isPowered: Bool { state.withLock { $0.isPowered } }
+
     /// Begins a fault, or ends it. A chip that is plugged in again starts up.
     public func set(_ kind: FaultScript.Kind, _ isInForce: Bool) {
         change { state in

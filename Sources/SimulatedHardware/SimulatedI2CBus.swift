@@ -40,12 +40,19 @@ public final class SimulatedI2CBus: I2CBus {
     public let executor: ThreadExecutor
     private let world: SimulatedWorld
     private let places = Mutex<[Position: Place]>([:])
+    private let wedged = Mutex(false)
 
     /// Makes a bus without chips.
     public init(name: String = "simulated", world: SimulatedWorld) {
         self.name = name
         self.world = world
         executor = ThreadExecutor(name: name)
+    }
+
+    /// Whether a line is held low: every transfer times out.
+    public var isWedged: Bool {
+        get { wedged.withLock { $0 } }
+        set { wedged.withLock { $0 = newValue } }
     }
 
     /// Puts a chip on the bus, in place of the one that was there.
@@ -80,10 +87,11 @@ public final class SimulatedI2CBus: I2CBus {
 
     /// Calls `body` with every chip within reach that has the address and hears.
     /// - Returns: what they answer together.
-    /// - Throws: `.notAcknowledged` if none does.
+    /// - Throws: `.notAcknowledged` if none does, `.timedOut` while the bus is wedged.
     private func access(
         _ address: I2CAddress, _ body: (inout any SimulatedChip, Duration) -> [UInt8]?
     ) throws(BusError) -> [UInt8] {
+        if isWedged { throw BusError(.timedOut, bus: name, address: address) }
         let time = world.elapsed()
         let answers = places.withLock { places in
             positions(of: address, in: &places, at: time).compactMap { position in

@@ -88,7 +88,7 @@ import Testing
         let world = world()
         let bus = SimulatedI2CBus(world: world)
         let live = FaultSwitch(world: world)
-        bus.attach(SimulatedSCD41(world: world, faults: FaultScript(live: live)), at: 0x62)
+        bus.attach(SimulatedSCD4x(world: world, faults: FaultScript(live: live)), at: 0x62)
         func serial() async throws -> [UInt8] {
             try bus.write([0x36, 0x82], to: 0x62)
             try await clock.sleep(for: .milliseconds(1))
@@ -99,7 +99,7 @@ import Testing
         #expect(try await serial() == [0x73, 0xB1, 0x18])
         live.set(.nack, true)
         #expect(live.faults == [.nack, .crc])
-        expectRefusal { try bus.write([0x36, 0x82], to: 0x62) }
+        expectRefusal(at: 0x62) { try bus.write([0x36, 0x82], to: 0x62) }
         // Not acknowledging is not being away: it goes on at once.
         live.heal()
         #expect(live.faults == [])
@@ -108,14 +108,14 @@ import Testing
         // Without power and unplugged: it is there when neither is the case any more, and starts up first.
         live.setPower(false)
         live.set(.unplug, true)
-        expectRefusal { try bus.write([0x36, 0x82], to: 0x62) }
+        expectRefusal(at: 0x62) { try bus.write([0x36, 0x82], to: 0x62) }
         try await clock.sleep(for: .seconds(2))
         live.setPower(true)
-        expectRefusal { try bus.write([0x36, 0x82], to: 0x62) }
+        expectRefusal(at: 0x62) { try bus.write([0x36, 0x82], to: 0x62) }
         try await clock.sleep(for: .seconds(2))
         live.set(.unplug, false)
         try await clock.sleep(for: .milliseconds(999))
-        expectRefusal { try bus.write([0x36, 0x82], to: 0x62) }
+        expectRefusal(at: 0x62) { try bus.write([0x36, 0x82], to: 0x62) }
         try await clock.sleep(for: .milliseconds(1))
         #expect(try await serial() == [0x73, 0xB1, 0x19])
         // Power that was there all the time starts nothing.
