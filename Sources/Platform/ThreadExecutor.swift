@@ -12,9 +12,11 @@ public final class ThreadExecutor: SerialExecutor {
     private let queue: JobQueue
 
     /// Starts the thread.
-    /// - Parameter name: shown by `ps -L` and debuggers; the kernel keeps its first 15 bytes (prctl(2), PR_SET_NAME).
-    public init(name: String) {
-        let queue = JobQueue()
+    /// - Parameters:
+    ///   - name: shown by `ps -L` and debuggers; the kernel keeps its first 15 bytes (prctl(2), PR_SET_NAME).
+    ///   - observer: told when there is something to do.
+    public init(name: String, observer: (any WorkObserver)? = nil) {
+        let queue = JobQueue(observer: observer)
         self.queue = queue
         startThread(name: name) { queue.run() }
     }
@@ -25,13 +27,44 @@ public final class ThreadExecutor: SerialExecutor {
 
     /// Queues a job of an actor that runs here. Called by the runtime.
     public func enqueue(_ job: consuming ExecutorJob) {
-        queue.append(UnownedJob(job), on: asUnownedSerialExecutor())
+        queue.append(UnownedJob(job), on: .serial(asUnownedSerialExecutor()))
     }
 
     /// This executor as an actor's `unownedExecutor` returns it.
     public func asUnownedSerialExecutor() -> UnownedSerialExecutor {
         UnownedSerialExecutor(ordinary: self)
     }
+}
+
+/// A task executor with one thread of its own: what tasks that prefer it do outside of actors with executors of their
+/// own happens there, in order.
+public final class ThreadTaskExecutor: TaskExecutor {
+    private let queue: JobQueue
+
+    /// Starts the thread, as `ThreadExecutor` does.
+    public init(name: String, observer: (any WorkObserver)? = nil) {
+        let queue = JobQueue(observer: observer)
+        self.queue = queue
+        startThread(name: name) { queue.run() }
+    }
+
+    deinit {
+        queue.close()
+    }
+
+    /// Queues a job of a task that prefers this executor. Called by the runtime.
+    public func enqueue(_ job: consuming ExecutorJob) {
+        queue.append(UnownedJob(job), on: .task(asUnownedTaskExecutor()))
+    }
+}
+
+/// Told when executors have something to do, so that it knows when all of them have come to rest.
+public protocol WorkObserver: AnyObject, Sendable {
+    /// An executor that had come to rest has a job. Called with a lock held: must return at once.
+    func workBegan()
+
+    /// An executor has no job left. What its jobs led to on other executors has begun before.
+    func workEnded()
 }
 
 /// Starts a detached thread that runs `body` once.
@@ -65,12 +98,22 @@ public func startThread(name: String, _ body: @escaping @Sendable () -> Void) {
 
 /// The jobs that wait for the thread, behind a mutex and a condition variable.
 private final class JobQueue: @unchecked Sendable {
+    /// As what a job runs.
+    enum Role {
+        case serial(UnownedSerialExecutor)
+        case task(UnownedTaskExecutor)
+    }
+
     private let mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
     private let condition = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
-    private var jobs: [(job: UnownedJob, executor: UnownedSerialExecutor)] = []
+    private let observer: (any WorkObserver)?
+    private var jobs: [(job: UnownedJob, role: Role)] = []
     private var isClosed = false
+    /// Whether there are jobs, or one runs.
+    private var isBusy = false
 
-    init() {
+    init(observer: (any WorkObserver)?) {
+        self.observer = observer
         pthread_mutex_init(mutex, nil)
         pthread_cond_init(condition, nil)
     }
@@ -82,9 +125,13 @@ private final class JobQueue: @unchecked Sendable {
         mutex.deallocate()
     }
 
-    func append(_ job: UnownedJob, on executor: UnownedSerialExecutor) {
+    func append(_ job: UnownedJob, on role: Role) {
         pthread_mutex_lock(mutex)
-        jobs.append((job, executor))
+        jobs.append((job, role))
+        if !isBusy {
+            isBusy = true
+            observer?.workBegan()
+        }
         pthread_cond_signal(condition)
         pthread_mutex_unlock(mutex)
     }
@@ -98,14 +145,31 @@ private final class JobQueue: @unchecked Sendable {
 
     /// Runs jobs in order until closed and empty.
     func run() {
-        var taken: [(job: UnownedJob, executor: UnownedSerialExecutor)] = []
+        var taken: [(job: UnownedJob, role: Role)] = []
         while true {
             pthread_mutex_lock(mutex)
-            while jobs.isEmpty && !isClosed { pthread_cond_wait(condition, mutex) }
+            while jobs.isEmpty {
+                if isBusy {
+                    isBusy = false
+                    // It may lead to jobs here.
+                    pthread_mutex_unlock(mutex)
+                    observer?.workEnded()
+                    pthread_mutex_lock(mutex)
+                } else if isClosed {
+                    break
+                } else {
+                    pthread_cond_wait(condition, mutex)
+                }
+            }
             swap(&taken, &jobs)
             pthread_mutex_unlock(mutex)
             if taken.isEmpty { return }
-            for (job, executor) in taken { job.runSynchronously(on: executor) }
+            for (job, role) in taken {
+                switch role {
+                case .serial(let executor): job.runSynchronously(on: executor)
+                case .task(let executor): job.runSynchronously(on: executor)
+                }
+            }
             taken.removeAll(keepingCapacity: true)
         }
     }
