@@ -111,11 +111,15 @@ public actor ADS1115: Sensor {
     public nonisolated var address: I2CAddress { port.address }
     /// The part: the chip has no identification.
     public nonisolated var identity: ChipIdentity { ChipIdentity(part: "ADS1115") }
+    /// One conversion (7.5), and the polls after that.
+    public nonisolated var longestMeasurement: Duration {
+        settings.rate.longestConversion * (1 + Double(ADS1115.statusReads) / 4)
+    }
     /// The bus's thread.
     public nonisolated var unownedExecutor: UnownedSerialExecutor { port.bus.executor.asUnownedSerialExecutor() }
 
     private nonisolated let port: ChipPort
-    private let settings: Settings
+    private nonisolated let settings: Settings
     private let turn = Turn()
 
     private init(port: ChipPort, settings: Settings) {

@@ -97,6 +97,10 @@ public actor BME280: Sensor {
         return ChipIdentity(
             part: variant.part, facts: [.init("chip id", hexadecimal(variant.rawValue, digits: 2))], remark: remark)
     }
+    /// By the settings (appendix B, 9.1), and the polls after that.
+    public nonisolated var longestMeasurement: Duration {
+        settings.longestMeasurement + .milliseconds(2) * BME280.statusReads
+    }
     /// The bus's thread.
     public nonisolated var unownedExecutor: UnownedSerialExecutor { port.bus.executor.asUnownedSerialExecutor() }
 

@@ -155,6 +155,12 @@ public actor SCD4x: PressureCompensated {
             part: (model ?? settings.model).part, serialNumber: hexadecimal(serialNumber, digits: 12),
             facts: [.init("variant", model?.part ?? "not told: older firmware")], remark: remark)
     }
+    /// Of a chip that measures periodically two polls for a value that is a little late; its first value takes a whole
+    /// period. A single shot takes as long as it does, twice if the first is thrown away.
+    public nonisolated var longestMeasurement: Duration {
+        if let period = settings.mode.period { return period / 10 }
+        return settings.mode.command.executionTime * 2 + .milliseconds(100)
+    }
     /// The bus's thread.
     public nonisolated var unownedExecutor: UnownedSerialExecutor { port.bus.executor.asUnownedSerialExecutor() }
 

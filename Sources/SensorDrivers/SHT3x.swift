@@ -75,11 +75,15 @@ public actor SHT3x: Sensor {
     public nonisolated var identity: ChipIdentity {
         ChipIdentity(part: "SHT3x", serialNumber: hexadecimal(serialNumber, digits: 8))
     }
+    /// One measurement at the precision that is set, as often as a damaged answer is asked for again.
+    public nonisolated var longestMeasurement: Duration {
+        SHT3xCommand.measurement(settings.precision).executionTime * answerAttempts
+    }
     /// The bus's thread.
     public nonisolated var unownedExecutor: UnownedSerialExecutor { port.bus.executor.asUnownedSerialExecutor() }
 
     private nonisolated let port: ChipPort
-    private let settings: Settings
+    private nonisolated let settings: Settings
     private let turn = Turn()
 
     private init(port: ChipPort, settings: Settings, serialNumber: UInt64) {

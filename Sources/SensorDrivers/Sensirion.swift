@@ -42,7 +42,7 @@ protocol SensirionCommand: Sendable {
 }
 
 /// How often an answer is asked for before its wrong checksum is a fault.
-private let answerAttempts = 3
+let answerAttempts = 3
 
 extension ChipPort {
     /// Sends a command, with a word if it takes one, and waits for its execution time.

@@ -12,6 +12,10 @@ public protocol Sensor: Actor {
     /// What it said of itself when it was opened.
     nonisolated var identity: ChipIdentity { get }
 
+    /// What `measure` takes at most with a chip that works, without the transfers. With one that does not it may take
+    /// longer, until that is known.
+    nonisolated var longestMeasurement: Duration { get }
+
     /// Measures once. While the chip converts, the bus is free for others.
     ///
     /// After an error the chip may have lost its settings: open it again.
@@ -88,6 +92,8 @@ public struct SensorError: Error, Sendable, Equatable {
         case wrongChip(answer: UInt64, hint: String?)
         /// The chip has no value to give.
         case notReady
+        /// The chip gives the same values over and over, which no chip that measures does.
+        case frozen
         /// A setting is beyond what the chip takes.
         case invalidSetting(String)
         /// The chip does not take this command in its present state.
@@ -138,6 +144,7 @@ public struct SensorError: Error, Sendable, Equatable {
         case .calibration: "calibration"
         case .wrongChip: "wrong_chip"
         case .notReady: "not_ready"
+        case .frozen: "frozen"
         case .invalidSetting, .notAllowed: "settings"
         case .recalibrationFailed: "recalibration"
         case .cancelled: "cancelled"
@@ -167,6 +174,7 @@ extension SensorError.Kind: CustomStringConvertible {
         case .wrongChip(let answer, let hint):
             "another chip answers (0x\(String(answer, radix: 16)))" + (hint.map { ": \($0)" } ?? "")
         case .notReady: "the chip has no value to give"
+        case .frozen: "the same values over and over; cycle the chip's power, and replace it if this comes back"
         case .invalidSetting(let what): "invalid setting: \(what)"
         case .notAllowed(let what): what
         case .recalibrationFailed:

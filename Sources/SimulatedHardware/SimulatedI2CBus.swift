@@ -43,10 +43,11 @@ public final class SimulatedI2CBus: I2CBus {
     private let wedged = Mutex(false)
 
     /// Makes a bus without chips.
-    public init(name: String = "simulated", world: SimulatedWorld) {
+    /// - Parameter observer: told of the work of the bus's thread, as a `VirtualClock` must be.
+    public init(name: String = "simulated", world: SimulatedWorld, observer: (any WorkObserver)? = nil) {
         self.name = name
         self.world = world
-        executor = ThreadExecutor(name: name)
+        executor = ThreadExecutor(name: name, observer: observer)
     }
 
     /// Whether a line is held low: every transfer times out.

@@ -1,46 +1,11 @@
 import CSQLite
 import Monitoring
 import Outbox
-import Platform
 import Readings
-import SensorBus
 import SimulatedHardware
-import Synchronization
 import Testing
 
 @testable import GatewayCore
-
-/// One station on a simulated bus, on a clock that never waits.
-private struct Rig {
-    static let origin = Timestamp(milliseconds: 1_790_000_000_000)
-    let bench: Bench
-    let clock = ImmediateClock()
-    let bus: SimulatedI2CBus
-    let world: SimulatedWorld
-
-    init(_ bench: Bench) {
-        self.bench = bench
-        world = SimulatedWorld(environment: ConstantEnvironment(), origin: Rig.origin, clock: clock)
-        bus = SimulatedI2CBus(world: world)
-    }
-
-    /// Samples from the beginning until `duration` has passed.
-    func run(
-        _ stationText: String, for duration: Duration, timeQuality: TimeQuality = .synced
-    ) async throws -> [Reading] {
-        let settings = try settings(stations: stationText)
-        let outbox = try await bench.openOutbox()
-        let chips = settings.stations[0].chips.map { ChipSlot($0, bus: bus, clock: clock) }
-        let station = Station(
-            settings: settings.stations[0], gatewayID: settings.gatewayID, chips: chips,
-            recorder: bench.recorder(outbox), wallClock: world, clock: clock, timeQuality: { timeQuality },
-            bootID: "boot", isSimulated: true,
-            end: Timestamp(milliseconds: Rig.origin.milliseconds + duration.components.seconds * 1000),
-            metrics: bench.metrics, log: bench.log)
-        try await station.run()
-        return try await outbox.read(limit: 100_000).map(\.reading)
-    }
-}
 
 @Suite struct StationTests {
     private let barometer = "  - {sensor_id: hall, interval: 10s, chips: [{type: bme280}]}"
@@ -48,10 +13,10 @@ private struct Rig {
     /// What a sample takes does not add up: after a thousand samples the schedule is where it began.
     @Test func theScheduleDoesNotDrift() async throws {
         let bench = try Bench()
-        let rig = Rig(bench)
-        rig.bus.attach(SimulatedBME280(world: rig.world), at: 0x76)
+        let rig = StationRig(bench)
+        rig.attach(SimulatedBME280(world: rig.world), at: 0x76)
         let readings = try await rig.run(barometer, for: .seconds(9990))
-        let expected = (0..<1000).map { Timestamp(milliseconds: Rig.origin.milliseconds + $0 * 10_000) }
+        let expected = (0..<1000).map { Timestamp(milliseconds: StationRig.origin.milliseconds + $0 * 10_000) }
         #expect(readings.map(\.eventTime) == expected)
         #expect(readings.map(\.sequence) == Array(1...1000))
         #expect(readings.allSatisfy { $0.faults.isEmpty && $0.intervalMilliseconds == 10_000 && $0.isSimulated })
@@ -59,31 +24,50 @@ private struct Rig {
         #expect(bench.metrics.sampled.value == 1000)
     }
 
-    /// An SCD41's first value takes more than five seconds: the slots that pass meanwhile are left out and counted, and
-    /// the next sample is where the schedule always had it.
-    @Test func missedSlotsAreLeftOutAndCounted() async throws {
+    /// An SCD41's first value takes more than five seconds. The first reading waits for it as far as the schedule allows,
+    /// and no slot is missed.
+    @Test func theFirstReadingIsCompleteIfTheScheduleAllowsIt() async throws {
         let bench = try Bench()
-        let rig = Rig(bench)
-        rig.bus.attach(SimulatedSCD4x(world: rig.world), at: 0x62)
+        let rig = StationRig(bench)
+        rig.attach(SimulatedSCD4x(world: rig.world), at: 0x62)
+        let readings = try await rig.run(
+            "  - {sensor_id: hall, interval: 10s, chips: [{type: scd41}]}", for: .seconds(60))
+        #expect(offsets(readings) == Array(stride(from: 0, through: 60_000, by: 10_000)))
+        #expect(readings.allSatisfy { $0.values.co2 != nil && $0.faults.isEmpty })
+        #expect(bench.metrics.missed.value == 0)
+    }
+
+    @Test func noSlotIsMissedWhileAChipStarts() async throws {
+        let bench = try Bench()
+        let rig = StationRig(bench)
+        rig.attach(SimulatedSCD4x(world: rig.world), at: 0x62)
         let readings = try await rig.run(
             "  - {sensor_id: hall, interval: 1s, chips: [{type: scd41}]}", for: .seconds(60))
-        let offsets = readings.map { $0.eventTime.milliseconds - Rig.origin.milliseconds }
-        #expect(offsets.allSatisfy { $0 % 1000 == 0 })
-        #expect(Set(offsets).count == offsets.count)
-        let second = try #require(offsets.dropFirst().first)
-        #expect(second >= 5000)
-        #expect(Int(bench.metrics.missed.value) == 61 - readings.count)
-        #expect(readings.allSatisfy { $0.values.co2 != nil })
+        #expect(offsets(readings) == Array(stride(from: 0, through: 60_000, by: 1000)))
+        for (index, reading) in readings.enumerated() {
+            if index < 6 {
+                #expect(reading.values.co2 == nil)
+                #expect(reading.faults.map(\.description) == ["scd41:not_ready"])
+            } else {
+                #expect(reading.values.co2 == 600, "at \(index) s")
+                #expect(reading.faults.isEmpty)
+            }
+        }
+        #expect(bench.metrics.missed.value == 0)
+    }
+
+    private func offsets(_ readings: [Reading]) -> [Int64] {
+        readings.map { $0.eventTime.milliseconds - StationRig.origin.milliseconds }
     }
 
     /// A chip that does not answer is a fault in the reading; the other chip's values are there all the time, and the
     /// first one's come back after it does.
     @Test func aDeadChipIsAFaultAndTakesNothingFromTheOthers() async throws {
         let bench = try Bench()
-        let rig = Rig(bench)
+        let rig = StationRig(bench)
         let script = FaultScript([.init(.unplug, from: .seconds(95), to: .seconds(205))])
-        rig.bus.attach(SimulatedBME280(world: rig.world, faults: script), at: 0x76)
-        rig.bus.attach(SimulatedADS1115(world: rig.world, dividerRatio: 0.5), at: 0x48)
+        rig.attach(SimulatedBME280(world: rig.world, faults: script), at: 0x76)
+        rig.attach(SimulatedADS1115(world: rig.world, dividerRatio: 0.5), at: 0x48)
         let readings = try await rig.run(
             """
               - sensor_id: hall
@@ -113,26 +97,12 @@ private struct Rig {
         #expect(bench.metrics.missed.value == 0)
     }
 
-    /// The rest between two attempts to open a chip grows, so that a missing one costs the bus little.
-    @Test func aMissingChipIsTriedEverMoreSeldom() async throws {
-        let clock = ImmediateClock()
-        let bus = CountingBus()
-        let settings = try settings(stations: barometer).stations[0].chips[0]
-        let slot = ChipSlot(settings, bus: bus, clock: clock)
-        for _ in 0..<360 {
-            await #expect(throws: (any Error).self) { try await slot.measure(pressure: nil) }
-            try await clock.sleep(for: .seconds(10))
-        }
-        // An hour: quickly at first, and then every five minutes.
-        #expect((10...25).contains(bus.transfers))
-    }
-
     /// The first in the configuration wins, and a CO2 chip is told the pressure.
     @Test func theFirstChipThatGivesAQuantityWins() async throws {
         let bench = try Bench()
-        let rig = Rig(bench)
-        rig.bus.attach(SimulatedBME280(world: rig.world), at: 0x76)
-        rig.bus.attach(SimulatedSCD4x(world: rig.world), at: 0x62)
+        let rig = StationRig(bench)
+        rig.attach(SimulatedBME280(world: rig.world), at: 0x76)
+        rig.attach(SimulatedSCD4x(world: rig.world), at: 0x62)
         let readings = try await rig.run(
             "  - {sensor_id: hall, interval: 10s, chips: [{type: scd41}, {type: bme280}]}", for: .seconds(30))
         let last = try #require(readings.last)
@@ -140,9 +110,9 @@ private struct Rig {
         #expect(abs(try #require(last.values.temperature) - 21) < 0.003)
         #expect(last.values.co2 == 600)
         #expect(abs(try #require(last.values.pressure) - 1013.25) < 0.1)
-        try rig.bus.write([0xE0, 0x00], to: 0x62)
+        try rig.bus().chips.write([0xE0, 0x00], to: 0x62)
         try await rig.clock.sleep(for: .milliseconds(1))
-        let word = try rig.bus.read(3, from: 0x62)
+        let word = try rig.bus().chips.read(3, from: 0x62)
         #expect(Int(word[0]) << 8 | Int(word[1]) == 1013)
     }
 
@@ -151,10 +121,10 @@ private struct Rig {
     @Test(arguments: [FaultScript.Kind.nack, .freeze, .saturate, .unplug])
     func aFailedChipIsReplacedInTheSameSample(kind: FaultScript.Kind) async throws {
         let bench = try Bench()
-        let rig = Rig(bench)
+        let rig = StationRig(bench)
         let script = FaultScript([.init(kind, from: .seconds(95), to: .seconds(125))])
-        rig.bus.attach(SimulatedBME280(world: rig.world, faults: script), at: 0x77)
-        rig.bus.attach(SimulatedBME280(world: rig.world), at: 0x76)
+        rig.attach(SimulatedBME280(world: rig.world, faults: script), at: 0x77)
+        rig.attach(SimulatedBME280(world: rig.world), at: 0x76)
         let readings = try await rig.run(
             """
               - sensor_id: hall
@@ -183,8 +153,8 @@ private struct Rig {
     @Test(arguments: [TimeQuality.synced, .estimated])
     func theClocksQualityIsInTheReading(quality: TimeQuality) async throws {
         let bench = try Bench()
-        let rig = Rig(bench)
-        rig.bus.attach(SimulatedBME280(world: rig.world), at: 0x76)
+        let rig = StationRig(bench)
+        rig.attach(SimulatedBME280(world: rig.world), at: 0x76)
         let readings = try await rig.run(barometer, for: .seconds(20), timeQuality: quality)
         #expect(readings.map(\.timeQuality) == [quality, quality, quality])
     }
@@ -215,27 +185,5 @@ private struct Rig {
         #expect(try await outbox.read(limit: 10).map(\.reading.values.temperature) == [1, 3, 4, 5])
         #expect(bench.metrics.unrecorded.value == 1)
         #expect(bench.health.state(of: "outbox") == .healthy)
-    }
-}
-
-/// A bus on which nobody answers.
-private final class CountingBus: I2CBus {
-    let name = "empty"
-    let executor = ThreadExecutor(name: "empty")
-    private let count = Mutex(0)
-
-    var transfers: Int { count.withLock { $0 } }
-
-    private func refuse(_ address: I2CAddress) -> BusError {
-        count.withLock { $0 += 1 }
-        return BusError(.notAcknowledged, bus: name, address: address)
-    }
-
-    func write(_ bytes: [UInt8], to address: I2CAddress) throws(BusError) { throw refuse(address) }
-
-    func read(_ count: Int, from address: I2CAddress) throws(BusError) -> [UInt8] { throw refuse(address) }
-
-    func write(_ bytes: [UInt8], thenRead count: Int, at address: I2CAddress) throws(BusError) -> [UInt8] {
-        throw refuse(address)
     }
 }

@@ -3,93 +3,252 @@ import Readings
 import SensorBus
 import SensorDrivers
 
-/// A chip's place in a station: opens the chip when it is first needed, and again, with growing pauses, after it failed.
+/// A chip's place in a station. It asks the chip when a sample is taken, and brings it back, beside the schedule, when
+/// it fails: a sample never waits for a chip that rests, is being initialised, or did not answer to the sample before.
+///
+/// All that is done to the chip is done by `run`, one thing after the other. The slot itself is not on the bus's thread,
+/// so it can say that a chip does not answer while a transfer hangs there.
 actor ChipSlot {
-    private let settings: ChipSettings
+    nonisolated let settings: ChipSettings
     private let bus: any I2CBus
+    private let watch: BusWatch
     private let clock: any Clock<Duration>
-    private let stopwatch: @Sendable () -> Duration
+    private let monitor: ChipMonitor
+    private let whenDead: @Sendable () -> Void
 
+    /// Nil while the chip is to be initialised.
     private var sensor: (any Sensor)?
     /// What the chip said of itself when it was last opened; nil before.
     private(set) var identity: ChipIdentity?
+    private var breaker = CircuitBreaker()
+    /// The breaker as it is shown.
+    private var shownState = CircuitBreaker.State.closed
+    /// Failures in a row, also such that say nothing against the chip.
+    private var troubles = 0
+    private var freeze: FreezeWatch
+    /// The failure that the breaker is open for.
     private var lastError: SensorError?
-    private var failures = 0
-    private var nextOpening = Duration.zero
+    /// What the chip's values depend on, as last known.
+    private var pressure: Pressure?
+    /// How long a sample waits for the chip; nil until it was opened.
+    private var longestMeasurement: Duration?
 
-    /// The longest pause between two attempts to open a chip.
-    private static let longestPause = Duration.seconds(300)
+    private nonisolated let requests = AsyncStream.makeStream(of: Request.self)
+    private var lastRequest = 0
+    /// Whether it has neither given a value nor failed yet.
+    private var isStarting = true
+    /// The request that the chip has not answered yet.
+    private var unanswered: Int?
+    private var waiting: CheckedContinuation<Result<Measurement, SensorError>, Never>?
+    private var resting: CheckedContinuation<Void, Never>?
 
-    nonisolated var unownedExecutor: UnownedSerialExecutor { bus.executor.asUnownedSerialExecutor() }
-
-    init(_ settings: ChipSettings, bus: any I2CBus, clock: any Clock<Duration>) {
-        self.settings = settings
-        self.bus = bus
-        self.clock = clock
-        stopwatch = elapsed(on: clock)
+    private enum Request {
+        case measure, initialise
     }
 
-    /// Whether it measures the air's pressure.
-    nonisolated var isBarometer: Bool { settings.kind == .bme280 || settings.kind == .bmp280 }
+    /// For transfers that wait for another chip's to end: the kernel gives up on one after a second.
+    private static let busTime = Duration.seconds(1)
+    /// How long the first sample may wait for chips to start.
+    private static let longestStart = Duration.seconds(60)
 
-    /// Measures once, as `measure(pressure:)` does.
-    func result(pressure: Pressure?) async -> Result<Measurement, SensorError> {
-        do throws(SensorError) {
-            return .success(try await measure(pressure: pressure))
-        } catch {
-            return .failure(error)
+    /// - Parameters:
+    ///   - watch: the bus's, shared by its chips.
+    ///   - freezeLimit: as `FreezeWatch` has it.
+    ///   - whenDead: called when the chip's power should be cycled; must return at once.
+    init(
+        _ settings: ChipSettings, bus: any I2CBus, watch: BusWatch, clock: any Clock<Duration>, freezeLimit: Int,
+        monitor: ChipMonitor, whenDead: @escaping @Sendable () -> Void = {}
+    ) {
+        self.settings = settings
+        self.bus = bus
+        self.watch = watch
+        self.clock = clock
+        self.monitor = monitor
+        self.whenDead = whenDead
+        freeze = FreezeWatch(limit: settings.kind.hasNoise ? freezeLimit : 0)
+        watch.register()
+    }
+
+    /// Whether its values depend on the air's pressure.
+    nonisolated var isPressureCompensated: Bool {
+        switch settings.kind {
+        case .scd40, .scd41: true
+        case .bme280, .bmp280, .sht3x, .sht4x, .ads1115: false
         }
     }
 
-    /// Measures once.
-    /// - Parameter pressure: of the air, for a chip whose values depend on it.
-    /// - Throws: why not; while the chip rests after failures, the error that it had last.
-    func measure(pressure: Pressure?) async throws(SensorError) -> Measurement {
-        let sensor = try await opened()
+    /// What readings say of its bus, if that is what is wrong.
+    nonisolated var busFault: Fault? { watch.fault }
+
+    // MARK: What a sample asks
+
+    /// What the chip gives now.
+    /// - Parameters:
+    ///   - pressure: of the air, for a chip whose values depend on it; nil: as last known.
+    ///   - interval: the time from one sample to the next, of which the chip gets a part; nil: this is the only one.
+    /// - Returns: the failure that it has if it is not asked, and that it timed out if it does not answer in time; its
+    ///   answer is then not looked at.
+    func measurement(pressure: Pressure?, interval: Duration?) async -> Result<Measurement, SensorError> {
+        self.pressure = pressure ?? self.pressure
+        if breaker.state != .closed, let lastError { return .failure(lastError) }
+        if unanswered != nil { return .failure(error(isStarting ? .notReady : .timedOut)) }
+        lastRequest += 1
+        let (number, limit, clock) = (lastRequest, patience(interval: interval), clock)
+        unanswered = number
+        requests.continuation.yield(.measure)
+        return await withTaskGroup(of: Void.self) { group in
+            group.addTask {
+                do {
+                    // In steps: what a machine that is busy with other things does not let pass in time, the chip is
+                    // not to blame for.
+                    for _ in 0..<4 { try await clock.sleep(for: limit / 4) }
+                    await self.giveUp(number)
+                } catch {
+                    await self.giveUp(number, isCancelled: true)
+                }
+            }
+            let result = await withCheckedContinuation { waiting = $0 }
+            group.cancelAll()
+            return result
+        }
+    }
+
+    /// How long a sample waits. Never so long that the next one is late, unless the chip needs that long anyway.
+    private func patience(interval: Duration?) -> Duration {
+        guard let interval else { return ChipSlot.longestStart * 2 }
+        let share = interval * 0.8
+        guard let longestMeasurement else { return min(share, ChipSlot.longestStart) }
+        return min(longestMeasurement + ChipSlot.busTime, max(longestMeasurement, share))
+    }
+
+    private func giveUp(_ number: Int, isCancelled: Bool = false) {
+        guard number == unanswered, let waiting else { return }
+        self.waiting = nil
+        let error = error(isCancelled ? .cancelled : isStarting ? .notReady : .timedOut)
+        if error.kind == .timedOut {
+            // What it will be, once the transfer comes back, is seen then.
+            show(.open)
+            report(error)
+        }
+        waiting.resume(returning: .failure(error))
+    }
+
+    private func error(_ kind: SensorError.Kind) -> SensorError {
+        SensorError(kind, chip: sensor?.chip ?? settings.name, address: settings.place.address, step: "measure")
+    }
+
+    /// The chip was without power: it is initialised anew, without a pause before that.
+    func restart() {
+        sensor = nil
+        lastError = lastError ?? error(.notReady)
+        breaker.restarted()
+        requests.continuation.yield(.initialise)
+        wake()
+    }
+
+    // MARK: What is done to the chip
+
+    /// Serves the samples until the task is cancelled.
+    func run() async {
+        for await request in requests.stream {
+            if request == .measure {
+                let result = await attempt()
+                settle(result)
+                unanswered = nil
+                waiting?.resume(returning: result)
+                waiting = nil
+            }
+            while breaker.state != .closed || sensor == nil, lastRequest > 0, !Task.isCancelled { await bringBack() }
+        }
+    }
+
+    /// Rests, then tries to have a value of the chip, initialised anew unless what failed may have been a disturbance.
+    private func bringBack() async {
+        lastError = lastError ?? error(.notReady)
+        await rest(breaker.pause)
+        guard !Task.isCancelled else { return }
+        breaker.tryAgain()
+        show(breaker.state)
+        settle(await attempt())
+        if breaker.isDead, breaker.state == .open { whenDead() }
+    }
+
+    /// Draws the consequences of what the chip did.
+    private func settle(_ result: Result<Measurement, SensorError>) {
+        if case .failure(let error) = result, error.kind == .cancelled { return }
+        isStarting = false
+        switch result {
+        case .success:
+            monitor.gaveValue(after: troubles)
+            troubles = 0
+            lastError = nil
+            breaker.succeeded()
+        case .failure(let error) where error.isAboutTheValue:
+            // The chip works; to initialise it would change nothing.
+            report(error)
+            lastError = nil
+            breaker.succeeded()
+        case .failure(let error):
+            if breaker.failures > 0 || !error.mayBeADisturbance { sensor = nil }
+            lastError = error
+            breaker.failed()
+            report(error)
+        }
+        show(breaker.state)
+    }
+
+    private func report(_ error: SensorError) {
+        troubles += 1
+        monitor.failed(error, times: troubles)
+    }
+
+    private func show(_ state: CircuitBreaker.State) {
+        if state != shownState { monitor.changed(from: shownState, to: state) }
+        shownState = state
+    }
+
+    private func attempt() async -> Result<Measurement, SensorError> {
         do throws(SensorError) {
+            let sensor: any Sensor
+            if let open = self.sensor {
+                sensor = open
+            } else {
+                sensor = try await open()
+                self.sensor = sensor
+                identity = sensor.identity
+                longestMeasurement = sensor.longestMeasurement
+            }
             if let chip = sensor as? any PressureCompensated, let pressure,
                 type(of: chip).pressures.contains(pressure.hectopascals)
             {
                 try await chip.setAmbientPressure(pressure)
             }
             let measurement = try await sensor.measure()
-            failures = 0
-            lastError = nil
-            return measurement
+            watch.saw(nil, at: settings.place)
+            guard !freeze.isFrozen(at: measurement) else { throw error(.frozen) }
+            return .success(measurement)
         } catch {
-            self.sensor = nil
-            throw failed(error)
+            watch.saw(error, at: settings.place)
+            return .failure(error)
         }
     }
 
-    /// The chip was without power: the next measurement opens it anew, without a pause before that.
-    func restart() {
-        sensor = nil
-        lastError = nil
-        failures = 0
-        nextOpening = .zero
-    }
-
-    private func opened() async throws(SensorError) -> any Sensor {
-        if let sensor { return sensor }
-        if let lastError, stopwatch() < nextOpening { throw lastError }
-        do throws(SensorError) {
-            let sensor = try await open()
-            self.sensor = sensor
-            identity = sensor.identity
-            return sensor
-        } catch {
-            throw failed(error)
+    private func rest(_ pause: Duration) async {
+        guard pause > .zero else { return }
+        let clock = clock
+        await withTaskGroup(of: Void.self) { group in
+            group.addTask {
+                try? await clock.sleep(for: pause)
+                await self.wake()
+            }
+            await withCheckedContinuation { resting = $0 }
+            group.cancelAll()
         }
     }
 
-    /// The first failure is followed by an attempt at the next sample, each further one by a pause twice as long.
-    private func failed(_ error: SensorError) -> SensorError {
-        lastError = error
-        let pause = failures == 0 ? Duration.zero : .seconds(1) * (1 << min(failures - 1, 9))
-        failures += 1
-        nextOpening = stopwatch() + min(pause, ChipSlot.longestPause)
-        return error
+    private func wake() {
+        resting?.resume()
+        resting = nil
     }
 
     private func open() async throws(SensorError) -> any Sensor {
@@ -105,6 +264,40 @@ actor ChipSlot {
             return try await SHT4x.open(bus: bus, address: address, settings: settings.sht4x, clock: clock)
         case .ads1115:
             return try await ADS1115.open(bus: bus, address: address, settings: settings.ads1115, clock: clock)
+        }
+    }
+}
+
+extension SensorError {
+    /// Whether the next attempt may go well without anything done to the chip.
+    fileprivate var mayBeADisturbance: Bool {
+        switch kind {
+        case .crc: true
+        case .bus(let error):
+            switch error.kind.ofTheBus {
+            case .notAcknowledged, .arbitrationLost, .lengthOrStretch: true
+            case .timedOut, .unsupported, .permissionDenied, .missing, .inUse, .other, .multiplexer: false
+            }
+        default: false
+        }
+    }
+
+    /// Whether the chip works, and what it measures is beyond what it can.
+    fileprivate var isAboutTheValue: Bool {
+        switch kind {
+        case .outOfRange, .saturated: true
+        default: false
+        }
+    }
+}
+
+extension ChipSettings.Kind {
+    /// Whether two measurements of it in a row are hardly ever equal. A battery's voltage may stand still, and a CO2
+    /// chip says itself whether it has measured.
+    fileprivate var hasNoise: Bool {
+        switch self {
+        case .bme280, .bmp280, .sht3x, .sht4x: true
+        case .scd40, .scd41, .ads1115: false
         }
     }
 }

@@ -1,4 +1,5 @@
 import Monitoring
+import Platform
 import Readings
 import SensorBus
 import SimulatedHardware
@@ -27,6 +28,8 @@ struct Sampler: Service {
 struct Site {
     /// The clock of schedules and waits.
     let clock: any Clock<Duration>
+    /// Where stations run whose clock waits for them.
+    var virtualTime: Station.VirtualTime?
     /// The time of day.
     let wallClock: any WallClock
     /// When sampling ends.
@@ -50,9 +53,14 @@ struct Site {
     /// Models of the chips in `stations`, each station in air of its own.
     static func simulated(_ settings: SimulationSettings, stations: [StationSettings]) throws -> Site {
         let clock: any Clock<Duration>
+        var virtualTime: Station.VirtualTime?
         switch settings.speed {
         case .times(let speed): clock = ScaledClock(speed: speed) ?? ScaledClock()
-        case .unlimited: clock = ImmediateClock()
+        case .unlimited:
+            let waiting = VirtualClock()
+            clock = waiting
+            virtualTime = Station.VirtualTime(
+                executor: ThreadTaskExecutor(name: "stations", observer: waiting), observer: waiting)
         }
         var origin = SystemWallClock().now()
         var end: Timestamp?
@@ -83,13 +91,15 @@ struct Site {
             station.attachModels(in: worlds[index]) { number in
                 let bus =
                     buses[index]?[number]
-                    ?? SimulatedI2CBus(name: "simulated-\(index + 1)-\(number)", world: worlds[index])
+                    ?? SimulatedI2CBus(
+                        name: "simulated-\(index + 1)-\(number)", world: worlds[index],
+                        observer: virtualTime?.observer)
                 buses[index, default: [:]][number] = bus
                 return bus
             }
         }
         let wallClock = SimulatedWorld(environment: ConstantEnvironment(), origin: origin, clock: clock)
-        return Site(clock: clock, wallClock: wallClock, end: end) { station, number in
+        return Site(clock: clock, virtualTime: virtualTime, wallClock: wallClock, end: end) { station, number in
             guard let bus = buses[station]?[number] else { throw MissingBus(number: number) }
             return bus
         }

@@ -8,6 +8,14 @@ import SensorDrivers
 
 /// Samples one station on a fixed schedule, whatever its chips do.
 struct Station: Sendable {
+    /// Where a station runs whose clock waits for it.
+    struct VirtualTime: Sendable {
+        /// What the clock observes.
+        let executor: any TaskExecutor
+        /// The clock.
+        let observer: any WorkObserver
+    }
+
     let settings: StationSettings
     let gatewayID: Identifier
     let chips: [ChipSlot]
@@ -15,6 +23,8 @@ struct Station: Sendable {
     let recorder: Recorder?
     let wallClock: any WallClock
     let clock: any Clock<Duration>
+    /// Nil where time passes by itself.
+    var virtualTime: VirtualTime?
     let timeQuality: @Sendable () -> TimeQuality
     let bootID: String
     let isSimulated: Bool
@@ -23,33 +33,6 @@ struct Station: Sendable {
     let metrics: GatewayMetrics
     let log: Log
 
-    /// Samples until the task is cancelled, or until `end`.
-    func run() async throws {
-        let passed = elapsed(on: clock)
-        var slot = 0
-        while true {
-            try await clock.sleep(for: max(.zero, settings.interval * slot - passed()))
-            if let end, wallClock.now() > end {
-                log.notice("the recording has ended", ["sensor": "\(settings.sensorID)"])
-                return
-            }
-            await recorder?.record(try await sample())
-            // The schedule stands: what was missed is left out, and the next slot is where it always was.
-            let next = max(slot + 1, Int((passed() / settings.interval).rounded(.down)) + 1)
-            if next > slot + 1 { metrics.missed.increment(by: UInt64(next - slot - 1)) }
-            slot = next
-        }
-    }
-
-    /// Measures with the barometers, then with all other chips at once.
-    ///
-    /// It waits for every chip, so a reading is complete or says what failed. An SCD4x gives its first value one of its
-    /// periods after it was opened (5 s, about 30 s in low power): slots that pass meanwhile are missed, and counted.
-    /// - Throws: CancellationError if a stop interrupted a chip: that is no fault of the chip, so there is no reading.
-    func sample() async throws -> OutboxRecord {
-        try await observe().record
-    }
-
     /// What one sampling gave: the reading, what each chip did, by its index, and what was made of that.
     struct Observation: Sendable {
         var record: OutboxRecord
@@ -57,52 +40,128 @@ struct Station: Sendable {
         var composition: Composition
     }
 
-    /// Samples once, as `sample` does, and keeps what each chip did.
+    /// Samples until the task is cancelled, or until `end`. It or `observe` may be called once.
+    func run() async throws {
+        try await withChips { try await sampleOnSchedule() }
+    }
+
+    /// Samples once, and waits until every chip has started and given a value or failed.
     func observe() async throws -> Observation {
+        try await withChips {
+            var pressure: Pressure?
+            return try await observe(interval: nil, pressure: &pressure)
+        }
+    }
+
+    private func sampleOnSchedule() async throws {
+        let passed = elapsed(on: clock)
+        var slot = 0
+        var pressure: Pressure?
+        while true {
+            try await clock.sleep(for: max(.zero, settings.interval * slot - passed()))
+            if let end, wallClock.now() > end {
+                log.notice("the recording has ended", ["sensor": "\(settings.sensorID)"])
+                return
+            }
+            await record(try await observe(interval: settings.interval, pressure: &pressure).record)
+            // The schedule stands: what was missed is left out, and the next slot is where it always was.
+            let next = max(slot + 1, Int((passed() / settings.interval).rounded(.down)) + 1)
+            if next > slot + 1 { metrics.missed.increment(by: UInt64(next - slot - 1)) }
+            slot = next
+        }
+    }
+
+    private func record(_ record: OutboxRecord) async {
+        // The outbox is not the clock's to wait for.
+        virtualTime?.observer.workBegan()
+        await recorder?.record(record)
+        virtualTime?.observer.workEnded()
+    }
+
+    /// Samples once, with all chips at the same time.
+    ///
+    /// No chip is waited for longer than its slot allows, and one that is known to be away not at all: the others are
+    /// measured when they are due, and the reading says who was missing.
+    /// - Parameters:
+    ///   - interval: the time until the next sample; nil: there is none.
+    ///   - pressure: the air's, which the values of some chips depend on: as the sample before had it, which is near
+    ///     enough; for the first sample it is measured before them.
+    /// - Throws: CancellationError if a stop interrupted a chip: that is no fault of the chip, so there is no reading.
+    private func observe(interval: Duration?, pressure: inout Pressure?) async throws -> Observation {
         let eventTime = wallClock.now()
         let quality = timeQuality()
         var bootTime = timespec()
         clock_gettime(CLOCK_BOOTTIME, &bootTime)
-        // The air's pressure first: carbon dioxide depends on it.
-        let barometers = chips.indices.filter { chips[$0].isBarometer }
-        var results = await measure(barometers, pressure: nil)
-        let pressure = Composition(settings, chips.indices.map { results[$0] }).values.pressure
-        let others = chips.indices.filter { !chips[$0].isBarometer }
-        results.merge(await measure(others, pressure: pressure.map { Pressure(hectopascals: $0) })) { $1 }
-        for case .failure(let error) in results.values {
-            if error.kind == .cancelled { throw CancellationError() }
-            metrics.faults.increment()
-            log.warning("a chip failed", ["sensor": "\(settings.sensorID)", "error": "\(error)"])
+        var results: [Int: Result<Measurement, SensorError>] = [:]
+        func compose() -> Composition { Composition(settings, chips.indices.map { results[$0] }) }
+        if pressure == nil {
+            let independent = chips.indices.filter { !chips[$0].isPressureCompensated }
+            results = await measure(independent, pressure: nil, interval: interval)
+            pressure = compose().pressure
         }
-        let composition = Composition(settings, chips.indices.map { results[$0] })
+        let remaining = chips.indices.filter { results[$0] == nil }
+        results.merge(await measure(remaining, pressure: pressure, interval: interval)) { $1 }
+        for case .failure(let error) in results.values where error.kind == .cancelled { throw CancellationError() }
+        let composition = compose()
+        pressure = composition.pressure ?? pressure
         let reading = Reading(
             gatewayID: gatewayID, sensorID: settings.sensorID, streamID: StreamID(bits: 0), sequence: 0,
             eventTime: eventTime, timeQuality: quality,
             intervalMilliseconds: settings.interval.millisecondsRoundedDown,
-            values: composition.values, faults: composition.faults, place: settings.place, isSimulated: isSimulated)
+            values: composition.values, faults: composition.faults + count(composition), place: settings.place,
+            isSimulated: isSimulated)
         let record = OutboxRecord(
             reading: reading, bootID: bootID,
             bootTimeMilliseconds: Int64(bootTime.tv_sec) * 1000 + Int64(bootTime.tv_nsec) / 1_000_000)
         return Observation(record: record, results: results, composition: composition)
     }
+
+    /// Counts the faults of the chips.
+    /// - Returns: those of their buses.
+    private func count(_ composition: Composition) -> [Fault] {
+        for (chip, fault) in zip(settings.chips, composition.chipFaults) {
+            guard let fault else { continue }
+            metrics.faults.increment()
+            metrics.chipFaults(settings.sensorID, chip.name, kind: fault.kind).increment()
+        }
+        var faults: [Fault] = []
+        for fault in chips.compactMap(\.busFault) where !faults.contains(fault) { faults.append(fault) }
+        return faults
+    }
 }
 
 extension Station {
-    /// Measures with some of the chips at once.
+    /// Does something while the chips are served.
+    private func withChips<Outcome: Sendable>(_ body: @Sendable () async throws -> Outcome) async throws -> Outcome {
+        try await withTaskExecutorPreference(virtualTime?.executor) {
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                for chip in chips { group.addTask { await chip.run() } }
+                defer { group.cancelAll() }
+                return try await body()
+            }
+        }
+    }
+
+    /// Asks some of the chips at once.
     /// - Returns: what each gave, by its index.
     private func measure(
-        _ indices: [Int], pressure: Pressure?
+        _ indices: [Int], pressure: Pressure?, interval: Duration?
     ) async -> [Int: Result<Measurement, SensorError>] {
         await withTaskGroup(of: (Int, Result<Measurement, SensorError>).self) { group in
             for index in indices {
                 let chip = chips[index]
-                group.addTask { (index, await chip.result(pressure: pressure)) }
+                group.addTask { (index, await chip.measurement(pressure: pressure, interval: interval)) }
             }
             var results: [Int: Result<Measurement, SensorError>] = [:]
             for await (index, result) in group { results[index] = result }
             return results
         }
     }
+}
+
+extension Composition {
+    /// The air's pressure.
+    fileprivate var pressure: Pressure? { values.pressure.map { Pressure(hectopascals: $0) } }
 }
 
 /// What the kernel says of its clock (adjtimex(2)).

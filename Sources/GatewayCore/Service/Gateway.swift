@@ -37,13 +37,15 @@ public struct Gateway: Sendable {
             window: settings.window, drainTime: settings.drainTime, metrics: metrics, health: health,
             log: log.component("publisher"), clock: ContinuousClock())
         let recorder = Recorder(outbox: outbox, metrics: metrics, health: health, log: log.component("recorder"))
-        let stations = try stations(recorder: recorder, metrics: metrics)
+        let deadChips = Board.deadChips()
+        let stations = try stations(recorder: recorder, metrics: metrics, health: health) { chip in
+            deadChips.continuation.yield(chip)
+        }
         let sampler = Sampler(stations: stations, recorder: recorder)
         let gpio: any GPIOLines = settings.mode == .simulated ? SimulatedGPIO.board(settings.board) : LinuxGPIO()
         let board = Board(
             settings: settings.board, gpio: gpio, clock: ContinuousClock(), metrics: registry, health: health,
             log: log.component("board"))
-        let deadChips = Board.deadChips()
 
         var endpoint: HTTPEndpoint?
         if let listen = settings.listen {
@@ -69,8 +71,10 @@ public struct Gateway: Sendable {
     /// - Parameters:
     ///   - recorder: where readings go; nil drops them.
     ///   - claim: what is asked of other programs that use the buses.
+    ///   - whenDead: called with the name of a chip whose power should be cycled.
     func stations(
-        recorder: Recorder?, metrics: GatewayMetrics, claim: LinuxI2CBus.Claim = .shared
+        recorder: Recorder?, metrics: GatewayMetrics, claim: LinuxI2CBus.Claim = .shared, health: Health = Health(),
+        whenDead: @escaping @Sendable (String) -> Void = { _ in }
     ) throws -> [Station] {
         let isSimulated = settings.mode == .simulated
         let site =
@@ -80,14 +84,28 @@ public struct Gateway: Sendable {
         let bootID = try String(
             decoding: readFile("/proc/sys/kernel/random/boot_id", limit: 64).filter { $0 > 0x20 }, as: UTF8.self)
         var segments = BusSegments(settings.stations)
+        var watches: [String: BusWatch] = [:]
         return try settings.stations.enumerated().map { index, station in
             let chips = try station.chips.map { chip in
-                let bus = segments.bus(of: chip.place, on: try site.bus(index, chip.place.bus))
-                return ChipSlot(chip, bus: bus, clock: site.clock)
+                let bus = try site.bus(index, chip.place.bus)
+                let watch =
+                    watches[bus.name] ?? BusWatch(bus, metrics: metrics, health: health, log: log.component("bus"))
+                watches[bus.name] = watch
+                let monitor = ChipMonitor(
+                    sensorID: station.sensorID, chip: chip.name, metrics: metrics, health: health,
+                    log: log.component("chip"), wallClock: site.wallClock)
+                // A model has no noise.
+                let freezeLimit = station.freezeLimit ?? (isSimulated ? 0 : StationSettings.usualFreezeLimit)
+                return ChipSlot(
+                    chip, bus: segments.bus(of: chip.place, on: bus), watch: watch, clock: site.clock,
+                    freezeLimit: freezeLimit, monitor: monitor
+                ) {
+                    whenDead("\(station.sensorID)/\(chip.name)")
+                }
             }
             return Station(
                 settings: station, gatewayID: settings.gatewayID, chips: chips, recorder: recorder,
-                wallClock: site.wallClock, clock: site.clock,
+                wallClock: site.wallClock, clock: site.clock, virtualTime: site.virtualTime,
                 timeQuality: { isTrusted ? .synced : kernelTimeQuality() }, bootID: bootID, isSimulated: isSimulated,
                 end: site.end, metrics: metrics, log: log.component("station"))
         }

@@ -1,7 +1,9 @@
 import Monitoring
+import Readings
 
 /// What the gateway counts.
 struct GatewayMetrics: Sendable {
+    private let registry: MetricsRegistry
     let sampled: Counter
     let published: Counter
     let faults: Counter
@@ -16,6 +18,7 @@ struct GatewayMetrics: Sendable {
     let dropped: Gauge
 
     init(_ registry: MetricsRegistry) {
+        self.registry = registry
         sampled = registry.counter("vigie_readings_sampled_total", "Readings committed to the outbox.")
         published = registry.counter("vigie_readings_published_total", "Readings that the broker acknowledged.")
         faults = registry.counter("vigie_sample_faults_total", "Chips that failed while they were sampled.")
@@ -30,5 +33,49 @@ struct GatewayMetrics: Sendable {
         outboxBytes = registry.gauge("vigie_outbox_bytes", "Bytes in use in the outbox's file.")
         oldest = registry.gauge("vigie_outbox_oldest_timestamp_seconds", "Event time of the oldest reading waiting.")
         dropped = registry.gauge("vigie_outbox_dropped_readings", "Readings dropped for want of room.")
+    }
+}
+
+extension GatewayMetrics {
+    /// 1 for the state that a chip's breaker is in, 0 for the others.
+    func breaker(_ sensor: Identifier, _ chip: Identifier, _ state: CircuitBreaker.State) -> Gauge {
+        var labels = labels(sensor, chip)
+        labels["state"] = state.rawValue
+        return registry.gauge(
+            "vigie_chip_breaker_state", "1 for the state of a chip's circuit breaker, 0 for the others.",
+            labels: labels)
+    }
+
+    func breakerOpened(_ sensor: Identifier, _ chip: Identifier) -> Counter {
+        registry.counter(
+            "vigie_chip_breaker_opened_total", "Times that a chip that had worked failed and was left out.",
+            labels: labels(sensor, chip))
+    }
+
+    func chipTries(_ sensor: Identifier, _ chip: Identifier) -> Counter {
+        registry.counter(
+            "vigie_chip_tries_total", "Attempts to bring back a chip that had failed.", labels: labels(sensor, chip))
+    }
+
+    func chipFaults(_ sensor: Identifier, _ chip: Identifier, kind: Identifier) -> Counter {
+        var labels = labels(sensor, chip)
+        labels["kind"] = kind.description
+        return registry.counter(
+            "vigie_chip_faults_total", "Readings that have a fault of a chip, by what it is.", labels: labels)
+    }
+
+    func lastValue(_ sensor: Identifier, _ chip: Identifier) -> Gauge {
+        registry.gauge(
+            "vigie_chip_last_value_timestamp_seconds", "When a chip last gave a value; 0 if it never did.",
+            labels: labels(sensor, chip))
+    }
+
+    func busWedged(_ bus: Identifier) -> Gauge {
+        registry.gauge(
+            "vigie_bus_wedged", "1 while transfers to every chip of a bus time out.", labels: ["bus": "\(bus)"])
+    }
+
+    private func labels(_ sensor: Identifier, _ chip: Identifier) -> [String: String] {
+        ["sensor": "\(sensor)", "chip": "\(chip)"]
     }
 }

@@ -8,14 +8,20 @@ struct StationSettings: Sendable {
     var sensorID: Identifier
     var place: Place?
     var interval: Duration
+    /// How many equal measurements in a row mean that a chip is frozen; 0: none do; nil: not set.
+    var freezeLimit: Int?
     var chips: [ChipSettings]
     /// The chips that give a quantity, by their index: the first that has it wins, the next ones replace it.
     var sources: [Quantity: [Int]]
+
+    /// The limit of hardware: an hour of samples every 10 s.
+    static let usualFreezeLimit = 360
 
     init(_ section: Section) {
         sensorID = section.required("sensor_id", as: .identifier)
         interval = section.value(
             "interval", as: .duration(.milliseconds(10)...(.seconds(86_400))), default: .seconds(10))
+        freezeLimit = section.optional("frozen_after", as: .freezeLimit)
         if let place = section.optionalSection("place") {
             self.place = Place(
                 latitude: place.required("latitude", as: .number(-90...90)),
@@ -61,5 +67,15 @@ struct StationSettings: Sendable {
             sources[quantity] = chosen
         }
         return sources
+    }
+}
+
+extension Setting where Value == Int {
+    /// A number of measurements.
+    fileprivate static var freezeLimit: Setting {
+        Setting(expected: "a number of equal measurements from 10 to 1000000, or off", standIn: 0) { text in
+            if text == "off" { return 0 }
+            return Int(text).flatMap { (10...1_000_000).contains($0) ? $0 : nil }
+        }
     }
 }

@@ -354,21 +354,3 @@ private struct Running {
         #expect(gpio.isActive(.name("GPIO22", chip: nil)))
     }
 }
-
-@Suite struct ChipRestartTests {
-    /// A chip that rests after failures is tried at once when it had its power cycled.
-    @Test func theNextMeasurementOpensTheChip() async throws {
-        let clock = ImmediateClock()
-        let world = SimulatedWorld(
-            environment: ConstantEnvironment(), origin: .init(milliseconds: 1_790_000_000_000), clock: clock)
-        let bus = SimulatedI2CBus(world: world)
-        let settings = try settings(stations: "  - {sensor_id: a, chips: [{type: bme280}]}")
-        let slot = ChipSlot(settings.stations[0].chips[0], bus: bus, clock: clock)
-        for _ in 0..<3 { _ = await slot.result(pressure: nil) }
-        bus.attach(SimulatedBME280(world: world), at: 0x76)
-        let resting = await slot.result(pressure: nil)
-        #expect(throws: (any Error).self) { try resting.get() }
-        await slot.restart()
-        #expect(try await slot.result(pressure: nil).get().temperature != nil)
-    }
-}
