@@ -195,6 +195,8 @@ class DashboardTest(unittest.TestCase):
             self.an_alarm(driver)
         with self.subTest("every view in both languages"):
             self.every_view(driver)
+        with self.subTest("an address that somebody sent"):
+            self.an_address()
         with self.subTest("a phone"):
             self.phone()
         with self.subTest("a sensor falls silent"):
@@ -297,6 +299,16 @@ class DashboardTest(unittest.TestCase):
         [b for b in driver.find_elements(By.CSS_SELECTOR, ".st-key-lang button") if b.text.lower() == "en"][0].click()
         self.shows(driver, ENGLISH["now.figure.stale"])
         french.quit()
+
+    def an_address(self):
+        """The first view has a name too, and the choices of the address are taken over and stay in it."""
+        driver = self.browser()
+        driver.get(f"{self.url}now?period=3h&quantities=humidity")
+        wait_until("the view is there", lambda: driver.find_elements(By.CSS_SELECTOR, ".vg-card"))
+        self.updates(driver, 1)
+        for choice in ("period=3h", "quantities=humidity"):
+            self.assertIn(choice, driver.current_url)
+        driver.quit()
 
     def phone(self):
         phone = self.browser(PHONE)
