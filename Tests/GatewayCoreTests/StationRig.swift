@@ -17,8 +17,17 @@ final class StationRig {
     private let buses = Mutex<[Int: TroubledBus]>([:])
     private let dead = Names()
 
-    init(_ bench: Bench, environment: any Environment = ConstantEnvironment()) {
+    private let pace: @Sendable (Duration) -> Duration
+    private let recorded: @Sendable (Reading) -> Void
+
+    init(
+        _ bench: Bench, environment: any Environment = ConstantEnvironment(),
+        pace: @escaping @Sendable (Duration) -> Duration = { $0 },
+        recorded: @escaping @Sendable (Reading) -> Void = { _ in }
+    ) {
         self.bench = bench
+        self.pace = pace
+        self.recorded = recorded
         world = SimulatedWorld(environment: environment, origin: StationRig.origin, clock: clock)
     }
 
@@ -69,13 +78,14 @@ final class StationRig {
             }
         }
         return Station(
-            settings: station, gatewayID: settings.gatewayID, chips: chips, recorder: outbox.map { bench.recorder($0) },
+            settings: station, gatewayID: settings.gatewayID, chips: chips,
+            recorder: outbox.map { bench.recorder($0, recorded: recorded) },
             wallClock: world, clock: clock,
             virtualTime: Station.VirtualTime(
                 executor: ThreadTaskExecutor(name: "station", observer: clock), observer: clock),
             timeQuality: { timeQuality }, bootID: "boot", isSimulated: true,
             end: Timestamp(milliseconds: StationRig.origin.milliseconds + duration.millisecondsRoundedDown),
-            metrics: bench.metrics, log: bench.log)
+            pace: pace, metrics: bench.metrics, log: bench.log)
     }
 
     /// Samples from the beginning until `duration` has passed.

@@ -35,8 +35,11 @@ final class Bench {
         return try await Outbox.open(path: file) { wake.yield(.appended) }
     }
 
-    func recorder(_ outbox: Outbox, capacity: Int = 10_000) -> Recorder {
-        Recorder(outbox: outbox, capacity: capacity, metrics: metrics, health: health, log: log)
+    func recorder(
+        _ outbox: Outbox, capacity: Int = 10_000, recorded: @escaping @Sendable (Reading) -> Void = { _ in }
+    ) -> Recorder {
+        Recorder(
+            outbox: outbox, capacity: capacity, metrics: metrics, health: health, log: log, recorded: recorded)
     }
 }
 

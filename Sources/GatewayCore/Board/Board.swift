@@ -2,29 +2,6 @@ import Monitoring
 import Platform
 import SensorBus
 import SimulatedHardware
-import Synchronization
-
-/// What the board's inputs say of its power; nil is not known, or not wired.
-final class PowerSupply: Sendable {
-    private struct State {
-        var isPowerGood: Bool?
-        var isCharging: Bool?
-    }
-
-    private let state = Mutex(State())
-
-    /// Whether there is power from outside.
-    var isPowerGood: Bool? {
-        get { state.withLock { $0.isPowerGood } }
-        set { state.withLock { $0.isPowerGood = newValue } }
-    }
-
-    /// Whether the battery is charged.
-    var isCharging: Bool? {
-        get { state.withLock { $0.isCharging } }
-        set { state.withLock { $0.isCharging = newValue } }
-    }
-}
 
 /// The board's own lines, as services of the gateway.
 struct Board {
@@ -46,17 +23,17 @@ struct Board {
     /// The services that the settings ask for, in the order of their start: the sensors have power until all that
     /// begins after them has stopped, and the light is the last to go.
     /// - Parameters:
-    ///   - supply: kept up to date with the inputs.
+    ///   - power: told what the inputs say.
     ///   - deadChips: asks for a cycle of the sensors' power.
-    ///   - status: what the light shows.
     ///   - powered: called after a cycle, as `SensorRail` does.
     func members(
-        supply: PowerSupply, deadChips: AsyncStream<String>, status: @escaping @Sendable () -> BoardStatus,
-        powered: @escaping @Sendable () async -> Void
+        power: PowerManager, deadChips: AsyncStream<String>, powered: @escaping @Sendable () async -> Void
     ) -> [ServiceGroup.Member] {
         var members: [ServiceGroup.Member] = []
         if let output = settings.statusLight {
-            let light = StatusLight(output, gpio: gpio, clock: clock, health: health, log: log, status: status)
+            let light = StatusLight(output, gpio: gpio, clock: clock, health: health, log: log) { [health] in
+                BoardStatus(health.all)
+            }
             members.append(.init("status light", light))
         }
         if let output = settings.sensorPower {
@@ -67,15 +44,15 @@ struct Board {
         }
         if let input = settings.powerGood {
             metrics.gauge("vigie_board_power_good", "1 while the board has power from outside, 0 on its battery.") {
-                supply.isPowerGood.map { $0 ? 1 : 0 }
+                power.isPowerGood.map { $0 ? 1 : 0 }
             }
-            members.append(.init("power good", watch(.powerGood, input) { supply.isPowerGood = $0 }))
+            members.append(.init("power good", watch(.powerGood, input) { power.setPowerGood($0) }))
         }
         if let input = settings.charging {
             metrics.gauge("vigie_board_charging", "1 while the battery is charged.") {
-                supply.isCharging.map { $0 ? 1 : 0 }
+                power.isCharging.map { $0 ? 1 : 0 }
             }
-            members.append(.init("charging", watch(.charging, input) { supply.isCharging = $0 }))
+            members.append(.init("charging", watch(.charging, input) { power.setCharging($0) }))
         }
         return members
     }

@@ -12,7 +12,7 @@ enum BoardStatus: CaseIterable, Sendable {
     case lowBattery
 
     /// What is so, by the parts of the gateway's health.
-    init(_ parts: [(part: String, state: Health.State)], isBatteryLow: Bool) {
+    init(_ parts: [(part: String, state: Health.State)]) {
         func isUnwell(_ state: Health.State) -> Bool {
             switch state {
             case .starting, .healthy: false
@@ -22,7 +22,7 @@ enum BoardStatus: CaseIterable, Sendable {
         let unwell = Set(parts.filter { isUnwell($0.state) }.map(\.part))
         // Life on the battery is what the battery is for, until it is low.
         let faults = unwell.subtracting(["kafka", InputWatch.Role.powerGood.part])
-        if isBatteryLow {
+        if unwell.contains(PowerManager.part) {
             self = .lowBattery
         } else if !faults.isEmpty {
             self = .fault

@@ -10,14 +10,20 @@ actor Recorder {
     private let metrics: GatewayMetrics
     private let health: Health
     private let log: Log
+    private let recorded: @Sendable (Reading) -> Void
     private var waiting: [OutboxRecord] = []
 
-    init(outbox: Outbox, capacity: Int = 10_000, metrics: GatewayMetrics, health: Health, log: Log) {
+    /// - Parameter recorded: called with each reading, when it has been committed or could not be.
+    init(
+        outbox: Outbox, capacity: Int = 10_000, metrics: GatewayMetrics, health: Health, log: Log,
+        recorded: @escaping @Sendable (Reading) -> Void = { _ in }
+    ) {
         self.outbox = outbox
         self.capacity = capacity
         self.metrics = metrics
         self.health = health
         self.log = log
+        self.recorded = recorded
     }
 
     /// Commits a reading, and those before it that could not be.
@@ -28,6 +34,7 @@ actor Recorder {
             metrics.unrecorded.increment()
         }
         await commit()
+        recorded(record.reading)
     }
 
     /// Commits what still waits in memory, once more, before the program ends.

@@ -30,6 +30,8 @@ struct Station: Sendable {
     let isSimulated: Bool
     /// When to stop sampling, such as at a recording's end.
     let end: Timestamp?
+    /// The interval now, of the one that is set: longer while the battery is low.
+    var pace: @Sendable (Duration) -> Duration = { $0 }
     let metrics: GatewayMetrics
     let log: Log
 
@@ -55,19 +57,19 @@ struct Station: Sendable {
 
     private func sampleOnSchedule() async throws {
         let passed = elapsed(on: clock)
-        var slot = 0
+        var schedule = Schedule(interval: settings.interval)
         var pressure: Pressure?
         while true {
-            try await clock.sleep(for: max(.zero, settings.interval * slot - passed()))
+            try await clock.sleep(for: max(.zero, schedule.time - passed()))
             if let end, wallClock.now() > end {
                 log.notice("the recording has ended", ["sensor": "\(settings.sensorID)"])
                 return
             }
-            await record(try await observe(interval: settings.interval, pressure: &pressure).record)
-            // The schedule stands: what was missed is left out, and the next slot is where it always was.
-            let next = max(slot + 1, Int((passed() / settings.interval).rounded(.down)) + 1)
-            if next > slot + 1 { metrics.missed.increment(by: UInt64(next - slot - 1)) }
-            slot = next
+            // A reading says when the next one comes, so that nobody misses it before.
+            schedule.change(interval: pace(settings.interval))
+            await record(try await observe(interval: schedule.interval, pressure: &pressure).record)
+            let missed = schedule.advance(past: passed())
+            if missed > 0 { metrics.missed.increment(by: UInt64(missed)) }
         }
     }
 
@@ -107,7 +109,7 @@ struct Station: Sendable {
         let reading = Reading(
             gatewayID: gatewayID, sensorID: settings.sensorID, streamID: StreamID(bits: 0), sequence: 0,
             eventTime: eventTime, timeQuality: quality,
-            intervalMilliseconds: settings.interval.millisecondsRoundedDown,
+            intervalMilliseconds: (interval ?? settings.interval).millisecondsRoundedDown,
             values: composition.values, faults: composition.faults + count(composition), place: settings.place,
             isSimulated: isSimulated)
         let record = OutboxRecord(

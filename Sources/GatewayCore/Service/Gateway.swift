@@ -36,11 +36,16 @@ public struct Gateway: Sendable {
             outbox: outbox, events: events, configuration: settings.kafka, topic: settings.topic,
             window: settings.window, drainTime: settings.drainTime, metrics: metrics, health: health,
             log: log.component("publisher"), clock: ContinuousClock())
-        let recorder = Recorder(outbox: outbox, metrics: metrics, health: health, log: log.component("recorder"))
-        let deadChips = Board.deadChips()
-        let stations = try stations(recorder: recorder, metrics: metrics, health: health) { chip in
-            deadChips.continuation.yield(chip)
+        let power = PowerManager(settings.battery, metrics: registry, health: health, log: log.component("power")) {
+            wake.yield(.flush)
         }
+        let recorder = Recorder(
+            outbox: outbox, metrics: metrics, health: health, log: log.component("recorder"),
+            recorded: { power.took($0) })
+        let deadChips = Board.deadChips()
+        let stations = try stations(
+            recorder: recorder, metrics: metrics, health: health, pace: { power.interval($0) },
+            whenDead: { deadChips.continuation.yield($0) })
         let sampler = Sampler(stations: stations, recorder: recorder)
         let gpio: any GPIOLines = settings.mode == .simulated ? SimulatedGPIO.board(settings.board) : LinuxGPIO()
         let board = Board(
@@ -56,8 +61,7 @@ public struct Gateway: Sendable {
         defer { endpoint?.stop() }
         // Stopped in reverse: sampling first, then what is in the outbox is published.
         var members = board.members(
-            supply: PowerSupply(), deadChips: deadChips.stream,
-            status: { BoardStatus(health.all, isBatteryLow: false) },
+            power: power, deadChips: deadChips.stream,
             powered: { for chip in stations.flatMap(\.chips) { await chip.restart() } })
         members += [
             ServiceGroup.Member("outbox status", OutboxStatusReporter(outbox: outbox, metrics: metrics, log: log)),
@@ -71,9 +75,11 @@ public struct Gateway: Sendable {
     /// - Parameters:
     ///   - recorder: where readings go; nil drops them.
     ///   - claim: what is asked of other programs that use the buses.
+    ///   - pace: the interval of a station now, of the one that is set.
     ///   - whenDead: called with the name of a chip whose power should be cycled.
     func stations(
         recorder: Recorder?, metrics: GatewayMetrics, claim: LinuxI2CBus.Claim = .shared, health: Health = Health(),
+        pace: @escaping @Sendable (Duration) -> Duration = { $0 },
         whenDead: @escaping @Sendable (String) -> Void = { _ in }
     ) throws -> [Station] {
         let isSimulated = settings.mode == .simulated
@@ -107,7 +113,7 @@ public struct Gateway: Sendable {
                 settings: station, gatewayID: settings.gatewayID, chips: chips, recorder: recorder,
                 wallClock: site.wallClock, clock: site.clock, virtualTime: site.virtualTime,
                 timeQuality: { isTrusted ? .synced : kernelTimeQuality() }, bootID: bootID, isSimulated: isSimulated,
-                end: site.end, metrics: metrics, log: log.component("station"))
+                end: site.end, pace: pace, metrics: metrics, log: log.component("station"))
         }
     }
 }

@@ -36,6 +36,7 @@ public struct GatewaySettings: Sendable {
     var drainTime: Duration
     var listen: Endpoint?
     var board: BoardSettings
+    var battery: BatterySettings?
     var simulation: SimulationSettings
     var stations: [StationSettings]
     var logLevel: Log.Level
@@ -75,6 +76,7 @@ public struct GatewaySettings: Sendable {
         let sections = root.sections("stations", each: "station", namedBy: "sensor_id")
         stations = sections.map { StationSettings($0) }
         board = BoardSettings(root.optionalSection("board"))
+        battery = root.optionalSection("battery").map { [stations] in BatterySettings($0, stations: stations) }
         simulation = SimulationSettings(root.optionalSection("simulation"), path: path)
 
         if stations.isEmpty { root.problem("at least one station is needed", at: "stations") }

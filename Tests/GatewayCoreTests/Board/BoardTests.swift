@@ -168,17 +168,17 @@ private struct Running {
 
     @Test(
         arguments: [
-            ([], false, .sampling),
-            ([("kafka", .healthy), ("outbox", .starting)], false, .sampling),
-            ([("kafka", .degraded("away"))], false, .offline),
-            ([("kafka", .degraded("away")), ("power_good", .degraded("lost"))], false, .offline),
-            ([("power_good", .degraded("lost"))], false, .sampling),
-            ([("kafka", .degraded("away")), ("outbox", .degraded("full"))], false, .fault),
-            ([("hall scd41", .failed("dead"))], false, .fault),
-            ([("hall scd41", .failed("dead"))], true, .lowBattery),
-        ] as [([(part: String, state: Health.State)], Bool, BoardStatus)])
-    func theMostUrgentIsShown(parts: [(part: String, state: Health.State)], isBatteryLow: Bool, status: BoardStatus) {
-        #expect(BoardStatus(parts, isBatteryLow: isBatteryLow) == status)
+            ([], .sampling),
+            ([("kafka", .healthy), ("outbox", .starting), ("battery", .healthy)], .sampling),
+            ([("kafka", .degraded("away"))], .offline),
+            ([("kafka", .degraded("away")), ("power_good", .degraded("lost"))], .offline),
+            ([("power_good", .degraded("lost"))], .sampling),
+            ([("kafka", .degraded("away")), ("outbox", .degraded("full"))], .fault),
+            ([("chip hall/scd41", .failed("dead"))], .fault),
+            ([("chip hall/scd41", .failed("dead")), ("battery", .degraded("low"))], .lowBattery),
+        ] as [([(part: String, state: Health.State)], BoardStatus)])
+    func theMostUrgentIsShown(parts: [(part: String, state: Health.State)], status: BoardStatus) {
+        #expect(BoardStatus(parts) == status)
     }
 
     /// Every status in turn, to the millisecond; dark in the end.
@@ -336,9 +336,8 @@ private struct Running {
         let board = Board(
             settings: settings.board, gpio: gpio, clock: ContinuousClock(), metrics: bench.registry,
             health: bench.health, log: bench.log)
-        let supply = PowerSupply()
-        let members = board.members(
-            supply: supply, deadChips: Board.deadChips().stream, status: { .sampling }, powered: {})
+        let supply = PowerManager(nil, metrics: bench.registry, health: bench.health, log: bench.log, flush: {})
+        let members = board.members(power: supply, deadChips: Board.deadChips().stream, powered: {})
         #expect(members.map(\.name) == ["status light", "sensor power", "power good", "charging"])
         let group = Task {
             try await ServiceGroup(members, bound: .seconds(600), signals: [], log: bench.log, notifier: nil).run()
