@@ -13,25 +13,31 @@ struct ChipPort {
     }
 
     func write(_ bytes: [UInt8], _ step: String) throws(SensorError) {
-        do {
-            try bus.write(bytes, to: address)
-        } catch {
-            throw self.error(.bus(error), step)
-        }
+        try transfer(step) { () throws(BusError) in try bus.write(bytes, to: address) }
     }
 
     func read(_ count: Int, _ step: String) throws(SensorError) -> [UInt8] {
-        do {
-            return try bus.read(count, from: address)
-        } catch {
-            throw self.error(.bus(error), step)
-        }
+        try transfer(step) { () throws(BusError) in try bus.read(count, from: address) }
     }
 
     /// Reads `count` registers from `register` on; the chip counts up by itself.
     func read(register: UInt8, _ count: Int, _ step: String) throws(SensorError) -> [UInt8] {
-        do {
-            return try bus.write([register], thenRead: count, at: address)
+        try transfer(step) { () throws(BusError) in try bus.write([register], thenRead: count, at: address) }
+    }
+
+    /// Does a transfer, and once more if nobody acknowledged it: a disturbance hits that bit as easily as any other, and
+    /// a chip that did not hear has done nothing. Other failures may have taken what was to be read with them.
+    private func transfer<Answer>(
+        _ step: String, _ body: () throws(BusError) -> Answer
+    ) throws(SensorError) -> Answer {
+        do throws(BusError) {
+            do throws(BusError) {
+                return try body()
+            } catch {
+                let isUnheard = error.kind == .notAcknowledged || error.kind == .multiplexer(.notAcknowledged)
+                guard isUnheard else { throw error }
+                return try body()
+            }
         } catch {
             throw self.error(.bus(error), step)
         }

@@ -429,10 +429,10 @@ extension ChipPort {
     /// Wakes an SCD4x. It acknowledges this only if it was awake (3.11.4).
     fileprivate func sendWakeUp(isolation: isolated (any Actor)? = #isolation) async throws(SensorError) {
         let command = SCD4xCommand.wakeUp
-        do throws(SensorError) {
-            try write(command.code, "\(command)")
+        do throws(BusError) {
+            try bus.write(command.code, to: address)
         } catch {
-            guard error.isSilence else { throw error }
+            guard error.kind == .notAcknowledged else { throw self.error(.bus(error), "\(command)") }
         }
         try await wait(command.executionTime, "\(command)")
     }

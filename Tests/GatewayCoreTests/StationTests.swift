@@ -1,4 +1,5 @@
 import CSQLite
+import Foundation
 import Monitoring
 import Outbox
 import Readings
@@ -9,6 +10,24 @@ import Testing
 
 @Suite struct StationTests {
     private let barometer = "  - {sensor_id: hall, interval: 10s, chips: [{type: bme280}]}"
+
+    /// A BMP280 is often sold as a BME280: it works, without humidity, and the log says so once, also if it is opened again.
+    @Test func aBMP280InPlaceOfABME280IsSaidOnce() async throws {
+        let bench = try Bench(logFile: "log")
+        let rig = StationRig(bench)
+        let script = FaultScript([.init(.unplug, from: .seconds(95), to: .seconds(205))])
+        rig.attach(SimulatedBME280(world: rig.world, variant: .bmp280, faults: script), at: 0x76)
+        let readings = try await rig.run(
+            "  - {sensor_id: hall, interval: 10s, chips: [{type: bme280}]}", for: .seconds(600))
+        #expect(readings.allSatisfy { $0.values.humidity == nil })
+        for reading in [readings[1], readings[60]] {
+            #expect(reading.faults.isEmpty)
+            #expect(reading.values.temperature != nil && reading.values.pressure != nil)
+        }
+        let log = try String(contentsOfFile: "\(bench.folder)/log", encoding: .utf8)
+        let lines = log.split(separator: "\n").filter { $0.contains("it is a BMP280, which has no humidity") }
+        #expect(lines.count == 1, "\(log)")
+    }
 
     /// What a sample takes does not add up: after a thousand samples the schedule is where it began.
     @Test func theScheduleDoesNotDrift() async throws {

@@ -14,16 +14,25 @@ final class Bench {
     let registry = MetricsRegistry()
     let metrics: GatewayMetrics
     let health = Health()
-    let log = Log("test", to: LogOutput(descriptor: STDERR_FILENO, format: .plain, minimum: .error))
+    let log: Log
+    private let logDescriptor: Int32?
     let events = AsyncStream.makeStream(of: Publisher.Event.self)
 
-    init() throws {
-        folder = FileManager.default.temporaryDirectory.appendingPathComponent("vigie-gateway-\(UUID())").path
+    /// - Parameter logFile: where all that is logged goes, in the bench's folder; nil: errors to standard error.
+    init(logFile: String? = nil) throws {
+        let folder = FileManager.default.temporaryDirectory.appendingPathComponent("vigie-gateway-\(UUID())").path
+        self.folder = folder
         try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
         metrics = GatewayMetrics(registry)
+        logDescriptor = logFile.map { open("\(folder)/\($0)", O_CREAT | O_WRONLY, 0o600) }
+        log = Log(
+            "test",
+            to: LogOutput(
+                descriptor: logDescriptor ?? STDERR_FILENO, format: .plain, minimum: logFile == nil ? .error : .debug))
     }
 
     deinit {
+        if let logDescriptor { close(logDescriptor) }
         try? FileManager.default.removeItem(atPath: folder)
     }
 

@@ -81,7 +81,7 @@ import Testing
     @Test func everyFailingTransferIsReported() async throws {
         let twoShots = [Self.shot] + Self.reading + [Self.shot] + Self.reading
         let opening = SCD4xTests.identification
-        let cycle = twoShots + [Self.sleep, Self.wake] + Self.serial + twoShots
+        let cycle = twoShots + [Self.sleep, Self.wake] + Self.serial + twoShots + [Self.sleep]
         // To wake unheard is no failure.
         let excused = opening.count + twoShots.count + 1
         try await failingEachTransfer(of: opening + cycle, from: opening.count, except: [excused]) { bus in

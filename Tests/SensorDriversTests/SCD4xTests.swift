@@ -77,17 +77,18 @@ import Testing
     @Test func aSleepingChipIsWoken() async throws {
         let stop = Self.opening[0]
         let wake = PlaybackBus.Exchange.write([0x36, 0xF6], to: Self.address).failing(.notAcknowledged)
-        let bus = PlaybackBus([stop.failing(.notAcknowledged), wake] + Self.opening)
+        let unheard = [stop.failing(.notAcknowledged), stop.failing(.notAcknowledged)]
+        let bus = PlaybackBus(unheard + [wake] + Self.opening)
         _ = try await Self.open(bus)
         try bus.finish()
 
-        let dead = PlaybackBus([stop, wake, stop].map { $0.failing(.notAcknowledged) })
+        let dead = PlaybackBus(unheard + [wake] + unheard)
         let silence = SensorError.Kind.bus(BusError(.notAcknowledged, bus: "playback", address: Self.address))
         #expect(await failure { _ = try await Self.open(dead) } == silence)
         try dead.finish()
 
         // Only silence means sleep.
-        for failing in [[stop.failing(.timedOut)], [stop.failing(.notAcknowledged), wake.failing(.timedOut)]] {
+        for failing in [[stop.failing(.timedOut)], unheard + [wake.failing(.timedOut)]] {
             let bus = PlaybackBus(failing)
             let timedOut = SensorError.Kind.bus(BusError(.timedOut, bus: "playback", address: Self.address))
             #expect(await failure { _ = try await Self.open(bus) } == timedOut)
@@ -116,8 +117,8 @@ import Testing
 
     @Test(arguments: [3, 4])
     func olderFirmwareDoesNotSayWhichPartItIs(failing: Int) async throws {
-        let identification =
-            Self.identification[..<failing] + [Self.identification[failing].failing(.notAcknowledged)]
+        let silent = Self.identification[failing].failing(.notAcknowledged)
+        let identification = Self.identification[..<failing] + [silent, silent]
         let bus = PlaybackBus(identification + [Self.opening[5]])
         let sensor = try await Self.open(bus, .init(model: .scd40))
         #expect(sensor.model == nil)
@@ -237,7 +238,8 @@ import Testing
 
     @Test func pressureIsSentOnceAndOnlyWithinItsRange() async throws {
         let feed = PlaybackBus.Exchange.write([0xE0, 0x00, 0x03, 0xF5, 0xDB], to: Self.address)
-        let bus = PlaybackBus(Self.opening + [feed.failing(.notAcknowledged), feed])
+        let unheard = feed.failing(.notAcknowledged)
+        let bus = PlaybackBus(Self.opening + [unheard, unheard, feed])
         let sensor = try await Self.open(bus)
         for _ in 0..<2 {
             for hectopascals in [699.9, 1200.1, .nan, .infinity] {

@@ -53,11 +53,23 @@ import Testing
         try bus.finish()
     }
 
-    /// A chip that is not there is not asked again: that is for those who open it.
-    @Test func silenceIsNotAskedAgain() async throws {
-        let bus = PlaybackBus([asking, sound.failing(.notAcknowledged)])
-        let kind = await failure { _ = try await port(bus).query(SHT4xCommand.readSerialNumber, words: 1) }
+    /// An acknowledgement may be lost to a disturbance, so the transfer is tried once more, and not the whole command.
+    @Test func whatIsNotAcknowledgedIsTriedOnceMore() async throws {
+        let silent = sound.failing(.notAcknowledged)
+        let bus = PlaybackBus([asking.failing(.notAcknowledged), asking, silent, sound, asking, silent, silent])
+        let port = port(bus)
+        #expect(try await port.query(SHT4xCommand.readSerialNumber, words: 1) == [0xBEEF])
+        let kind = await failure { _ = try await port.query(SHT4xCommand.readSerialNumber, words: 1) }
         #expect(kind == .bus(BusError(.notAcknowledged, bus: "playback", address: 0x44)))
+        try bus.finish()
+    }
+
+    /// What was to be read may be gone with these, and who hangs is not asked again.
+    @Test(arguments: [BusError.Kind.timedOut, .lengthOrStretch, .arbitrationLost, .missing])
+    func otherFailuresAreNotTriedAgain(kind: BusError.Kind) async throws {
+        let bus = PlaybackBus([asking, sound.failing(kind)])
+        let error = await failure { _ = try await port(bus).query(SHT4xCommand.readSerialNumber, words: 1) }
+        #expect(error == .bus(BusError(kind, bus: "playback", address: 0x44)))
         try bus.finish()
     }
 }

@@ -13,8 +13,9 @@ func printedSeed(_ test: String) -> UInt64 {
     return seed
 }
 
-/// Plays a transcript once for each of its transfers from `first` on, that one not acknowledged: `body` must fail with
-/// exactly that, and touch the bus no more.
+/// Plays a transcript once for each of its transfers from `first` on, that one not acknowledged, nor when it is tried
+/// again: `body` must fail with exactly that, and touch the bus no more. Not acknowledged once, it must be tried again and
+/// all be well.
 /// - Parameter excused: the transfers, from 0, whose failure is no error.
 func failingEachTransfer(
     of transcript: [PlaybackBus.Exchange], from first: Int = 0, except excused: Set<Int> = [],
@@ -22,7 +23,11 @@ func failingEachTransfer(
 ) async throws {
     for failing in first..<transcript.count where !excused.contains(failing) {
         let address = transcript[failing].address
-        let bus = PlaybackBus(transcript[..<failing] + [transcript[failing].failing(.notAcknowledged)])
+        let failure = transcript[failing].failing(.notAcknowledged)
+        let disturbed = PlaybackBus(transcript[..<failing] + [failure] + transcript[failing...])
+        try await body(disturbed)
+        try disturbed.finish()
+        let bus = PlaybackBus(transcript[..<failing] + [failure, failure])
         do {
             try await body(bus)
             Issue.record("transfer \(failing + 1) failed without an error")

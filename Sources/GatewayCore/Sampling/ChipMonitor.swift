@@ -40,6 +40,20 @@ struct ChipMonitor: Sendable {
         if state == .halfOpen { tries.increment() }
     }
 
+    /// It says what it is, for the first time or something else than before.
+    func identified(_ identity: ChipIdentity) {
+        log.info(
+            "a chip is open",
+            [
+                "sensor": "\(sensorID)", "chip": "\(chip)", "part": identity.part,
+                "serial": identity.serialNumber ?? "none",
+            ])
+        if let remark = identity.remark {
+            log.warning(
+                "a chip is not the configured one", ["sensor": "\(sensorID)", "chip": "\(chip)", "remark": remark])
+        }
+    }
+
     /// It gave a value, after so many failures in a row.
     func gaveValue(after failures: Int) {
         lastValue.set(Double(wallClock.now().milliseconds) / 1000)

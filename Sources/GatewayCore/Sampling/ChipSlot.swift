@@ -215,6 +215,7 @@ actor ChipSlot {
             } else {
                 sensor = try await open()
                 self.sensor = sensor
+                if identity != sensor.identity { monitor.identified(sensor.identity) }
                 identity = sensor.identity
                 longestMeasurement = sensor.longestMeasurement
             }
