@@ -104,6 +104,12 @@ public actor SCD4x: PressureCompensated {
         /// The CO2 of fresh air for self-calibration, ppm, 400 to 5000 (3.8.4). 400 from the factory.
         public var selfCalibrationTarget: Int?
 
+        /// How long a measurement takes that is asked for; nil if the chip measures by itself, or cannot be asked.
+        public var shotTime: Duration? {
+            guard mode.period == nil, model.hasSingleShot else { return nil }
+            return mode.command.executionTime * (isPoweredDown ? 2 : 1)
+        }
+
         /// Makes settings.
         public init(
             model: Model = .scd41, mode: Mode = .periodic, isPoweredDown: Bool = false,

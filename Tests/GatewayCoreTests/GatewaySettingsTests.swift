@@ -96,6 +96,18 @@ import Testing
             "  - {sensor_id: a, multiplexer: {address: 0x77, channel: 1}, chips: [{type: bme280, address: 0x77}]}", "",
             "its multiplexer has this address"
         ),
+        (
+            "  - {sensor_id: a, interval: 11s, chips: [{type: scd41, mode: single_shot, power_down: true}]}", "",
+            "a sample takes 10.0 seconds, and the station's interval is too short for that"
+        ),
+        (
+            "  - {sensor_id: a, interval: 59ms, chips: [{type: scd41, mode: single_shot_without_co2}]}", "",
+            "a sample takes 0.05 seconds"
+        ),
+        (
+            "  - {sensor_id: a, quantities: {co2: [scd41]}, chips: [{type: scd41, mode: single_shot_without_co2}]}", "",
+            "scd41 does not measure it"
+        ),
         ("  - {sensor_id: a, multiplexer: {}, chips: [{type: bme280}]}", "", "missing \"channel\""),
         (
             "  - {sensor_id: a, multiplexer: {channel: 8}, chips: [{type: bme280}]}", "",
@@ -159,6 +171,7 @@ import Testing
         let chips = try settings(
             stations: """
                   - sensor_id: a
+                    interval: 1m
                     chips:
                       - {type: bmp280}
                       - {type: scd41, mode: single_shot, power_down: true, temperature_offset: 2.5, altitude: 120,
@@ -179,6 +192,15 @@ import Testing
         #expect(
             chips[4].ads1115
                 == .init(input: .a3, range: .volts0_512, rate: .perSecond860, curve: .liFePO4))
+    }
+
+    @Test(arguments: [
+        "interval: 6s, chips: [{type: scd41, mode: single_shot}]",
+        "interval: 12s, chips: [{type: scd41, mode: single_shot, power_down: true}]",
+        "interval: 10ms, chips: [{type: scd41}]",
+    ])
+    func intervalsThatASingleShotFits(station: String) throws {
+        _ = try settings(stations: "  - {sensor_id: a, \(station)}")
     }
 
     /// A chip's own channel stands before its station's.

@@ -77,8 +77,15 @@ extension Correction {
     }
 }
 
+extension ChipSettings {
+    /// What it measures as it is set.
+    var quantities: Set<Quantity> {
+        scd4x.mode == .singleShotWithoutCO2 ? kind.quantities.subtracting([.co2]) : kind.quantities
+    }
+}
+
 extension ChipSettings.Kind {
-    /// What it measures.
+    /// What it can measure.
     var quantities: Set<Quantity> {
         switch self {
         case .bme280: [.temperature, .humidity, .pressure]

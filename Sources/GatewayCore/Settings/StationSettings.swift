@@ -38,6 +38,11 @@ struct StationSettings: Sendable {
                 sections[index].problem(
                     "another chip is called \(chip.name): give this one a name of its own", at: "name")
             }
+            // Its waking and the transfers come on top.
+            if let shotTime = chip.scd4x.shotTime, interval < shotTime * 1.2 {
+                sections[index].problem(
+                    "a sample takes \(shotTime), and the station's interval is too short for that", at: "mode")
+            }
         }
         self.chips = chips
         sources = StationSettings.sources(section.optionalSection("quantities"), chips: chips)
@@ -47,7 +52,7 @@ struct StationSettings: Sendable {
     private static func sources(_ section: Section?, chips: [ChipSettings]) -> [Quantity: [Int]] {
         var sources: [Quantity: [Int]] = [:]
         for quantity in Quantity.allCases {
-            let able = chips.indices.filter { chips[$0].kind.quantities.contains(quantity) }
+            let able = chips.indices.filter { chips[$0].quantities.contains(quantity) }
             sources[quantity] = able
             guard let section, section.has(quantity.rawValue) else { continue }
             var chosen: [Int] = []
