@@ -19,15 +19,18 @@ final class StationRig {
 
     private let pace: @Sendable (Duration) -> Duration
     private let recorded: @Sendable (Reading) -> Void
+    private let whenDead: @Sendable (String) -> Void
 
     init(
         _ bench: Bench, environment: any Environment = ConstantEnvironment(),
         pace: @escaping @Sendable (Duration) -> Duration = { $0 },
-        recorded: @escaping @Sendable (Reading) -> Void = { _ in }
+        recorded: @escaping @Sendable (Reading) -> Void = { _ in },
+        whenDead: @escaping @Sendable (String) -> Void = { _ in }
     ) {
         self.bench = bench
         self.pace = pace
         self.recorded = recorded
+        self.whenDead = whenDead
         world = SimulatedWorld(environment: environment, origin: StationRig.origin, clock: clock)
     }
 
@@ -73,8 +76,9 @@ final class StationRig {
                 log: bench.log, wallClock: world)
             return ChipSlot(
                 chip, bus: bus, watch: watch, clock: clock, freezeLimit: station.freezeLimit ?? 0, monitor: monitor
-            ) { [dead] in
+            ) { [dead, whenDead] in
                 dead.add("\(chip.name)")
+                whenDead("\(chip.name)")
             }
         }
         return Station(

@@ -54,7 +54,8 @@ actor SensorRail: Service {
         case recheck
     }
 
-    private func serve() async throws {
+    /// As `run`, until the requests end.
+    func serve() async throws {
         let (events, wake) = AsyncStream.makeStream(of: Event.self)
         let (requests, clock) = (requests, clock)
         try await withThrowingTaskGroup(of: Void.self) { group in
