@@ -250,11 +250,14 @@ import Testing
             outbox: outbox)
         let (clock, executor) = (rig.clock, try #require(station.virtualTime).executor)
         try await withThrowingTaskGroup(of: Void.self) { group in
+            // Time stands still until both have begun.
+            clock.workBegan()
             group.addTask(executorPreference: executor) {
                 try await clock.sleep(for: .seconds(2 * 3600 + 5))
                 await station.chips[1].restart()
             }
             group.addTask(executorPreference: executor) { try await station.run() }
+            clock.workEnded()
             try await group.waitForAll()
         }
         let readings = try await outbox.read(limit: 10_000).map(\.reading)
