@@ -24,7 +24,9 @@ func failingEachTransfer(
     for failing in first..<transcript.count where !excused.contains(failing) {
         let address = transcript[failing].address
         let failure = transcript[failing].failing(.notAcknowledged)
-        let disturbed = PlaybackBus(transcript[..<failing] + [failure] + Array(transcript[failing...]))
+        var once = transcript
+        once.insert(failure, at: failing)
+        let disturbed = PlaybackBus(once)
         try await body(disturbed)
         try disturbed.finish()
         let bus = PlaybackBus(transcript[..<failing] + [failure, failure])
