@@ -44,6 +44,7 @@ test: install lint ## Run all tests, those against a real broker and a real Post
 	tools/with-services -- timeout --foreground 1200 $(SWIFT_TEST) --filter '^IntegrationTests\.' --no-parallel
 	tools/with-services -- .vigie/venv/bin/python -m unittest discover --start-directory Tests/Browser
 	@$(MAKE) --no-print-directory test-dashboard
+	@$(MAKE) --no-print-directory test-hardware
 
 .PHONY: test-dashboard
 test-dashboard: install ## Run the dashboard's tests: its logic, and in a real browser on a running pipeline
@@ -51,6 +52,12 @@ test-dashboard: install ## Run the dashboard's tests: its logic, and in a real b
 	dashboard/run --install
 	tools/with-services -- .vigie/dashboard/bin/python -m unittest discover --start-directory dashboard/tests
 	tools/with-services -- .vigie/venv/bin/python -m unittest discover --start-directory dashboard/tests/browser
+
+.PHONY: test-hardware
+test-hardware: install ## Run the release gateway in a virtual machine, on simulated chips of Debian's kernel
+	$(SWIFT_RELEASE) --product vigie-gateway
+	$(SWIFT_RELEASE) --product vigie-simbus
+	.vigie/venv/bin/python -m unittest discover --start-directory Tests/Guest
 
 .PHONY: benchmark
 benchmark: build ## Measure the processor's throughput beside a plain COPY

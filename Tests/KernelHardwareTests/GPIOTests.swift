@@ -112,8 +112,8 @@ private func setReport(_ data: [UInt8]) -> [UInt8] {
         #expect(read(&chip, 0x03) == [0x03, 0b0010_0100])
         // The world does not win against an output.
         lines.drive(5, high: false)
-        #expect(lines.lines[5] == .init(isOutput: true, isHigh: true))
-        #expect(lines.lines[2] == .init(isOutput: false, isHigh: true))
+        #expect(lines.lines[5] == .init(isOutput: true, isHigh: true, changes: 2))
+        #expect(lines.lines[2] == .init(isOutput: false, isHigh: true, changes: 1))
         lines.drive(8, high: true)
         #expect(changes.withLock { $0 } == [true, false, true], "only changes of levels are told")
     }

@@ -140,6 +140,7 @@ public struct HardwareBench: Sendable {
             [
                 "line": .of(offset), "role": .of(lines?.roles[offset]),
                 "direction": line.isOutput ? "output" : "input", "level": line.isHigh ? "high" : "low",
+                "changes": .of(line.changes),
             ]
         }
         let all: JSON = [

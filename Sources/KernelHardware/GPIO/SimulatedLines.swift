@@ -11,14 +11,17 @@ public final class SimulatedLines: Sendable {
         public var isOutput: Bool
         /// Its level.
         public var isHigh: Bool
+        /// How often its level has changed.
+        public var changes = 0
     }
 
     /// One bit a line.
-    struct State: Equatable {
+    struct State {
         var outputs: UInt8 = 0
         /// What the program set, and what the world sets.
         var latch: UInt8 = 0
         var world: UInt8 = 0
+        var changes = [Int](repeating: 0, count: SimulatedLines.offsets.count)
 
         var levels: UInt8 { outputs & latch | ~outputs & world }
     }
@@ -40,7 +43,7 @@ public final class SimulatedLines: Sendable {
     /// - Parameters:
     ///   - roles: what lines are for, by their offsets.
     ///   - high: those that are high; the others are low.
-    ///   - onChange: called with the levels after each change.
+    ///   - onChange: called with the levels after each change; it must not use the lines.
     public init(
         roles: [Int: String] = [:], high: [Int] = [], onChange: @escaping @Sendable (Levels) -> Void = { _ in }
     ) {
@@ -59,7 +62,9 @@ public final class SimulatedLines: Sendable {
     public var lines: [Line] {
         let state = current
         return SimulatedLines.offsets.map { offset in
-            Line(isOutput: state.outputs >> offset & 1 != 0, isHigh: state.levels >> offset & 1 != 0)
+            Line(
+                isOutput: state.outputs >> offset & 1 != 0, isHigh: state.levels >> offset & 1 != 0,
+                changes: state.changes[offset])
         }
     }
 
@@ -74,11 +79,14 @@ public final class SimulatedLines: Sendable {
     var current: State { state.withLock { $0 } }
 
     func change(_ body: (inout State) -> Void) {
-        let levels: UInt8? = state.withLock { state in
+        state.withLock { state in
             let before = state.levels
             body(&state)
-            return state.levels == before ? nil : state.levels
+            let changed = state.levels ^ before
+            if changed == 0 { return }
+            for offset in SimulatedLines.offsets { state.changes[offset] += Int(changed >> offset & 1) }
+            // Inside the lock, so that it is told of changes in their order.
+            onChange(Levels(bits: state.levels))
         }
-        if let levels { onChange(Levels(bits: levels)) }
     }
 }
