@@ -13,6 +13,7 @@ actor ChipSlot {
     private let bus: any I2CBus
     private let watch: BusWatch
     private let clock: any Clock<Duration>
+    private let patience: Duration?
     private let monitor: ChipMonitor
     private let whenDead: @Sendable () -> Void
 
@@ -46,23 +47,27 @@ actor ChipSlot {
         case measure, initialise
     }
 
-    /// For transfers that wait for another chip's to end: the kernel gives up on one after a second.
+    /// For transfers that wait for another chip's to end: a kernel that was not told otherwise gives up on one after a
+    /// second.
     private static let busTime = Duration.seconds(1)
     /// How long the first sample may wait for chips to start.
     private static let longestStart = Duration.seconds(60)
 
     /// - Parameters:
     ///   - watch: the bus's, shared by its chips.
+    ///   - patience: how long a sample waits for the chip; nil: as long as the schedule and the chip allow. Where the
+    ///     clock runs faster than the real one, a machine's own delays would be taken for the chip's.
     ///   - freezeLimit: as `FreezeWatch` has it.
     ///   - whenDead: called when the chip's power should be cycled; must return at once.
     init(
-        _ settings: ChipSettings, bus: any I2CBus, watch: BusWatch, clock: any Clock<Duration>, freezeLimit: Int,
-        monitor: ChipMonitor, whenDead: @escaping @Sendable () -> Void = {}
+        _ settings: ChipSettings, bus: any I2CBus, watch: BusWatch, clock: any Clock<Duration>,
+        patience: Duration? = nil, freezeLimit: Int, monitor: ChipMonitor, whenDead: @escaping @Sendable () -> Void = {}
     ) {
         self.settings = settings
         self.bus = bus
         self.watch = watch
         self.clock = clock
+        self.patience = patience
         self.monitor = monitor
         self.whenDead = whenDead
         freeze = FreezeWatch(limit: settings.kind.hasNoise ? freezeLimit : 0)
@@ -91,11 +96,19 @@ actor ChipSlot {
     func measurement(pressure: Pressure?, interval: Duration?) async -> Result<Measurement, SensorError> {
         self.pressure = pressure ?? self.pressure
         if breaker.state != .closed, let lastError { return .failure(lastError) }
-        if unanswered != nil { return .failure(error(isStarting ? .notReady : .timedOut)) }
+        if let unanswered {
+            // A chip that has not answered once is known to hang; one that starts may be there in a moment.
+            if !isStarting { return .failure(error(.timedOut)) }
+            return await answer(to: unanswered, within: waitingTime(interval: interval))
+        }
         lastRequest += 1
-        let (number, limit, clock) = (lastRequest, patience(interval: interval), clock)
-        unanswered = number
+        unanswered = lastRequest
         requests.continuation.yield(.measure)
+        return await answer(to: lastRequest, within: waitingTime(interval: interval))
+    }
+
+    private func answer(to number: Int, within limit: Duration) async -> Result<Measurement, SensorError> {
+        let clock = clock
         return await withTaskGroup(of: Void.self) { group in
             group.addTask {
                 do {
@@ -114,9 +127,11 @@ actor ChipSlot {
     }
 
     /// How long a sample waits. Never so long that the next one is late, unless the chip needs that long anyway.
-    private func patience(interval: Duration?) -> Duration {
+    private func waitingTime(interval: Duration?) -> Duration {
+        if let patience { return patience }
         guard let interval else { return ChipSlot.longestStart * 2 }
-        let share = interval * 0.8
+        // Of less than half a second no share leaves a chip enough: there the schedule gives way to a chip that hangs.
+        let share = interval < .milliseconds(500) ? .seconds(2) : interval * 0.8
         guard let longestMeasurement else { return min(share, ChipSlot.longestStart) }
         return min(longestMeasurement + ChipSlot.busTime, max(longestMeasurement, share))
     }
@@ -139,6 +154,8 @@ actor ChipSlot {
 
     /// The chip was without power: it is initialised anew, without a pause before that.
     func restart() {
+        // Before the first sample nothing was done to it.
+        guard lastRequest > 0 else { return }
         sensor = nil
         lastError = lastError ?? error(.notReady)
         breaker.restarted()

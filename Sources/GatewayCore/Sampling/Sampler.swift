@@ -28,6 +28,8 @@ struct Sampler: Service {
 struct Site {
     /// The clock of schedules and waits.
     let clock: any Clock<Duration>
+    /// How long a sample waits for a chip; nil: as long as the schedule and the chip allow.
+    var patience: Duration?
     /// Where stations run whose clock waits for them.
     var virtualTime: Station.VirtualTime?
     /// The time of day.
@@ -99,7 +101,9 @@ struct Site {
             }
         }
         let wallClock = SimulatedWorld(environment: ConstantEnvironment(), origin: origin, clock: clock)
-        return Site(clock: clock, virtualTime: virtualTime, wallClock: wallClock, end: end) { station, number in
+        let patience: Duration? = settings.speed.isFast ? .seconds(120) : nil
+        return Site(clock: clock, patience: patience, virtualTime: virtualTime, wallClock: wallClock, end: end) {
+            station, number in
             guard let bus = buses[station]?[number] else { throw MissingBus(number: number) }
             return bus
         }

@@ -104,7 +104,7 @@ public struct Gateway: Sendable {
                 let freezeLimit = station.freezeLimit ?? (isSimulated ? 0 : StationSettings.usualFreezeLimit)
                 return ChipSlot(
                     chip, bus: segments.bus(of: chip.place, on: bus), watch: watch, clock: site.clock,
-                    freezeLimit: freezeLimit, monitor: monitor
+                    patience: site.patience, freezeLimit: freezeLimit, monitor: monitor
                 ) {
                     whenDead("\(station.sensorID)/\(chip.name)")
                 }

@@ -10,6 +10,11 @@ struct SimulationSettings: Sendable {
         case times(Double)
         /// Who waits makes the time pass: as fast as the machine allows, and exact.
         case unlimited
+
+        /// Whether its time passes faster than what the machine does in it.
+        var isFast: Bool {
+            if case .times(let speed) = self { speed > 1 } else { false }
+        }
     }
 
     /// A recording to replay.
