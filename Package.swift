@@ -12,6 +12,7 @@ let cLibraries: [Target] = [
     .systemLibrary(name: "CMicrohttpd", pkgConfig: "libmicrohttpd", providers: [.apt(["libmicrohttpd-dev"])]),
     .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
     .systemLibrary(name: "CGPIOD", pkgConfig: "libgpiod", providers: [.apt(["libgpiod-dev"])]),
+    .systemLibrary(name: "CNetwork", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
     .systemLibrary(name: "CI2C", providers: [.apt(["libi2c-dev"])]),
     // simdjson is C++; this target gives it a C face with one call a message.
     .target(
@@ -31,6 +32,7 @@ let libraries: [Target] = [
     .target(name: "Configuration", dependencies: ["Platform", "CYAML"]),
     .target(name: "Monitoring", dependencies: ["Platform", "CPlatform", "CMicrohttpd"]),
     .target(name: "HTTPClient", dependencies: ["Platform", "CCurl"]),
+    .target(name: "NetworkProbe", dependencies: ["Platform", "CNetwork", "CPlatform"]),
     .target(name: "KafkaClient", dependencies: ["Platform", "Configuration", "CRdkafka"]),
     .target(name: "PostgresClient", dependencies: ["Platform", "CPostgres"]),
 
@@ -42,8 +44,8 @@ let libraries: [Target] = [
     .target(
         name: "GatewayCore",
         dependencies: [
-            "Readings", "Platform", "Presentation", "Configuration", "Monitoring", "KafkaClient", "SensorBus",
-            "SensorDrivers", "SimulatedHardware", "Outbox",
+            "Readings", "Platform", "Presentation", "Configuration", "Monitoring", "KafkaClient", "NetworkProbe",
+            "SensorBus", "SensorDrivers", "SimulatedHardware", "Outbox",
         ]),
     // Simulated chips as devices of the kernel.
     .target(
@@ -67,7 +69,7 @@ let libraries: [Target] = [
 ]
 
 let programs: [Target] = [
-    .executableTarget(name: "vigie-gateway", dependencies: ["GatewayCore", "Commands", "Presentation"]),
+    .executableTarget(name: "vigie-gateway", dependencies: ["GatewayCore", "Commands", "Platform", "Presentation"]),
     .executableTarget(
         name: "vigie-simbus",
         dependencies: ["KernelHardware", "SimulatedHardware", "GatewayCore", "Monitoring", "Commands"]),
@@ -85,6 +87,7 @@ let tests: [Target] = [
     // A server that answers as a test tells it.
     .target(name: "TestServer", dependencies: ["Platform"], path: "Tests/TestServer"),
     .testTarget(name: "HTTPClientTests", dependencies: ["HTTPClient", "Monitoring", "Platform", "TestServer"]),
+    .testTarget(name: "NetworkProbeTests", dependencies: ["NetworkProbe", "Platform"]),
     .testTarget(name: "KafkaClientTests", dependencies: ["KafkaClient", "Platform"]),
     .testTarget(name: "PostgresClientTests", dependencies: ["PostgresClient"]),
     .testTarget(name: "SensorBusTests", dependencies: ["SensorBus", "Platform"]),
@@ -96,7 +99,8 @@ let tests: [Target] = [
     .testTarget(
         name: "GatewayCoreTests",
         dependencies: [
-            "GatewayCore", "Configuration", "CSQLite", "KafkaClient", "Monitoring", "Outbox", "Readings", "SensorBus",
+            "GatewayCore", "Configuration", "CSQLite", "KafkaClient", "Monitoring", "NetworkProbe", "Outbox",
+            "Platform", "Presentation", "Readings", "SensorBus",
             "SensorDrivers", "SimulatedHardware",
         ]),
     .testTarget(name: "WindowingTests", dependencies: ["Windowing", "FleetCore"]),

@@ -67,3 +67,16 @@ extern char **environ;
 
 // The environment as posix_spawn(3) takes it.
 static inline char **vigie_environment(void) { return environ; }
+
+#include <sys/vfs.h>
+
+// The file system that a path is on (statfs(2)): its magic number, whether it is mounted read-only, and the bytes that
+// a program without privileges may still write. Returns -1 and sets errno on failure.
+static inline int vigie_file_system(const char *path, long *kind, int *is_read_only, unsigned long long *free_bytes) {
+    struct statfs state;
+    if (statfs(path, &state) != 0) return -1;
+    *kind = state.f_type;
+    *is_read_only = (state.f_flags & 1) != 0;  // ST_RDONLY
+    *free_bytes = (unsigned long long)state.f_bavail * (unsigned long long)state.f_bsize;
+    return 0;
+}

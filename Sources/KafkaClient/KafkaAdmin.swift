@@ -102,6 +102,30 @@ public final class KafkaAdmin: Sendable {
         }
     }
 
+    /// What the cluster says of itself: its brokers, and the topics that this client may see. No topic is created by
+    /// being asked for.
+    public func cluster(timeout: Duration) async throws(KafkaError) -> KafkaCluster {
+        try await run { handle throws(KafkaError) in
+            var metadata: UnsafePointer<rd_kafka_metadata_t>?
+            try check(
+                rd_kafka_metadata(handle.pointer, 1, nil, &metadata, timeout.wholeMilliseconds), "describe the cluster")
+            guard let metadata else { throw KafkaError(.timedOut, "describe the cluster") }
+            defer { rd_kafka_metadata_destroy(metadata) }
+            let native = metadata.pointee
+            return KafkaCluster(
+                brokers: (0..<Int(native.broker_cnt)).map { index in
+                    let broker = native.brokers[index]
+                    return KafkaCluster.Broker(
+                        id: broker.id, host: String(cString: broker.host), port: Int(broker.port))
+                },
+                partitions: Dictionary(
+                    (0..<Int(native.topic_cnt)).map { index in
+                        let topic = native.topics[index]
+                        return (String(cString: topic.topic), Int(topic.partition_cnt))
+                    }, uniquingKeysWith: { first, _ in first }))
+        }
+    }
+
     /// Which offsets a partition has.
     public func watermarks(_ partition: TopicPartition, timeout: Duration) async throws(KafkaError) -> KafkaWatermarks {
         try await run { handle throws(KafkaError) in try handle.watermarks(partition, timeout: timeout) }
@@ -116,6 +140,37 @@ public final class KafkaAdmin: Sendable {
             defer { rd_kafka_poll(handle.pointer, 0) }
             return try body(handle)
         }
+    }
+}
+
+/// What a cluster says of itself.
+public struct KafkaCluster: Sendable, Equatable {
+    /// A broker, by the address that it tells its clients to use.
+    public struct Broker: Sendable, Equatable {
+        /// Its number in the cluster.
+        public var id: Int32
+        /// Its host.
+        public var host: String
+        /// Its port.
+        public var port: Int
+
+        /// Makes one.
+        public init(id: Int32, host: String, port: Int) {
+            self.id = id
+            self.host = host
+            self.port = port
+        }
+    }
+
+    /// All brokers.
+    public var brokers: [Broker]
+    /// How many partitions each topic has that the client may see.
+    public var partitions: [String: Int]
+
+    /// Makes one.
+    public init(brokers: [Broker], partitions: [String: Int]) {
+        self.brokers = brokers
+        self.partitions = partitions
     }
 }
 

@@ -6,9 +6,11 @@ final class Database {
     let path: String
 
     /// Opens or makes the file.
-    init(path: String) throws(OutboxError) {
+    /// - Parameter isReadOnly: whether to leave it as it is, and to fail if it is not there.
+    init(path: String, isReadOnly: Bool = false) throws(OutboxError) {
         var opened: OpaquePointer?
-        let flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE
+        let access = isReadOnly ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE
+        let flags = access | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE
         let code = sqlite3_open_v2(path, &opened, flags, nil)
         guard let handle = opened, code == SQLITE_OK else {
             let message = String(cString: sqlite3_errstr(code))
@@ -61,12 +63,38 @@ final class Database {
         }
     }
 
+    /// Runs `body`, whose statements are interrupted once `isOverdue` says so.
+    func bounded<Result>(
+        by isOverdue: @escaping () -> Bool, _ body: () throws(OutboxError) -> Result
+    ) throws(OutboxError) -> Result {
+        let bound = Bound(isOverdue)
+        // Asked every few milliseconds: so many of SQLite's instructions take about that.
+        let instructions: Int32 = 100_000
+        sqlite3_progress_handler(
+            handle, instructions,
+            { context in
+                guard let context else { return 0 }
+                return Unmanaged<Bound>.fromOpaque(context).takeUnretainedValue().isOverdue() ? 1 : 0
+            }, Unmanaged.passUnretained(bound).toOpaque())
+        defer { withExtendedLifetime(bound) { sqlite3_progress_handler(handle, 0, nil, nil) } }
+        return try body()
+    }
+
     var lastInsertedRow: Int64 { sqlite3_last_insert_rowid(handle) }
     /// Rows that the last statement changed.
     var changes: Int { Int(sqlite3_changes64(handle)) }
 
     func error(_ code: Int32, _ sql: String) -> OutboxError {
         OutboxError(code: code, message: String(cString: sqlite3_errmsg(handle)), sql: sql, path: path)
+    }
+}
+
+/// When statements have run for long enough.
+private final class Bound {
+    let isOverdue: () -> Bool
+
+    init(_ isOverdue: @escaping () -> Bool) {
+        self.isOverdue = isOverdue
     }
 }
 

@@ -22,7 +22,7 @@ public struct OutboxError: Error, Sendable, Equatable, CustomStringConvertible {
     /// What to do about it; nil if only the message can say.
     public var remedy: String? {
         switch code & 0xFF {
-        case SQLITE_FULL: "free space on the file system, or lower outbox.maximum_size"
+        case SQLITE_FULL: "free space on the file system, or lower outbox.size"
         case SQLITE_READONLY, SQLITE_PERM, SQLITE_AUTH:
             "give the gateway's user write access to the file and its folder"
         case SQLITE_CANTOPEN: "make the folder, and give the gateway's user write access to it"

@@ -41,13 +41,9 @@ public final class FaultSwitch: Sendable {
         change { $0.inForce = [] }
     }
 
-    /// Cuts the chip's supply, or restores it; then the chip starts up. A chip that hung, by `nack` or `freeze`, is
-    /// sound again.
+    /// Cuts the chip's supply, or restores it; then the chip starts up.
     public func setPower(_ isOn: Bool) {
-        change { state in
-            state.isPowered = isOn
-            if !isOn { state.inForce.subtract([.nack, .freeze]) }
-        }
+        change { $0.isPowered = isOn }
     }
 
     private func change(_ body: (inout State) -> Void) {

@@ -7,6 +7,9 @@ struct SystemTree: Sendable {
     /// What stands before every path; empty for the system itself.
     var root = ""
 
+    /// Whether there is anything at a path.
+    func exists(_ path: String) -> Bool { access(root + path, F_OK) == 0 }
+
     /// The names in a folder, ordered; empty if it cannot be read.
     func names(in folder: String) -> [String] {
         guard let stream = opendir(root + folder) else { return [] }

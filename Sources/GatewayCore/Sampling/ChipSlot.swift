@@ -152,6 +152,13 @@ actor ChipSlot {
         SensorError(kind, chip: sensor?.chip ?? settings.name, address: settings.place.address, step: "measure")
     }
 
+    /// The settings that are in force in a chip that tells them, for a person; nil if it does not. Its measurement is
+    /// interrupted for that.
+    func settingsInForce() async -> SCD4x.StoredSettings? {
+        guard let chip = sensor as? SCD4x else { return nil }
+        return try? await chip.readSettings()
+    }
+
     /// The chip was without power: it is initialised anew, without a pause before that.
     func restart() {
         // Before the first sample nothing was done to it.

@@ -13,9 +13,36 @@ public struct LinuxGPIO: GPIOLines {
         /// How many lines it has.
         public var lineCount: Int
 
+        /// Makes one.
+        public init(path: String, label: String, lineCount: Int) {
+            self.path = path
+            self.label = label
+            self.lineCount = lineCount
+        }
+
         /// `label (device)`.
         public var description: String { "\(label) (\(path))" }
     }
+
+    /// Where a line is, and who has it.
+    public struct Place: Sendable, Equatable {
+        /// The chip.
+        public var chip: Chip
+        /// The line's number on it.
+        public var offset: UInt32
+        /// Who has the line; empty if nobody says so.
+        public var consumer: String
+
+        /// Makes one.
+        public init(chip: Chip, offset: UInt32, consumer: String) {
+            self.chip = chip
+            self.offset = offset
+            self.consumer = consumer
+        }
+    }
+
+    /// Who has the lines that a gateway takes.
+    public static let consumer = "vigie-gateway"
 
     /// The thread for the lines.
     public let executor = ThreadExecutor(name: "gpio")
@@ -26,7 +53,7 @@ public struct LinuxGPIO: GPIOLines {
     /// - Parameters:
     ///   - folder: where the device files are.
     ///   - consumer: who has the lines, for gpioinfo(1) and other programs that want them; at most 31 bytes.
-    public init(folder: String = "/dev", consumer: String = "vigie-gateway") {
+    public init(folder: String = "/dev", consumer: String = LinuxGPIO.consumer) {
         self.folder = folder
         self.consumer = consumer
     }
@@ -41,6 +68,12 @@ public struct LinuxGPIO: GPIOLines {
                 return (path, .failure(error))
             }
         }
+    }
+
+    /// Looks for a line and leaves it alone.
+    public func place(of line: GPIOLineID) throws(GPIOError) -> Place {
+        let (chip, offset) = try find(line)
+        return Place(chip: try chip.described(), offset: offset, consumer: try chip.line(offset).consumer)
     }
 
     /// Takes a line as an input.

@@ -134,7 +134,13 @@ extension SampleReport.Station {
     fileprivate init(_ station: GatewayCore.Station) async throws {
         let observation = try await station.observe()
         var identities: [ChipIdentity?] = []
-        for chip in station.chips { identities.append(await chip.identity) }
+        for chip in station.chips {
+            var identity = await chip.identity
+            if let settings = await chip.settingsInForce() {
+                identity?.facts += settings.lines.map { ChipIdentity.Fact($0.name, $0.value) }
+            }
+            identities.append(identity)
+        }
         self.init(
             station.settings, reading: observation.record.reading, composition: observation.composition,
             results: observation.results, identities: identities)

@@ -1,0 +1,171 @@
+#pragma once
+// Sockets, whose constants are enumerations and macros in C, and one TLS handshake with OpenSSL.
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netdb.h>
+#include <openssl/err.h>
+#include <openssl/pem.h>
+#include <openssl/ssl.h>
+#include <openssl/x509v3.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <time.h>
+#include <unistd.h>
+
+// Looks a name up (getaddrinfo(3)); 0, or an EAI_ code. freeaddrinfo is the caller's.
+static inline int vigie_resolve(const char *host, const char *port, struct addrinfo **result) {
+    struct addrinfo hints = {0};
+    hints.ai_socktype = SOCK_STREAM;
+    hints.ai_family = AF_UNSPEC;
+    return getaddrinfo(host, port, &hints, result);
+}
+
+// Connects a socket within `milliseconds`, after which its reads and writes have the same bound. Returns the socket, or
+// -1 with the error number in *code.
+static inline int vigie_connect(const struct addrinfo *address, int milliseconds, int *code) {
+    int socket_ = socket(address->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (socket_ < 0) {
+        *code = errno;
+        return -1;
+    }
+    *code = 0;
+    if (connect(socket_, address->ai_addr, address->ai_addrlen) != 0) *code = errno;
+    if (*code == EINPROGRESS) {
+        struct pollfd wait = {socket_, POLLOUT, 0};
+        int ready;
+        do ready = poll(&wait, 1, milliseconds); while (ready < 0 && errno == EINTR);
+        socklen_t size = sizeof *code;
+        if (ready == 0) *code = ETIMEDOUT;
+        else if (ready < 0 || getsockopt(socket_, SOL_SOCKET, SO_ERROR, code, &size) != 0) *code = errno;
+    }
+    if (*code == 0) {
+        int flags = fcntl(socket_, F_GETFL);
+        struct timeval bound = {milliseconds / 1000, milliseconds % 1000 * 1000};
+        if (flags < 0 || fcntl(socket_, F_SETFL, flags & ~O_NONBLOCK) != 0
+            || setsockopt(socket_, SOL_SOCKET, SO_RCVTIMEO, &bound, sizeof bound) != 0
+            || setsockopt(socket_, SOL_SOCKET, SO_SNDTIMEO, &bound, sizeof bound) != 0)
+            *code = errno;
+    }
+    if (*code == 0) return socket_;
+    close(socket_);
+    return -1;
+}
+
+// Whether an address could be listened on, without doing so for longer than the call: 0 or the error number.
+static inline int vigie_try_listening(const struct addrinfo *address) {
+    int socket_ = socket(address->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (socket_ < 0) return errno;
+    int on = 1, code = 0;
+    setsockopt(socket_, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    if (bind(socket_, address->ai_addr, address->ai_addrlen) != 0 || listen(socket_, 1) != 0) code = errno;
+    close(socket_);
+    return code;
+}
+
+// What a certificate says.
+typedef struct {
+    char subject[256];
+    char issuer[256];
+    long long not_before, not_after;  // Seconds since the epoch.
+} vigie_certificate;
+
+static inline long long vigie_seconds(const ASN1_TIME *time_) {
+    struct tm parts;
+    return time_ && ASN1_TIME_to_tm(time_, &parts) == 1 ? (long long)timegm(&parts) : 0;
+}
+
+static inline void vigie_describe(X509 *certificate, vigie_certificate *result) {
+    X509_NAME_oneline(X509_get_subject_name(certificate), result->subject, sizeof result->subject);
+    X509_NAME_oneline(X509_get_issuer_name(certificate), result->issuer, sizeof result->issuer);
+    result->not_before = vigie_seconds(X509_get0_notBefore(certificate));
+    result->not_after = vigie_seconds(X509_get0_notAfter(certificate));
+}
+
+// Copies OpenSSL's last reason.
+static inline void vigie_tls_reason(char *reason, size_t size) {
+    unsigned long code = ERR_get_error();
+    if (code) ERR_error_string_n(code, reason, size);
+    else snprintf(reason, size, "%s", errno ? strerror(errno) : "the connection was closed");
+    ERR_clear_error();
+}
+
+// The first certificate of a PEM file: 0, or -1 with a reason.
+static inline int vigie_read_certificate(const char *path, vigie_certificate *result, char *reason, size_t size) {
+    errno = 0;
+    FILE *file = fopen(path, "re");
+    if (!file) {
+        snprintf(reason, size, "%s", strerror(errno));
+        return -1;
+    }
+    X509 *certificate = PEM_read_X509(file, NULL, NULL, NULL);
+    fclose(file);
+    if (!certificate) {
+        vigie_tls_reason(reason, size);
+        return -1;
+    }
+    vigie_describe(certificate, result);
+    X509_free(certificate);
+    return 0;
+}
+
+// What a handshake showed.
+typedef struct {
+    int is_done;          // Whether the handshake came to its end.
+    long verification;    // X509_V_OK, or why the certificate is not believed.
+    char reason[256];     // Why it failed, or what the verification says.
+    char version[32];     // Such as TLSv1.3.
+    int has_certificate;
+    vigie_certificate certificate;
+} vigie_handshake;
+
+// Makes one TLS handshake on a connected socket. The certificate is judged and not insisted on, so that it can be shown.
+static inline void vigie_shake_hands(
+    int socket_, const char *host, const char *authorities, const char *certificate, const char *key,
+    vigie_handshake *result) {
+    memset(result, 0, sizeof *result);
+    ERR_clear_error();
+    errno = 0;
+    SSL_CTX *context = SSL_CTX_new(TLS_client_method());
+    SSL *session = NULL;
+    int is_ready = context != NULL;
+    if (is_ready && authorities) is_ready = SSL_CTX_load_verify_locations(context, authorities, NULL) == 1;
+    if (is_ready && !authorities) is_ready = SSL_CTX_set_default_verify_paths(context) == 1;
+    if (is_ready && certificate) is_ready = SSL_CTX_use_certificate_chain_file(context, certificate) == 1;
+    if (is_ready && key) is_ready = SSL_CTX_use_PrivateKey_file(context, key, SSL_FILETYPE_PEM) == 1;
+    if (is_ready) is_ready = (session = SSL_new(context)) != NULL;
+    if (is_ready) {
+        X509_VERIFY_PARAM *parameters = SSL_get0_param(session);
+        if (X509_VERIFY_PARAM_set1_ip_asc(parameters, host) != 1) {
+            X509_VERIFY_PARAM_set1_host(parameters, host, 0);
+            SSL_set_tlsext_host_name(session, host);
+        }
+        // The address's refusal above has left an error behind.
+        ERR_clear_error();
+        errno = 0;
+        result->is_done = SSL_set_fd(session, socket_) == 1 && SSL_connect(session) == 1;
+    }
+    if (!result->is_done) vigie_tls_reason(result->reason, sizeof result->reason);
+    if (session) {
+        X509 *peer = SSL_get1_peer_certificate(session);
+        if (peer) {
+            result->has_certificate = 1;
+            vigie_describe(peer, &result->certificate);
+            X509_free(peer);
+        }
+        if (result->is_done) {
+            result->verification = SSL_get_verify_result(session);
+            snprintf(result->version, sizeof result->version, "%s", SSL_get_version(session));
+            if (result->verification != X509_V_OK)
+                snprintf(
+                    result->reason, sizeof result->reason, "%s",
+                    X509_verify_cert_error_string(result->verification));
+            SSL_shutdown(session);
+        }
+        SSL_free(session);
+    }
+    SSL_CTX_free(context);
+}

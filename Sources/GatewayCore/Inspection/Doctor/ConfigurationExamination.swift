@@ -1,0 +1,28 @@
+import Configuration
+
+/// The configuration file.
+struct ConfigurationExamination: Examination {
+    var file: String
+    /// What was read, or what is wrong in it.
+    var settings: Result<GatewaySettings, ConfigurationError>
+
+    var checks: [Check] {
+        switch settings {
+        case .success(let settings):
+            let count = settings.stations.reduce(0) { $0 + $1.chips.count }
+            let seen =
+                "valid: \(settings.mode.rawValue), \(settings.stations.count)"
+                + " \(settings.stations.count == 1 ? "station" : "stations"), \(count) \(count == 1 ? "chip" : "chips")"
+            return [Check(.configuration, file, .ok, seen)]
+        case .failure(let error):
+            return error.problems.map { problem in
+                let place = problem.line > 0 ? "\(problem.file):\(problem.line)" : problem.file
+                return Check(
+                    .configuration, place, .failure, (problem.path + [problem.message]).joined(separator: ": "),
+                    remedy: problem.line > 0
+                        ? "mend that line; configuration/gateway.yaml shows every setting"
+                        : "name the file by --config FILE; configuration/gateway.yaml is an example")
+            }
+        }
+    }
+}
