@@ -36,6 +36,22 @@ private struct Rest: Command {
     func run() async throws {}
 }
 
+private struct Say: Command {
+    static let name = "say"
+    static let summary = "Say words."
+    static let operands = "WORD..."
+    static var options: [CommandOption<Say>] { [.flag("loud", short: "l", \.isLoud, "Shout.")] }
+    var isLoud = false
+    private var words: [String] = []
+
+    mutating func take(operands: [String]) throws(UsageError) {
+        if operands.isEmpty { throw UsageError("a word is expected") }
+        words = operands
+    }
+
+    func run() async throws { throw Failure(description: words.joined(separator: "+") + (isLoud ? "!" : "")) }
+}
+
 private struct Outcome: Equatable {
     var status: Int32
     var output = ""
@@ -44,7 +60,7 @@ private struct Outcome: Equatable {
 
 private func run(_ arguments: String...) async -> Outcome {
     var outcome = Outcome(status: -1)
-    let program = Program(name: "tool", summary: "A tool.", commands: [Greet.self, Rest.self])
+    let program = Program(name: "tool", summary: "A tool.", commands: [Greet.self, Rest.self, Say.self])
     var output = ""
     var errors = ""
     outcome.status = await program.run(arguments, output: { output += $0 }, errors: { errors += $0 })
@@ -54,6 +70,14 @@ private func run(_ arguments: String...) async -> Outcome {
 }
 
 @Suite struct ProgramTests {
+    @Test func operandsStandAnywhereBesideTheOptions() async {
+        #expect(await run("say", "one", "--loud", "two").errors == "tool say: one+two!\n")
+        #expect(await run("say", "--", "-one").errors == "tool say: -one\n")
+        #expect(await run("say").status == 2)
+        #expect(await run("rest", "one").errors.hasPrefix("tool rest: unexpected argument \"one\"\n"))
+        #expect(await run("say", "--help").output.hasPrefix("Usage: tool say [OPTION]... WORD...\n"))
+    }
+
     @Test func aCommandThatReturnsIsSuccess() async {
         #expect(await run("rest") == Outcome(status: 0))
     }
