@@ -41,9 +41,13 @@ public final class FaultSwitch: Sendable {
         change { $0.inForce = [] }
     }
 
-    /// Cuts the chip's supply, or restores it; then the chip starts up.
+    /// Cuts the chip's supply, or restores it; then the chip starts up. A chip that hung, by `nack` or `freeze`, is
+    /// sound again.
     public func setPower(_ isOn: Bool) {
-        change { $0.isPowered = isOn }
+        change { state in
+            state.isPowered = isOn
+            if !isOn { state.inForce.subtract([.nack, .freeze]) }
+        }
     }
 
     private func change(_ body: (inout State) -> Void) {

@@ -14,6 +14,7 @@ import shutil
 import stat
 import subprocess
 import tarfile
+import time
 
 # Kernel modules that simulated hardware needs; what they depend on is found by itself.
 MODULES = ("vhci-hcd", "i2c-dev", "i2c-tiny-usb", "uhid", "hid-cp2112")
@@ -66,10 +67,13 @@ def run(*command, **options):
 def download_kernel(architecture, cache, apt_options=()):
     """The package of the distribution's newest kernel, downloaded unless it is in the cache.
 
-    apt_options may point apt at another root or another architecture. Without a network the newest package of the
-    cache is taken.
+    apt_options may point apt at another root or another architecture. It is asked once a day; without a network the
+    newest package of the cache is taken.
     """
     cache.mkdir(parents=True, exist_ok=True)
+    packages = sorted(cache.glob(f"linux-image-*_{architecture.debian}.deb"), key=os.path.getmtime)
+    if packages and time.time() - packages[-1].stat().st_mtime < 86_400:
+        return packages[-1]
     try:
         depends = run("apt-cache", *apt_options, "depends", architecture.kernel, text=True)
         package = re.search(r"Depends: (linux-image-\S+)", depends).group(1)
@@ -77,9 +81,9 @@ def download_kernel(architecture, cache, apt_options=()):
         file = cache / uris.split()[1]
         if not file.exists():
             run("apt-get", *apt_options, "-o", "APT::Sandbox::User=root", "download", package, cwd=cache)
+        os.utime(file)
         return file
     except (GuestError, AttributeError, IndexError) as error:
-        packages = sorted(cache.glob(f"linux-image-*_{architecture.debian}.deb"), key=os.path.getmtime)
         if packages:
             return packages[-1]
         raise GuestError(f"apt gives no {architecture.kernel}; run 'apt-get update' ({error})") from None

@@ -41,7 +41,7 @@ wait_for 120 have 1 "faults = ''" $all
 
 # A phase is judged whole; what is sampled in between is not.
 phase calm
-wait_for 120 have 3 TRUE $all
+wait_for 120 have 2 TRUE $all
 
 phase between
 simbus unplug 0:0x76
@@ -58,19 +58,13 @@ phase between
 wait_for 120 have 1 "faults = '' AND (pressure < 970 OR co2 > 2000 OR battery_voltage < 3.5 OR temperature > 40)" $all
 
 phase changed
-wait_for 120 have 2 TRUE $all
+wait_for 120 have 1 TRUE $all
 
 phase between
 simbus stick office/scd41
-phase stuck
-wait_for 120 have 1 "faults LIKE '%scd41:%'" office
-wait_for 120 have 4 TRUE cellar porch
-
-phase between
-simbus heal office/scd41
 simbus wedge 1
-phase wedged
-wait_for 120 have 1 "faults LIKE '%bme280:%'" attic
+phase stuck
+wait_for 120 have 1 "faults LIKE '%scd41:%' OR faults LIKE '%bme280:%'" office attic
 wait_for 120 have 4 TRUE cellar porch
 
 phase between
@@ -79,7 +73,7 @@ phase between
 wait_for 120 have 1 "faults = ''" $all
 
 phase healed
-wait_for 120 have 2 TRUE $all
+wait_for 120 have 1 TRUE $all
 phase between
 
 # The gateway's own lines: an edge that it is told of, the supply that it holds, a light that flashes.
@@ -91,8 +85,27 @@ wait_for 30 metric_is vigie_board_power_good 1
 echo "EDGES $(metric 'vigie_board_edges_total{line="power_good"}')"
 flashing() { [ "$(line 6 changes)" -ge 4 ]; }
 wait_for 30 flashing
-echo "LIGHT $(line 6 direction) SUPPLY $(line 5 direction) $(line 5 level)"
+echo "LIGHT $(line 6 direction)"
+kill $gateway_process
+wait $gateway_process
+echo "GATEWAY $?"
 
+# With the supply's line: a chip that hangs is revived by taking its power, which nothing else does.
+before=$(line 5 changes)
+vigie-gateway run --config /gateway.yaml 2>>/run/gateway.log &
+gateway_process=$!
+phase between
+wait_for 120 have 1 "faults = ''" cellar
+simbus fault 0:0x76 nack
+phase hanging
+wait_for 120 have 1 "faults LIKE '%bme280:%'" cellar
+wait_for 120 metric_is vigie_board_sensor_power_cycles_total 1
+phase between
+wait_for 120 have 1 "faults = ''" cellar
+phase revived
+wait_for 120 have 1 TRUE cellar
+phase between
+echo "SUPPLY $(line 5 direction) $(line 5 level) $(($(line 5 changes) - before)) changes"
 kill $gateway_process
 wait $gateway_process
 echo "GATEWAY $?"

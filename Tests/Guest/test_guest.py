@@ -163,24 +163,25 @@ class GuestTests(unittest.TestCase):
         last = self.during("stuck", "office")[-1]
         self.assertRegex(" ".join(last.faults), r"^scd41:\w+$", last)
         self.assertEqual(last.values, {}, last)
-        for sensor in ("cellar", "porch", "attic"):
+    def test_a_stuck_bus_is_a_fault_of_its_chips_alone(self):
+        last = self.during("stuck", "attic")[-1]
+        self.assertRegex(" ".join(last.faults), r"^bme280:\w+$", last)
+        for sensor in ("cellar", "porch"):
             self.assert_sound("stuck", sensor, LATER)
 
-    def test_a_stuck_bus_is_a_fault_of_its_chips_alone(self):
-        faults = {fault for reading in self.during("wedged", "attic") for fault in reading.faults}
-        self.assertTrue(faults)
-        for fault in faults:
-            self.assertRegex(fault, r"^bme280:\w+$")
-        for sensor in ("cellar", "porch"):
-            self.assert_sound("wedged", sensor, LATER)
+    def test_a_chip_that_hangs_is_revived_by_taking_its_power(self):
+        last = self.during("hanging", "cellar")[-1]
+        self.assertEqual(last.faults, ["bme280:not_acknowledged"], last)
+        self.assert_sound("revived", "cellar", LATER)
+        self.assertIn("\nSUPPLY output high 2 changes\n", self.console)
 
     def test_the_others_are_sampled_on_time(self):
         """What is wrong with a chip does not move the times of the others, on its bus and elsewhere.
 
         A loaded machine may stop the guest for a while, and so move some; a fault would move all of its phase.
         """
-        for phase in ("unplugged", "stuck", "wedged"):
-            for sensor in {"cellar", "porch"} if phase != "unplugged" else {"office", "porch", "attic"}:
+        for phase in ("unplugged", "stuck"):
+            for sensor in ("office", "porch", "attic") if phase == "unplugged" else ("cellar", "porch"):
                 times = [reading.time for reading in self.during(phase, sensor)]
                 gaps = sorted(later - earlier for earlier, later in zip(times, times[1:]))
                 self.assertGreaterEqual(len(gaps), 3)
@@ -191,10 +192,10 @@ class GuestTests(unittest.TestCase):
         # Low and high again; the kernel's driver may take the level that it sees first for an edge too.
         edges = re.search(r"\nEDGES (\d+)\n", self.console)
         self.assertIn(int(edges.group(1)), (2, 3))
-        self.assertIn("\nLIGHT output SUPPLY output high\n", self.console)
+        self.assertIn("\nLIGHT output\n", self.console)
 
     def test_everything_ends_in_order(self):
-        self.assertIn("\nGATEWAY 0\n", self.console)
+        self.assertEqual(re.findall(r"^GATEWAY (\d+)$", self.console, re.M), ["0", "0"])
         self.assertIn("\nSIMBUS 0\n", self.console)
         self.assertIn("\nADAPTERS 0\n", self.console, "with its program an adapter goes")
 
