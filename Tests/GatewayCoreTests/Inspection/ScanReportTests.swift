@@ -165,6 +165,19 @@ func object(_ json: JSON) throws -> [String: Any] {
         #expect(text.contains("? hall: bme280 at 0x76 on bus 1") && text.contains("? hall: sht4x at 0x44 on bus 2"))
     }
 
+    /// A screen's bus or a GPIO bridge's is shown, and is no reason to call the board wrong.
+    @Test func aBusOfNobodysConfigurationIsNoProblem() throws {
+        let settings = try configured("hardware", chips: "{type: bme280}")
+        let foreign = ScanReport.Bus(
+            number: 20, name: "/dev/i2c-20",
+            outcome: .success(
+                BusInventory(
+                    findings: [], trouble: .failed(BusError(.timedOut, bus: "/dev/i2c-20", address: 0x09)), notes: [])))
+        let report = compared([bus(found), foreign], settings)
+        #expect(report.problems.isEmpty && report.text(.plain).contains("✗ /dev/i2c-20 0x09: timed out"))
+        #expect(ScanReport(buses: [bus(found), foreign], comparison: nil).problems.count == 1)
+    }
+
     @Test func theJSONSaysTheSame() throws {
         let settings = try configured("hardware", chips: "{type: bme280}, {type: scd41}")
         var behind = found[0]

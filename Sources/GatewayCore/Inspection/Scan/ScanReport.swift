@@ -77,7 +77,9 @@ public struct ScanReport: Sendable {
     public var problems: [String] {
         var problems: [String] = []
         if buses.isEmpty { problems.append(ScanReport.noBus) }
-        problems += buses.compactMap(\.trouble)
+        // A bus that the configuration does not name is somebody else's, such as a display's, and may be as it likes.
+        let configured = comparison.map { Set($0.expectations.map(\.chip.place.bus)) }
+        problems += buses.filter { configured?.contains($0.number) ?? true }.compactMap(\.trouble)
         for expectation in comparison?.expectations ?? [] {
             switch expectation.outcome {
             case .present, .notScanned: break
