@@ -329,7 +329,10 @@ extension [UInt8] {
                 try body(UnsafeRawBufferPointer(start: pointer, count: 0))
             }
         }
-        return try withUnsafeBufferPointer { buffer throws(Failure) in try body(UnsafeRawBufferPointer(buffer)) }
+        // Before Swift 6.1 an array's own method passes errors on without their type.
+        return try withUnsafeBufferPointer { buffer in
+            Swift.Result { () throws(Failure) in try body(UnsafeRawBufferPointer(buffer)) }
+        }.get()
     }
 }
 

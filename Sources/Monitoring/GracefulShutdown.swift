@@ -51,7 +51,7 @@ public final class ShutdownRequest: Sendable {
 ///
 /// The handler runs at most once, on the thread of whoever asks, at once if the request was made before. It should make
 /// `operation` finish what it has begun and return. Outside a `ServiceGroup` it never runs.
-public func withGracefulShutdownHandler<Result>(
+public func withGracefulShutdownHandler<Result: Sendable>(
     isolation: isolated (any Actor)? = #isolation,
     operation: () async throws -> Result, onGracefulShutdown handler: @escaping @Sendable () -> Void
 ) async rethrows -> Result {

@@ -67,10 +67,10 @@ enum UHIDReply: Equatable {
             bytes += native(UInt16(descriptor.count)) + native(UHIDReply.usb) + native(vendor) + native(product)
             return bytes + native(UInt32(0)) + native(UInt32(0)) + descriptor
         case .input(let data):
-            let data = data.prefix(UHIDEvent.mostData)
+            let data = Array(data.prefix(UHIDEvent.mostData))
             return native(UInt32(12)) + native(UInt16(data.count)) + data
         case .reportRead(let id, let error, let data):
-            let data = data.prefix(UHIDEvent.mostData)
+            let data = Array(data.prefix(UHIDEvent.mostData))
             return native(UInt32(10)) + native(id) + native(error) + native(UInt16(data.count)) + data
         case .reportWritten(let id, let error):
             return native(UInt32(14)) + native(id) + native(error)

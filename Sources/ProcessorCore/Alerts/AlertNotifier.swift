@@ -83,7 +83,8 @@ actor AlertNotifier: Service {
     /// Sends one notification if one is due.
     func work() -> Outcome {
         do {
-            let connection = try connected()
+            // Swift 6.0 takes the transaction's closure, which runs at once, for one that runs meanwhile.
+            nonisolated(unsafe) let connection = try connected()
             try count(connection)
             let outcome = try connection.transaction(beginningWith: AlertNotifier.bound) { try sendNext(connection) }
             if outcome == .nothing, failingSince == nil { health.report("webhook", .healthy) }

@@ -111,7 +111,8 @@ actor BatchWriter {
         if watchHasGrown, let rule = settings.rules.silence {
             due.formUnion(
                 cache.filter { _, gateway in
-                    gateway.sensors.values.contains { $0.isNewlySilent(rule, watch, partition: gateway.partition) }
+                    let partition = gateway.partition
+                    return gateway.sensors.values.contains { $0.isNewlySilent(rule, watch, partition: partition) }
                 }.keys)
         }
         watchHasGrown = false
@@ -216,7 +217,8 @@ actor BatchWriter {
             partitions.forget()
             try partitions.prepare(for: batch.rows, connection)
         }
-        var transaction = transaction(connection)
+        // Swift 6.0 takes the closure, which runs at once, for one that runs meanwhile.
+        nonisolated(unsafe) var transaction = transaction(connection)
         transaction.held = held
         try connection.rehearse {
             if let batch { _ = try transaction.write(batch, cache: &cache) }

@@ -120,8 +120,8 @@ actor Redriver {
         configuration.properties["enable.partition.eof"] = "true"
         let log = log
         let observer = KafkaObserver(error: { error in log.warning("Kafka", ["error": "\(error)"]) })
+        // It closes as the last reference goes. (Swift 6.0 crashes on a `defer` with it.)
         let consumer = try KafkaConsumer(configuration: configuration, group: settings.group, observer: observer)
-        defer { consumer.close() }
         var open = ends
         try consumer.assign(ends.mapValues { .at($0.low) })
         while !open.isEmpty {
@@ -286,8 +286,9 @@ actor Redriver {
 
 extension [UInt8] {
     fileprivate func decoded(by decoder: ReadingDecoder, now: Timestamp) throws(Rejection) -> DecodedReading {
-        try withUnsafeBufferPointer { bytes throws(Rejection) in
-            try decoder.decode(UnsafeRawBufferPointer(bytes), now: now)
-        }
+        // Before Swift 6.1 an array's own method passes errors on without their type.
+        try withUnsafeBufferPointer { bytes in
+            Result { () throws(Rejection) in try decoder.decode(UnsafeRawBufferPointer(bytes), now: now) }
+        }.get()
     }
 }

@@ -67,9 +67,9 @@ extension BatchWriter {
         var backoff = Backoff.ofServers
         while found.count < offsets.count {
             do {
+                // It closes as the last reference goes. (Swift 6.0 crashes on a `defer` with it.)
                 let source = try SourceMessages(
                     configuration: settings.kafka, group: settings.group, topic: settings.topic, log: log)
-                defer { source.close() }
                 for (partition, offsets) in offsets where found[partition] == nil {
                     found[partition] = try source.read(offsets, of: partition) { Task.isCancelled }
                 }

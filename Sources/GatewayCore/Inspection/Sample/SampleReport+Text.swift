@@ -53,6 +53,8 @@ extension SampleReport.Chip {
         var facts = identity.facts.map { TextTable.Cell("\($0.name) \($0.value)") }
         if let serialNumber = identity.serialNumber { facts.insert(.init("serial number \(serialNumber)"), at: 0) }
         if let remark = identity.remark { facts.append(.init("! \(remark)", .doubtful)) }
-        return [[.init(identity.part, .strong), address] + facts.prefix(1)] + facts.dropFirst().map { ["", "", $0] }
+        let first = [.init(identity.part, .strong), address] + Array(facts.prefix(1))
+        let others: [[TextTable.Cell]] = facts.dropFirst().map { ["", "", $0] }
+        return [first] + others
     }
 }
