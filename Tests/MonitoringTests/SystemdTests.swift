@@ -18,7 +18,8 @@ import Testing
             path = (abstract ? "@" : "") + folder + "/socket"
             descriptor = socket(AF_UNIX, Int32(SOCK_DGRAM.rawValue), 0)
             try #require(descriptor >= 0)
-            var timeout = timeval(tv_sec: 20, tv_usec: 0)
+            // Longer than a loaded machine takes to give the sender a thread.
+            var timeout = timeval(tv_sec: 300, tv_usec: 0)
             setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &timeout, socklen_t(MemoryLayout<timeval>.size))
             var address = sockaddr_un()
             address.sun_family = sa_family_t(AF_UNIX)
