@@ -175,7 +175,7 @@ private final class HeldPort {
 }
 
 /// Python's HTTPS server, with a certificate for localhost that signed itself.
-private final class SecureServer {
+private final class SecureServer: Sendable {
     let port: UInt16
     let certificate: String
     private let process = Process()

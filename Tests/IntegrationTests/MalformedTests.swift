@@ -32,13 +32,13 @@ import Testing
         for index in 0..<50_000 {
             let mutant = mutator.mutant(of: base[index % base.count])
             let verdict = contract.verdict(mutant)
-            do throws(Rejection) {
+            do {
                 let taken: Contract.Identity = try decode(mutant, decoder, now)
                 reasons["taken", default: 0] += 1
                 if verdict != .reading(taken), verdict != .either(taken) {
                     Issue.record("taken as \(taken), expected \(verdict): \(show(mutant))")
                 }
-            } catch {
+            } catch let error as Rejection {
                 reasons[error.reason.rawValue, default: 0] += 1
                 if case .reading = verdict { Issue.record("\(error), expected \(verdict): \(show(mutant))") }
                 #expect(!error.detail.isEmpty)
@@ -54,12 +54,12 @@ import Testing
 
     private func decode(
         _ bytes: [UInt8]?, _ decoder: ReadingDecoder, _ now: Timestamp
-    ) throws(Rejection) -> Contract.Identity {
+    ) throws -> Contract.Identity {
         guard let bytes else {
             _ = try decoder.decode(nil, now: now)
             return Contract.Identity(gateway: "", stream: "", sequence: 0)
         }
-        return try bytes.withUnsafeBufferPointer { bytes throws(Rejection) in
+        return try bytes.withUnsafeBufferPointer { bytes in
             let reading = try decoder.decode(UnsafeRawBufferPointer(bytes), now: now)
             return Contract.Identity(
                 gateway: String(decoding: reading.gatewayID, as: UTF8.self), stream: "\(reading.streamID)",

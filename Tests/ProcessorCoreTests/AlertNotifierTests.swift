@@ -146,7 +146,7 @@ struct AlertNotifierTests {
         #expect(keys.count == 40 && Set(keys).count == 40)
         for id in 1...20 {
             let opened = try #require(keys.firstIndex(of: "alert-\(id)-opened"))
-            #expect(opened < (try #require(keys.firstIndex(of: "alert-\(id)-closed"))))
+            #expect(try opened < #require(keys.firstIndex(of: "alert-\(id)-closed")))
         }
     }
 

@@ -158,7 +158,7 @@ struct WindowPropertyTests {
                 sensor: try rows.value(row, 0), size: try rows.value(row, 1), start: try rows.value(row, 2))
             let values = expected[window] ?? []
             let found = try (3..<7).map { try rows.value(row, $0, as: Int64.self) }
-            let wanted = [Int64(values.count), values.reduce(0, +), values.min() ?? 0, values.max() ?? 0]
+            let wanted: [Int64] = [Int64(values.count), values.reduce(0, +), values.min() ?? 0, values.max() ?? 0]
             #expect(found == wanted, "round \(round): \(window)")
         }
     }

@@ -13,6 +13,16 @@ private func decode(_ bytes: [UInt8], limits: PhysicalLimits = PhysicalLimits())
     return try bytes.withUnsafeBytes { try #require(try decoder.decode($0, now: now).reading) }
 }
 
+/// Why the decoder refuses these bytes, if it does.
+private func rejection(of bytes: [UInt8]) throws -> Rejection.Reason? {
+    do {
+        _ = try decode(bytes)
+        return nil
+    } catch let rejection as Rejection {
+        return rejection.reason
+    }
+}
+
 /// A valid message with one field's JSON text replaced, or left out.
 private func message(_ changes: [String: String?] = [:]) -> String {
     let fields = [
@@ -126,20 +136,20 @@ private func message(_ changes: [String: String?] = [:]) -> String {
             (String(repeating: "[", count: 30_000), .notJSON),
         ] as [(String, Rejection.Reason)])
     func rejectsWhatIsNoReadingAtAll(text: String, reason: Rejection.Reason) throws {
-        #expect(try #require(throws: Rejection.self) { try decode(text) }.reason == reason)
+        #expect(try rejection(of: Array(text.utf8)) == reason)
     }
 
     @Test func rejectsAFieldThatStandsTwice() throws {
         let text = message().dropLast() + ",\"seq\":8}"
-        #expect(try #require(throws: Rejection.self) { try decode(String(text)) }.reason == .duplicateField)
+        #expect(try rejection(of: Array(text.utf8)) == .duplicateField)
     }
 
     @Test func rejectsBadUTF8AndTooLongMessages() throws {
         var bytes = Array(message().utf8)
         bytes[20] = 0xff
-        #expect(try #require(throws: Rejection.self) { try decode(bytes) }.reason == .notUTF8)
+        #expect(try rejection(of: bytes) == .notUTF8)
         let padding = String(repeating: " ", count: Reading.maximumEncodedSize)
-        #expect(try #require(throws: Rejection.self) { try decode(message() + padding) }.reason == .tooLarge)
+        #expect(try rejection(of: Array((message() + padding).utf8)) == .tooLarge)
         let longest = message() + padding.dropLast(message().utf8.count)
         #expect(try decode(longest) == reading())
     }

@@ -64,9 +64,10 @@ import Testing
     @Test func theConversionIsWaitedForAndTimesOut() async throws {
         let conversion = Self.converting(16_800)
         let clock = ImmediateClock()
-        let bus = PlaybackBus(
-            Self.opening + [conversion[0]] + [PlaybackBus.Exchange](repeating: Self.busy, count: 4)
-                + conversion[1...] + [conversion[0]] + [PlaybackBus.Exchange](repeating: Self.busy, count: 5))
+        let busy = [PlaybackBus.Exchange](repeating: Self.busy, count: 4)
+        let slow = [conversion[0]] + busy + Array(conversion[1...])
+        let stuck = [conversion[0]] + busy + [Self.busy]
+        let bus = PlaybackBus(Self.opening + slow + stuck)
         let sensor = try await ADS1115.open(bus: bus, address: Self.address, clock: clock)
         let start = clock.now
         #expect(try await sensor.measure().batteryVoltage != nil)

@@ -19,9 +19,9 @@ import Testing
         // Its answer is an hour old, or nonsense: 40001 ppm would be a fault.
         let discarded = SCD4xTests.reading(sensirionWord(40_001) + Self.air[3...])
         let clock = ImmediateClock()
+        let shotAndReading = [Self.shot] + Self.reading
         let bus = PlaybackBus(
-            SCD4xTests.identification + [Self.shot] + discarded + [Self.shot] + Self.reading + [Self.shot]
-                + Self.reading)
+            SCD4xTests.identification + [Self.shot] + discarded + shotAndReading + shotAndReading)
         let sensor = try await SCD4xTests.open(bus, .init(mode: .singleShot), clock: clock)
         var start = clock.now
         #expect(try await sensor.measure().co2?.partsPerMillion == 500)
@@ -51,10 +51,12 @@ import Testing
     @Test func betweenShotsItSleeps() async throws {
         let altitude = Exchange.write([0x24, 0x27, 0x01, 0xF4, 0x33], to: Self.address)
         let twoShots = [Self.shot] + Self.reading + [Self.shot] + Self.reading
-        let bus = PlaybackBus(
-            SCD4xTests.identification + [altitude, .write([0xE0, 0x00, 0x03, 0xF5, 0xDB], to: Self.address)] + twoShots
-                + [Self.sleep, Self.wake] + Self.serial
-                + [altitude, .write([0xE0, 0x00, 0x03, 0xE8, 0xD4], to: Self.address)] + twoShots + [Self.sleep])
+        func settings(_ pressure: [UInt8]) -> [Exchange] {
+            [altitude, .write([0xE0, 0x00] + pressure, to: Self.address)]
+        }
+        let first = settings([0x03, 0xF5, 0xDB]) + twoShots + [Self.sleep]
+        let second = [Self.wake] + Self.serial + settings([0x03, 0xE8, 0xD4]) + twoShots + [Self.sleep]
+        let bus = PlaybackBus(SCD4xTests.identification + first + second)
         let sensor = try await SCD4xTests.open(
             bus, .init(mode: .singleShot, isPoweredDown: true, altitude: 500))
         try await sensor.setAmbientPressure(.init(hectopascals: 1013))
@@ -67,8 +69,8 @@ import Testing
     @Test func itMustBeTheSameChipThatWakes() async throws {
         let twoShots = [Self.shot] + Self.reading + [Self.shot] + Self.reading
         let other = Exchange.read([0x73, 0xB1, 0x19, 0xEB, 0x07, 0x7A, 0x3B, 0x0D, 0x65], from: Self.address)
-        let bus = PlaybackBus(
-            SCD4xTests.identification + twoShots + [Self.sleep, Self.wake, Self.serial[0], other])
+        let waking = [Self.sleep, Self.wake, Self.serial[0], other]
+        let bus = PlaybackBus(SCD4xTests.identification + twoShots + waking)
         let sensor = try await SCD4xTests.open(bus, .init(mode: .singleShot, isPoweredDown: true))
         _ = try await sensor.measure()
         guard case .wrongChip(0x73B1_EB07_3B0D, _) = await failure({ _ = try await sensor.measure() }) else {
@@ -81,7 +83,8 @@ import Testing
     @Test func everyFailingTransferIsReported() async throws {
         let twoShots = [Self.shot] + Self.reading + [Self.shot] + Self.reading
         let opening = SCD4xTests.identification
-        let cycle = twoShots + [Self.sleep, Self.wake] + Self.serial + twoShots + [Self.sleep]
+        let waking = [Self.sleep, Self.wake] + Self.serial
+        let cycle = twoShots + waking + twoShots + [Self.sleep]
         // To wake unheard is no failure.
         let excused = opening.count + twoShots.count + 1
         try await failingEachTransfer(of: opening + cycle, from: opening.count, except: [excused]) { bus in
@@ -93,7 +96,8 @@ import Testing
 
     /// The configuration said SCD41; the chip knows better.
     @Test func anSCD40IsRefused() async throws {
-        let bus = PlaybackBus(SCD4xTests.identification.dropLast() + [.read([0x04, 0x40, 0x3F], from: Self.address)])
+        let variant = Exchange.read([0x04, 0x40, 0x3F], from: Self.address)
+        let bus = PlaybackBus(SCD4xTests.identification.dropLast() + [variant])
         let kind = await failure { _ = try await SCD4xTests.open(bus, .init(mode: .singleShot)) }
         guard case .invalidSetting = kind else {
             Issue.record("an SCD40 is told to take single shots")
