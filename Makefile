@@ -12,8 +12,8 @@ SWIFT_TEST := stdbuf --output=L swift test --skip-build -Xswiftc -warnings-as-er
 
 .PHONY: help
 help: ## This list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | \
-		while IFS=$$'\t' read -r name text; do printf '  make %-12s %s\n' "$$name" "$$text"; done
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | \
+		while IFS=$$'\t' read -r name text; do printf '  make %-14s %s\n' "$$name" "$$text"; done
 
 .PHONY: install
 install: ## Install what is missing: Debian packages, Python packages in .vigie/venv
@@ -58,6 +58,10 @@ test-hardware: install ## Run the release gateway in a virtual machine, on simul
 	$(SWIFT_RELEASE) --product vigie-gateway
 	$(SWIFT_RELEASE) --product vigie-simbus
 	.vigie/venv/bin/python -m unittest discover --start-directory Tests/Guest
+
+.PHONY: test-debian13
+test-debian13: install ## Build and unit-test with Debian 13's Swift 6.0 and libraries, in a root of its own
+	tools/debian13/test
 
 .PHONY: benchmark
 benchmark: build ## Measure the processor's throughput beside a plain COPY
