@@ -48,7 +48,7 @@ struct ClockExamination: Examination {
         switch (isSynchronised, policy) {
         case (_, _) where isSimulated:
             checks.append(Check(.clock, "synchronisation", .ok, "the clock is trusted in simulated mode"))
-        case (true, _): checks.append(Check(.clock, "synchronisation", .ok, "synchronised; \(keeper)"))
+        case (true?, _): checks.append(Check(.clock, "synchronisation", .ok, "synchronised; \(keeper)"))
         case (_, .trust):
             checks.append(
                 Check(
@@ -56,7 +56,7 @@ struct ClockExamination: Examination {
                     "\(isSynchronised == nil ? "the kernel does not tell" : "not synchronised"); clock.policy trust calls"
                         + " every reading synced all the same",
                     remedy: "clock: {policy: kernel}, unless this kernel never says that it is synchronised"))
-        case (false, .kernel):
+        case (false?, .kernel):
             checks.append(
                 Check(
                     .clock, "synchronisation", .warning, "not synchronised: readings are marked estimated; \(keeper)",
