@@ -63,6 +63,10 @@ test-hardware: install ## Run the release gateway in a virtual machine, on simul
 test-debian13: install ## Build and unit-test with Debian 13's Swift 6.0 and libraries, in a root of its own
 	tools/debian13/test
 
+.PHONY: test-arm64
+test-arm64: install ## Build the gateway for arm64 and run it on an emulated board with Debian 13's kernel
+	tools/debian13/test-arm64
+
 .PHONY: benchmark
 benchmark: build ## Measure the processor's throughput beside a plain COPY
 	.vigie/venv/bin/pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: \

@@ -14,15 +14,17 @@ i2cdetect -y 1
 echo "TRANSFER $(i2ctransfer -y 0 w1@0x76 0xd0 r1) $(i2ctransfer -y 0 w1@0x76 0xd0) $(i2ctransfer -y 0 r1@0x76)"
 echo "ABSENT $(i2ctransfer -y 0 r1@0x50 2>&1)"
 
-# The line that feeds the chips, by the tools of either release of libgpiod. The driver keeps the level.
+# The line that feeds the chips, by the tools of either release of libgpiod, of which the second finds no chip by its
+# label. The driver keeps the level.
+gpiodetect
+lines=$(gpiodetect | sed -n 's/ \[cp2112_gpio\].*//p')
 drive() {
     if gpioset --version | grep -qF 'libgpiod) v2'; then
-        gpioset --toggle 0 --chip cp2112_gpio "$1=$2"
+        gpioset --toggle 0 --chip "$lines" "$1=$2"
     else
-        gpioset cp2112_gpio "$1=$2"
+        gpioset "$lines" "$1=$2"
     fi || fail "gpioset $1=$2"
 }
-gpiodetect
 drive 5 0
 echo "DETECT without power"
 i2cdetect -y 0
