@@ -60,8 +60,8 @@ def run(*command, **options):
     except FileNotFoundError:
         raise GuestError(f"{command[0]} is missing: tools/install brings it") from None
     except subprocess.CalledProcessError as error:
-        said = error.stderr.decode(errors="replace").strip()
-        raise GuestError(f"{shlex.join(map(str, command))} failed: {said}") from None
+        said = error.stderr if isinstance(error.stderr, str) else error.stderr.decode(errors="replace")
+        raise GuestError(f"{shlex.join(map(str, command))} failed: {said.strip()}") from None
 
 
 def download_kernel(architecture, cache, apt_options=()):
@@ -75,18 +75,29 @@ def download_kernel(architecture, cache, apt_options=()):
     if packages and time.time() - packages[-1].stat().st_mtime < 86_400:
         return packages[-1]
     try:
-        depends = run("apt-cache", *apt_options, "depends", architecture.kernel, text=True)
-        package = re.search(r"Depends: (linux-image-\S+)", depends).group(1)
-        uris = run("apt-get", *apt_options, "download", "--print-uris", package, text=True)
-        file = cache / uris.split()[1]
-        if not file.exists():
-            run("apt-get", *apt_options, "-o", "APT::Sandbox::User=root", "download", package, cwd=cache)
-        os.utime(file)
-        return file
-    except (GuestError, AttributeError, IndexError) as error:
+        return ask_for_kernel(architecture, cache, apt_options)
+    except GuestError:
         if packages:
             return packages[-1]
-        raise GuestError(f"apt gives no {architecture.kernel}; run 'apt-get update' ({error})") from None
+    # apt's lists are missing, or older than what the mirror has now.
+    run(*([] if os.geteuid() == 0 else ["sudo", "-n"]), "apt-get", *apt_options, "update")
+    return ask_for_kernel(architecture, cache, apt_options)
+
+
+def ask_for_kernel(architecture, cache, apt_options):
+    depends = run("apt-cache", *apt_options, "depends", architecture.kernel, text=True)
+    dependency = re.search(r"Depends: (linux-image-\S+)", depends)
+    if not dependency:
+        raise GuestError(f"apt knows no {architecture.kernel}; run 'apt-get update'")
+    package = dependency.group(1)
+    uris = run("apt-get", *apt_options, "download", "--print-uris", package, text=True).split()
+    if len(uris) < 2:
+        raise GuestError(f"apt gives no {package}; run 'apt-get update'")
+    file = cache / uris[1]
+    if not file.exists():
+        run("apt-get", *apt_options, "-o", "APT::Sandbox::User=root", "download", package, cwd=cache)
+    os.utime(file)
+    return file
 
 
 def unpack_kernel(package, folder):
