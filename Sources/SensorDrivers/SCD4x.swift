@@ -380,12 +380,9 @@ public actor SCD4x: PressureCompensated {
         guard words[0] <= 40_000 else {
             throw port.error(.outOfRange(value: Double(words[0])), "CO2 in ppm")
         }
-        let celsius = sensirionTemperature(words[1])
-        guard (-10...60).contains(celsius) else {
-            throw port.error(.outOfRange(value: celsius), "temperature in degrees Celsius")
-        }
+        let temperature = try port.temperature(words[1], within: -10...60)
         return Measurement(
-            temperature: Temperature(celsius: celsius),
+            temperature: temperature,
             humidity: RelativeHumidity(percent: 100 * Double(words[2]) / 65_535),
             // Air is never without CO2: 0 is what stands for a value that was not measured.
             co2: words[0] == 0 ? nil : Concentration(partsPerMillion: Double(words[0])))

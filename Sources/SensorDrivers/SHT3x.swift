@@ -134,12 +134,9 @@ public actor SHT3x: Sensor {
         await turn.take()
         defer { turn.give() }
         let words = try await port.query(SHT3xCommand.measurement(settings.precision), words: 2)
-        let celsius = sensirionTemperature(words[0])
-        guard (-40...125).contains(celsius) else {
-            throw port.error(.outOfRange(value: celsius), "temperature in degrees Celsius")
-        }
+        let temperature = try port.temperature(words[0], within: -40...125)
         return Measurement(
-            temperature: Temperature(celsius: celsius),
+            temperature: temperature,
             humidity: RelativeHumidity(percent: 100 * Double(words[1]) / 65_535))
     }
 

@@ -111,11 +111,8 @@ public actor SHT4x: Sensor {
         await turn.take()
         defer { turn.give() }
         let words = try await port.query(SHT4xCommand.measurement(settings.precision), words: 2)
-        let celsius = sensirionTemperature(words[0])
-        guard (-40...125).contains(celsius) else {
-            throw port.error(.outOfRange(value: celsius), "temperature in degrees Celsius")
-        }
-        return Measurement(temperature: Temperature(celsius: celsius), humidity: SHT4x.humidity(words[1]))
+        let temperature = try port.temperature(words[0], within: -40...125)
+        return Measurement(temperature: temperature, humidity: SHT4x.humidity(words[1]))
     }
 
     /// The humidity of a word. The chip's scale goes beyond what there is, and is to be cropped (4.6).

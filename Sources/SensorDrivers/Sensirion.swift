@@ -1,3 +1,5 @@
+import Readings
+
 /// The checksum behind every 16-bit word of Sensirion's chips: polynomial 0x31, initial value 0xFF, not reflected, no
 /// final exclusive or (SCD4x datasheet 3.12).
 func sensirionCRC8(_ bytes: some Sequence<UInt8>) -> UInt8 {
@@ -45,6 +47,16 @@ protocol SensirionCommand: Sendable {
 let answerAttempts = 3
 
 extension ChipPort {
+    /// The temperature of a word.
+    /// - Throws: `.outOfRange` beyond `limits`, the chip's operating conditions in degrees Celsius.
+    func temperature(_ word: UInt16, within limits: ClosedRange<Double>) throws(SensorError) -> Temperature {
+        let celsius = sensirionTemperature(word)
+        guard limits.contains(celsius) else {
+            throw error(.outOfRange(value: celsius), "temperature in degrees Celsius")
+        }
+        return Temperature(celsius: celsius)
+    }
+
     /// Sends a command, with a word if it takes one, and waits for its execution time.
     func send(
         _ command: some SensirionCommand, _ word: UInt16? = nil, isolation: isolated (any Actor)? = #isolation

@@ -90,7 +90,7 @@ import Testing
         let seed =
             ProcessInfo.processInfo.environment["VIGIE_TEST_SEED"].flatMap(UInt64.init) ?? .random(in: 1...(.max))
         print("PublishWindowTests: VIGIE_TEST_SEED=\(seed)")
-        var random = Generator(state: seed)
+        var random = SeededGenerator(state: seed)
         let last: Int64 = 500
         var window = PublishWindow(limit: 20)
         var onTheirWay: [Int64] = []
@@ -118,17 +118,5 @@ import Testing
             _ = window.rewind()
         }
         #expect(acknowledged == last, "seed \(seed)")
-    }
-
-    private struct Generator: RandomNumberGenerator {
-        var state: UInt64
-
-        mutating func next() -> UInt64 {
-            state &+= 0x9E37_79B9_7F4A_7C15
-            var z = state
-            z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
-            z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
-            return z ^ (z >> 31)
-        }
     }
 }

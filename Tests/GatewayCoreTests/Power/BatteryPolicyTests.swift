@@ -54,7 +54,7 @@ import Testing
         let seed =
             ProcessInfo.processInfo.environment["VIGIE_TEST_SEED"].flatMap(UInt64.init) ?? .random(in: 0...UInt64.max)
         print("BatteryPolicyTests: VIGIE_TEST_SEED=\(seed)")
-        var random = Generator(state: seed)
+        var random = SeededGenerator(state: seed)
         for round in 0..<500 {
             var policy = BatteryPolicy(.init(low: 30, critical: 10))
             var (isPowerGood, isCharging) = (Bool?.none, Bool?.none)
@@ -84,18 +84,6 @@ import Testing
                 }
                 #expect(policy.state == expected, "seed \(seed), round \(round), step \(step): \(sinceSupply)")
             }
-        }
-    }
-
-    private struct Generator: RandomNumberGenerator {
-        var state: UInt64
-
-        mutating func next() -> UInt64 {
-            state &+= 0x9E37_79B9_7F4A_7C15
-            var bits = state
-            bits = (bits ^ (bits >> 30)) &* 0xBF58_476D_1CE4_E5B9
-            bits = (bits ^ (bits >> 27)) &* 0x94D0_49BB_1331_11EB
-            return bits ^ (bits >> 31)
         }
     }
 }

@@ -56,7 +56,7 @@ import Testing
         let seed =
             ProcessInfo.processInfo.environment["VIGIE_TEST_SEED"].flatMap(UInt64.init) ?? .random(in: 0...UInt64.max)
         print("ScheduleTests: VIGIE_TEST_SEED=\(seed)")
-        var random = Generator(state: seed)
+        var random = SeededGenerator(state: seed)
         for round in 0..<300 {
             var interval = Int.random(in: 1...20, using: &random)
             var slots = Array(stride(from: 0, to: 2000, by: interval))
@@ -77,18 +77,6 @@ import Testing
                 #expect(schedule.advance(past: .seconds(now)) == passed, "seed \(seed), round \(round)")
                 slots.removeFirst(passed + 1)
             }
-        }
-    }
-
-    private struct Generator: RandomNumberGenerator {
-        var state: UInt64
-
-        mutating func next() -> UInt64 {
-            state &+= 0x9E37_79B9_7F4A_7C15
-            var bits = state
-            bits = (bits ^ (bits >> 30)) &* 0xBF58_476D_1CE4_E5B9
-            bits = (bits ^ (bits >> 27)) &* 0x94D0_49BB_1331_11EB
-            return bits ^ (bits >> 31)
         }
     }
 }
