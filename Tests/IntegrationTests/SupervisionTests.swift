@@ -137,13 +137,20 @@ import Testing
         let gone = try await status()
         #expect(gone.ending == .status(1) && gone.output.contains("is gone for 5 min"), "\(gone.output)")
 
-        // The next one takes the name over, and an orderly stop leaves nothing behind.
+        // The next one takes the name over, and an orderly stop leaves nothing behind, even if its connections broke.
         let next = try start(site, configuration)
         try await waitUntil("the next one gives a sign of life", within: .seconds(60)) {
             try #require(next.isRunning, "\(next.output)")
             return try site.value(
                 "SELECT count(*) FROM processor WHERE process_id = \(next.identifier)", as: Int64.self) == 1
         }
+        let broken = try site.value(
+            """
+            WITH other AS MATERIALIZED (
+                SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid())
+            SELECT count(*) FROM other WHERE pg_terminate_backend(pid)
+            """, as: Int64.self)
+        #expect(broken > 0)
         next.send(SIGTERM)
         #expect(await next.ending() == .status(0), "\(next.output)")
         #expect(try site.value("SELECT count(*) FROM processor", as: Int64.self) == 0)

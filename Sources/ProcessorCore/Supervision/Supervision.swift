@@ -81,12 +81,14 @@ private actor Messenger {
         }
     }
 
-    /// Takes this process out of the table, if that needs no waiting: without it the others see that it is gone.
+    /// Takes this process out of the table; over a new connection, as the old one may have broken since the last sign
+    /// of life. Not if the database was away then, as a stop should not wait for it: the others see who is gone.
     func leave() {
-        guard let connection, connection.isAlive else { return }
+        connection = nil
+        guard !hasFailed else { return }
         let identity = supervisor.identity
         do {
-            try ProcessorTable(connection: connection).leave(
+            try ProcessorTable(connection: connected()).leave(
                 instance: identity.instance, processID: identity.processID)
         } catch {
             log.warning("cannot leave the table of processors", ["error": "\(error)"])
