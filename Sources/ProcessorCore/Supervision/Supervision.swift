@@ -81,11 +81,10 @@ private actor Messenger {
         }
     }
 
-    /// Takes this process out of the table; over a new connection, as the old one may have broken since the last sign
-    /// of life. Not if the database was away then, as a stop should not wait for it: the others see who is gone.
+    /// Takes this process out of the table, if the database can be reached; if not, the others see in time that it is
+    /// gone. Over a new connection, as the old one may have broken since the last sign of life.
     func leave() {
         connection = nil
-        guard !hasFailed else { return }
         let identity = supervisor.identity
         do {
             try ProcessorTable(connection: connected()).leave(
