@@ -16,15 +16,20 @@ help: ## This list
 		while IFS=$$'\t' read -r name text; do printf '  make %-14s %s\n' "$$name" "$$text"; done
 
 .PHONY: install
-install: ## Install what is missing: Debian packages, Python packages in .vigie/venv
-	@tools/install
+install: ## Install what is missing for the tests: Debian packages, Python packages in .vigie/venv
+	@tools/install build test
+
+# What compiling and the demo need, which is much less.
+.PHONY: install-build
+install-build:
+	@tools/install build
 
 .PHONY: build
-build: install ## Build the three programs in release mode
+build: install-build ## Build the three programs in release mode
 	$(SWIFT_RELEASE)
 
 .PHONY: demo
-demo: install ## Run it all with simulated boards and watch it live; DURATION=30 ends by itself
+demo: install-build ## Run it all with simulated boards and watch it live; DURATION=30 ends by itself
 	@$(SWIFT_RELEASE) || { echo "vigie: the build failed." >&2; exit 1; }
 	@.vigie/venv/bin/python demo/demo.py $(if $(DURATION),--duration $(DURATION))
 
@@ -33,7 +38,7 @@ clean-demo: ## Remove the demo's data
 	@python3 demo/clean.py
 
 .PHONY: lint
-lint: install ## Check the format of the Swift files
+lint: install-build ## Check the format of the Swift files
 	swift format lint --strict --parallel --recursive Package.swift Sources Tests
 
 .PHONY: test
@@ -60,11 +65,13 @@ test-hardware: install ## Run the release gateway in a virtual machine, on simul
 	.vigie/venv/bin/python -m unittest discover --start-directory Tests/Guest
 
 .PHONY: test-debian13
-test-debian13: install ## Build and unit-test with Debian 13's Swift 6.0 and libraries, in a root of its own
+test-debian13: ## Build and unit-test with Debian 13's Swift 6.0 and libraries, in a root of its own
+	@tools/install debian13
 	tools/debian13/test
 
 .PHONY: test-arm64
-test-arm64: install ## Build the gateway for arm64 and run it on an emulated board with Debian 13's kernel
+test-arm64: ## Build the gateway for arm64 and run it on an emulated board with Debian 13's kernel
+	@tools/install debian13
 	tools/debian13/test-arm64
 
 .PHONY: benchmark

@@ -117,7 +117,7 @@ def postgres_programs():
     folders = glob.glob("/usr/lib/postgresql/*/bin")
     folders = [folder for folder in folders if os.access(f"{folder}/initdb", os.X_OK)]
     if not folders:
-        raise ServiceError("PostgreSQL is missing: run `tools/install`.")
+        raise ServiceError("PostgreSQL is missing: run `make install`.")
     return pathlib.Path(max(folders, key=lambda folder: int(folder.split("/")[4])))
 
 
@@ -279,7 +279,7 @@ def noida_program():
     """The program of noida-db in the virtual environment."""
     found = glob.glob(str(STATE / "venv/lib/python*/site-packages/noida_db/noida-db"))
     if not found:
-        raise ServiceError("noida-db is missing: run `tools/install`.")
+        raise ServiceError("noida-db is missing: run `make install`.")
     return pathlib.Path(found[0])
 
 

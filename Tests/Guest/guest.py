@@ -58,7 +58,7 @@ def run(*command, **options):
     try:
         return subprocess.run(command, check=True, capture_output=True, **options).stdout
     except FileNotFoundError:
-        raise GuestError(f"{command[0]} is missing: tools/install brings it") from None
+        raise GuestError(f"{command[0]} is missing: `make install` brings it") from None
     except subprocess.CalledProcessError as error:
         said = error.stderr if isinstance(error.stderr, str) else error.stderr.decode(errors="replace")
         raise GuestError(f"{shlex.join(map(str, command))} failed: {said.strip()}") from None
@@ -253,7 +253,7 @@ def boot(architecture, kernel, disk, log, limit):
     try:
         subprocess.run(command, check=True, stdin=subprocess.DEVNULL, capture_output=True, timeout=limit)
     except FileNotFoundError:
-        raise GuestError(f"{command[0]} is missing: tools/install brings it") from None
+        raise GuestError(f"{command[0]} is missing: `make install` brings it") from None
     except subprocess.TimeoutExpired:
         raise GuestError(f"the guest was still running after {limit} s; its console is in {log}") from None
     except subprocess.CalledProcessError as error:
