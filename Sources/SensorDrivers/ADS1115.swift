@@ -132,30 +132,20 @@ public actor ADS1115: Sensor {
     public static func open(
         bus: any I2CBus, address: I2CAddress, settings: Settings = Settings(), clock: any Clock<Duration>
     ) async throws(SensorError) -> ADS1115 {
-        try await Opening(bus: bus).open(address: address, settings: settings, clock: clock)
+        let port = ChipPort(bus: bus, address: address, chip: Identifier(constant: "ads1115"), clock: clock)
+        return try await open(port, settings, on: BusThread(of: bus))
     }
 
-    /// The opening's transfers on the bus's thread.
-    private actor Opening {
-        private let bus: any I2CBus
-        nonisolated var unownedExecutor: UnownedSerialExecutor { bus.executor.asUnownedSerialExecutor() }
-
-        init(bus: any I2CBus) {
-            self.bus = bus
+    private static func open(
+        _ port: ChipPort, _ settings: Settings, on thread: isolated BusThread
+    ) async throws(SensorError) -> ADS1115 {
+        let step = "write settings"
+        try port.write(register: Register.configuration, settings.configuration, step)
+        let answer = try port.readWord(register: Register.configuration, step)
+        guard answer & ~operationalStatus == settings.configuration else {
+            throw port.error(.wrongChip(answer: UInt64(answer), hint: nil), step)
         }
-
-        func open(address: I2CAddress, settings: Settings, clock: any Clock<Duration>) async throws(SensorError)
-            -> ADS1115
-        {
-            let port = ChipPort(bus: bus, address: address, chip: Identifier(constant: "ads1115"), clock: clock)
-            let step = "write settings"
-            try port.write(register: Register.configuration, settings.configuration, step)
-            let answer = try port.readWord(register: Register.configuration, step)
-            guard answer & ~operationalStatus == settings.configuration else {
-                throw port.error(.wrongChip(answer: UInt64(answer), hint: nil), step)
-            }
-            return ADS1115(port: port, settings: settings)
-        }
+        return ADS1115(port: port, settings: settings)
     }
 
     /// Converts once: the battery's voltage and, if the curve is known, an estimate of its level.

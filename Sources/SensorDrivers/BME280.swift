@@ -123,81 +123,73 @@ public actor BME280: Sensor {
     public static func open(
         bus: any I2CBus, address: I2CAddress, settings: Settings = Settings(), clock: any Clock<Duration>
     ) async throws(SensorError) -> BME280 {
-        try await Opening(bus: bus).open(address: address, settings: settings, clock: clock)
+        let port = ChipPort(bus: bus, address: address, chip: Identifier(constant: "bme280"), clock: clock)
+        return try await open(port, settings, on: BusThread(of: bus))
     }
 
-    /// The opening's transfers on the bus's thread.
-    private actor Opening {
-        private let bus: any I2CBus
-        nonisolated var unownedExecutor: UnownedSerialExecutor { bus.executor.asUnownedSerialExecutor() }
-
-        init(bus: any I2CBus) {
-            self.bus = bus
+    private static func open(
+        _ port: ChipPort, _ settings: Settings, on thread: isolated BusThread
+    ) async throws(SensorError) -> BME280 {
+        var port = port
+        guard settings.temperature != .skip else {
+            throw port.error(
+                .invalidSetting("temperature is skipped, and the other quantities need it"), "check settings")
         }
+        let variant = try identify(port)
+        port.chip = Identifier(constant: variant == .bme280 ? "bme280" : "bmp280")
+        try await reset(port)
+        let calibration = try readCalibration(port, variant)
+        try configure(port, variant, settings)
+        return BME280(port: port, variant: variant, settings: settings, calibration: calibration)
+    }
 
-        func open(address: I2CAddress, settings: Settings, clock: any Clock<Duration>) async throws(SensorError)
-            -> BME280
-        {
-            var port = ChipPort(bus: bus, address: address, chip: Identifier(constant: "bme280"), clock: clock)
-            guard settings.temperature != .skip else {
-                throw port.error(
-                    .invalidSetting("temperature is skipped, and the other quantities need it"), "check settings")
+    private static func identify(_ port: ChipPort) throws(SensorError) -> Variant {
+        let step = "read chip id"
+        let id = try port.read(register: Register.chipID, 1, step)[0]
+        if let variant = Variant(rawValue: id) { return variant }
+        let hint = id == 0x55 ? "a BMP180, which is not supported" : nil
+        throw port.error(.wrongChip(answer: UInt64(id), hint: hint), step)
+    }
+
+    /// Resets, then waits until the chip has copied its calibration from non-volatile memory (1.1, 5.4.2).
+    private static func reset(
+        _ port: ChipPort, isolation: isolated (any Actor)? = #isolation
+    ) async throws(SensorError) {
+        let step = "reset"
+        try port.write([Register.reset, resetCommand], step)
+        for _ in 0..<statusReads {
+            try await port.wait(.milliseconds(2), step)
+            let status = try port.read(register: Register.status, 1, step)[0]
+            if status & isCopyingCalibration == 0 { return }
+        }
+        throw port.error(.timedOut, step)
+    }
+
+    private static func readCalibration(_ port: ChipPort, _ variant: Variant) throws(SensorError) -> BME280Calibration {
+        let step = "read calibration"
+        let first = try port.read(register: Register.calibration, 26, step)
+        let second: [UInt8]? =
+            variant == .bme280 ? try port.read(register: Register.humidityCalibration, 7, step) : nil
+        for bytes in [first, second ?? first] {
+            // 24 bytes are temperature and pressure; byte 24 is reserved, and 25 is humidity's.
+            let meaningful = bytes.prefix(24)
+            if meaningful.allSatisfy({ $0 == 0 }) || meaningful.allSatisfy({ $0 == 0xFF }) {
+                throw port.error(.calibration, step)
             }
-            let variant = try identify(port)
-            let chip: StaticString = variant == .bme280 ? "bme280" : "bmp280"
-            port = ChipPort(bus: bus, address: address, chip: Identifier(constant: chip), clock: clock)
-            try await reset(port)
-            let calibration = try readCalibration(port, variant)
-            try configure(port, variant, settings)
-            return BME280(port: port, variant: variant, settings: settings, calibration: calibration)
         }
+        return BME280Calibration(first: first, second: second)
+    }
 
-        private func identify(_ port: ChipPort) throws(SensorError) -> Variant {
-            let step = "read chip id"
-            let id = try port.read(register: Register.chipID, 1, step)[0]
-            if let variant = Variant(rawValue: id) { return variant }
-            let hint = id == 0x55 ? "a BMP180, which is not supported" : nil
-            throw port.error(.wrongChip(answer: UInt64(id), hint: hint), step)
+    /// Writes the settings asleep, since the chip may ignore writes to config otherwise (5.4.6), and ctrl_meas
+    /// last, since ctrl_hum counts only from the next write of it (5.4.3).
+    private static func configure(_ port: ChipPort, _ variant: Variant, _ settings: Settings) throws(SensorError) {
+        let step = "write settings"
+        try port.write([Register.controlMeasurement, 0], step)
+        if variant == .bme280 {
+            try port.write([Register.controlHumidity, settings.humidity.rawValue], step)
         }
-
-        /// Resets, then waits until the chip has copied its calibration from non-volatile memory (1.1, 5.4.2).
-        private func reset(_ port: ChipPort) async throws(SensorError) {
-            let step = "reset"
-            try port.write([Register.reset, resetCommand], step)
-            for _ in 0..<statusReads {
-                try await port.wait(.milliseconds(2), step)
-                let status = try port.read(register: Register.status, 1, step)[0]
-                if status & isCopyingCalibration == 0 { return }
-            }
-            throw port.error(.timedOut, step)
-        }
-
-        private func readCalibration(_ port: ChipPort, _ variant: Variant) throws(SensorError) -> BME280Calibration {
-            let step = "read calibration"
-            let first = try port.read(register: Register.calibration, 26, step)
-            let second: [UInt8]? =
-                variant == .bme280 ? try port.read(register: Register.humidityCalibration, 7, step) : nil
-            for bytes in [first, second ?? first] {
-                // 24 bytes are temperature and pressure; byte 24 is reserved, and 25 is humidity's.
-                let meaningful = bytes.prefix(24)
-                if meaningful.allSatisfy({ $0 == 0 }) || meaningful.allSatisfy({ $0 == 0xFF }) {
-                    throw port.error(.calibration, step)
-                }
-            }
-            return BME280Calibration(first: first, second: second)
-        }
-
-        /// Writes the settings asleep, since the chip may ignore writes to config otherwise (5.4.6), and ctrl_meas
-        /// last, since ctrl_hum counts only from the next write of it (5.4.3).
-        private func configure(_ port: ChipPort, _ variant: Variant, _ settings: Settings) throws(SensorError) {
-            let step = "write settings"
-            try port.write([Register.controlMeasurement, 0], step)
-            if variant == .bme280 {
-                try port.write([Register.controlHumidity, settings.humidity.rawValue], step)
-            }
-            try port.write([Register.configuration, 0], step)
-            try port.write([Register.controlMeasurement, settings.controlMeasurement], step)
-        }
+        try port.write([Register.configuration, 0], step)
+        try port.write([Register.controlMeasurement, settings.controlMeasurement], step)
     }
 
     /// Converts once and reads the result. All settings are written anew each time, so a chip that lost its power in

@@ -5,7 +5,7 @@ import SensorBus
 struct ChipPort {
     let bus: any I2CBus
     let address: I2CAddress
-    let chip: Identifier
+    var chip: Identifier
     let clock: any Clock<Duration>
 
     func error(_ kind: SensorError.Kind, _ step: String) -> SensorError {
@@ -52,6 +52,16 @@ struct ChipPort {
         } catch {
             throw self.error(.cancelled, step)
         }
+    }
+}
+
+/// The thread of a bus, for transfers with a chip of which there is no actor yet.
+actor BusThread {
+    private let bus: any I2CBus
+    nonisolated var unownedExecutor: UnownedSerialExecutor { bus.executor.asUnownedSerialExecutor() }
+
+    init(of bus: any I2CBus) {
+        self.bus = bus
     }
 }
 

@@ -196,56 +196,52 @@ public actor SCD4x: PressureCompensated {
         bus: any I2CBus, address: I2CAddress = SCD4x.address, settings: Settings = Settings(),
         clock: any Clock<Duration>
     ) async throws(SensorError) -> SCD4x {
-        let sensor = try await Opening(bus: bus).open(address: address, settings: settings, clock: clock)
+        let port = ChipPort(bus: bus, address: address, chip: settings.model.chip, clock: clock)
+        let sensor = try await open(port, settings, on: BusThread(of: bus))
         try await sensor.begin()
         return sensor
     }
 
-    /// The opening's transfers on the bus's thread, as far as the chip is identified.
-    private actor Opening {
-        private let bus: any I2CBus
-        nonisolated var unownedExecutor: UnownedSerialExecutor { bus.executor.asUnownedSerialExecutor() }
-
-        init(bus: any I2CBus) {
-            self.bus = bus
+    /// Opens the chip as far as it is identified.
+    private static func open(
+        _ port: ChipPort, _ settings: Settings, on thread: isolated BusThread
+    ) async throws(SensorError) -> SCD4x {
+        var port = port
+        _ = try settings.words(port)
+        try settings.check(settings.model, port)
+        try await stop(port)
+        let serialNumber = try await port.serialNumber(SCD4xCommand.getSerialNumber, words: 3)
+        let model = try await variant(port)
+        if let model {
+            port.chip = model.chip
+            try settings.check(model, port)
         }
+        return SCD4x(port: port, settings: settings, serialNumber: serialNumber, model: model)
+    }
 
-        func open(address: I2CAddress, settings: Settings, clock: any Clock<Duration>) async throws(SensorError)
-            -> SCD4x
-        {
-            var port = ChipPort(bus: bus, address: address, chip: settings.model.chip, clock: clock)
-            _ = try settings.words(port)
-            try settings.check(settings.model, port)
-            try await stop(port)
-            let serialNumber = try await port.serialNumber(SCD4xCommand.getSerialNumber, words: 3)
-            let model = try await variant(port)
-            if let model {
-                port = ChipPort(bus: bus, address: address, chip: model.chip, clock: clock)
-                try settings.check(model, port)
-            }
-            return SCD4x(port: port, settings: settings, serialNumber: serialNumber, model: model)
+    /// A program that was killed left the chip measuring, and then it refuses every other command; or asleep, and
+    /// then it acknowledges nothing.
+    private static func stop(
+        _ port: ChipPort, isolation: isolated (any Actor)? = #isolation
+    ) async throws(SensorError) {
+        do throws(SensorError) {
+            try await port.send(.stopPeriodicMeasurement, whileMeasuring: true)
+        } catch {
+            guard error.isSilence else { throw error }
+            try await port.sendWakeUp()
+            try await port.send(.stopPeriodicMeasurement, whileMeasuring: true)
         }
+    }
 
-        /// A program that was killed left the chip measuring, and then it refuses every other command; or asleep, and
-        /// then it acknowledges nothing.
-        private func stop(_ port: ChipPort) async throws(SensorError) {
-            do throws(SensorError) {
-                try await port.send(.stopPeriodicMeasurement, whileMeasuring: true)
-            } catch {
-                guard error.isSilence else { throw error }
-                try await port.sendWakeUp()
-                try await port.send(.stopPeriodicMeasurement, whileMeasuring: true)
-            }
-        }
-
-        /// Which part it is; older firmware does not know the command and acknowledges no answer.
-        private func variant(_ port: ChipPort) async throws(SensorError) -> Model? {
-            do throws(SensorError) {
-                return Model(variant: try await port.query(.getSensorVariant, words: 1, whileMeasuring: false)[0])
-            } catch {
-                guard error.isSilence else { throw error }
-                return nil
-            }
+    /// Which part it is; older firmware does not know the command and acknowledges no answer.
+    private static func variant(
+        _ port: ChipPort, isolation: isolated (any Actor)? = #isolation
+    ) async throws(SensorError) -> Model? {
+        do throws(SensorError) {
+            return Model(variant: try await port.query(.getSensorVariant, words: 1, whileMeasuring: false)[0])
+        } catch {
+            guard error.isSilence else { throw error }
+            return nil
         }
     }
 

@@ -98,33 +98,23 @@ public actor SHT3x: Sensor {
     public static func open(
         bus: any I2CBus, address: I2CAddress, settings: Settings = Settings(), clock: any Clock<Duration>
     ) async throws(SensorError) -> SHT3x {
-        try await Opening(bus: bus).open(address: address, settings: settings, clock: clock)
+        let port = ChipPort(bus: bus, address: address, chip: Identifier(constant: "sht3x"), clock: clock)
+        return try await open(port, settings, on: BusThread(of: bus))
     }
 
-    /// The opening's transfers on the bus's thread.
-    private actor Opening {
-        private let bus: any I2CBus
-        nonisolated var unownedExecutor: UnownedSerialExecutor { bus.executor.asUnownedSerialExecutor() }
-
-        init(bus: any I2CBus) {
-            self.bus = bus
+    private static func open(
+        _ port: ChipPort, _ settings: Settings, on thread: isolated BusThread
+    ) async throws(SensorError) -> SHT3x {
+        // A chip that another program left measuring periodically takes no reset.
+        try await port.send(SHT3xCommand.stopPeriodicMeasurement)
+        try await port.send(SHT3xCommand.softReset)
+        let status = try await port.status()
+        guard status.wasReset, !status.isHeaterOn else {
+            throw port.error(.wrongChip(answer: UInt64(status.word), hint: nil), "\(SHT3xCommand.readStatus)")
         }
-
-        func open(address: I2CAddress, settings: Settings, clock: any Clock<Duration>) async throws(SensorError)
-            -> SHT3x
-        {
-            let port = ChipPort(bus: bus, address: address, chip: Identifier(constant: "sht3x"), clock: clock)
-            // A chip that another program left measuring periodically takes no reset.
-            try await port.send(SHT3xCommand.stopPeriodicMeasurement)
-            try await port.send(SHT3xCommand.softReset)
-            let status = try await port.status()
-            guard status.wasReset, !status.isHeaterOn else {
-                throw port.error(.wrongChip(answer: UInt64(status.word), hint: nil), "\(SHT3xCommand.readStatus)")
-            }
-            try await port.send(SHT3xCommand.clearStatus)
-            let serialNumber = try await port.serialNumber(SHT3xCommand.readSerialNumber, words: 2)
-            return SHT3x(port: port, settings: settings, serialNumber: serialNumber)
-        }
+        try await port.send(SHT3xCommand.clearStatus)
+        let serialNumber = try await port.serialNumber(SHT3xCommand.readSerialNumber, words: 2)
+        return SHT3x(port: port, settings: settings, serialNumber: serialNumber)
     }
 
     /// Measures once. What was read is gone from the chip, so a damaged answer is measured anew.

@@ -82,26 +82,16 @@ public actor SHT4x: Sensor {
     public static func open(
         bus: any I2CBus, address: I2CAddress, settings: Settings = Settings(), clock: any Clock<Duration>
     ) async throws(SensorError) -> SHT4x {
-        try await Opening(bus: bus).open(address: address, settings: settings, clock: clock)
+        let port = ChipPort(bus: bus, address: address, chip: Identifier(constant: "sht4x"), clock: clock)
+        return try await open(port, settings, on: BusThread(of: bus))
     }
 
-    /// The opening's transfers on the bus's thread.
-    private actor Opening {
-        private let bus: any I2CBus
-        nonisolated var unownedExecutor: UnownedSerialExecutor { bus.executor.asUnownedSerialExecutor() }
-
-        init(bus: any I2CBus) {
-            self.bus = bus
-        }
-
-        func open(address: I2CAddress, settings: Settings, clock: any Clock<Duration>) async throws(SensorError)
-            -> SHT4x
-        {
-            let port = ChipPort(bus: bus, address: address, chip: Identifier(constant: "sht4x"), clock: clock)
-            try await port.send(SHT4xCommand.softReset)
-            let serialNumber = try await port.serialNumber(SHT4xCommand.readSerialNumber, words: 2)
-            return SHT4x(port: port, settings: settings, serialNumber: serialNumber)
-        }
+    private static func open(
+        _ port: ChipPort, _ settings: Settings, on thread: isolated BusThread
+    ) async throws(SensorError) -> SHT4x {
+        try await port.send(SHT4xCommand.softReset)
+        let serialNumber = try await port.serialNumber(SHT4xCommand.readSerialNumber, words: 2)
+        return SHT4x(port: port, settings: settings, serialNumber: serialNumber)
     }
 
     /// Measures once.

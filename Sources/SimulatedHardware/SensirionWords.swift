@@ -10,6 +10,11 @@ enum SensirionWords {
         }
     }
 
+    /// The words of a serial number, the most significant first.
+    static func words(_ serialNumber: UInt32) -> [UInt16] {
+        [UInt16(serialNumber >> 16), UInt16(serialNumber & 0xFFFF)]
+    }
+
     /// A quantity on a scale from 0 to 65535, cut off at its ends.
     static func word(_ value: Double) -> UInt16 {
         UInt16(min(max(value.rounded(), 0), 65_535))

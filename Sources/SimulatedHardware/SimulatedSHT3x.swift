@@ -7,9 +7,7 @@ public struct SimulatedSHT3x: SimulatedChip {
     public let serialNumber: UInt32
 
     private let world: SimulatedWorld
-    private var readyAt: Duration
-    private var answer: [UInt16]?
-    private var isMeasuring = false
+    private var reply: SensirionReply
     /// Alert pending and reset detected, as after any reset (4.13).
     private var status: UInt16 = 0x8010
 
@@ -21,33 +19,32 @@ public struct SimulatedSHT3x: SimulatedChip {
         self.world = world
         self.serialNumber = serialNumber
         self.faults = faults
-        readyAt = world.elapsed()
+        reply = SensirionReply(readyAt: world.elapsed())
     }
 
     /// Power comes back: it starts up.
     public mutating func powerUp(at time: Duration) {
         self = SimulatedSHT3x(world: world, serialNumber: serialNumber, faults: faults)
-        readyAt = time + SimulatedSHT3x.startUp
+        reply.readyAt = time + SimulatedSHT3x.startUp
     }
 
     /// A command. A busy chip acknowledges none.
     public mutating func write(_ bytes: [UInt8], at time: Duration) -> Bool {
-        guard !isBusy(at: time) else { return false }
+        guard !reply.isBusy(at: time, faults) else { return false }
         guard bytes.count == 2 else { return bytes.isEmpty }
         // What was measured and not read is lost with the next command.
-        answer = nil
-        isMeasuring = false
+        reply.clear()
         switch UInt16(bytes[0]) << 8 | UInt16(bytes[1]) {
         case 0x2400: measure(at: time, for: .milliseconds(15))
         case 0x240B: measure(at: time, for: .milliseconds(6))
         case 0x2416: measure(at: time, for: .milliseconds(4))
-        case 0x3093: readyAt = time + .milliseconds(1)
+        case 0x3093: reply.readyAt = time + .milliseconds(1)
         case 0x30A2:
             status = 0x8010
-            readyAt = time + SimulatedSHT3x.startUp
-        case 0xF32D: answer = [status]
+            reply.readyAt = time + SimulatedSHT3x.startUp
+        case 0xF32D: reply.answer([status], from: time)
         case 0x3041: status = 0
-        case 0x3780: answer = [UInt16(serialNumber >> 16), UInt16(serialNumber & 0xFFFF)]
+        case 0x3780: reply.answer(SensirionWords.words(serialNumber), from: time)
         default:
             // The last command was not processed.
             status |= 1 << 1
@@ -58,23 +55,13 @@ public struct SimulatedSHT3x: SimulatedChip {
 
     /// The answer to the last command, once; nothing before its time.
     public mutating func read(_ count: Int, at time: Duration) -> [UInt8]? {
-        guard !isBusy(at: time), let words = answer, count <= words.count * 3 else { return nil }
-        answer = nil
-        isMeasuring = false
-        return Array(SensirionWords.bytes(words, isDamaged: faults.has(.crc, at: time)).prefix(count))
-    }
-
-    private func isBusy(at time: Duration) -> Bool {
-        time < readyAt || isMeasuring && faults.has(.freeze, at: time)
+        reply.read(count, at: time, faults)
     }
 
     private mutating func measure(at time: Duration, for duration: Duration) {
         let air = world.conditions(at: time)
-        answer =
-            faults.has(.saturate, at: time)
-            ? [0xFFFF, 0xFFFF]
-            : [SensirionWords.temperature(air.temperature), SensirionWords.word(air.humidity * 65_535 / 100)]
-        readyAt = time + duration
-        isMeasuring = true
+        let humidity = SensirionWords.word(air.humidity * 65_535 / 100)
+        let words = [SensirionWords.temperature(air.temperature), humidity]
+        reply.measure(words, at: time, for: duration, faults)
     }
 }
