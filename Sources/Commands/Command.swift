@@ -6,7 +6,7 @@ import Platform
 ///         static let name = "check"
 ///         static let summary = "Validate the configuration and exit."
 ///         static var options: [CommandOption<Check>] {
-///             [.value("config", short: "c", "FILE", \.configuration, "The configuration file.")]
+///             [.configuration(\.configuration)]
 ///         }
 ///         var configuration = "/etc/vigie/gateway.yaml"
 ///         func run() async throws { ... }
@@ -137,6 +137,13 @@ public struct CommandOption<Owner> {
             }
             owner[keyPath: property] = value
         }
+    }
+
+    /// `--config FILE`, or `-c FILE`, in the same words for every command.
+    public static func configuration(
+        _ property: WritableKeyPath<Owner, String>, _ help: String = "The configuration file."
+    ) -> CommandOption {
+        .value("config", short: "c", "FILE", property, help)
     }
 
     /// An option without a value: `--name` sets the property to true.

@@ -7,30 +7,32 @@ import Synchronization
 /// Elsewhere it is `time level component message key=value`. Values are quoted where they need it, control characters
 /// are escaped, so one call is one line. The value of a key that names a secret is not written.
 public struct Log: Sendable {
-    /// How much a line matters, with syslog's numbers (syslog(3)).
-    public enum Level: Int, Sendable, CaseIterable, Comparable {
+    /// How much a line matters, by the name that a configuration has for it.
+    public enum Level: String, Sendable, CaseIterable, Comparable {
         /// Something failed and needs a person.
-        case error = 3
+        case error
         /// Something is wrong that the program copes with.
-        case warning = 4
+        case warning
         /// Worth knowing on every run: started, stopped, reconnected.
-        case notice = 5
+        case notice
         /// The normal course.
-        case info = 6
+        case info
         /// For whoever looks into the program.
-        case debug = 7
+        case debug
 
-        /// The level of a name such as `info`, as a configuration has it.
-        public init?(name: String) {
-            guard let level = Level.allCases.first(where: { $0.name == name }) else { return nil }
-            self = level
+        /// Its number in syslog(3).
+        var priority: Int {
+            switch self {
+            case .error: 3
+            case .warning: 4
+            case .notice: 5
+            case .info: 6
+            case .debug: 7
+            }
         }
 
-        /// The level's name.
-        public var name: String { String(describing: self) }
-
         /// Whether `left` says less: `debug < error`.
-        public static func < (left: Level, right: Level) -> Bool { left.rawValue > right.rawValue }
+        public static func < (left: Level, right: Level) -> Bool { left.priority > right.priority }
     }
 
     /// Keys and values, in the order in which they are written.
@@ -98,7 +100,7 @@ public final class LogOutput: Sendable {
 
     private let descriptor: Int32
     private let format: Format
-    private let level: Atomic<Int>
+    private let level: Mutex<Log.Level>
     private let now: @Sendable () -> timespec
 
     /// Makes an output.
@@ -113,22 +115,22 @@ public final class LogOutput: Sendable {
     ) {
         self.descriptor = descriptor
         self.format = format
-        level = Atomic(minimum.rawValue)
+        level = Mutex(minimum)
         self.now = now
     }
 
     /// The least level that is written; may be changed at any time.
     public var minimum: Log.Level {
-        get { Log.Level(rawValue: level.load(ordering: .relaxed)) ?? .info }
-        set { level.store(newValue.rawValue, ordering: .relaxed) }
+        get { level.withLock { $0 } }
+        set { level.withLock { $0 = newValue } }
     }
 
     func write(_ level: Log.Level, _ component: String, _ message: String, _ fields: Log.Fields) {
         var line: String
         switch format {
-        case .journal: line = "<\(level.rawValue)>\(component): "
+        case .journal: line = "<\(level.priority)>\(component): "
         case .plain:
-            let name = level.name
+            let name = level.rawValue
             line = "\(timeText(now())) \(name)\(String(repeating: " ", count: 7 - name.utf8.count)) \(component): "
         }
         appendEscaped(message, to: &line)

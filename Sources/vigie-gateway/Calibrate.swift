@@ -23,7 +23,7 @@ struct Calibrate: Command {
         """
     static var options: [CommandOption<Calibrate>] {
         [
-            .value("config", short: "c", "FILE", \.configuration, "The configuration file."),
+            .configuration(\.configuration),
             .value("sensor", short: "s", "ID", \.sensor, "The station whose chip is meant, if several have one."),
             .value("reference", short: "r", "PPM", \.reference, "For recalibrate: the true CO2, 400 to 5000."),
             .flag(

@@ -12,7 +12,7 @@ struct Diagnose: Command {
         """
     static var options: [CommandOption<Diagnose>] {
         [
-            .value("config", short: "c", "FILE", \.configuration, "The configuration file."),
+            .configuration(\.configuration),
             .flag("json", short: "j", \.json, "Print one JSON object."),
         ]
     }

@@ -11,7 +11,7 @@ struct Sample: Command {
         """
     static var options: [CommandOption<Sample>] {
         [
-            .value("config", short: "c", "FILE", \.configuration, "The configuration file."),
+            .configuration(\.configuration),
             .value("station", short: "s", "ID", \.station, "Only this station."),
             .flag("verbose", short: "v", \.verbose, "Show what each chip says of itself, such as its serial number."),
             .flag("json", short: "j", \.json, "Print one JSON object, with all of it."),

@@ -9,7 +9,7 @@ struct Run: Command {
     static let discussion =
         "A stop publishes what is in the outbox for a few seconds; the rest is kept for the next start."
     static var options: [CommandOption<Run>] {
-        [.value("config", short: "c", "FILE", \.configuration, "The configuration file.")]
+        [.configuration(\.configuration)]
     }
     var configuration = defaultConfiguration
 
@@ -22,7 +22,7 @@ struct Check: Command {
     static let name = "check"
     static let summary = "Validate the configuration and exit."
     static var options: [CommandOption<Check>] {
-        [.value("config", short: "c", "FILE", \.configuration, "The configuration file.")]
+        [.configuration(\.configuration)]
     }
     var configuration = defaultConfiguration
 

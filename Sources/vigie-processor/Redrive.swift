@@ -26,7 +26,7 @@ struct Redrive: Command {
         """
     static var options: [CommandOption<Redrive>] {
         [
-            .value("config", short: "c", "FILE", \.configuration, "The configuration file."),
+            .configuration(\.configuration),
             .flag("dry-run", short: "n", \.isDryRun, "Say what would be sent, and send nothing."),
             .value("reason", "LIST", \.reasons, "Only messages with one of these reasons, separated by commas."),
             .value("gateway", "ID", \.gateway, "Only messages of this gateway."),
@@ -39,7 +39,7 @@ struct Redrive: Command {
             .flag("force", \.isForced, "Send also what would be rejected again."),
         ]
     }
-    var configuration = "/etc/vigie/processor.yaml"
+    var configuration = defaultConfiguration
     var isDryRun = false
     var reasons: String?
     var gateway: String?

@@ -1,15 +1,14 @@
 import Commands
 import ProcessorCore
 
-/// The option that every subcommand has.
-private let defaultConfiguration = "/etc/vigie/processor.yaml"
+let defaultConfiguration = "/etc/vigie/processor.yaml"
 
 struct Run: Command {
     static let name = "run"
     static let summary = "Process readings until SIGTERM or SIGINT."
     static let discussion = "Brings the schema up to date first, and waits for a database or a broker that is away."
     static var options: [CommandOption<Run>] {
-        [.value("config", short: "c", "FILE", \.configuration, "The configuration file.")]
+        [.configuration(\.configuration)]
     }
     var configuration = defaultConfiguration
 
@@ -26,7 +25,7 @@ struct Migrate: Command {
         postgres.reader_role read all tables; makes that role if it is allowed to.
         """
     static var options: [CommandOption<Migrate>] {
-        [.value("config", short: "c", "FILE", \.configuration, "The configuration file.")]
+        [.configuration(\.configuration)]
     }
     var configuration = defaultConfiguration
 
@@ -43,7 +42,7 @@ struct Verify: Command {
     static let summary = "Recompute windows and streams from the raw readings, and print a certificate."
     static let discussion = "The exit status is 1 if anything does not agree. Processors may go on running."
     static var options: [CommandOption<Verify>] {
-        [.value("config", short: "c", "FILE", \.configuration, "The configuration file.")]
+        [.configuration(\.configuration)]
     }
     var configuration = defaultConfiguration
 
@@ -67,7 +66,7 @@ struct Status: Command {
         """
     static var options: [CommandOption<Status>] {
         [
-            .value("config", short: "c", "FILE", \.configuration, "The configuration file."),
+            .configuration(\.configuration),
             .value("endpoint", short: "e", "URL", \.endpoint, "Ask only this one, such as http://127.0.0.1:9465/."),
             .flag("watch", short: "w", \.watch, "Show it again every two seconds, until interrupted."),
         ]
@@ -103,7 +102,7 @@ struct Check: Command {
     static let name = "check"
     static let summary = "Validate the configuration and exit."
     static var options: [CommandOption<Check>] {
-        [.value("config", short: "c", "FILE", \.configuration, "The configuration file.")]
+        [.configuration(\.configuration)]
     }
     var configuration = defaultConfiguration
 

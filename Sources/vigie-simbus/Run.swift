@@ -16,7 +16,7 @@ struct Run: Command {
         """
     static var options: [CommandOption<Run>] {
         [
-            .value("config", short: "c", "FILE", \.configuration, "The gateway's configuration file."),
+            .configuration(\.configuration, "The gateway's configuration file."),
             .value("control", "SOCKET", \.control, "Where the other subcommands reach it."),
             .value("seed", "NUMBER", \.seed, "Of the air, as far as nothing is held by 'set'."),
             .flag("no-gpio", \.hasNoGPIO, "Without GPIO lines."),

@@ -72,9 +72,8 @@ import Testing
         #expect(text.hasSuffix("warning outbox: y\n"))
     }
 
-    @Test func levelsHaveNames() {
-        #expect(Log.Level(name: "warning") == .warning)
-        #expect(Log.Level(name: "loud") == nil)
-        #expect(Log.Level.debug < Log.Level.error)
+    @Test func levelsHaveNamesAndAnOrder() {
+        #expect(Log.Level(rawValue: "warning") == .warning)
+        #expect(Log.Level.allCases.sorted() == [.debug, .info, .notice, .warning, .error])
     }
 }

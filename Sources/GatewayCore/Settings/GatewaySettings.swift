@@ -71,8 +71,7 @@ public struct GatewaySettings: Sendable {
         window = kafka.value("window", as: .integer(1...100_000), default: 1000)
         drainTime = kafka.value("drain_time", as: .duration(), default: .seconds(5))
         listen = root.optionalSection("monitoring")?.optional("listen", as: .endpoint)
-        logLevel =
-            root.optional("log_level", as: .choice(LogLevelName.info)).flatMap { Log.Level(name: $0.rawValue) } ?? .info
+        logLevel = root.value("log_level", as: .choice(.info), default: .info)
         let sections = root.sections("stations", each: "station", namedBy: "sensor_id")
         stations = sections.map { StationSettings($0) }
         board = BoardSettings(root.optionalSection("board"))
@@ -94,10 +93,6 @@ public struct GatewaySettings: Sendable {
         if mode == .simulated, simulation.speed == .unlimited, stations.count > 1 {
             root.problem("an unlimited speed needs a single station: its waits make the time pass", at: "simulation")
         }
-    }
-
-    private enum LogLevelName: String, CaseIterable {
-        case error, warning, notice, info, debug
     }
 }
 

@@ -94,8 +94,7 @@ public struct ProcessorSettings: Sendable {
         limits = ProcessorSettings.limits(root)
         rules = AlertRules(root)
         webhook = root.optionalSection("webhook").flatMap(WebhookSettings.init)
-        logLevel =
-            root.optional("log_level", as: .choice(LogLevelName.info)).flatMap { Log.Level(name: $0.rawValue) } ?? .info
+        logLevel = root.value("log_level", as: .choice(.info), default: .info)
     }
 
     /// The name of one of this process' workers in the group, from 1.
@@ -126,10 +125,6 @@ public struct ProcessorSettings: Sendable {
         // A small broker may answer a fetch with all that it has, whatever was asked for; refusing that would stall.
         "receive.message.max.bytes": "1000000000",
     ]
-
-    private enum LogLevelName: String, CaseIterable {
-        case error, warning, notice, info, debug
-    }
 
     static var hostName: String {
         var name = [CChar](repeating: 0, count: 256)
