@@ -24,9 +24,6 @@ public struct KafkaObserver: Sendable {
     }
 }
 
-/// The version of the librdkafka that is loaded, such as `2.0.2`.
-public var librdkafkaVersion: String { String(cString: rd_kafka_version_str()) }
-
 /// Owns one `rd_kafka_t` and what its callbacks refer to.
 final class KafkaHandle: Sendable {
     /// The handle; librdkafka's functions on it may be called from any thread.

@@ -62,16 +62,6 @@ public final class KafkaMockCluster: Sendable {
         rd_kafka_mock_push_request_errors_array(pointer, request.rawValue, codes.count, codes)
     }
 
-    /// Forgets the errors of a kind that did not happen yet.
-    public func clearRequestErrors(_ request: Request) {
-        rd_kafka_mock_clear_request_errors(pointer, request.rawValue)
-    }
-
-    /// Makes every request for a topic fail, until `error` is nil.
-    public func setTopicError(_ topic: String, _ error: KafkaError.Code?) {
-        rd_kafka_mock_topic_set_error(pointer, topic, error?.native ?? RD_KAFKA_RESP_ERR_NO_ERROR)
-    }
-
     /// Closes a broker's connections and refuses new ones.
     public func brokerDown(_ broker: Int32 = 1) throws(KafkaError) {
         try check(rd_kafka_mock_broker_set_down(pointer, broker), "take broker \(broker) down")
@@ -80,10 +70,5 @@ public final class KafkaMockCluster: Sendable {
     /// Accepts connections again.
     public func brokerUp(_ broker: Int32 = 1) throws(KafkaError) {
         try check(rd_kafka_mock_broker_set_up(pointer, broker), "bring broker \(broker) up")
-    }
-
-    /// Makes a broker answer late.
-    public func setRoundTripTime(_ time: Duration, broker: Int32 = 1) throws(KafkaError) {
-        try check(rd_kafka_mock_broker_set_rtt(pointer, broker, time.wholeMilliseconds), "slow broker \(broker)")
     }
 }

@@ -14,8 +14,6 @@ struct SystemUser: Sendable, Equatable {
         var members: Set<String>
     }
 
-    var isRoot: Bool { id == 0 }
-
     var groupNames: [String] { groups.sorted().map { groupName($0) } }
 
     func groupName(_ id: UInt32) -> String { known[id]?.name ?? "\(id)" }
