@@ -78,45 +78,46 @@ let programs: [Target] = [
 ]
 
 let tests: [Target] = [
-    .testTarget(name: "ReadingsTests", dependencies: ["Readings", "ReadingDecoding"]),
-    .testTarget(name: "PlatformTests", dependencies: ["Platform"]),
+    // What several test targets need: seeds that are printed; a bus, a clock and a server that do as a test tells them.
+    .target(name: "TestSupport", dependencies: ["Platform", "Readings", "SensorBus"], path: "Tests/TestSupport"),
+    .testTarget(name: "ReadingsTests", dependencies: ["Readings", "ReadingDecoding", "Platform", "TestSupport"]),
+    .testTarget(name: "PlatformTests", dependencies: ["Platform", "TestSupport"]),
     .testTarget(name: "CommandsTests", dependencies: ["Commands"]),
     .testTarget(name: "PresentationTests", dependencies: ["Presentation"]),
-    .testTarget(name: "ConfigurationTests", dependencies: ["Configuration"]),
+    .testTarget(name: "ConfigurationTests", dependencies: ["Configuration", "Platform", "TestSupport"]),
     .testTarget(name: "MonitoringTests", dependencies: ["Monitoring", "Platform"]),
-    // A server that answers as a test tells it.
-    .target(name: "TestServer", dependencies: ["Platform"], path: "Tests/TestServer"),
-    .testTarget(name: "HTTPClientTests", dependencies: ["HTTPClient", "Monitoring", "Platform", "TestServer"]),
+    .testTarget(name: "HTTPClientTests", dependencies: ["HTTPClient", "Monitoring", "Platform", "TestSupport"]),
     .testTarget(name: "NetworkProbeTests", dependencies: ["NetworkProbe", "Platform"]),
     .testTarget(name: "KafkaClientTests", dependencies: ["KafkaClient", "Platform"]),
     .testTarget(name: "PostgresClientTests", dependencies: ["PostgresClient"]),
-    .testTarget(name: "SensorBusTests", dependencies: ["SensorBus", "Platform"]),
-    .testTarget(name: "SensorDriversTests", dependencies: ["SensorDrivers", "SimulatedHardware"]),
+    .testTarget(name: "SensorBusTests", dependencies: ["SensorBus", "Platform", "TestSupport"]),
+    .testTarget(
+        name: "SensorDriversTests", dependencies: ["SensorDrivers", "SimulatedHardware", "Platform", "TestSupport"]),
     .testTarget(name: "SimulatedHardwareTests", dependencies: ["SimulatedHardware", "SensorDrivers"]),
     .testTarget(
-        name: "KernelHardwareTests", dependencies: ["KernelHardware", "SimulatedHardware", "SensorBus", "Readings"]),
-    .testTarget(name: "OutboxTests", dependencies: ["Outbox"]),
+        name: "KernelHardwareTests",
+        dependencies: ["KernelHardware", "SimulatedHardware", "SensorBus", "Readings", "Platform", "TestSupport"]),
+    .testTarget(name: "OutboxTests", dependencies: ["Outbox", "Platform", "TestSupport"]),
     .testTarget(
         name: "GatewayCoreTests",
         dependencies: [
             "GatewayCore", "Configuration", "CSQLite", "KafkaClient", "Monitoring", "NetworkProbe", "Outbox",
-            "Platform", "Presentation", "Readings", "SensorBus",
-            "SensorDrivers", "SimulatedHardware",
+            "Platform", "Presentation", "Readings", "SensorBus", "SensorDrivers", "SimulatedHardware", "TestSupport",
         ]),
-    .testTarget(name: "WindowingTests", dependencies: ["Windowing", "FleetCore"]),
-    .testTarget(name: "AlertingTests", dependencies: ["Alerting"]),
+    .testTarget(name: "WindowingTests", dependencies: ["Windowing", "Platform", "TestSupport"]),
+    .testTarget(name: "AlertingTests", dependencies: ["Alerting", "Platform", "TestSupport"]),
     .testTarget(
         name: "ProcessorCoreTests",
         dependencies: [
-            "ProcessorCore", "Alerting", "Configuration", "FleetCore", "Monitoring", "PostgresClient", "Presentation",
-            "Readings", "ReadingDecoding", "TestServer",
+            "ProcessorCore", "Alerting", "Configuration", "Monitoring", "Platform", "PostgresClient", "Presentation",
+            "Readings", "ReadingDecoding", "TestSupport",
         ]),
-    .testTarget(name: "FleetCoreTests", dependencies: ["FleetCore", "ReadingDecoding"]),
+    .testTarget(name: "FleetCoreTests", dependencies: ["FleetCore", "ReadingDecoding", "Platform", "TestSupport"]),
     .testTarget(
         name: "IntegrationTests",
         dependencies: [
             "FleetCore", "HTTPClient", "KafkaClient", "PostgresClient", "ReadingDecoding", "Readings", "Outbox",
-            "Platform", "TestServer",
+            "Platform", "TestSupport",
         ],
         resources: [.copy("Data")]),
 ]

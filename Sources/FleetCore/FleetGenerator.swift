@@ -1,3 +1,4 @@
+import Platform
 import Readings
 
 /// A message for the topic.

@@ -1,3 +1,4 @@
+import Platform
 import Readings
 
 /// The ways in which a message can fail to be a reading.

@@ -1,4 +1,5 @@
 import Glibc
+import Platform
 import Readings
 
 /// The air around one sensor, as a function of time: cooler before dawn and warmest in the afternoon, people by day,

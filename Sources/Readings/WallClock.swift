@@ -1,5 +1,4 @@
 import Glibc
-import Synchronization
 
 /// The time of day, which may step. Passed in wherever it is needed, so that tests and recorded air control it.
 public protocol WallClock: Sendable {
@@ -17,25 +16,5 @@ public struct SystemWallClock: WallClock {
         var time = timespec()
         clock_gettime(CLOCK_REALTIME, &time)
         return Timestamp(milliseconds: Int64(time.tv_sec) * 1000 + Int64(time.tv_nsec) / 1_000_000)
-    }
-}
-
-/// A clock that stands still until it is set, for tests.
-public final class ManualWallClock: WallClock {
-    private let time: Mutex<Timestamp>
-
-    /// Makes a clock that stands at `time`.
-    public init(_ time: Timestamp) {
-        self.time = Mutex(time)
-    }
-
-    /// The time it was last set to.
-    public func now() -> Timestamp {
-        time.withLock { $0 }
-    }
-
-    /// Sets the time, forwards or backwards.
-    public func set(_ newTime: Timestamp) {
-        time.withLock { $0 = newTime }
     }
 }

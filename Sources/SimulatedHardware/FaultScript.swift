@@ -1,3 +1,5 @@
+import Platform
+
 /// When a simulated chip misbehaves, and how: written down, drawn from a seed, or switched while it runs.
 public struct FaultScript: Sendable {
     /// What a chip does wrong.
@@ -52,7 +54,7 @@ public struct FaultScript: Sendable {
     public init(
         seed: UInt64, length: Duration, interval: Duration, duration: Duration, kinds: [Kind] = Kind.allCases
     ) {
-        var random = RandomSource(seed: seed)
+        var random = SeededGenerator(seed: seed)
         episodes = []
         guard interval > .zero else { return }
         var start = interval * Double.random(in: 0..<2, using: &random)

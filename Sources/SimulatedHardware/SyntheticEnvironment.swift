@@ -1,4 +1,5 @@
 import Glibc
+import Platform
 import Readings
 
 /// An office room made up from a seed: warm afternoons, people who come, breathe, open doors and leave, weather that
@@ -41,7 +42,7 @@ public struct SyntheticEnvironment: Environment {
     /// Makes the room of a seed.
     public init(seed: UInt64) {
         self.seed = seed
-        var random = RandomSource(seed: seed)
+        var random = SeededGenerator(seed: seed)
         pressureWaves = [(9.0, 7.3), (5.0, 3.1), (1.5, 1.2)].map { amplitude, periodDays in
             Wave(amplitude: amplitude, periodDays: periodDays, phase: .random(in: 0..<1, using: &random))
         }
@@ -100,7 +101,7 @@ public struct SyntheticEnvironment: Environment {
 
     /// Who was in the room on a day, and when a door stood open.
     private func stretches(of day: Int64) -> [Stretch] {
-        var random = RandomSource(seed: seed, subject: day)
+        var random = SeededGenerator(seed: seed, subject: day)
         // Day 0 of the epoch was a Thursday.
         let isWeekend = (day + 3) - (day + 3).flooredQuotient(by: 7) * 7 >= 5
         guard !isWeekend else { return [Stretch(start: 0, end: 24, people: 0, ventilation: 0.5)] }
@@ -123,7 +124,7 @@ public struct SyntheticEnvironment: Environment {
     /// Smooth noise from -1 to 1: a random value each minute, linear in between.
     private func noise(_ channel: Int64, _ minute: Int64, _ time: Timestamp) -> Double {
         func value(_ minute: Int64) -> Double {
-            var random = RandomSource(seed: seed, subject: minute &* 8 &+ channel)
+            var random = SeededGenerator(seed: seed, subject: minute &* 8 &+ channel)
             return .random(in: -1...1, using: &random)
         }
         let fraction = Double(time.milliseconds - minute * 60_000) / 60_000

@@ -1,5 +1,6 @@
-import Foundation
+import Platform
 import Readings
+import TestSupport
 import Testing
 
 @testable import Alerting
@@ -58,10 +59,8 @@ import Testing
     }
 
     @Test func alertsAgreeWithTheModel() {
-        let seed =
-            ProcessInfo.processInfo.environment["VIGIE_TEST_SEED"].flatMap(UInt64.init) ?? .random(in: 0 ... .max)
-        print("AlertModelTests: seed \(seed)")
-        var random = Random(state: seed)
+        let seed = printedSeed()
+        var random = SeededGenerator(seed: seed)
         var steps = 0
         for _ in 0..<2000 {
             // Small whole numbers, so that values fall on the bounds often.
@@ -102,17 +101,9 @@ import Testing
         }
         #expect(steps > 5000, "the readings were too tame")
     }
+}
 
-    /// SplitMix64.
-    private struct Random {
-        var state: UInt64
-
-        mutating func next(_ bound: Int) -> Int {
-            state &+= 0x9E37_79B9_7F4A_7C15
-            var z = state
-            z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
-            z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
-            return Int((z ^ (z >> 31)) % UInt64(bound))
-        }
-    }
+extension SeededGenerator {
+    /// A number of 0 ..< `bound`.
+    fileprivate mutating func next(_ bound: Int) -> Int { Int.random(in: 0..<bound, using: &self) }
 }

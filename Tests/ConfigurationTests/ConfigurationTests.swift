@@ -1,6 +1,7 @@
 import Configuration
 import Foundation
 import Platform
+import TestSupport
 import Testing
 
 /// The problems of a text, one a line, or none.
@@ -162,9 +163,8 @@ private enum Color: String, CaseIterable {
 
     /// Whatever the bytes are, the outcome is a document or an error.
     @Test func noInputTraps() {
-        let seed =
-            ProcessInfo.processInfo.environment["VIGIE_TEST_SEED"].flatMap(UInt64.init) ?? .random(in: 1...(.max))
-        var generator = Generator(state: seed)
+        let seed = printedSeed()
+        var generator = SeededGenerator(seed: seed)
         let pieces = [
             "a", ": ", "\n", "  ", "- ", "[", "]", "{", "}", "\"", "'", "&x", "*x", "!", "|", ">", "#", ",", "~",
         ]
@@ -177,19 +177,6 @@ private enum Color: String, CaseIterable {
                 #expect(problem.hasPrefix("config.yaml:"), "seed \(seed): \(text.debugDescription)")
             }
         }
-    }
-}
-
-/// SplitMix64, for repeatable tests.
-private struct Generator: RandomNumberGenerator {
-    var state: UInt64
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var z = state
-        z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
-        return z ^ (z >> 31)
     }
 }
 

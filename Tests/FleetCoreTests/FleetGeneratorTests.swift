@@ -1,13 +1,14 @@
 import Foundation
+import Platform
 import ReadingDecoding
 import Readings
+import TestSupport
 import Testing
 
 @testable import FleetCore
 
 private let start = Timestamp(milliseconds: 1_795_478_400_000)  // 2026-11-24T00:00:00Z
-private let seed =
-    ProcessInfo.processInfo.environment["VIGIE_TEST_SEED"].flatMap(UInt64.init) ?? .random(in: 0 ... .max)
+private let seed = printedSeed()
 
 private func troubled(messages: Int = 20_000, seed: UInt64 = seed) -> FleetPlan {
     var plan = FleetPlan(start: start)
@@ -200,17 +201,5 @@ private func troubled(messages: Int = 20_000, seed: UInt64 = seed) -> FleetPlan 
         #expect(object["messages"] as? Int == 500 && object["readings"] as? Int == manifest.readings)
         let streams = try #require(object["streams"] as? [[String: Any]])
         #expect(streams.map { $0["last_seq"] as? Int } == manifest.streams.map { Int($0.lastSequence) })
-    }
-}
-
-@Suite struct SeededGeneratorTests {
-    /// The first numbers of the reference implementation for seed 1234567 (the test vector used by the published C code).
-    @Test func isSplitMix64() {
-        var generator = SeededGenerator(seed: 1_234_567)
-        let expected: [UInt64] = [
-            6_457_827_717_110_365_317, 3_203_168_211_198_807_973, 9_817_491_932_198_370_423,
-            4_593_380_528_125_082_431, 16_408_922_859_458_223_821,
-        ]
-        #expect((0..<5).map { _ in generator.next() } == expected)
     }
 }

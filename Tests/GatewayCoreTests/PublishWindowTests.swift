@@ -1,4 +1,6 @@
 import Foundation
+import Platform
+import TestSupport
 import Testing
 
 @testable import GatewayCore
@@ -87,10 +89,8 @@ import Testing
 
     /// Whatever fails, everything is acknowledged in the end, in order and each number once.
     @Test func everythingArrivesWhateverFails() {
-        let seed =
-            ProcessInfo.processInfo.environment["VIGIE_TEST_SEED"].flatMap(UInt64.init) ?? .random(in: 1...(.max))
-        print("PublishWindowTests: VIGIE_TEST_SEED=\(seed)")
-        var random = SeededGenerator(state: seed)
+        let seed = printedSeed()
+        var random = SeededGenerator(seed: seed)
         let last: Int64 = 500
         var window = PublishWindow(limit: 20)
         var onTheirWay: [Int64] = []

@@ -4,6 +4,7 @@ import Outbox
 import Platform
 import Readings
 import SimulatedHardware
+import TestSupport
 import Testing
 
 @testable import GatewayCore

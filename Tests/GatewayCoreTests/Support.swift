@@ -76,16 +76,3 @@ func record(_ number: Int, faults: Int = 0) throws -> OutboxRecord {
         faults: Array(repeating: fault, count: faults))
     return OutboxRecord(reading: reading, bootID: "boot", bootTimeMilliseconds: Int64(number))
 }
-
-/// SplitMix64: the whole sequence comes from the seed.
-struct SeededGenerator: RandomNumberGenerator {
-    var state: UInt64
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var bits = state
-        bits = (bits ^ (bits >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        bits = (bits ^ (bits >> 27)) &* 0x94D0_49BB_1331_11EB
-        return bits ^ (bits >> 31)
-    }
-}

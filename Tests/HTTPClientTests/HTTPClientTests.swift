@@ -3,7 +3,7 @@ import HTTPClient
 import Monitoring
 import Platform
 import Testing
-import TestServer
+import TestSupport
 
 @Suite
 actor HTTPClientTests {

@@ -1,10 +1,11 @@
 import FleetCore
 import Foundation
 import KafkaClient
+import Platform
 import PostgresClient
 import Readings
 import Testing
-import TestServer
+import TestSupport
 
 /// The processor is killed again and again while a fleet has trouble, and yet every alert opens and closes once, and the
 /// webhook hears of each.
@@ -31,7 +32,6 @@ import TestServer
 
     @Test(.timeLimit(.minutes(5)))
     func everyAlertOpensAndClosesOnceWhateverIsKilledWhen() async throws {
-        print("AlertKillTests: seed \(testSeed)")
         let plan = plan()
         var generator = try FleetGenerator(plan)
         while generator.next() != nil {}

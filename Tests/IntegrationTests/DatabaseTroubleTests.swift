@@ -9,7 +9,6 @@ import Testing
 
     @Test(.timeLimit(.minutes(4)))
     func theProcessorLivesThroughWhatServersDo() async throws {
-        print("DatabaseTroubleTests: seed \(testSeed)")
         let cluster = try await PrivateCluster()
         let site = try await Site(partitions: 2, server: cluster.connection)
         let stream = try await SteadyStream(site, configuration: try site.writeProcessorConfiguration())

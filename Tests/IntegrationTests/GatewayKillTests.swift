@@ -1,6 +1,7 @@
 import FleetCore
 import Foundation
 import Outbox
+import Platform
 import Readings
 import Testing
 
@@ -12,7 +13,6 @@ import Testing
 
     @Test(.timeLimit(.minutes(3)))
     func everyNumberIsPublishedWithOneContentWhateverIsKilledWhen() async throws {
-        print("GatewayKillTests: seed \(testSeed)")
         let site = try await Site(partitions: 2)
         let configuration = try writeConfiguration(site)
         var random = SeededGenerator(seed: testSeed)

@@ -1,6 +1,7 @@
 import FleetCore
 import Foundation
 import KafkaClient
+import Platform
 import PostgresClient
 import ReadingDecoding
 import Readings
@@ -22,7 +23,6 @@ import Testing
     /// The decoder alone: no crash, and the verdict of the contract on every one of 50,000 mutants.
     @Test(.timeLimit(.minutes(5)))
     func theDecoderJudgesAsTheContractDoes() throws {
-        print("MalformedTests: VIGIE_TEST_SEED=\(testSeed)")
         var mutator = Mutator(random: SeededGenerator(seed: testSeed))
         let contract = Contract(latest: start.milliseconds + 600_000)
         let decoder = ReadingDecoder()
@@ -74,7 +74,6 @@ import Testing
     /// The whole way: every message is a row, a duplicate of a row, or on the rejected topic as it was.
     @Test(Servers.areThere, .timeLimit(.minutes(5)))
     func everyMessageIsARowADuplicateOrRejected() async throws {
-        print("MalformedTests: VIGIE_TEST_SEED=\(testSeed)")
         let site = try await Site(partitions: 3)
         let configuration = try site.writeProcessorConfiguration()
         var mutator = Mutator(random: SeededGenerator(seed: testSeed))

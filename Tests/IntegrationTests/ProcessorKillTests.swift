@@ -1,6 +1,7 @@
 import FleetCore
 import Foundation
 import KafkaClient
+import Platform
 import PostgresClient
 import Readings
 import Testing
@@ -42,7 +43,6 @@ import Testing
 
     @Test(.timeLimit(.minutes(5)))
     func everyReadingIsStoredOnceWhateverIsKilledWhen() async throws {
-        print("ProcessorKillTests: seed \(testSeed)")
         let plan = plan()
         let site = try await Site(partitions: 4)
         let truth = try Truth(plan, in: site.database)

@@ -41,7 +41,6 @@ import Testing
 
     @Test(.timeLimit(.minutes(3)))
     func whatIsShownAgreesWithWhatWasProduced() async throws {
-        print("SupervisionTests: seed \(testSeed)")
         let site = try await Site(partitions: 4)
         let configuration = try site.writeProcessorConfiguration()
         let processor = try start(site, configuration)

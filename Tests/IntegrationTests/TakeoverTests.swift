@@ -24,7 +24,6 @@ import Testing
     /// The mock cluster is the broker, as it puts out members that are silent; it keeps about 5 MB a partition.
     @Test(.timeLimit(.minutes(4)))
     func aProcessorPausedPastItsSessionStepsBack() async throws {
-        print("TakeoverTests: seed \(testSeed)")
         let site = try await Site(partitions: 4, on: KafkaMockCluster())
         let session = ["session.timeout.ms": "6000", "heartbeat.interval.ms": "500"]
         let names = ["left", "right"]

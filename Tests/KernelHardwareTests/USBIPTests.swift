@@ -1,6 +1,8 @@
+import Platform
 import Readings
 import SensorBus
 import SimulatedHardware
+import TestSupport
 import Testing
 
 @testable import KernelHardware
@@ -285,8 +287,8 @@ private func unlinked(_ number: UInt8, wasPending: Bool) -> [UInt8] {
         let bus = SimulatedI2CBus(world: world)
         bus.attach(SimulatedModel.bme280.chip(in: world), at: 0x76)
         var connection = connection(bus)
-        let seed = UInt64.random(in: 0...UInt64.max)
-        var random = Seeded(state: seed)
+        let seed = printedSeed()
+        var random = SeededGenerator(seed: seed)
         var taken = 0
         for _ in 0..<20_000 {
             let length = Int.random(in: 0...40, using: &random)
@@ -310,17 +312,6 @@ private func unlinked(_ number: UInt8, wasPending: Bool) -> [UInt8] {
             }
         }
         #expect(taken > 10_000, "seed \(seed)")
-    }
-}
-
-/// A generator that a seed starts.
-private struct Seeded: RandomNumberGenerator {
-    var state: UInt64
-
-    mutating func next() -> UInt64 {
-        state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
-        let rotated = state >> 33 ^ state
-        return rotated &* 0x9E37_79B9_7F4A_7C15
     }
 }
 

@@ -1,6 +1,8 @@
 import Foundation
+import Platform
 import Readings
 import Synchronization
+import TestSupport
 import Testing
 
 @testable import Outbox
@@ -252,23 +254,9 @@ private func openingError(_ path: String) async -> OutboxError? {
 
 /// Random operations against a model that is a plain array.
 @Suite struct OutboxModelTests {
-    private struct Generator: RandomNumberGenerator {
-        var state: UInt64
-
-        mutating func next() -> UInt64 {
-            state &+= 0x9E37_79B9_7F4A_7C15
-            var z = state
-            z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
-            z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
-            return z ^ (z >> 31)
-        }
-    }
-
     @Test func behavesAsAModelDoes() async throws {
-        let seed =
-            ProcessInfo.processInfo.environment["VIGIE_TEST_SEED"].flatMap(UInt64.init) ?? .random(in: 1...(.max))
-        print("outbox model test: VIGIE_TEST_SEED=\(seed)")
-        var generator = Generator(state: seed)
+        let seed = printedSeed()
+        var generator = SeededGenerator(seed: seed)
         let folder = try Folder()
         let limits = OutboxLimits(readings: 60)
         var outbox = try await Outbox.open(path: folder.file, limits: limits)

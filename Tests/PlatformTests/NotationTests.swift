@@ -1,5 +1,5 @@
-import Foundation
 import Platform
+import TestSupport
 import Testing
 
 @Suite struct DurationNotationTests {
@@ -32,28 +32,13 @@ import Testing
     }
 
     @Test func readsBackWhatItWrote() {
-        let seed =
-            ProcessInfo.processInfo.environment["VIGIE_TEST_SEED"].flatMap(UInt64.init) ?? .random(in: 1...(.max))
-        print("DurationNotationTests: VIGIE_TEST_SEED=\(seed)")
-        var random = Generator(state: seed)
+        let seed = printedSeed()
+        var random = SeededGenerator(seed: seed)
         for _ in 0..<2000 {
             // Lengths of every order of magnitude.
             let bound = Int64(1) << Int64.random(in: 0..<62, using: &random)
             let duration = Duration.microseconds(Int64.random(in: 0..<bound, using: &random))
             #expect(Duration(notation: duration.notation) == duration, "\(duration.notation)")
-        }
-    }
-
-    private struct Generator: RandomNumberGenerator {
-        var state: UInt64
-
-        mutating func next() -> UInt64 {
-            // The constants of Knuth's linear congruential generator MMIX; the high bits are the better ones.
-            func step() -> UInt64 {
-                state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
-                return state >> 32
-            }
-            return step() << 32 | step()
         }
     }
 }

@@ -4,7 +4,7 @@ import PostgresClient
 import Readings
 import Synchronization
 import Testing
-import TestServer
+import TestSupport
 
 @testable import Configuration
 @testable import ProcessorCore

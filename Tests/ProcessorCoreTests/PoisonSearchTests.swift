@@ -1,4 +1,6 @@
 import Foundation
+import Platform
+import TestSupport
 import Testing
 
 @testable import ProcessorCore
@@ -35,17 +37,12 @@ import Testing
     }
 
     @Test func agreesWithTheTruthOverRandomPoison() async throws {
-        let seed =
-            ProcessInfo.processInfo.environment["VIGIE_TEST_SEED"].flatMap(UInt64.init) ?? UInt64.random(in: 0 ... .max)
-        print("PoisonSearchTests: VIGIE_TEST_SEED=\(seed)")
-        var state = seed
-        func random(_ bound: Int) -> Int {
-            state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
-            return Int(state >> 33) % bound
-        }
+        let seed = printedSeed()
+        var random = SeededGenerator(seed: seed)
         for _ in 0..<200 {
-            let count = 1 + random(300)
-            let poison = Set((0..<random(20)).map { _ in random(count) })
+            let count = Int.random(in: 1...300, using: &random)
+            let size = Int.random(in: 0..<20, using: &random)
+            let poison = Set((0..<size).map { _ in Int.random(in: 0..<count, using: &random) })
             let result = try await search(count, poison: poison)
             #expect(result.found == poison)
         }

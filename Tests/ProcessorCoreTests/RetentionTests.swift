@@ -1,9 +1,10 @@
 import Alerting
-import FleetCore
 import Foundation
+import Platform
 import PostgresClient
 import ReadingDecoding
 import Readings
+import TestSupport
 import Testing
 import Windowing
 
@@ -268,9 +269,7 @@ struct RetentionTests {
     /// Readings of several sensors and streams in any order, with gaps and duplicates, with retention and restarts at
     /// random moments: after each step everything agrees.
     @Test func whateverIsDroppedWhenEverythingAgrees() throws {
-        let seed =
-            ProcessInfo.processInfo.environment["VIGIE_TEST_SEED"].flatMap(UInt64.init) ?? .random(in: 0 ... .max)
-        print("RetentionTests: seed \(seed)")
+        let seed = printedSeed()
         var random = SeededGenerator(seed: seed)
         var (cache, days): ([String: GatewayState], DayPartitions) = ([:], DayPartitions())
         // Per stream: what was sent, by its number.

@@ -1,4 +1,5 @@
-import Foundation
+import Platform
+import TestSupport
 import Testing
 
 @testable import ProcessorCore
@@ -57,19 +58,13 @@ extension StreamProgress {
     }
 
     @Test func agreesWithASetOverRandomOrders() {
-        let seed =
-            ProcessInfo.processInfo.environment["VIGIE_TEST_SEED"].flatMap(UInt64.init) ?? UInt64.random(in: 0 ... .max)
-        print("StreamProgressTests: VIGIE_TEST_SEED=\(seed)")
-        var state = seed
-        func random(_ bound: Int64) -> Int64 {
-            state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
-            return Int64(state >> 33) % bound
-        }
+        let seed = printedSeed()
+        var random = SeededGenerator(seed: seed)
         for _ in 0..<300 {
             var progress = StreamProgress()
             var admitted: Set<Int64> = []
-            for _ in 0..<random(80) {
-                let sequence = 1 + random(40)
+            for _ in 0..<Int.random(in: 0..<80, using: &random) {
+                let sequence = Int64.random(in: 1...40, using: &random)
                 let isAdmitted = progress.admits(sequence)
                 #expect(isAdmitted == admitted.insert(sequence).inserted)
                 let last = admitted.max() ?? 0

@@ -1,9 +1,10 @@
-import FleetCore
 import Foundation
 import Alerting
+import Platform
 import PostgresClient
 import ReadingDecoding
 import Readings
+import TestSupport
 import Testing
 import Windowing
 
@@ -33,10 +34,7 @@ struct WindowPropertyTests {
 
     @Test(.timeLimit(.minutes(2)))
     func everyWindowIsWhatTheListOfReadingsSays() throws {
-        let seed =
-            ProcessInfo.processInfo.environment["VIGIE_TEST_SEED"].flatMap(UInt64.init)
-            ?? UInt64.random(in: 0...UInt64.max)
-        print("WindowPropertyTests: VIGIE_TEST_SEED=\(seed)")
+        let seed = printedSeed()
         var random = SeededGenerator(seed: seed)
         for round in 0..<25 { try runRound(round, &random) }
     }

@@ -1,5 +1,7 @@
 import Foundation
+import Platform
 import Readings
+import TestSupport
 import Testing
 
 @Suite struct ReadingEncodingTests {
@@ -31,16 +33,11 @@ import Testing
     }
 
     @Test func everyNumberReadsBackAsItself() throws {
-        let seed =
-            ProcessInfo.processInfo.environment["VIGIE_TEST_SEED"].flatMap(UInt64.init) ?? .random(in: 0 ... .max)
-        var state = seed
-        func next() -> UInt64 {
-            state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
-            return state ^ state >> 29
-        }
+        let seed = printedSeed()
+        var random = SeededGenerator(seed: seed)
         for _ in 0..<20_000 {
-            let decimals = Double(next() % 10_000_000) / [1.0, 10, 100, 1000, 10_000][Int(next() % 5)]
-            let anything = Double(bitPattern: next())
+            let decimals = Double(random.next() % 10_000_000) / [1.0, 10, 100, 1000, 10_000][Int(random.next() % 5)]
+            let anything = Double(bitPattern: random.next())
             for value in [decimals, -decimals, anything] where value.isFinite {
                 let text = try encodedTemperature(value)
                 #expect(Double(text)?.bitPattern == value.bitPattern, "\(text), seed \(seed)")

@@ -1,4 +1,6 @@
+import Platform
 import SensorBus
+import TestSupport
 import Testing
 
 @testable import SensorDrivers
@@ -105,7 +107,7 @@ import Testing
     /// Every code at some range, against the straight form: its share of full scale.
     @Test(arguments: zip(ADS1115.Settings.Range.allCases, [6.144, 4.096, 2.048, 1.024, 0.512, 0.256]))
     func everyCodeIsItsShareOfTheRangeOrSaturated(range: ADS1115.Settings.Range, volts: Double) async throws {
-        var random = RandomSource(seed: printedSeed("ADS1115Tests.everyCode"))
+        var random = SeededGenerator(seed: printedSeed())
         let extremes: [Int16] = [-32_768, -32_767, -1, 0, 1, 32_766, 32_767]
         let codes = extremes + (0..<200).map { _ in Int16.random(in: .min ... .max, using: &random) }
         let low = UInt8(range.rawValue << 1 | 1)

@@ -1,4 +1,6 @@
+import Platform
 import SensorBus
+import TestSupport
 import Testing
 
 @testable import SensorDrivers
@@ -8,7 +10,7 @@ import Testing
 /// floating-point formulas give.
 @Suite struct BME280PropertyTests {
     /// Often at an end of its range, where arithmetic overflows.
-    private static func bytes(_ count: Int, _ random: inout RandomSource) -> [UInt8] {
+    private static func bytes(_ count: Int, _ random: inout SeededGenerator) -> [UInt8] {
         (0..<count).map { _ in
             let extremes: [UInt8] = [0x00, 0x01, 0x7F, 0x80, 0xFF]
             let any = UInt8.random(in: .min ... .max, using: &random)
@@ -16,7 +18,7 @@ import Testing
         }
     }
 
-    private static func raw(_ bits: Int, _ random: inout RandomSource) -> Int {
+    private static func raw(_ bits: Int, _ random: inout SeededGenerator) -> Int {
         let limit = 1 << bits
         let extremes = [0, 1, limit / 2 - 1, limit / 2 + 1, limit - 1]
         let any = Int.random(in: 0..<limit, using: &random)
@@ -24,7 +26,7 @@ import Testing
     }
 
     @Test func noCalibrationTraps() throws {
-        var random = RandomSource(seed: printedSeed("BME280PropertyTests.noCalibrationTraps"))
+        var random = SeededGenerator(seed: printedSeed())
         var unusable = 0
         for _ in 0..<40_000 {
             let calibration = BME280Calibration(first: Self.bytes(26, &random), second: Self.bytes(7, &random))
@@ -47,7 +49,7 @@ import Testing
     }
 
     @Test func theDriverGivesValuesInRangeOrATypedError() async throws {
-        var random = RandomSource(seed: printedSeed("BME280PropertyTests.theDriver"))
+        var random = SeededGenerator(seed: printedSeed())
         for _ in 0..<200 {
             let data = BME280Transcript.data(
                 pressure: Self.raw(20, &random), temperature: Self.raw(20, &random), humidity: Self.raw(16, &random))
@@ -71,7 +73,7 @@ import Testing
     }
 
     /// Around the calibrations of real chips.
-    private static func plausible(_ random: inout RandomSource) -> Coefficients {
+    private static func plausible(_ random: inout SeededGenerator) -> Coefficients {
         func draw(_ range: ClosedRange<Int>) -> Int { .random(in: range, using: &random) }
         return Coefficients(
             t: [draw(26_500...29_000), draw(25_500...27_000), draw(-1000...1000)],
@@ -83,7 +85,7 @@ import Testing
     }
 
     @Test func plausibleCalibrationsAgreeWithFloatingPoint() throws {
-        var random = RandomSource(seed: printedSeed("BME280PropertyTests.plausible"))
+        var random = SeededGenerator(seed: printedSeed())
         var compared = 0
         for _ in 0..<10_000 {
             let coefficients = Self.plausible(&random)

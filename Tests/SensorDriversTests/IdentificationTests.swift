@@ -2,6 +2,7 @@ import Readings
 import SensorBus
 import SimulatedHardware
 import Synchronization
+import TestSupport
 import Testing
 
 @testable import SensorDrivers

@@ -1,5 +1,6 @@
 import SensorBus
 import SimulatedHardware
+import TestSupport
 import Testing
 
 @testable import SensorDrivers

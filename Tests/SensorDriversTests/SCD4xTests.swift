@@ -1,5 +1,7 @@
+import Platform
 import Readings
 import SensorBus
+import TestSupport
 import Testing
 
 @testable import SensorDrivers
@@ -183,7 +185,7 @@ import Testing
     }
 
     @Test func theDriverGivesValuesInRangeOrATypedError() async throws {
-        var random = RandomSource(seed: printedSeed("SCD4xTests.theDriver"))
+        var random = SeededGenerator(seed: printedSeed())
         let extremes: [UInt16] = [0, 1, 13_106, 13_107, 39_321, 39_322, 40_000, 40_001, 65_534, 65_535]
         let any = (0..<200).map { _ in UInt16.random(in: .min ... .max, using: &random) }
         let words = (extremes + any).map { [$0, $0 &* 7, $0 &* 31] } + extremes.map { [1000, $0, 0] }

@@ -1,5 +1,7 @@
+import Platform
 import Readings
 import SensorBus
+import TestSupport
 import Testing
 
 @testable import SensorDrivers
@@ -92,7 +94,7 @@ import Testing
     }
 
     @Test func theDriverGivesValuesInRangeOrATypedError() async throws {
-        var random = RandomSource(seed: printedSeed("SHT3xTests.theDriver"))
+        var random = SeededGenerator(seed: printedSeed())
         let extremes: [UInt16] = [0, 1, 1872, 1873, 63_662, 63_663, 65_534, 65_535]
         let any = (0..<200).map { _ in UInt16.random(in: .min ... .max, using: &random) }
         let words = (extremes + any).map { (temperature: $0, humidity: $0 &* 31) }

@@ -1,6 +1,7 @@
 import Readings
 import SensorBus
 import SimulatedHardware
+import TestSupport
 import Testing
 
 @testable import SensorDrivers

@@ -1,17 +1,9 @@
-import Foundation
 import Readings
 import SensorBus
+import TestSupport
 import Testing
 
 @testable import SensorDrivers
-
-/// The seed of this run's random tests, printed so that a failing run can be repeated.
-func printedSeed(_ test: String) -> UInt64 {
-    let seed =
-        ProcessInfo.processInfo.environment["VIGIE_TEST_SEED"].flatMap(UInt64.init) ?? .random(in: 0...UInt64.max)
-    print("\(test): VIGIE_TEST_SEED=\(seed)")
-    return seed
-}
 
 /// Plays a transcript once for each of its transfers from `first` on, that one not acknowledged, nor when it is tried
 /// again: `body` must fail with exactly that, and touch the bus no more. Not acknowledged once, it must be tried again and

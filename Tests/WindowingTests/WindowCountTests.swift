@@ -1,6 +1,6 @@
-import FleetCore
-import Foundation
+import Platform
 import Readings
+import TestSupport
 import Testing
 import Windowing
 
@@ -12,9 +12,7 @@ import Windowing
                 specifications: [(600_000, 60_000), (60_000, 60_000), (90_000, 30_000)].compactMap {
                     WindowSpecification(size: $0.0, slide: $0.1)
                 }, lateness: 600_000))
-        let seed =
-            ProcessInfo.processInfo.environment["VIGIE_TEST_SEED"].flatMap(UInt64.init) ?? .random(in: 0 ... .max)
-        print("WindowCountTests: VIGIE_TEST_SEED=\(seed)")
+        let seed = printedSeed()
         var random = SeededGenerator(seed: seed)
         for _ in 0..<50 {
             var windows = SensorWindows()

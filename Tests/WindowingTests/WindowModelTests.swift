@@ -1,6 +1,6 @@
-import FleetCore
-import Foundation
+import Platform
 import Readings
+import TestSupport
 import Testing
 @testable import Windowing
 
@@ -47,10 +47,7 @@ import Testing
     }
 
     @Test func agreesWithTheModelOverRandomOrdersGapsAndRestarts() throws {
-        let seed =
-            ProcessInfo.processInfo.environment["VIGIE_TEST_SEED"].flatMap(UInt64.init)
-            ?? UInt64.random(in: 0...UInt64.max)
-        print("WindowModelTests: VIGIE_TEST_SEED=\(seed)")
+        let seed = printedSeed()
         var random = SeededGenerator(seed: seed)
         for round in 0..<150 {
             try runRound(round, &random)

@@ -1,8 +1,10 @@
 import Configuration
 import Foundation
 import Monitoring
+import Platform
 import Readings
 import Synchronization
+import TestSupport
 import Testing
 
 @testable import GatewayCore
@@ -51,10 +53,8 @@ import Testing
     /// Against a model that looks at all that happened: the state is what the levels since the last supply say, one
     /// after the other.
     @Test func agreesWithTheModel() {
-        let seed =
-            ProcessInfo.processInfo.environment["VIGIE_TEST_SEED"].flatMap(UInt64.init) ?? .random(in: 0...UInt64.max)
-        print("BatteryPolicyTests: VIGIE_TEST_SEED=\(seed)")
-        var random = SeededGenerator(state: seed)
+        let seed = printedSeed()
+        var random = SeededGenerator(seed: seed)
         for round in 0..<500 {
             var policy = BatteryPolicy(.init(low: 30, critical: 10))
             var (isPowerGood, isCharging) = (Bool?.none, Bool?.none)

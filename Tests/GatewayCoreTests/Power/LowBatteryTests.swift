@@ -1,7 +1,9 @@
 import Foundation
 import Monitoring
+import Platform
 import Readings
 import SimulatedHardware
+import TestSupport
 import Testing
 
 @testable import GatewayCore
@@ -53,10 +55,8 @@ import Testing
 @Suite struct ScheduleTests {
     /// Against a model that keeps every slot of the day as a list, as the interval had it when they were made.
     @Test func agreesWithTheModel() {
-        let seed =
-            ProcessInfo.processInfo.environment["VIGIE_TEST_SEED"].flatMap(UInt64.init) ?? .random(in: 0...UInt64.max)
-        print("ScheduleTests: VIGIE_TEST_SEED=\(seed)")
-        var random = SeededGenerator(state: seed)
+        let seed = printedSeed()
+        var random = SeededGenerator(seed: seed)
         for round in 0..<300 {
             var interval = Int.random(in: 1...20, using: &random)
             var slots = Array(stride(from: 0, to: 2000, by: interval))

@@ -1,4 +1,5 @@
 import FleetCore
+import Platform
 import Readings
 
 /// Spoils valid messages in every way that a broken or hostile sender might, from a seed.

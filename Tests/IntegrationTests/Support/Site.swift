@@ -1,6 +1,7 @@
 import Foundation
 import KafkaClient
 import PostgresClient
+import TestSupport
 import Testing
 
 /// The servers that integration tests run against, by environment variables. `make test` starts and names them.
@@ -18,9 +19,8 @@ enum Servers {
     }
 }
 
-/// The seed of this run's random tests: VIGIE_TEST_SEED, else drawn.
-let testSeed =
-    ProcessInfo.processInfo.environment["VIGIE_TEST_SEED"].flatMap(UInt64.init) ?? .random(in: 0 ... .max)
+/// The seed of this run's random tests.
+let testSeed = printedSeed()
 
 /// What one test has to itself: a folder, a database, a topic and one for what is rejected.
 final class Site {

@@ -1,4 +1,5 @@
-import Foundation
+import Platform
+import TestSupport
 import Testing
 
 @testable import SensorBus
@@ -55,8 +56,8 @@ import Testing
     /// Against a model that looks at the whole trace at once: the line changes where it stays at another level for the
     /// period. How late edges are looked at makes no difference.
     @Test func agreesWithTheModelHoweverLateItIsAsked() {
-        let seed = printedSeed("DebouncerTests.agreesWithTheModelHoweverLateItIsAsked")
-        var random = Generator(state: seed)
+        let seed = printedSeed()
+        var random = SeededGenerator(seed: seed)
         for round in 0..<3000 {
             let period = Int64.random(in: 0...20, using: &random)
             let start = Bool.random(using: &random)
@@ -88,26 +89,5 @@ import Testing
             #expect(found == expected, "seed \(seed), round \(round): period \(period), from \(start): \(trace)")
             #expect(debouncer.isActive == level)
         }
-    }
-}
-
-/// The seed of a random test, from VIGIE_TEST_SEED or fresh, and printed.
-private func printedSeed(_ test: String) -> UInt64 {
-    let seed =
-        ProcessInfo.processInfo.environment["VIGIE_TEST_SEED"].flatMap(UInt64.init) ?? .random(in: 0...UInt64.max)
-    print("\(test): VIGIE_TEST_SEED=\(seed)")
-    return seed
-}
-
-/// SplitMix64.
-private struct Generator: RandomNumberGenerator {
-    var state: UInt64
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var bits = state
-        bits = (bits ^ (bits >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        bits = (bits ^ (bits >> 27)) &* 0x94D0_49BB_1331_11EB
-        return bits ^ (bits >> 31)
     }
 }

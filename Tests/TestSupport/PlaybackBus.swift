@@ -1,8 +1,9 @@
 import Glibc
 import Platform
+import SensorBus
 import Synchronization
 
-/// A bus for tests: it expects an ordered list of exact transfers and answers each as the list says.
+/// A bus that expects an ordered list of exact transfers and answers each as the list says.
 ///
 /// A transfer that is not the next one on the list fails, and `finish` says so, as it does of transfers left over.
 public final class PlaybackBus: I2CBus {
