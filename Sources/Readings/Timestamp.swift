@@ -139,6 +139,18 @@ extension Int64 {
     }
 }
 
+extension Timestamp {
+    /// Its day in UTC, by the Gregorian calendar.
+    public var date: (year: Int64, month: Int64, day: Int64) {
+        civilDate(daysSinceEpoch: milliseconds.flooredQuotient(by: 86_400_000))
+    }
+
+    /// The beginning of a day in UTC. The month is 1 to 12 and the day 1 to 31.
+    public init(year: Int64, month: Int64, day: Int64) {
+        self.init(milliseconds: daysSinceEpoch(year: year, month: month, day: day) * 86_400_000)
+    }
+}
+
 // The proleptic Gregorian calendar by eras of 400 years that begin on 1 March, so that the leap day comes last.
 private func daysSinceEpoch(year: Int64, month: Int64, day: Int64) -> Int64 {
     let shiftedYear = month <= 2 ? year - 1 : year

@@ -64,7 +64,7 @@ final class AlertDatabaseTests {
         }
         batch.count(messages: readings.count, partition: 0, through: offset + Int64(readings.count), from: offset)
         var days = DayPartitions()
-        try days.prepare(for: batch.rows, connection)
+        try days.prepare(for: batch.rows, now: start, connection)
         let summary = try transaction(at: seconds).write(batch, cache: &cache)
         offset += Int64(readings.count)
         return summary

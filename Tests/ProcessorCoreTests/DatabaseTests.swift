@@ -54,7 +54,7 @@ struct DatabaseTests {
         batch.count(
             messages: readings.count, partition: partition, through: offset + Int64(readings.count), from: offset)
         var days = DayPartitions()
-        try days.prepare(for: batch.rows, connection)
+        try days.prepare(for: batch.rows, now: start, connection)
         return batch
     }
 

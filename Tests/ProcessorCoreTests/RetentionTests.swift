@@ -64,7 +64,7 @@ struct RetentionTests {
         _ samples: [Sample], at time: Int64, cache: inout [String: GatewayState], days: inout DayPartitions
     ) throws -> BatchSummary {
         let batch = try batch(samples)
-        try days.prepare(for: batch.rows, connection)
+        try days.prepare(for: batch.rows, now: Timestamp(milliseconds: time), connection)
         return try transaction(at: time).write(batch, cache: &cache)
     }
 
@@ -264,6 +264,25 @@ struct RetentionTests {
         var (cache, days): ([String: GatewayState], DayPartitions) = ([:], DayPartitions())
         try writeThreeDays(cache: &cache, days: &days)
         #expect(try partitions == expected)
+    }
+
+    /// One reading of each day since 2000, as from a clock that jumps about.
+    @Test func readingsOfThousandsOfDaysMakeFewPartitions() throws {
+        let now = start + 20 * day
+        let count = (now - 946_684_800_000) / day
+        var (cache, days): ([String: GatewayState], DayPartitions) = ([:], DayPartitions())
+        let samples = (0..<count).map { Sample(sequence: $0 + 1, time: now - $0 * day) }
+        #expect(try write(samples, at: now, cache: &cache, days: &days).rows == count)
+        let made = try partitions
+        #expect(made.count < 72 + 25 + 26, "\(made)")
+        #expect(try Verification(connection: connection).run().isGood)
+        // They go when their last day is over, and all is still counted.
+        let dropped = try keep(since: start)
+        #expect(!dropped.isEmpty && dropped.count < made.count)
+        let kept = try text("SELECT count(*) FROM sensor_data")
+        #expect(Int64(kept) == 21, "\(kept)")
+        #expect(dropped.reduce(0) { $0 + $1.readings } == count - 21)
+        #expect(try Verification(connection: connection).run().isGood)
     }
 
     /// Readings of several sensors and streams in any order, with gaps and duplicates, with retention and restarts at

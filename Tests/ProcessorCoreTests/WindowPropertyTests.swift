@@ -121,7 +121,7 @@ struct WindowPropertyTests {
         }
         batch.count(messages: arrivals.count, partition: 0, through: offset + Int64(arrivals.count), from: offset)
         var days = DayPartitions()
-        try days.prepare(for: batch.rows, connection)
+        try days.prepare(for: batch.rows, now: start, connection)
         return batch
     }
 

@@ -188,7 +188,7 @@ actor BatchWriter {
     private func write(_ batch: ReadingBatch) throws {
         do {
             let connection = try connected()
-            try partitions.prepare(for: batch.rows, connection)
+            try partitions.prepare(for: batch.rows, now: wallClock.now(), connection)
             let started = ContinuousClock.now
             let summary = try transaction(connection).write(batch, cache: &cache)
             let duration = ContinuousClock.now - started
@@ -215,7 +215,7 @@ actor BatchWriter {
         let connection = try connected()
         if let batch {
             partitions.forget()
-            try partitions.prepare(for: batch.rows, connection)
+            try partitions.prepare(for: batch.rows, now: wallClock.now(), connection)
         }
         // Swift 6.0 takes the closure, which runs at once, for one that runs meanwhile.
         nonisolated(unsafe) var transaction = transaction(connection)

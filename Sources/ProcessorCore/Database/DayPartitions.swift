@@ -1,9 +1,9 @@
 import PostgresClient
 import Readings
 
-/// The day partitions of `sensor_data`, by event time in UTC, made before the first reading of their day is written.
+/// The partitions of `sensor_data`, by event time in UTC: one a day, made before the first reading of its day is written;
+/// `PartitionSpan` says when more than a day goes into one.
 struct DayPartitions {
-    private static let millisecondsADay: Int64 = 86_400_000
     /// Serialises the making of partitions between processors; "vigie-d" in ASCII.
     private static let lock: Int64 = 0x7669_6769_652d_64
 
@@ -19,64 +19,70 @@ struct DayPartitions {
 
     /// Makes the partitions that a batch needs, outside of the batch's transaction, so that no lock on the whole table
     /// is held for long. Days that retention has dropped are not made again: nothing is written to them.
-    mutating func prepare(for rows: some Sequence<ReadingBatch.Row>, _ connection: PostgresConnection) throws {
+    mutating func prepare(
+        for rows: some Sequence<ReadingBatch.Row>, now: Timestamp, _ connection: PostgresConnection
+    ) throws {
         var missing: Set<Int64> = []
         var latest: Int64?
         for row in rows {
-            let day = DayPartitions.day(of: row.eventTime)
+            let day = Timestamp(milliseconds: row.eventTime).day
             if day != latest, day >= firstDay, !known.contains(day) { missing.insert(day) }
             latest = day
         }
         if missing.isEmpty { return }
         firstDay = try DayPartitions.firstDay(connection)
-        for day in missing.sorted() where day >= firstDay {
-            _ = try DayPartitions.create(day, connection)
-            known.insert(day)
-        }
+        missing = missing.filter { $0 >= firstDay }
+        _ = try DayPartitions.make(missing, today: now.day, connection)
+        known.formUnion(missing)
     }
 
     /// Makes the partitions of today and of some days after it, so that no batch has to.
     /// - Returns: how many were made.
     static func prepare(daysAhead: Int64, now: Timestamp, _ connection: PostgresConnection) throws -> Int {
-        let today = day(of: now.milliseconds)
-        return try (today...(today + daysAhead)).reduce(0) { try $0 + (create($1, connection) ? 1 : 0) }
-    }
-
-    private static func day(of milliseconds: Int64) -> Int64 {
-        milliseconds.flooredQuotient(by: millisecondsADay)
+        try make(Set(now.day...(now.day + daysAhead)), today: now.day, connection)
     }
 
     private static func firstDay(_ connection: PostgresConnection) throws -> Int64 {
         let since = try connection.query(prepared: "SELECT readings_since FROM retention")
-        return day(of: try since.value(0, 0, as: PostgresTimestamp.self).milliseconds)
+        return Timestamp(milliseconds: try since.value(0, 0, as: PostgresTimestamp.self).milliseconds).day
     }
 
-    /// - Returns: false if the partition was there.
-    private static func create(_ day: Int64, _ connection: PostgresConnection) throws -> Bool {
-        let from = Timestamp(milliseconds: day * millisecondsADay).description
-        let to = Timestamp(milliseconds: (day + 1) * millisecondsADay).description
-        let name = "sensor_data_" + from.prefix(10).filter { $0 != "-" }
+    /// - Returns: how many were made.
+    private static func make(_ days: Set<Int64>, today: Int64, _ connection: PostgresConnection) throws -> Int {
         // Most are there, and to see that takes no lock.
-        if try isThere(name, connection) { return false }
+        if PartitionSpan.missing(for: days, today: today, existing: try existing(connection)).isEmpty { return 0 }
         return try connection.transaction {
             _ = try connection.query(prepared: "SELECT pg_advisory_xact_lock($1)", [.value(lock)])
-            if try isThere(name, connection) { return false }
-            // ATTACH takes a weaker lock on the parent than CREATE ... PARTITION OF: writers and readers go on.
-            try connection.execute(
-                """
-                CREATE TABLE \(name) (LIKE sensor_data INCLUDING DEFAULTS INCLUDING CONSTRAINTS);
-                ALTER TABLE sensor_data ATTACH PARTITION \(name) FOR VALUES FROM ('\(from)') TO ('\(to)');
-                """)
-            return true
+            let spans = PartitionSpan.missing(for: days, today: today, existing: try existing(connection))
+            for span in spans {
+                let (from, to) = (Timestamp(day: span.days.lowerBound), Timestamp(day: span.days.upperBound))
+                // ATTACH takes a weaker lock on the parent than CREATE ... PARTITION OF: writers and readers go on.
+                try connection.execute(
+                    """
+                    CREATE TABLE \(span.name) (LIKE sensor_data INCLUDING DEFAULTS INCLUDING CONSTRAINTS);
+                    ALTER TABLE sensor_data ATTACH PARTITION \(span.name) FOR VALUES FROM ('\(from)') TO ('\(to)');
+                    """)
+            }
+            return spans.count
         }
     }
 
-    private static func isThere(_ name: String, _ connection: PostgresConnection) throws -> Bool {
-        try connection.query(
+    /// The days that have a partition, whoever attached it.
+    private static func existing(_ connection: PostgresConnection) throws -> [Range<Int64>] {
+        // The server writes a bound as it reads one; one that it writes without quotation marks is none.
+        let rows = try connection.query(
             prepared: """
-                SELECT EXISTS (SELECT FROM pg_inherits
-                WHERE inhparent = 'sensor_data'::regclass AND inhrelid = to_regclass($1))
-                """, [.value(name)]
-        ).value(0, 0)
+                SELECT floor(extract(epoch FROM since) / 86400)::int8, ceil(extract(epoch FROM until) / 86400)::int8
+                FROM (SELECT substring(bound, 'FROM \\(''([^'']+)''\\)')::timestamptz AS since,
+                        substring(bound, 'TO \\(''([^'']+)''\\)$')::timestamptz AS until, bound
+                    FROM (SELECT pg_get_expr(c.relpartbound, c.oid) AS bound
+                        FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+                        WHERE i.inhparent = 'sensor_data'::regclass) p) p
+                WHERE bound <> 'DEFAULT'
+                """)
+        return try (0..<rows.rowCount).map { row in
+            let since = try rows.optional(row, 0, as: Int64.self) ?? .min
+            return since..<max(since, try rows.optional(row, 1, as: Int64.self) ?? .max)
+        }
     }
 }
