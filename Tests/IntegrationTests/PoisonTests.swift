@@ -73,7 +73,7 @@ import Testing
     }
 
     @Test(
-        .timeLimit(.minutes(3)),
+        .timeLimit(.minutes(10)),
         arguments: [
             (.raised, 2000, [[1000], []]), (.raised, 1000, [[1], []]), (.raised, 1000, [[1000], []]),
             (.constraint, 1000, [[7, 8, 500, 900], []]), (.overflow, 500, [[100], [100, 499]]),
@@ -88,13 +88,13 @@ import Testing
         try await site.send(messages)
         let processor = try BuiltProgram.processor.start(["run", "--config", configuration], in: site.folder)
         let refused = poison.reduce(0) { $0 + $1.count }
-        try await waitUntil("everything is read", within: .seconds(100)) {
+        try await waitUntil("everything is read", within: .seconds(120)) {
             try #require(processor.isRunning, "\(processor.output)")
             return try site.value("SELECT coalesce(sum(next_offset), 0)::int8 FROM consumed_offset") == count * 2
         }
         let trials = try await site.metric("vigie_batch_trials_total", of: processor)
         // A batch is counted after its commit.
-        try await waitUntil("all that was rejected is counted", within: .seconds(20)) {
+        try await waitUntil("all that was rejected is counted", within: .seconds(120)) {
             try await site.metric("vigie_rejected_total", of: processor) == Double(refused)
         }
         processor.send(SIGTERM)
@@ -138,24 +138,24 @@ import Testing
         try await site.remove()
     }
 
-    @Test(.timeLimit(.minutes(2)))
+    @Test(.timeLimit(.minutes(10)))
     func whatIsNoReadingsFaultWaitsForTheOperator() async throws {
         let (site, configuration) = try await site()
         try site.database.execute("ALTER TABLE sensor_data RENAME TO elsewhere")
         try await site.send(try messages(site, count: 50, poison: [[], []]))
         let processor = try BuiltProgram.processor.start(["run", "--config", configuration], in: site.folder)
-        try await waitUntil("the processor says what is wrong", within: .seconds(30)) {
+        try await waitUntil("the processor says what is wrong", within: .seconds(120)) {
             try #require(processor.isRunning, "\(processor.output)")
             return try await site.get("/healthz", of: processor)?.contains("operator is needed") ?? false
         }
         #expect(try await site.get("/healthz", of: processor)?.contains("42P01") == true)
         #expect(try await site.messages(of: site.rejectedTopic).isEmpty)
         try site.database.execute("ALTER TABLE elsewhere RENAME TO sensor_data")
-        try await waitUntil("everything is stored", within: .seconds(60)) {
+        try await waitUntil("everything is stored", within: .seconds(120)) {
             try #require(processor.isRunning, "\(processor.output)")
             return try site.value("SELECT count(*) FROM sensor_data", as: Int64.self) == 100
         }
-        try await waitUntil("the health is good again", within: .seconds(20)) {
+        try await waitUntil("the health is good again", within: .seconds(120)) {
             try await site.get("/healthz", of: processor)?.contains("postgres: healthy") ?? false
         }
         processor.send(SIGTERM)
@@ -164,26 +164,26 @@ import Testing
         try await site.remove()
     }
 
-    @Test(.timeLimit(.minutes(2)))
+    @Test(.timeLimit(.minutes(10)))
     func refusedWindowsCostNoReadingAndAreWrittenWhenTheyAreTaken() async throws {
         let (site, configuration) = try await site()
         try site.database.execute("ALTER TABLE sensor_data_agg ADD CONSTRAINT cool CHECK (temperature_max < 60)")
         try await site.send(try messages(site, count: 200, poison: [[50], []]))
         let processor = try BuiltProgram.processor.start(["run", "--config", configuration], in: site.folder)
-        try await waitUntil("the readings are stored", within: .seconds(60)) {
+        try await waitUntil("the readings are stored", within: .seconds(120)) {
             try #require(processor.isRunning, "\(processor.output)")
             return try site.value("SELECT count(*) FROM sensor_data", as: Int64.self) == 400
         }
-        try await waitUntil("the windows of the other gateway are written", within: .seconds(30)) {
+        try await waitUntil("the windows of the other gateway are written", within: .seconds(120)) {
             try site.value("SELECT count(*) > 0 FROM sensor_data_agg WHERE gateway_id = 'g1'")
         }
-        try await waitUntil("the health says whose windows wait", within: .seconds(20)) {
+        try await waitUntil("the health says whose windows wait", within: .seconds(120)) {
             try await site.get("/healthz", of: processor)?.contains("the windows of g0") ?? false
         }
         #expect(try site.value("SELECT count(*) FROM sensor_data_agg WHERE temperature_max >= 60", as: Int64.self) == 0)
         #expect(try await site.messages(of: site.rejectedTopic).isEmpty)
         try site.database.execute("ALTER TABLE sensor_data_agg DROP CONSTRAINT cool")
-        try await waitUntil("all windows are written", within: .seconds(40)) {
+        try await waitUntil("all windows are written", within: .seconds(120)) {
             try #require(processor.isRunning, "\(processor.output)")
             return try site.database.query(Windows.differences).rowCount == 0
         }
@@ -191,6 +191,55 @@ import Testing
         #expect(await processor.ending() == .status(0), "\(processor.output)")
         let verification = try await BuiltProgram.processor.run(["verify", "--config", configuration], in: site.folder)
         #expect(verification.ending == .status(0), "\(verification.output)")
+        try await site.remove()
+    }
+
+    /// Between the reading and the writing of a batch the topic is made anew.
+    @Test(.timeLimit(.minutes(10)))
+    func aRefusedReadingThatTheBrokerHasDroppedIsWrittenAnew() async throws {
+        let (site, configuration) = try await site()
+        try site.database.execute(Refusal.raised.sql)
+        let processor = try BuiltProgram.processor.start(["run", "--config", configuration], in: site.folder)
+        try await waitUntil("it has its partitions", within: .seconds(120)) {
+            try #require(processor.isRunning, "\(processor.output)")
+            return try site.value("SELECT count(*) FROM consumed_offset", as: Int64.self) == 2
+        }
+        let other = try PostgresConnection(connectionString: site.databaseConnection, applicationName: "vigie-tests")
+        try other.execute("BEGIN; LOCK TABLE consumed_offset IN EXCLUSIVE MODE")
+        let messages = try messages(site, count: 10, poison: [[5], []])
+        try await site.send(messages)
+        try await waitUntil("a batch waits to be written", within: .seconds(120)) {
+            try #require(processor.isRunning, "\(processor.output)")
+            return try site.value(
+                """
+                SELECT count(*) > 0 FROM pg_stat_activity WHERE datname = current_database()
+                    AND application_name = 'processor' AND wait_event_type = 'Lock'
+                """)
+        }
+        let admin = try KafkaAdmin(configuration: site.kafka)
+        try await admin.deleteTopic(site.topic, timeout: .seconds(120))
+        try await admin.createTopic(site.topic, partitions: 2, timeout: .seconds(120))
+        try other.execute("ROLLBACK")
+        try await waitUntil("the others are stored", within: .seconds(120)) {
+            try #require(processor.isRunning, "\(processor.output)")
+            return try site.value("SELECT count(*) FROM sensor_data", as: Int64.self) == 19
+        }
+        let rejected = try await site.messages(of: site.rejectedTopic)
+        let original = try #require(messages.first { $0.partition == 0 && $0.headers[0].value == Array("5".utf8) })
+        #expect(rejected.count == 1)
+        #expect(rejected.first?.headers["vigie-rebuilt"] == "the broker has dropped the message")
+        #expect(rejected.first?.value == original.value && rejected.first?.key == original.key)
+        #expect(rejected.first?.headers["vigie-offset"] == "4")
+        // It goes on in the new topic.
+        try await site.send([
+            Outgoing(key: Array("g0".utf8), value: try site.reading(11, gateway: "g0", from: start).encoded())
+        ])
+        try await waitUntil("the next one is stored", within: .seconds(120)) {
+            try #require(processor.isRunning, "\(processor.output)")
+            return try site.value("SELECT count(*) FROM sensor_data", as: Int64.self) == 20
+        }
+        processor.send(SIGTERM)
+        #expect(await processor.ending() == .status(0), "\(processor.output)")
         try await site.remove()
     }
 }

@@ -33,10 +33,10 @@ import Testing
             let processor = try BuiltProgram.processor.start(["run", "--config", configuration], in: site.folder)
             let admin = try KafkaAdmin(configuration: site.kafka)
             var end: Int64 = 0
-            for partition in 0..<Int32(try await admin.partitionCount(site.topic, timeout: .seconds(20))) {
-                end += try await admin.watermarks(TopicPartition(site.topic, partition), timeout: .seconds(20)).high
+            for partition in 0..<Int32(try await admin.partitionCount(site.topic, timeout: .seconds(120))) {
+                end += try await admin.watermarks(TopicPartition(site.topic, partition), timeout: .seconds(120)).high
             }
-            try await waitUntil("everything is read", within: .seconds(60)) {
+            try await waitUntil("everything is read", within: .seconds(120)) {
                 try #require(processor.isRunning, "\(processor.output)")
                 return try site.value("SELECT coalesce(sum(next_offset), 0)::int8 FROM consumed_offset") == end
             }
@@ -75,7 +75,7 @@ import Testing
         }
     }
 
-    @Test(.timeLimit(.minutes(2)))
+    @Test(.timeLimit(.minutes(10)))
     func whatNewSettingsAllowFillsItsHoleOnce() async throws {
         let setting = try await Setting()
         let site = setting.site
@@ -129,7 +129,7 @@ import Testing
         try await site.remove()
     }
 
-    @Test(.timeLimit(.minutes(2)))
+    @Test(.timeLimit(.minutes(10)))
     func whatTheDatabaseRefusedIsAdmittedWhenItsOperatorHasMendedIt() async throws {
         let setting = try await Setting()
         let site = setting.site
@@ -172,7 +172,7 @@ import Testing
         try await site.remove()
     }
 
-    @Test(.timeLimit(.minutes(2)))
+    @Test(.timeLimit(.minutes(10)))
     func aTimeInTheFutureComesToPass() async throws {
         let setting = try await Setting()
         let site = setting.site
@@ -185,7 +185,7 @@ import Testing
         ])
         try await setting.process()
         #expect(try setting.sequences() == "1,3")
-        try await waitUntil("its time has come", within: .seconds(30)) {
+        try await waitUntil("its time has come", within: .seconds(120)) {
             SystemWallClock().now().milliseconds > future.milliseconds + 200
         }
         let output = try await setting.redrive("--reason", "future,not_json")
@@ -196,7 +196,7 @@ import Testing
         try await site.remove()
     }
 
-    @Test(.timeLimit(.minutes(2)))
+    @Test(.timeLimit(.minutes(10)))
     func repairsFiltersAndForces() async throws {
         let setting = try await Setting()
         let site = setting.site
@@ -246,6 +246,71 @@ import Testing
         let again = try await site.messages(of: site.rejectedTopic)
         #expect(again.count == rejected.count + 2 && again.filter { $0.headers["vigie-redriven"] == "2" }.count == 2)
         try await setting.verify()
+        try await site.remove()
+    }
+
+    /// A message that is just below the broker's limit is above it with the headers that say why it was rejected.
+    @Test(.timeLimit(.minutes(10)))
+    func whatWasTooLargeToBeRejectedWithItsValueIsReadWhereItWas() async throws {
+        let setting = try await Setting(partitions: 1)
+        let site = setting.site
+        let reading = try site.reading(1, from: start).encoded()
+        // Kafka's limit is 1048588 bytes, those of the batch around the message included.
+        let note = Array(",\"note\":\"".utf8) + Array(repeating: UInt8(ascii: "x"), count: 1_048_430 - reading.count)
+        let value = reading.dropLast() + note + Array("\"}".utf8)
+        try await site.send([
+            Outgoing(value: value, headers: [KafkaHeader(name: "own", text: "1")]),
+            Outgoing(value: try site.reading(2, from: start).encoded()),
+        ])
+        try await setting.process()
+        #expect(try setting.sequences() == "2" && setting.lost() == 1)
+        let rejected = try #require(try await site.messages(of: site.rejectedTopic).first)
+        #expect(rejected.isNull && rejected.headers["vigie-omitted"] == "\(value.count)", "\(rejected.headers)")
+        #expect(rejected.headers["vigie-reason"] == "too_large" && rejected.key == Array("g".utf8))
+        #expect(rejected.headers["vigie-offset"] == "0" && rejected.headers["own"] == nil)
+
+        var output = try await setting.redrive()
+        #expect(setting.counts("too_large", in: output) == [1, 0, 0, 1, 0], "\(output)")
+        output = try await setting.redrive("--repair", "sed s/xx*//")
+        #expect(setting.counts("too_large", in: output) == [1, 1, 0, 0, 1], "\(output)")
+        try await setting.process()
+        #expect(try setting.sequences() == "1,2" && setting.lost() == 0)
+        try await setting.verify()
+
+        // Once the broker has dropped it, there is nothing to send.
+        let admin = try KafkaAdmin(configuration: site.kafka)
+        try await admin.deleteTopic(site.topic, timeout: .seconds(120))
+        try await admin.createTopic(site.topic, partitions: 1, timeout: .seconds(120))
+        output = try await setting.redrive(expecting: 1)
+        #expect(output.contains("1 messages whose value the broker does not have any more"), "\(output)")
+        try await site.remove()
+    }
+
+    /// The mock cluster is the broker, as it can forbid: it must end, with the reason.
+    @Test(.timeLimit(.minutes(10)), arguments: [false, true])
+    func aTopicThatIsForbiddenIsAnError(whenSending: Bool) async throws {
+        let mock = try KafkaMockCluster()
+        let site = try await Site(partitions: 1, on: mock)
+        let configuration = try site.writeProcessorConfiguration()
+        let migration = try await BuiltProgram.processor.run(["migrate", "--config", configuration], in: site.folder)
+        try #require(migration.ending == .status(0), "\(migration.output)")
+        try await site.send(
+            [
+                Outgoing(
+                    value: try site.reading(1, from: start).encoded(),
+                    headers: [
+                        KafkaHeader(name: "vigie-reason", text: "future"),
+                        KafkaHeader(name: "vigie-topic", text: site.topic),
+                        KafkaHeader(name: "vigie-partition", text: "0"),
+                        KafkaHeader(name: "vigie-offset", text: "0"),
+                    ])
+            ], to: site.rejectedTopic)
+        mock.pushRequestErrors(
+            whenSending ? .produce : .fetch, [KafkaError.Code](repeating: .topicAuthorizationFailed, count: 10_000))
+        let result = try await BuiltProgram.processor.run(["redrive", "--config", configuration], in: site.folder)
+        #expect(result.ending == .status(1))
+        let last = try #require(result.output.split(separator: "\n").last, "\(result.output)")
+        #expect(last.contains("Topic authorization failed") && last.contains(site.topic), "\(result.output)")
         try await site.remove()
     }
 }

@@ -18,6 +18,7 @@ actor Redriver {
     private let output: @Sendable (String) -> Void
     private let executor = ThreadExecutor(name: "redrive")
     private let decoder: ReadingDecoder
+    private let patience: Duration
     private let sender: ReliableSender
     private var source: SourceMessages?
     private var report = RedriveReport()
@@ -42,9 +43,13 @@ actor Redriver {
         var isStored = false
     }
 
+    /// - Parameters:
+    ///   - patience: how long a broker may give or take nothing.
+    ///   - output: gets a line for each message of a dry run.
     init(
         settings: ProcessorSettings, options: RedriveOptions, log: Log, wallClock: any WallClock,
-        clock: any Clock<Duration>, output: @escaping @Sendable (String) -> Void
+        clock: any Clock<Duration>, patience: Duration = SourceMessages.patience,
+        output: @escaping @Sendable (String) -> Void
     ) {
         self.settings = settings
         self.options = options
@@ -52,7 +57,9 @@ actor Redriver {
         self.wallClock = wallClock
         self.output = output
         decoder = ReadingDecoder(limits: settings.limits)
-        sender = ReliableSender(configuration: settings.kafka, topic: settings.topic, log: log, clock: clock)
+        self.patience = patience
+        sender = ReliableSender(
+            configuration: settings.kafka, topic: settings.topic, log: log, clock: clock, patience: patience)
         report.isDryRun = options.isDryRun
     }
 
@@ -95,7 +102,9 @@ actor Redriver {
     // MARK: Reading
 
     private func readEnds() async throws -> [TopicPartition: KafkaWatermarks] {
-        let admin = try KafkaAdmin(configuration: clientConfiguration)
+        let log = log
+        let observer = KafkaObserver(error: { error in log.warning("Kafka", ["error": "\(error)"]) })
+        let admin = try KafkaAdmin(configuration: clientConfiguration, observer: observer)
         var ends: [TopicPartition: KafkaWatermarks] = [:]
         for number in 0..<(try await admin.partitionCount(settings.rejectedTopic, timeout: .seconds(30))) {
             let place = TopicPartition(settings.rejectedTopic, Int32(number))
@@ -123,12 +132,14 @@ actor Redriver {
         // It closes as the last reference goes. (Swift 6.0 crashes on a `defer` with it.)
         let consumer = try KafkaConsumer(configuration: configuration, group: settings.group, observer: observer)
         var open = ends
+        var patience = Patience(reading: settings.rejectedTopic, bound: patience)
         try consumer.assign(ends.mapValues { .at($0.low) })
         while !open.isEmpty {
             try Task.checkCancellation()
+            try patience.check()
             var messages: [RejectedMessage] = []
             var vanished: [TopicPartition] = []
-            consumer.nextBatch(maximumMessages: 500, timeout: .milliseconds(200)) { views, events in
+            try consumer.nextBatch(maximumMessages: 500, timeout: .milliseconds(200)) { views, events in
                 for view in views {
                     let place = view.topicPartition
                     guard let marks = open[place], view.offset < marks.high else { continue }
@@ -146,6 +157,7 @@ actor Redriver {
                     case .offsetOutOfRange(let place, _): vanished.append(place)
                     case .partitionError(_, let error), .error(let error):
                         log.warning("the rejected topic cannot be read", ["error": "\(error)"])
+                        try patience.note(error)
                     }
                 }
             }
@@ -153,6 +165,8 @@ actor Redriver {
             try consumer.seek(
                 Dictionary(uniqueKeysWithValues: vanished.map { ($0, .earliest) }), timeout: .seconds(10))
             try await body(messages)
+            // What the body took is nobody's silence.
+            if !messages.isEmpty { patience.renew() }
         }
     }
 
@@ -193,7 +207,8 @@ actor Redriver {
             source = known
         } else {
             source = try SourceMessages(
-                configuration: settings.kafka, group: settings.group, topic: settings.topic, log: log)
+                configuration: clientConfiguration, group: settings.group, topic: settings.topic, log: log,
+                patience: patience)
             self.source = source
         }
         let found = try source.read([message.offset], of: message.partition) { Task.isCancelled }

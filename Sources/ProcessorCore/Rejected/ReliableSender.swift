@@ -3,7 +3,8 @@ import Monitoring
 import Platform
 import Synchronization
 
-/// Sends messages and waits until the broker has acknowledged each, however long that takes.
+/// Sends messages and waits until the broker has acknowledged each, however long that takes, unless its patience is
+/// bounded.
 final class ReliableSender: Sendable {
     /// A message to send.
     struct Message: Sendable {
@@ -17,6 +18,7 @@ final class ReliableSender: Sendable {
     private let topic: String
     private let log: Log
     private let clock: any Clock<Duration>
+    private let patience: Duration?
     private let producer = Mutex<KafkaProducer?>(nil)
     private let waiting = Mutex<Waiting?>(nil)
 
@@ -30,8 +32,16 @@ final class ReliableSender: Sendable {
     /// More at once would not fit into librdkafka's queue.
     private static let portion = 10_000
 
-    init(configuration: KafkaConfiguration, topic: String, log: Log, clock: any Clock<Duration>) {
+    /// - Parameter patience: how long the broker may take nothing; nil for ever.
+    init(
+        configuration: KafkaConfiguration, topic: String, log: Log, clock: any Clock<Duration>,
+        patience: Duration? = nil
+    ) {
+        self.patience = patience
         var configuration = configuration
+        if let patience, configuration.properties["message.timeout.ms"] == nil {
+            configuration.properties["message.timeout.ms"] = "\(patience.millisecondsRoundedDown)"
+        }
         // A message that was received with headers added may be above librdkafka's own limit; the broker's decides.
         if configuration.properties["message.max.bytes"] == nil {
             configuration.properties["message.max.bytes"] = "1000000000"
@@ -44,18 +54,20 @@ final class ReliableSender: Sendable {
 
     /// Sends messages and returns when each is acknowledged or refused for good.
     /// - Returns: those that the broker refuses for good, by their index, and why.
-    /// - Throws: CancellationError.
+    /// - Throws: CancellationError, or with bounded patience `KafkaError`.
     func send(_ messages: [Message]) async throws -> [Int: KafkaError] {
         var refused: [Int: KafkaError] = [:]
         for start in stride(from: 0, to: messages.count, by: ReliableSender.portion) {
             var open = Set((start..<min(start + ReliableSender.portion, messages.count)).map { UInt64($0) })
             var backoff = Backoff.ofServers
+            let began = ContinuousClock.now
             while !open.isEmpty {
                 var failed = Dictionary(uniqueKeysWithValues: open.map { ($0, KafkaError?.none) })
                 do {
                     failed = await send(messages, open, through: try currentProducer()).mapValues { $0 }
                 } catch {
                     log.warning("cannot send messages", ["topic": topic, "error": "\(error)"])
+                    if patience != nil { throw error }
                 }
                 for (index, error) in failed {
                     if let error, isFinal(error) {
@@ -68,6 +80,7 @@ final class ReliableSender: Sendable {
                     log.warning(
                         "messages were not taken, trying again",
                         ["topic": topic, "messages": open.count, "error": "\(error)"])
+                    if let patience, !error.isRetriable || began.duration(to: .now) >= patience { throw error }
                 }
                 if !open.isEmpty {
                     dropProducerIfFatal()
@@ -117,7 +130,9 @@ final class ReliableSender: Sendable {
     private func currentProducer() throws -> KafkaProducer {
         try producer.withLock { producer in
             if let producer { return producer }
-            let made = try KafkaProducer(configuration: configuration) { [weak self] reports in
+            let log = log
+            let observer = KafkaObserver(error: { error in log.warning("Kafka", ["error": "\(error)"]) })
+            let made = try KafkaProducer(configuration: configuration, observer: observer) { [weak self] reports in
                 self?.settle(reports.map { ($0.token, $0.error) })
             }
             producer = made

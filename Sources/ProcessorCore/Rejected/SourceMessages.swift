@@ -13,11 +13,19 @@ final class SourceMessages {
         var headers: [KafkaHeader]
     }
 
+    /// How long it waits for a broker that gives nothing.
+    static let patience = Duration.seconds(60)
+
     private let consumer: KafkaConsumer
     private let topic: String
+    private let patience: Duration
 
     /// - Parameter group: the processor's own group, which it is allowed to name; it is not joined.
-    init(configuration: KafkaConfiguration, group: String, topic: String, log: Log) throws {
+    init(
+        configuration: KafkaConfiguration, group: String, topic: String, log: Log,
+        patience: Duration = SourceMessages.patience
+    ) throws {
+        self.patience = patience
         var configuration = configuration
         configuration.properties["enable.partition.eof"] = "true"
         let observer = KafkaObserver(error: { error in log.warning("Kafka", ["error": "\(error)"]) })
@@ -30,7 +38,7 @@ final class SourceMessages {
     ///   - offsets: which ones.
     ///   - isCancelled: asked again and again while the broker is waited for.
     /// - Returns: those that the broker still has.
-    /// - Throws: `KafkaError`, or CancellationError.
+    /// - Throws: `KafkaError` if the broker does not let it or gives nothing for too long, or CancellationError.
     func read(
         _ offsets: [Int64], of partition: Int32, isCancelled: () -> Bool
     ) throws -> [Int64: Message] {
@@ -38,14 +46,17 @@ final class SourceMessages {
         var found: [Int64: Message] = [:]
         var wanted = Array(Set(offsets).sorted().reversed())
         var next: Int64?
+        var patience = Patience(reading: topic, bound: patience)
         while let offset = wanted.last {
             if isCancelled() { throw CancellationError() }
+            try patience.check()
             // What lies close is read through, as a jump drops what was fetched in advance.
             if next.map({ offset < $0 || offset - $0 > 5000 }) ?? true {
                 try consumer.assign([place: .at(offset)])
                 next = offset
             }
-            consumer.nextBatch(maximumMessages: 1000, timeout: .milliseconds(100)) { messages, events in
+            try consumer.nextBatch(maximumMessages: 1000, timeout: .milliseconds(100)) { messages, events in
+                if !messages.isEmpty { patience.renew() }
                 for message in messages where message.partition == partition {
                     // What was passed by is not there any more.
                     while let first = wanted.last, first < message.offset { wanted.removeLast() }
@@ -64,7 +75,7 @@ final class SourceMessages {
                     case .partitionEnd(_, let end):
                         while let first = wanted.last, first < end { wanted.removeLast() }
                         if let first = wanted.first, first >= end { wanted = [] }
-                    case .partitionError, .error: break
+                    case .partitionError(_, let error), .error(let error): try patience.note(error)
                     }
                 }
             }
