@@ -26,7 +26,7 @@ public struct FleetMessage: Sendable, Equatable {
 /// Every board has a stream of its own with seq 1, 2, 3 ... without a hole. Malformed messages take no seq.
 public struct FleetGenerator: Sequence, IteratorProtocol {
     /// What is produced.
-    public let plan: FleetPlan
+    public private(set) var plan: FleetPlan
     /// What has been produced so far.
     public private(set) var manifest: FleetManifest
     private var random: SeededGenerator
@@ -80,6 +80,11 @@ public struct FleetGenerator: Sequence, IteratorProtocol {
         produced += 1
         manifest.messages += 1
         return message
+    }
+
+    /// Makes what is held back the last messages.
+    public mutating func finish() {
+        plan.messages = produced + heldBack.count
     }
 
     private mutating func nextMessage() -> FleetMessage {

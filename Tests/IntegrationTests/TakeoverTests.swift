@@ -1,15 +1,17 @@
 import FleetCore
 import Foundation
 import KafkaClient
+import Platform
 import PostgresClient
 import Readings
+import Synchronization
 import Testing
 
 /// Several processors share the partitions, and one that stops without knowing it does no harm.
 @Suite(Servers.areThere) struct TakeoverTests {
-    private func plan(_ messages: Int) -> FleetPlan {
+    private func plan(_ messages: Int, minutes: Int64 = 45) -> FleetPlan {
         let now = Timestamp(milliseconds: SystemWallClock().now().milliseconds / 1000 * 1000)
-        var plan = FleetPlan(start: Timestamp(milliseconds: now.milliseconds - 45 * 60_000))
+        var plan = FleetPlan(start: Timestamp(milliseconds: now.milliseconds - minutes * 60_000))
         plan.gateways = 20
         plan.sensorsPerGateway = 2
         plan.messages = messages
@@ -21,74 +23,143 @@ import Testing
         return plan
     }
 
+    /// An instant at which a processor may be stopped without knowing it.
+    private enum Instant: CaseIterable {
+        /// It has messages, and no transaction.
+        case betweenTransactions
+        /// The server waits for it in the middle of a batch's transaction, which holds locks.
+        case inTransaction
+        /// It has sent COMMIT, and the server commits while it is stopped: it does not know, and has told nobody.
+        case commitUnanswered
+    }
+
+    private final class Flag: Sendable {
+        let isSet = Atomic(false)
+    }
+
     /// The mock cluster is the broker, as it puts out members that are silent; it keeps about 5 MB a partition.
-    @Test(.timeLimit(.minutes(4)))
+    @Test(.timeLimit(.minutes(10)))
     func aProcessorPausedPastItsSessionStepsBack() async throws {
+        var random = SeededGenerator(seed: testSeed)
         let site = try await Site(partitions: 4, on: KafkaMockCluster())
         let session = ["session.timeout.ms": "6000", "heartbeat.interval.ms": "500"]
         let names = ["left", "right"]
-        let processors = try names.map { name in
-            let configuration = try site.writeProcessorConfiguration(instance: name, properties: session)
-            return try BuiltProgram.processor.start(
-                ["run", "--config", configuration], in: site.makeFolder(name))
+        let configurations = try names.map {
+            try site.writeProcessorConfiguration(instance: $0, properties: session)
         }
-        try await waitUntil("both processors have partitions", within: .seconds(40)) {
+        let migration = try await BuiltProgram.processor.run(
+            ["migrate", "--config", configurations[0]], in: site.folder)
+        try #require(migration.ending == .status(0), "\(migration.output)")
+        try prepareForCommits(site)
+        let processors = try zip(names, configurations).map { name, configuration in
+            try BuiltProgram.processor.start(["run", "--config", configuration], in: site.makeFolder(name))
+        }
+        try await waitUntil("both processors have partitions", within: .seconds(120)) {
             processors.allSatisfy { $0.output.contains("partitions assigned") && $0.isRunning }
         }
 
-        let producer = FleetProducer(configuration: site.kafka, topic: site.topic, rate: 1500)
-        let plan = plan(60_000)
-        async let produced = produce(plan, producer)
-        for (paused, other) in [(0, 1), (1, 0)] {
-            try await pauseInATransaction(processors[paused], names[paused], of: site)
+        // Until the last takeover is over, however long that takes.
+        let isEnough = Flag()
+        let producer = FleetProducer(configuration: site.kafka, topic: site.topic, rate: 800)
+        // So long ago that no time comes to lie in the future.
+        let plan = plan(1_000_000, minutes: 24 * 60)
+        async let produced = Self.produce(plan, producer, until: isEnough)
+        var paused = Int.random(in: 0...1, using: &random)
+        for instant in Instant.allCases.shuffled(using: &random) + [Instant.allCases.randomElement(using: &random)!] {
+            // At some point of what it does by the second.
+            try await Task.sleep(for: .milliseconds(Int.random(in: 0...1000, using: &random)))
+            print("  \(names[paused]) is stopped: \(instant)")
+            try await pause(processors[paused], names[paused], at: instant, of: site)
             let before = try offsets(site)
-            try await waitUntil("the other one has gone on in all partitions", within: .seconds(60)) {
-                try #require(processors[other].isRunning, "\(processors[other].output)")
+            try await waitUntil("the other one has gone on in all partitions", within: .seconds(120)) {
+                try #require(processors[1 - paused].isRunning, "\(processors[1 - paused].output)")
                 let now = try offsets(site)
                 return now.count == 4 && now.allSatisfy { $0.value > before[$0.key] ?? 0 }
             }
             let written = processors[paused].output.count
             processors[paused].send(SIGCONT)
-            try await waitUntil("the paused one has stepped back and is a member again", within: .seconds(60)) {
+            try await waitUntil("the paused one has stepped back and is a member again", within: .seconds(120)) {
                 try #require(processors[paused].isRunning, "\(processors[paused].output)")
                 let lines = processors[paused].output.dropFirst(written).split(separator: "\n")
                 let revoked = lines.lastIndex { $0.contains("partitions revoked") }
                 let assigned = lines.lastIndex { $0.contains("partitions assigned") && !$0.contains("=[]") }
                 return revoked != nil && assigned ?? 0 > revoked ?? 0
             }
+            paused = 1 - paused
         }
+        isEnough.isSet.store(true, ordering: .relaxed)
         let manifest = try await produced
         try await expectEverythingOnce(site, manifest, processors)
         #expect(processors.contains { $0.output.contains("ended sessions of processors that do not go on") })
         try await site.remove()
     }
 
-    /// Stops a processor at an instant at which the server waits for it in the middle of a transaction.
-    private func pauseInATransaction(_ processor: ChildProcess, _ name: String, of site: Site) async throws {
-        try await waitUntil("the processor is stopped in a transaction", within: .seconds(60), every: .milliseconds(3))
-        {
+    /// Makes commits of chosen processors take long: what is deferred is done by COMMIT.
+    private func prepareForCommits(_ site: Site) throws {
+        try site.database.execute(
+            """
+            CREATE TABLE slow (name text PRIMARY KEY);
+            CREATE FUNCTION commit_slowly() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                IF EXISTS (SELECT FROM slow WHERE name = current_setting('application_name')) THEN
+                    PERFORM pg_sleep(2); END IF;
+                RETURN NULL;
+            END $$;
+            CREATE CONSTRAINT TRIGGER slow AFTER UPDATE ON consumed_offset DEFERRABLE INITIALLY DEFERRED
+                FOR EACH ROW EXECUTE FUNCTION commit_slowly();
+            """)
+    }
+
+    /// Stops a processor at an instant.
+    private func pause(_ processor: ChildProcess, _ name: String, at instant: Instant, of site: Site) async throws {
+        if instant == .commitUnanswered { try site.database.execute("INSERT INTO slow VALUES ('\(name)')") }
+        try await waitUntil("the processor is stopped: \(instant)", within: .seconds(120), every: .milliseconds(3)) {
+            if instant == .commitUnanswered, try !isCommitting(name, site) { return false }
             processor.send(SIGSTOP)
-            // What the server does by itself takes it a moment; then it waits for its client, or has nothing to do.
-            let deadline = ContinuousClock.now + .seconds(1)
-            while ContinuousClock.now < deadline {
-                let session = try site.database.query(
-                    """
-                    SELECT bool_or(a.wait_event = 'ClientRead' AND l.pid IS NOT NULL)
-                    FROM pg_stat_activity a LEFT JOIN pg_locks l ON l.pid = a.pid AND l.granted
-                        AND l.relation = to_regclass('consumed_offset') AND l.mode = 'RowExclusiveLock'
-                    WHERE a.datname = current_database() AND a.application_name = $1 AND a.xact_start IS NOT NULL
-                    HAVING count(*) > 0
-                    """, [.value(name)])
-                if session.rowCount == 0 { break }
-                if try session.optional(0, 0, as: Bool.self) == true { return true }
-            }
+            let wasCommitting = try instant == .commitUnanswered && isCommitting(name, site)
+            if try isReached(instant, name, wasCommitting, site) { return true }
             processor.send(SIGCONT)
             return false
         }
     }
 
-    private func produce(_ plan: FleetPlan, _ producer: FleetProducer) async throws -> FleetManifest {
+    /// Whether the server is at a slow commit of a processor.
+    private func isCommitting(_ name: String, _ site: Site) throws -> Bool {
+        try site.database.query(
+            """
+            SELECT count(*) > 0 FROM pg_stat_activity WHERE datname = current_database() AND application_name = $1
+                AND query = 'COMMIT' AND wait_event = 'PgSleep'
+            """, [.value(name)]
+        ).value(0, 0)
+    }
+
+    /// Looks at what the server does for a processor that is stopped, until it does nothing more by itself.
+    private func isReached(_ instant: Instant, _ name: String, _ wasCommitting: Bool, _ site: Site) throws -> Bool {
+        let deadline = ContinuousClock.now + .seconds(wasCommitting ? 60 : 1)
+        while ContinuousClock.now < deadline {
+            let session = try site.database.query(
+                """
+                SELECT bool_or(a.wait_event = 'ClientRead' AND l.pid IS NOT NULL)
+                FROM pg_stat_activity a LEFT JOIN pg_locks l ON l.pid = a.pid AND l.granted
+                    AND l.relation = to_regclass('consumed_offset') AND l.mode = 'RowExclusiveLock'
+                WHERE a.datname = current_database() AND a.application_name = $1 AND a.xact_start IS NOT NULL
+                HAVING count(*) > 0
+                """, [.value(name)])
+            if session.rowCount == 0 {
+                if wasCommitting { try site.database.execute("DELETE FROM slow") }
+                return instant == .betweenTransactions || wasCommitting
+            }
+            let isInTheMiddle = try session.optional(0, 0, as: Bool.self) == true
+            if isInTheMiddle { return instant == .inTransaction }
+        }
+        return false
+    }
+
+    private static func produce(
+        _ plan: FleetPlan, _ producer: FleetProducer, until isEnough: Flag
+    ) async throws -> FleetManifest {
         var generator = try FleetGenerator(plan)
+        try await producer.run(&generator) { isEnough.isSet.load(ordering: .relaxed) }
+        generator.finish()
         try await producer.run(&generator)
         return generator.manifest
     }
@@ -103,7 +174,7 @@ import Testing
     private func expectEverythingOnce(
         _ site: Site, _ manifest: FleetManifest, _ processors: [ChildProcess]
     ) async throws {
-        try await waitUntil("all messages are processed", within: .seconds(90)) {
+        try await waitUntil("all messages are processed", within: .seconds(120)) {
             for processor in processors { try #require(processor.isRunning, "\(processor.output)") }
             return try offsets(site).values.reduce(0, +) >= manifest.messages
         }
@@ -127,7 +198,7 @@ import Testing
     }
 
     /// Readings of one board come from two partitions then, the newer ones first.
-    @Test(.timeLimit(.minutes(4)))
+    @Test(.timeLimit(.minutes(10)))
     func partitionsThatAreAddedLoseNothing() async throws {
         let site = try await Site(partitions: 2)
         // The real broker here knows the range assignor only.
@@ -138,12 +209,12 @@ import Testing
 
         // While nobody reads: the first partitions hold a backlog when the newer readings come through other ones.
         try await site.send(5000, of: &generator)
-        try await admin.createPartitions(site.topic, total: 3, timeout: .seconds(20))
+        try await admin.createPartitions(site.topic, total: 3, timeout: .seconds(120))
         try await site.send(5000, of: &generator)
         let processor = try BuiltProgram.processor.start(["run", "--config", configuration], in: site.folder)
         // While it reads.
         try await site.send(10_000, of: &generator)
-        try await admin.createPartitions(site.topic, total: 5, timeout: .seconds(20))
+        try await admin.createPartitions(site.topic, total: 5, timeout: .seconds(120))
         try await site.send(20_000, of: &generator)
         #expect(generator.next() == nil)
 
