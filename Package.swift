@@ -119,7 +119,7 @@ let tests: [Target] = [
             "FleetCore", "HTTPClient", "KafkaClient", "PostgresClient", "ReadingDecoding", "Readings", "Outbox",
             "Platform", "TestSupport",
         ],
-        resources: [.copy("Data")]),
+        resources: [.copy("Data"), .copy("Support/tls_gate.py")]),
 ]
 
 let package = Package(

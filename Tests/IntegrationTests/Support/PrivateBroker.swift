@@ -9,8 +9,8 @@ final class PrivateBroker {
 
     /// `host:port`, the same after every start.
     let bootstrap: String
+    let port: UInt16
     private let folder: URL
-    private let port: UInt16
     private var process: ChildProcess?
 
     init() throws {
@@ -29,7 +29,7 @@ final class PrivateBroker {
             log: folder.appendingPathComponent("broker.log"))
         self.process = process
         let admin = try KafkaAdmin(configuration: KafkaConfiguration(bootstrapServers: bootstrap))
-        let deadline = ContinuousClock.now + .seconds(30)
+        let deadline = ContinuousClock.now + .seconds(120)
         while (try? await admin.brokerCount(timeout: .seconds(1))) ?? 0 == 0 {
             try #require(process.isRunning && ContinuousClock.now < deadline, "\(process.output)")
         }
@@ -49,8 +49,8 @@ final class PrivateBroker {
         try FileManager.default.removeItem(at: folder)
     }
 
-    /// A port that nobody listens on now.
-    private static func freePort() throws -> UInt16 {
+    /// A port of loopback that nobody listens on now.
+    static func freePort() throws -> UInt16 {
         let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
         defer { close(descriptor) }
         var address = sockaddr_in()

@@ -19,18 +19,33 @@ final class PrivateCluster {
     private var disks: [URL] = []
     private let programs: URL
     private var process: ChildProcess?
+    /// Where it listens on loopback, if it has a network; part of its socket's name too.
+    let port: UInt16
 
     private var data: URL { folder.appendingPathComponent("data") }
     private var log: URL { folder.appendingPathComponent("postgres.log") }
 
     /// The administrator's connection string.
-    var administration: String { "host=\(folder.path) user=admin dbname=postgres" }
+    var administration: String { "host=\(folder.path) port=\(port) user=admin dbname=postgres" }
     /// The connection string of a role that may make databases and nothing else.
-    var connection: String { "host=\(folder.path) user=vigie dbname=postgres" }
+    var connection: String { "host=\(folder.path) port=\(port) user=vigie dbname=postgres" }
+
+    /// How it shows itself to who comes by TLS, and whom it lets in.
+    struct Network {
+        /// Of the server: paths of PEM files.
+        var server: (certificate: String, key: String)
+        /// Who vouches for clients.
+        var authority: String
+        /// Lines of pg_hba.conf.
+        var access: [String]
+    }
 
     /// Makes a cluster and starts it.
-    /// - Parameter walDisk: the size of a file system for the WAL alone, in MiB; nil for none. Needs root.
-    init(walDisk: Int? = nil) async throws {
+    /// - Parameters:
+    ///   - walDisk: the size of a file system for the WAL alone, in MiB; nil for none. Needs root.
+    ///   - network: how it is reached by a port of loopback, too; nil for not at all.
+    init(walDisk: Int? = nil, network: Network? = nil) async throws {
+        port = try network == nil ? 5432 : PrivateBroker.freePort()
         programs = try #require(PrivateCluster.programs)
         folder = try PrivateCluster.makeFolder()
         var options = ["--pgdata=\(data.path)", "--username=admin", "--auth=trust", "--no-sync", "--locale=C.UTF-8"]
@@ -38,6 +53,7 @@ final class PrivateCluster {
         if let walDisk { options.append("--waldir=\(try addDisk("wal", size: walDisk).path)/segments") }
         try await run("initdb", options)
         try configure()
+        if let network { try write(network) }
         try await start()
         let server = try connect()
         try server.execute("CREATE ROLE vigie LOGIN CREATEDB")
@@ -46,6 +62,7 @@ final class PrivateCluster {
     /// Takes a copy of a running cluster that follows it until it is promoted.
     init(following primary: PrivateCluster) async throws {
         programs = primary.programs
+        port = primary.port
         folder = try PrivateCluster.makeFolder()
         try await run(
             "pg_basebackup",
@@ -95,6 +112,44 @@ final class PrivateCluster {
             to: data.appendingPathComponent("postgresql.conf"), atomically: false, encoding: .utf8)
     }
 
+    // MARK: Network
+
+    private func write(_ network: Network) throws {
+        for (source, name) in [
+            (network.server.certificate, "server.pem"), (network.server.key, "server.key"),
+            (network.authority, "authority.pem"),
+        ] {
+            let file = data.appendingPathComponent(name)
+            try Data(contentsOf: URL(fileURLWithPath: source)).write(to: file)
+            try FileManager.default.setAttributes([.posixPermissions: 0o600], ofItemAtPath: file.path)
+            try PrivateCluster.giveAway(file)
+        }
+        try (["local all all trust"] + network.access + [""]).joined(separator: "\n").write(
+            to: data.appendingPathComponent("pg_hba.conf"), atomically: false, encoding: .utf8)
+        let file = data.appendingPathComponent("postgresql.conf")
+        let settings =
+            try String(contentsOf: file, encoding: .utf8) + """
+                listen_addresses = '127.0.0.1'
+                port = \(port)
+                ssl = on
+                ssl_cert_file = 'server.pem'
+                ssl_key_file = 'server.key'
+                ssl_ca_file = 'authority.pem'
+
+                """
+        try settings.write(to: file, atomically: false, encoding: .utf8)
+    }
+
+    /// Shows itself otherwise from now on, and ends the sessions of before. It is for a cluster that has a network.
+    /// - Parameter isInForce: whether a new connection shows that it does.
+    func change(_ network: Network, isInForce: () -> Bool) async throws {
+        try write(network)
+        try execute("SELECT pg_reload_conf()")
+        // The postmaster does it when it gets to it.
+        try await waitUntil("the network has changed", within: .seconds(120), isInForce)
+        try execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'vigie'")
+    }
+
     // MARK: Disks
 
     /// Disables a test, and says why, where no file system can be mounted.
@@ -140,7 +195,7 @@ final class PrivateCluster {
 
     /// Starts it, however it ended, and waits until it answers.
     func start() async throws {
-        let deadline = ContinuousClock.now + .seconds(30)
+        let deadline = ContinuousClock.now + .seconds(120)
         while true {
             let started =
                 try process.flatMap { $0.isRunning ? $0 : nil }
@@ -192,7 +247,7 @@ final class PrivateCluster {
     func connect(database: String = "postgres") throws -> PostgresConnection {
         try PostgresConnection(
             connectionString: """
-                host=\(folder.path) user=admin dbname=\(database) options='-c statement_timeout=0 \
+                host=\(folder.path) port=\(port) user=admin dbname=\(database) options='-c statement_timeout=0 \
                 -c idle_session_timeout=0 -c default_transaction_read_only=off'
                 """,
             applicationName: "vigie-tests")

@@ -32,10 +32,10 @@ extension Site {
             try producer.send(
                 topic: topic ?? self.topic, key: message.key, value: message.value, headers: message.headers,
                 partition: message.partition, token: UInt64(index))
-            if index % 50_000 == 49_999 { try await producer.flush(timeout: .seconds(30)) }
+            if index % 50_000 == 49_999 { try await producer.flush(timeout: .seconds(120)) }
         }
-        try await producer.flush(timeout: .seconds(30))
-        await producer.close(timeout: .seconds(10))
+        try await producer.flush(timeout: .seconds(120))
+        await producer.close(timeout: .seconds(120))
         return try messages.indices.map { index in
             let report = try #require(reports.withLock { $0[UInt64(index)] })
             try #require(report.error == nil, "\(String(describing: report.error))")

@@ -68,8 +68,8 @@ final class Site {
             try mock.createTopic(rejectedTopic, partitions: 1)
         } else {
             let admin = try KafkaAdmin(configuration: kafka)
-            try await admin.createTopic(topic, partitions: partitions, timeout: .seconds(20))
-            try await admin.createTopic(rejectedTopic, partitions: 1, timeout: .seconds(20))
+            try await admin.createTopic(topic, partitions: partitions, timeout: .seconds(120))
+            try await admin.createTopic(rejectedTopic, partitions: 1, timeout: .seconds(120))
         }
     }
 
@@ -79,7 +79,7 @@ final class Site {
         try server.execute("DROP DATABASE \(databaseName) WITH (FORCE)")
         if mock == nil {
             let admin = try KafkaAdmin(configuration: kafka)
-            for name in [topic, rejectedTopic] { try await admin.deleteTopic(name, timeout: .seconds(20)) }
+            for name in [topic, rejectedTopic] { try await admin.deleteTopic(name, timeout: .seconds(120)) }
         }
         try FileManager.default.removeItem(at: folder)
     }
@@ -116,20 +116,23 @@ final class Site {
     ///   - workers: its members of the group.
     ///   - batch: the most messages of one transaction.
     ///   - properties: librdkafka's.
+    ///   - bootstrap: how to reach the site's broker, if not as the test does.
+    ///   - kafka: more lines of the section `kafka`.
     ///   - connection: how to reach the site's database, if not as the test does.
     ///   - postgres: more lines of the section `postgres`.
     ///   - rest: more lines.
     /// - Returns: its path.
     func writeProcessorConfiguration(
         instance: String = "processor", workers: Int = 1, batch: Int = 20_000, properties: [String: String] = [:],
-        connection: String? = nil, postgres: [String] = [], rest: String = ""
+        bootstrap: String? = nil, kafka: [String] = [], connection: String? = nil, postgres: [String] = [],
+        rest: String = ""
     ) throws -> String {
         let properties = properties.map { "\"\($0.key)\": \"\($0.value)\"" }.sorted().joined(separator: ", ")
         return try write(
             "\(instance).yaml",
             """
             kafka:
-              bootstrap: "\(kafka.bootstrapServers)"
+              bootstrap: "\(bootstrap ?? self.kafka.bootstrapServers)"
               topic: \(topic)
               rejected_topic: \(rejectedTopic)
               group: \(topic)
@@ -137,6 +140,7 @@ final class Site {
               workers: \(workers)
               maximum_batch: \(batch)
               properties: {\(properties)}
+            \(kafka.map { "  \($0)\n" }.joined())
             postgres:
               connection: "\(connection ?? databaseConnection(of: instance))"
             \(postgres.map { "  \($0)\n" }.joined())
@@ -173,18 +177,18 @@ final class Site {
 
     /// Everything that a topic holds now.
     func messages(of topic: String) async throws -> [Message] {
-        let partitions = try await KafkaAdmin(configuration: kafka).partitionCount(topic, timeout: .seconds(20))
+        let partitions = try await KafkaAdmin(configuration: kafka).partitionCount(topic, timeout: .seconds(120))
         let consumer = try KafkaConsumer(configuration: kafka, group: "\(topic).check")
         defer { consumer.close() }
         var missing: [TopicPartition: Int64] = [:]
         for partition in 0..<Int32(partitions) {
             let place = TopicPartition(topic, partition)
-            missing[place] = try consumer.watermarks(place, timeout: .seconds(20)).high
+            missing[place] = try consumer.watermarks(place, timeout: .seconds(120)).high
         }
         missing = missing.filter { $0.value > 0 }
         try consumer.assign(missing.mapValues { _ in .earliest })
         var messages: [Message] = []
-        let deadline = ContinuousClock.now + .seconds(60)
+        let deadline = ContinuousClock.now + .seconds(120)
         while !missing.isEmpty {
             try #require(ContinuousClock.now < deadline, "\(topic) was not read to its end: \(missing)")
             consumer.nextBatch(maximumMessages: 10_000, timeout: .milliseconds(200)) { batch, _ in

@@ -53,7 +53,7 @@ final class SteadyStream {
     func waitForProgress(_ what: String) async throws {
         // The table is made by the processor.
         var before: Int64?
-        try await waitUntil("rows go on: \(what)", within: .seconds(30)) {
+        try await waitUntil("rows go on: \(what)", within: .seconds(120)) {
             try #require(processor.isRunning, "\(what): \(processor.output.suffix(4000))")
             guard let now = try? rows() else { return false }
             if before == nil { before = now }
@@ -72,7 +72,7 @@ final class SteadyStream {
         let begun = ContinuousClock.now
         try await cause()
         if !signs.isEmpty {
-            try await waitUntil("the processor notices \(name)", within: .seconds(30)) {
+            try await waitUntil("the processor notices \(name)", within: .seconds(120)) {
                 try #require(processor.isRunning, "\(name): \(processor.output.suffix(4000))")
                 let new = String(decoding: Array(processor.output.utf8.dropFirst(seen)), as: UTF8.self)
                 return signs.contains { new.contains($0) }
@@ -91,7 +91,7 @@ final class SteadyStream {
         let total = expected.values.reduce(0, +)
         try #require(total > 100)
         do {
-            try await waitUntil("all \(total) readings are stored", within: .seconds(60), every: .milliseconds(200)) {
+            try await waitUntil("all \(total) readings are stored", within: .seconds(120), every: .milliseconds(200)) {
                 try #require(processor.isRunning, "\(processor.output.suffix(4000))")
                 return try rows() >= total
             }

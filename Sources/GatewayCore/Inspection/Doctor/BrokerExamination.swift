@@ -233,6 +233,11 @@ struct BrokerExamination: Examination {
             case .authentication:
                 "check kafka.username, kafka.mechanism and the first line of kafka.password_file"
             case .tls: "check kafka.ca_file, kafka.certificate_file and kafka.key_file"
+            // In TLS 1.3 a broker judges the client's certificate after the handshake, and ends the connection.
+            case _ where cause.message.contains("SSL routines"):
+                configuration.certificateFile == nil
+                    ? "the broker may want a certificate: set kafka.certificate_file and kafka.key_file"
+                    : "check kafka.certificate_file and kafka.key_file: the broker may not trust them"
             default:
                 "check kafka.security against the listener: plaintext, ssl, sasl_plaintext or sasl_ssl; the broker's log"
                     + " tells more"
