@@ -30,7 +30,7 @@ import TestSupport
         return plan
     }
 
-    @Test(.timeLimit(.minutes(5)))
+    @Test(.timeLimit(.minutes(10)))
     func everyAlertOpensAndClosesOnceWhateverIsKilledWhen() async throws {
         let plan = plan()
         var generator = try FleetGenerator(plan)
@@ -50,7 +50,7 @@ import TestSupport
             Int.random(in: 0..<manifest.readings * 9 / 10, using: &random)
         }).sorted() {
             let processor = try start(site, configuration)
-            try await waitUntil("\(threshold) readings are stored", within: .seconds(60), every: .milliseconds(5)) {
+            try await waitUntil("\(threshold) readings are stored", within: .seconds(120), every: .milliseconds(5)) {
                 try #require(processor.isRunning, "\(processor.output)")
                 return try rows(site) >= threshold
             }
@@ -60,15 +60,15 @@ import TestSupport
         }
         let processor = try start(site, configuration)
         #expect(await fleet.ending() == .status(0), "\(fleet.output)")
-        try await waitUntil("all readings are stored", within: .seconds(90)) {
+        try await waitUntil("all readings are stored", within: .seconds(120)) {
             try #require(processor.isRunning, "\(processor.output)")
             return try rows(site) >= manifest.readings
         }
         // The fleet has ended, so every sensor is silent now.
-        try await waitUntil("every sensor is known to be silent", within: .seconds(60)) {
+        try await waitUntil("every sensor is known to be silent", within: .seconds(120)) {
             try site.value("SELECT count(*) FROM alert WHERE kind = 'silence'", as: Int64.self) >= Int64(plan.sensors)
         }
-        try await waitUntil("the webhook has heard of everything", within: .seconds(60)) {
+        try await waitUntil("the webhook has heard of everything", within: .seconds(120)) {
             try site.value("SELECT count(*) FROM alert_notification WHERE sent_at IS NULL", as: Int64.self) == 0
         }
         processor.send(SIGTERM)

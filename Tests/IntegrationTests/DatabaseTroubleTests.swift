@@ -7,7 +7,7 @@ import Testing
     /// What a processor says whose server is gone: it was told so, it finds the connection closed, or finds nobody.
     private static let gone = ["57P01", "57P02", "57P03", "08006", "08001"]
 
-    @Test(.timeLimit(.minutes(4)))
+    @Test(.timeLimit(.minutes(10)))
     func theProcessorLivesThroughWhatServersDo() async throws {
         let cluster = try await PrivateCluster()
         let site = try await Site(partitions: 2, server: cluster.connection)
@@ -20,7 +20,7 @@ import Testing
             try await cluster.start()
         }
         try await stream.trouble("the crash of a session, and so of all", signs: Self.gone) {
-            try await waitUntil("there is a session", within: .seconds(20)) { try !cluster.sessions().isEmpty }
+            try await waitUntil("there is a session", within: .seconds(120)) { try !cluster.sessions().isEmpty }
             if let session = try cluster.sessions().first { kill(session, SIGKILL) }
         } mend: {
             try await cluster.start()
@@ -50,7 +50,7 @@ import Testing
             let before = try residentMemory(of: stream.processor.identifier)
             try await stream.burst(count)
             // Until its pauses between two tries are the longest.
-            try await waitUntil("it waits for long", within: .seconds(40), every: .milliseconds(200)) {
+            try await waitUntil("it waits for long", within: .seconds(120), every: .milliseconds(200)) {
                 // The fifth or a later one: "in" of five seconds or more.
                 stream.processor.output.matches(of: /in="[5-9]\.\d* seconds"/).count > 0
             }
@@ -89,7 +89,7 @@ import Testing
         try await stream.trouble("sessions that are ended whenever they are idle", signs: []) {
             try set("idle_session_timeout", "100ms")
             stream.pause()
-            try await waitUntil("the server ends some", within: .seconds(20)) {
+            try await waitUntil("the server ends some", within: .seconds(120)) {
                 cluster.output.contains("idle-session timeout")
             }
             stream.resume()
@@ -120,18 +120,23 @@ import Testing
         }
         let other = try cluster.connect(database: database)
         // Who has waited for this long looks for a circle, once, and gives way: the processor, not the test. The time is
-        // for the test to close the circle in, and below the processor's lock_timeout.
+        // for the test to close the circle in, and below the processor's lock_timeout; should it be too late, it tries
+        // again.
         try cluster.execute("ALTER SYSTEM SET deadlock_timeout = '8s'")
         try cluster.execute("SELECT pg_reload_conf()")
         try other.execute("SET deadlock_timeout = '1h'")
         try await stream.trouble("a deadlock", signs: ["40P01"]) {
-            try other.execute("BEGIN; SELECT FROM stream_progress FOR UPDATE")
-            try await waitUntil("a batch waits for its streams", within: .seconds(20)) {
-                try cluster.connect().query(
-                    "SELECT FROM pg_stat_activity WHERE usename = 'vigie' AND wait_event_type = 'Lock'"
-                ).rowCount > 0
+            while true {
+                try other.execute("BEGIN; SELECT FROM stream_progress FOR UPDATE")
+                try await waitUntil("a batch waits for its streams", within: .seconds(120)) {
+                    try cluster.connect().query(
+                        "SELECT FROM pg_stat_activity WHERE usename = 'vigie' AND wait_event_type = 'Lock'"
+                    ).rowCount > 0
+                }
+                try other.execute("UPDATE consumed_offset SET next_offset = next_offset")
+                if cluster.output.contains("deadlock detected") { break }
+                try other.execute("ROLLBACK")
             }
-            try other.execute("UPDATE consumed_offset SET next_offset = next_offset")
         } mend: {
             try other.execute("ROLLBACK")
         }
@@ -139,7 +144,7 @@ import Testing
         try cluster.execute("SELECT pg_reload_conf()")
     }
 
-    @Test(PrivateCluster.hasDisks, .timeLimit(.minutes(3)))
+    @Test(PrivateCluster.hasDisks, .timeLimit(.minutes(10)))
     func theProcessorLivesThroughFullDisks() async throws {
         let cluster = try await PrivateCluster(walDisk: 48)
         let space = try cluster.addDisk("space", size: 24)
@@ -190,7 +195,7 @@ import Testing
     }
 
     /// The second host takes over, and has not received all that the first one had committed.
-    @Test(.timeLimit(.minutes(3)))
+    @Test(.timeLimit(.minutes(10)))
     func anotherServerTakesOverWithoutTheLastCommits() async throws {
         let first = try await PrivateCluster()
         let second = try await PrivateCluster(following: first)
@@ -203,7 +208,7 @@ import Testing
         try await stream.trouble("a takeover", signs: Self.gone + ["read-only"]) {
             try second.execute("ALTER SYSTEM SET primary_conninfo = ''")
             try second.execute("SELECT pg_reload_conf()")
-            try await waitUntil("nothing is received any more", within: .seconds(20)) {
+            try await waitUntil("nothing is received any more", within: .seconds(120)) {
                 try second.connect().query("SELECT FROM pg_stat_wal_receiver").rowCount == 0
             }
             try await stream.waitForProgress("on the first server alone")

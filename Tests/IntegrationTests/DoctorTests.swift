@@ -34,7 +34,7 @@ import Testing
         return (ending, try JSONDecoder().decode(Report.self, from: Data(line.utf8)))
     }
 
-    @Test(.timeLimit(.minutes(3))) func theBrokerIsJudged() async throws {
+    @Test(.timeLimit(.minutes(10))) func theBrokerIsJudged() async throws {
         let site = try await Site(partitions: 2)
         let broker = try #require(ProcessInfo.processInfo.environment["VIGIE_KAFKA"])
         let (ending, report) = try await diagnose(site, broker: broker, topic: site.topic)

@@ -11,7 +11,7 @@ import Testing
     private static let kills = 20
     private static let stations = 8
 
-    @Test(.timeLimit(.minutes(3)))
+    @Test(.timeLimit(.minutes(10)))
     func everyNumberIsPublishedWithOneContentWhateverIsKilledWhen() async throws {
         let site = try await Site(partitions: 2)
         let configuration = try writeConfiguration(site)

@@ -21,7 +21,7 @@ import Testing
     }
 
     /// The decoder alone: no crash, and the verdict of the contract on every one of 50,000 mutants.
-    @Test(.timeLimit(.minutes(5)))
+    @Test(.timeLimit(.minutes(10)))
     func theDecoderJudgesAsTheContractDoes() throws {
         var mutator = Mutator(random: SeededGenerator(seed: testSeed))
         let contract = Contract(latest: start.milliseconds + 600_000)
@@ -72,7 +72,7 @@ import Testing
     }
 
     /// The whole way: every message is a row, a duplicate of a row, or on the rejected topic as it was.
-    @Test(Servers.areThere, .timeLimit(.minutes(5)))
+    @Test(Servers.areThere, .timeLimit(.minutes(10)))
     func everyMessageIsARowADuplicateOrRejected() async throws {
         let site = try await Site(partitions: 3)
         let configuration = try site.writeProcessorConfiguration()
@@ -105,7 +105,7 @@ import Testing
         }
         let rejected = try await site.messages(of: site.rejectedTopic)
         // A batch is counted after its commit.
-        try await waitUntil("all that was rejected is counted", within: .seconds(20)) {
+        try await waitUntil("all that was rejected is counted", within: .seconds(120)) {
             try await site.metric("vigie_rejected_total", of: processor) == Double(rejected.count)
         }
         let peak = try peakMemory(processor)

@@ -30,7 +30,7 @@ struct PoolerTests {
         try "\"vigie\" \"\"\n".write(toFile: "\(folder)/users.txt", atomically: true, encoding: .utf8)
         let pooler = try cluster.child(
             pgBouncer, [configuration.path], log: cluster.folder.appendingPathComponent("pgbouncer.log"))
-        try await waitUntil("PgBouncer answers", within: .seconds(20)) {
+        try await waitUntil("PgBouncer answers", within: .seconds(120)) {
             try #require(pooler.isRunning, "\(pooler.output)")
             return
                 (try? PostgresConnection(
@@ -43,7 +43,7 @@ struct PoolerTests {
         "host=\(cluster.folder.path) port=6432 user=vigie dbname=\(database)"
     }
 
-    @Test(.timeLimit(.minutes(2))) func withoutPreparedStatementsItWorksInTransactionMode() async throws {
+    @Test(.timeLimit(.minutes(10))) func withoutPreparedStatementsItWorksInTransactionMode() async throws {
         let cluster = try await PrivateCluster()
         let pooler = try await startPooler(cluster)
         let site = try await Site(partitions: 2, server: cluster.connection)
@@ -53,7 +53,7 @@ struct PoolerTests {
         try await stream.waitForProgress("the start")
         // Until the sessions of the start have long gone.
         let first = Set(try cluster.sessions())
-        try await waitUntil("all sessions are others", within: .seconds(20)) {
+        try await waitUntil("all sessions are others", within: .seconds(120)) {
             first.isDisjoint(with: try cluster.sessions())
         }
         try await stream.waitForProgress("in new sessions")
@@ -65,13 +65,13 @@ struct PoolerTests {
         try await cluster.remove()
     }
 
-    @Test(.timeLimit(.minutes(2))) func withThemItSaysWhatToDo() async throws {
+    @Test(.timeLimit(.minutes(10))) func withThemItSaysWhatToDo() async throws {
         let cluster = try await PrivateCluster()
         let pooler = try await startPooler(cluster)
         let site = try await Site(partitions: 2, server: cluster.connection)
         let configuration = try site.writeProcessorConfiguration(connection: pooled(cluster, site.databaseName))
         let stream = try await SteadyStream(site, configuration: configuration)
-        try await waitUntil("a statement is not found in a session", within: .seconds(40)) {
+        try await waitUntil("a statement is not found in a session", within: .seconds(120)) {
             stream.processor.output.contains("behind a pooler in transaction mode statements must not be prepared")
         }
         stream.processor.send(SIGKILL)

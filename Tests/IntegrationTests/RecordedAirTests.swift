@@ -12,7 +12,7 @@ import Testing
     private static let interval: Int64 = 60_000
     private static let samples = 1440
 
-    @Test(.timeLimit(.minutes(3)))
+    @Test(.timeLimit(.minutes(10)))
     func averagesAreThoseOfTheRecording() async throws {
         let site = try await Site(partitions: 2)
         let recording = try #require(Bundle.module.url(forResource: "Data/office-2015-02-05", withExtension: "csv"))
@@ -24,11 +24,11 @@ import Testing
 
         let processor = try BuiltProgram.processor.start(["run", "--config", processorConfiguration], in: site.folder)
         let gateway = try BuiltProgram.gateway.start(["run", "--config", gatewayConfiguration], in: site.folder)
-        try await waitUntil("every sample is stored", within: .seconds(60)) {
+        try await waitUntil("every sample is stored", within: .seconds(120)) {
             try #require(processor.isRunning && gateway.isRunning, "\(processor.output)\(gateway.output)")
             return try site.value("SELECT count(*) FROM sensor_data", as: Int64.self) >= Self.samples
         }
-        try await waitUntil("every window is written", within: .seconds(30), every: .milliseconds(200)) {
+        try await waitUntil("every window is written", within: .seconds(120), every: .milliseconds(200)) {
             try site.database.query(Windows.differences).rowCount == 0
         }
         gateway.send(SIGTERM)

@@ -62,7 +62,7 @@ import Testing
         return cases
     }
 
-    @Test(.timeLimit(.minutes(2)))
+    @Test(.timeLimit(.minutes(10)))
     func everyKindGoesToTheRejectedTopicUnchangedAndSaysWhy() async throws {
         let site = try await Site(partitions: 2)
         let configuration = try site.writeProcessorConfiguration()
@@ -90,7 +90,7 @@ import Testing
         }
         let offsets = try await site.send(messages)
         let processor = try BuiltProgram.processor.start(["run", "--config", configuration], in: site.folder)
-        try await waitUntil("the valid ones are stored", within: .seconds(60)) {
+        try await waitUntil("the valid ones are stored", within: .seconds(120)) {
             try #require(processor.isRunning, "\(processor.output)")
             guard try site.value("SELECT to_regclass('consumed_offset') IS NOT NULL", as: Bool.self) else {
                 return false
@@ -99,7 +99,7 @@ import Testing
                 && site.value("SELECT sum(next_offset)::int8 FROM consumed_offset", as: Int64.self) == messages.count
         }
         // A batch is counted after its commit.
-        try await waitUntil("all that was rejected is counted", within: .seconds(20)) {
+        try await waitUntil("all that was rejected is counted", within: .seconds(120)) {
             try await site.metric("vigie_rejected_total", of: processor) == Double(cases.count)
         }
         let metrics = try #require(try await site.get("/metrics", of: processor))

@@ -39,7 +39,7 @@ import Testing
         return line.flatMap { Double($0.dropFirst(series.count + 1)) }
     }
 
-    @Test(.timeLimit(.minutes(3)))
+    @Test(.timeLimit(.minutes(10)))
     func whatIsShownAgreesWithWhatWasProduced() async throws {
         let site = try await Site(partitions: 4)
         let configuration = try site.writeProcessorConfiguration()
@@ -48,7 +48,7 @@ import Testing
         let here = """
             SELECT endpoint FROM processor WHERE worker = 1 AND cardinality(partitions) > 0 AND lag IS NOT NULL
             """
-        try await waitUntil("the processor gives a sign of life", within: .seconds(60)) {
+        try await waitUntil("the processor gives a sign of life", within: .seconds(120)) {
             try #require(processor.isRunning, "\(processor.output)")
             return try site.database.query("SELECT to_regclass('processor') IS NOT NULL").value(0, 0)
                 && site.database.query(here).rowCount == 1
@@ -56,7 +56,7 @@ import Testing
         let endpoint: String = try site.value(here)
         let fleet = try produce(to: site)
         #expect(await fleet.ending() == .status(0), "\(fleet.output)")
-        try await waitUntil("all messages are committed", within: .seconds(60)) {
+        try await waitUntil("all messages are committed", within: .seconds(120)) {
             try status(endpoint, "counts.messages") as? Int == Self.messages
         }
 
@@ -115,7 +115,7 @@ import Testing
                 || ' ' || consumer_group FROM processor
             """
         let expected = "\(processor.identifier) 0,1,2,3 0 healthy \(site.topic) \(site.topic)"
-        try await waitUntil("a sign of life says that nothing is behind", within: .seconds(30)) {
+        try await waitUntil("a sign of life says that nothing is behind", within: .seconds(120)) {
             try site.value(row) == expected
         }
     }
@@ -138,7 +138,7 @@ import Testing
 
         // The next one takes the name over, and an orderly stop leaves nothing behind, even if its connections broke.
         let next = try start(site, configuration)
-        try await waitUntil("the next one gives a sign of life", within: .seconds(60)) {
+        try await waitUntil("the next one gives a sign of life", within: .seconds(120)) {
             try #require(next.isRunning, "\(next.output)")
             return try site.value(
                 "SELECT count(*) FROM processor WHERE process_id = \(next.identifier)", as: Int64.self) == 1
