@@ -53,7 +53,6 @@ import Testing
     }
 
     @Test(.timeLimit(.minutes(10))) func onlyTheServerThatIsMeantGetsReadings() async throws {
-        print("DatabaseTLSTests: seed \(testSeed)")
         let password = "correct-\(UUID())"
         let scene = try await Scene(host: host, password: password)
         let cluster = scene.cluster

@@ -1,6 +1,7 @@
-import FleetCore
 import Foundation
+import Platform
 import Readings
+import TestSupport
 import Testing
 
 @testable import ProcessorCore
@@ -51,9 +52,7 @@ import Testing
 
     /// Days come in any order over years of running, and a part of them is hostile.
     @Test func howeverTimesAreScatteredPartitionsAreFewAndNeverOverlap() {
-        let seed =
-            ProcessInfo.processInfo.environment["VIGIE_TEST_SEED"].flatMap(UInt64.init) ?? .random(in: 0 ... .max)
-        print("PartitionSpanTests: seed \(seed)")
+        let seed = printedSeed()
         var random = SeededGenerator(seed: seed)
         var existing: [Range<Int64>] = []
         let lifetime: Int64 = 1000
