@@ -54,6 +54,7 @@ class Pipeline:
         self.kafka_port = kafka_port
         self.say = say
         self.broker = None
+        self.pace = None
         self.postgres = None
         self.processor = None
         self.dashboard = None
@@ -87,9 +88,11 @@ class Pipeline:
         if self.kafka:
             self.say(f"Kafka: {self.kafka} (VIGIE_KAFKA)")
         else:
-            self.broker = services.Noida(DEMO / "broker", self.kafka_port)
+            self.broker = services.Noida(DEMO / "broker")
             self.broker.start()
-            self.kafka = self.broker.bootstrap
+            self.pace = services.FetchPace(self.broker, self.kafka_port)
+            self.pace.start()
+            self.kafka = self.pace.bootstrap
             self.say(f"Broker: {self.kafka}, {services.Noida.description}")
 
     def _create_topics(self):
@@ -181,7 +184,7 @@ class Pipeline:
 
     @property
     def _parts(self):
-        parts = (self.postgres, self.broker, self.processor, self.dashboard, *self.gateways)
+        parts = (self.postgres, self.broker, self.pace, self.processor, self.dashboard, *self.gateways)
         return [part for part in parts if part]
 
     # Stop
@@ -216,7 +219,7 @@ class Pipeline:
 
     @property
     def _servers(self):
-        return [part for part in (self.broker, self.postgres) if part]
+        return [part for part in (self.pace, self.broker, self.postgres) if part]
 
     def _stop(self, part):
         was_running = part.process and part.process.is_running

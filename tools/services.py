@@ -10,6 +10,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 
@@ -37,6 +38,13 @@ def port_is_free(port):
         with contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", port))
             return True
+    return False
+
+
+def accepts(port):
+    """Whether somebody accepts connections at a port of the loopback interface."""
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+        return True
     return False
 
 
@@ -308,7 +316,7 @@ class Noida:
             [noida_program(), "start", "--data-dir", self.folder / "data", "--only", "kafka", "--kafka-port", self.port],
             self.folder / "broker.log",
         )
-        self.process.wait_until(self._is_ready)
+        self.process.wait_until(lambda: accepts(self.port))
         return self
 
     def stop(self):
@@ -316,10 +324,36 @@ class Noida:
         if self.process:
             self.process.stop()
 
-    def _is_ready(self):
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
-            return True
-        return False
+
+class FetchPace:
+    """What stands before a Noida so that it and its clients are at rest when there is nothing (fetch_pace.py)."""
+
+    def __init__(self, broker, port=None):
+        self.broker = broker
+        self.asked_port = port
+        self.port = None
+        self.process = None
+
+    @property
+    def bootstrap(self):
+        return f"127.0.0.1:{self.port}"
+
+    def start(self):
+        if self.asked_port and not port_is_free(self.asked_port):
+            raise ServiceError(f"port {self.asked_port} is in use: choose another one for the broker.")
+        self.port = self.asked_port or free_port()
+        script = pathlib.Path(__file__).with_name("fetch_pace.py")
+        self.process = Process(
+            "the broker's pace",
+            [sys.executable, script, self.port, self.broker.port],
+            self.broker.folder / "pace.log",
+        )
+        self.process.wait_until(lambda: accepts(self.port))
+        return self
+
+    def stop(self):
+        if self.process:
+            self.process.stop()
 
 
 def library_versions():

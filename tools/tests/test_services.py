@@ -3,6 +3,8 @@
 import os
 import pathlib
 import signal
+import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -130,6 +132,42 @@ class Texts(unittest.TestCase):
             port = taken.getsockname()[1]
             with self.assertRaisesRegex(services.ServiceError, f"port {port} is in use"):
                 services.Noida(folder, port).start()
+
+
+class Pace(unittest.TestCase):
+    """What stands before the demo's broker."""
+
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.broker = services.Noida(folder.name)
+        self.addCleanup(self.broker.stop)
+        self.broker.start()
+        self.pace = services.FetchPace(self.broker)
+        self.addCleanup(self.pace.stop)
+        self.pace.start()
+
+    def ask(self, connection, key, version, body):
+        """The answer to a request of Kafka's protocol, without its number."""
+        request = struct.pack(">hhih", key, version, 7, -1) + body
+        connection.sendall(len(request).to_bytes(4, "big") + request)
+        answer = b""
+        while len(answer) < 4 or len(answer) < 4 + int.from_bytes(answer[:4], "big"):
+            answer += connection.recv(1 << 16)
+        self.assertEqual(answer[4:8], struct.pack(">i", 7))
+        return answer[8:]
+
+    def test_answers_come_at_a_pace_and_name_its_address(self):
+        with socket.create_connection(("127.0.0.1", self.pace.port)) as connection:
+            # Metadata, version 1: the brokers, each a number, a host, a port and a rack.
+            answer = self.ask(connection, 3, 1, struct.pack(">i", 0))
+            self.assertEqual(answer[:4], struct.pack(">i", 1))
+            self.assertEqual(answer[8:23], b"\0\x09127.0.0.1" + struct.pack(">i", self.pace.port))
+            # Fetch, version 4, of no topic: the first is answered at once.
+            began = time.monotonic()
+            for _ in range(11):
+                self.ask(connection, 1, 4, struct.pack(">iiiibi", -1, 500, 1, 1 << 20, 0, 0))
+            self.assertGreaterEqual(time.monotonic() - began, 0.2)
 
 
 if __name__ == "__main__":
