@@ -14,7 +14,7 @@ struct BrokerLossTests {
         var plan = FleetPlan(start: Timestamp(milliseconds: now.milliseconds - 45 * 60_000))
         plan.gateways = 10
         plan.sensorsPerGateway = 2
-        plan.messages = 9000
+        plan.messages = 13_000
         plan.intervalMicroseconds = 2_000_000
         plan.seed = testSeed
         return plan
@@ -53,6 +53,22 @@ struct BrokerLossTests {
         try await waitForReset(processor, after: before)
         try await site.send(3000, of: &generator)
         try await wait(for: 8500, site, processor)
+        #expect(try missing(site) == 500)
+
+        // And once more, with a processor that ends before anything new comes: what it found is not forgotten, although
+        // the new messages reach beyond the old offsets.
+        try await broker.loseEverything()
+        try await broker.start()
+        try await site.createTopics(partitions: 2)
+        try await waitUntil("where to go on is noted", within: .seconds(120)) {
+            try #require(processor.isRunning, "\(processor.output)")
+            return try site.value("SELECT sum(next_offset)::int8 FROM consumed_offset", as: Int64.self) == 0
+        }
+        processor.send(SIGKILL)
+        await processor.ending()
+        try await site.send(4000, of: &generator)
+        processor = try start(configuration, site)
+        try await wait(for: 12_500, site, processor)
         #expect(try missing(site) == 500)
 
         processor.send(SIGTERM)

@@ -143,7 +143,7 @@ actor BatchFetcher {
             if !messages.isEmpty { decode(messages, into: &batch) }
             return events
         }
-        for event in events { try handle(event) }
+        for event in events { try handle(event, &batch) }
     }
 
     /// Asks the broker up to where there are messages, which is how silence is told from being behind.
@@ -212,10 +212,10 @@ actor BatchFetcher {
         }
     }
 
-    private func handle(_ event: KafkaConsumerEvent) throws {
+    private func handle(_ event: KafkaConsumerEvent, _ batch: inout ReadingBatch) throws {
         switch event {
         case .partitionEnd: break
-        case .offsetOutOfRange(let partition, let offset): try reset(partition, offset)
+        case .offsetOutOfRange(let partition, let offset): try reset(partition, offset, &batch)
         case .partitionError(let partition, let error):
             log.warning("a partition cannot be read", ["partition": "\(partition)", "error": "\(error)"])
         case .error(let error):
@@ -229,12 +229,28 @@ actor BatchFetcher {
     /// The broker has no such offset: it has dropped old messages, lost new ones, or the topic was made anew. Reading
     /// goes on at the oldest that there is; what was admitted before is dropped by its number, and what is missing is a
     /// hole in its stream.
-    private func reset(_ partition: TopicPartition, _ offset: Int64) throws {
+    ///
+    /// That is a part of the batch: whoever reads the partition next, be it after a rebalance before anything new comes,
+    /// must not look for the old offset in the new messages.
+    private func reset(_ place: TopicPartition, _ offset: Int64, _ batch: inout ReadingBatch) throws {
+        let position = tracker.positions[place.partition]
         log.warning(
             "the broker does not have the offset to go on from, reading from its oldest message",
-            ["partition": "\(partition)", "offset": tracker.positions[partition.partition] ?? offset])
+            ["partition": "\(place)", "offset": position ?? offset])
         ends.forget()
-        try consumer?.seek([partition: .earliest], timeout: .seconds(10))
+        guard let consumer else { return }
+        var start = KafkaOffset.earliest
+        do throws(KafkaError) {
+            let low = try consumer.watermarks(place, timeout: .seconds(10)).low
+            if let position {
+                batch.count(messages: 0, partition: place.partition, through: low, from: position)
+                tracker.advance(place.partition, to: low)
+            }
+            start = .at(low)
+        } catch {
+            log.warning("the broker does not say which its oldest message is", ["error": "\(error)"])
+        }
+        try consumer.seek([place: start], timeout: .seconds(10))
     }
 
     /// The database is away and the batch is full: polls without reading, so that the group keeps this member.

@@ -89,7 +89,7 @@ struct ReadingBatch: Sendable {
     }
 
     /// Whether there is nothing to commit.
-    var isEmpty: Bool { messageCount == 0 }
+    var isEmpty: Bool { offsets.isEmpty }
 
     /// How many messages may still be added. Rejected ones are kept whole, so a batch of them is bounded by its size:
     /// whoever sends rubbish by the megabyte gets small batches, not the processor's memory.
@@ -97,10 +97,10 @@ struct ReadingBatch: Sendable {
         rejectedSize >= 16 << 20 ? 0 : maximum - messageCount
     }
 
-    /// Notes that messages belong to the batch.
+    /// Notes that messages belong to the batch, or that its reader goes on elsewhere.
     /// - Parameters:
     ///   - messages: how many.
-    ///   - next: the offset after the last of them.
+    ///   - next: the offset after the last of them; lower than `position` if the broker has lost what it had.
     ///   - position: where the reader of that partition stood before them.
     mutating func count(messages: Int, partition: Int32, through next: Int64, from position: Int64) {
         messageCount += messages
