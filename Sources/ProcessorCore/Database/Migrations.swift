@@ -22,6 +22,7 @@ extension Migration {
         Migration(3, "processors and their signs of life", PackageResources._003_processors_sql),
         Migration(4, "alerts", PackageResources._004_alerts_sql),
         Migration(5, "rules of alerts, and alerts by their end", PackageResources._005_alert_rules_sql),
+        Migration(6, "readings by time", PackageResources._006_readings_by_time_sql),
     ]
 
     /// The number of the last step that this program knows.

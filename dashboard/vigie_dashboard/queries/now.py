@@ -1,7 +1,8 @@
 """What the view `now` reads.
 
-Latest values come from `sensor`, which has a row a sensor. Whatever touches `sensor_data` names its sensors and a short
-range of times as values, so that the planner leaves out all other days and each sensor costs one look into the index.
+Latest values come from `sensor`, which has a row a sensor. Whatever touches `sensor_data` names a short range of times as
+values, so that the planner leaves out all other days. What is about all sensors is counted among the rows of that time,
+which stand side by side: a look into the index for each of a thousand sensors would be a thousand pages.
 """
 
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ import pandas
 
 from vigie_dashboard.database import Reader
 from vigie_dashboard.quantities import BY_NAME
+from vigie_dashboard.queries.rules import bounds
 
 # A sensor is stale when so many of its intervals have passed without a reading, and at least so much time.
 STALE_INTERVALS = 3
@@ -46,14 +48,17 @@ def sensors(reader: Reader) -> pandas.DataFrame:
     """The latest known facts of every sensor, and the worst of its open alerts."""
     return reader.frame(
         """
+        WITH worst AS (
+            SELECT gateway_id, sensor_id, min(severity) AS severity FROM alert
+            WHERE closed_at IS NULL AND kind <> 'silence'
+            GROUP BY gateway_id, sensor_id
+        )
         SELECT gateway_id, sensor_id, last_event_time, last_arrival, interval_ms, last_status, temperature, humidity,
                co2, pressure, battery_level, faults, latitude, longitude, time_quality, simulated, now() AS now,
                extract(epoch FROM now() - last_event_time)::float8 AS age,
                extract(epoch FROM now() - last_arrival)::float8 AS arrival_age,
-               (SELECT min(severity) FROM alert
-                WHERE closed_at IS NULL AND alert.gateway_id = sensor.gateway_id
-                    AND alert.sensor_id = sensor.sensor_id AND kind <> 'silence') AS severity
-        FROM sensor
+               worst.severity
+        FROM sensor LEFT JOIN worst USING (gateway_id, sensor_id)
         ORDER BY gateway_id, sensor_id
         """
     )
@@ -71,11 +76,6 @@ def open_alerts(reader: Reader) -> pandas.DataFrame:
     )
 
 
-def bounds(reader: Reader) -> pandas.DataFrame:
-    """Every bound of the rules, as the processor has told them."""
-    return reader.frame("SELECT quantity, severity, side, bound FROM alert_rule ORDER BY quantity, severity, side")
-
-
 def figures(reader: Reader, found: pandas.DataFrame, now: datetime) -> dict[str, float]:
     """The key figures now and an hour ago."""
     before = now - timedelta(hours=1)
@@ -84,57 +84,49 @@ def figures(reader: Reader, found: pandas.DataFrame, now: datetime) -> dict[str,
     span = timedelta(minutes=1) if slowest <= 15 else timedelta(minutes=5)
     counted = reader.row(
         """
-        SELECT count(*) FILTER (WHERE reported_before)::float8 AS reporting_before,
-               coalesce(sum(readings), 0)::float8 AS readings,
-               coalesce(sum(readings_before), 0)::float8 AS readings_before
-        FROM sensor
-        CROSS JOIN LATERAL (
-            SELECT EXISTS (
-                       SELECT FROM sensor_data AS data
-                       WHERE data.sensor_id = sensor.sensor_id AND data.gateway_id = sensor.gateway_id
-                           AND data.event_time > %(oldest)s AND data.event_time <= %(before)s
-                           AND data.event_time > %(before)s - greatest(sensor.interval_ms * %(intervals)s
-                               * interval '1 ms', %(least)s)
-                   ) AS reported_before,
-                   CASE WHEN last_event_time > %(from)s THEN (
-                       SELECT count(*) FROM sensor_data AS data
-                       WHERE data.sensor_id = sensor.sensor_id AND data.event_time > %(from)s
-                           AND data.event_time <= %(now)s
-                   ) END AS readings,
-                   (SELECT count(*) FROM sensor_data AS data
-                    WHERE data.sensor_id = sensor.sensor_id AND data.event_time > %(from_before)s
-                        AND data.event_time <= %(before)s) AS readings_before
-        ) AS look
+        WITH before AS MATERIALIZED (
+            SELECT gateway_id, sensor_id, count(*) AS readings, max(event_time) AS last
+            FROM sensor_data
+            WHERE event_time > %(from_before)s AND event_time <= %(before)s
+            GROUP BY gateway_id, sensor_id
+        ), known AS (
+            SELECT sensor.gateway_id, sensor.sensor_id, first_event_time, before.last,
+                   greatest(interval_ms * %(intervals)s * interval '1 ms', %(least)s) AS patience
+            FROM sensor LEFT JOIN before USING (gateway_id, sensor_id)
+        )
+        SELECT (SELECT count(*)::float8 FROM sensor_data
+                WHERE event_time > %(from)s AND event_time <= %(now)s) AS readings,
+               (SELECT coalesce(sum(readings), 0)::float8 FROM before) AS readings_before,
+               (SELECT count(*)::float8 FROM known
+                WHERE CASE WHEN last > %(before)s - patience THEN true
+                           -- Only of those that measure more rarely there may be something that was not seen yet.
+                           WHEN patience <= %(span)s THEN false
+                           ELSE EXISTS (SELECT FROM sensor_data AS data
+                                        WHERE data.sensor_id = known.sensor_id AND data.gateway_id = known.gateway_id
+                                            AND data.event_time > %(oldest)s AND data.event_time <= %(before)s
+                                            AND data.event_time > %(before)s - patience) END) AS reporting_before,
+               (SELECT count(*)::float8 FROM known WHERE first_event_time <= %(before)s) AS known_before,
+               (SELECT count(DISTINCT (gateway_id, sensor_id))::float8 FROM alert
+                WHERE opened_at <= %(before)s AND (closed_at IS NULL OR closed_at > %(before)s)
+                    AND kind <> 'silence' AND sensor_id <> '') AS in_alarm_before
         """,
         {
             "now": now,
             "from": now - span,
             "before": before,
             "from_before": before - span,
+            "span": span,
             "oldest": before - LONGEST_LOOK_BACK,
             "intervals": STALE_INTERVALS,
             "least": STALE_AT_LEAST,
         },
     )
-    alarms = reader.row(
-        """
-        SELECT count(DISTINCT (gateway_id, sensor_id))::float8 AS in_alarm_before,
-               count(*)::float8 AS open_before
-        FROM alert
-        WHERE opened_at <= %(before)s AND (closed_at IS NULL OR closed_at > %(before)s)
-            AND kind <> 'silence' AND sensor_id <> ''
-        """,
-        {"before": before},
-    )
-    known_before = reader.row(
-        "SELECT count(*)::float8 AS known FROM sensor WHERE first_event_time <= %(before)s", {"before": before}
-    )
     minutes = span.total_seconds() / 60
     return {
         "reporting_before": counted["reporting_before"],
-        "stale_before": max(0.0, known_before["known"] - counted["reporting_before"]),
-        "known_before": known_before["known"],
-        "in_alarm_before": alarms["in_alarm_before"],
+        "stale_before": max(0.0, counted["known_before"] - counted["reporting_before"]),
+        "known_before": counted["known_before"],
+        "in_alarm_before": counted["in_alarm_before"],
         "readings": counted["readings"] / minutes,
         "readings_before": counted["readings_before"] / minutes,
     }
