@@ -12,14 +12,14 @@ from vigie_dashboard.language import LANGUAGES, Language, language_of
 from vigie_dashboard.settings import Settings, SettingsError, read_settings
 from vigie_dashboard.states import guarded
 from vigie_dashboard.theme import STYLE, palette_now
-from vigie_dashboard.views import now, operation, trend
+from vigie_dashboard.views import NAMES, now, operation, trend
 
-# The name in the URL, the symbol in the navigation, and the view. The first is at / too.
-VIEWS = (
-    ("now", ":material/sensors:", now.render),
-    ("trend", ":material/show_chart:", trend.render),
-    ("operation", ":material/monitor_heart:", operation.render),
-)
+# The symbol in the navigation, and the view.
+VIEWS = {
+    "now": (":material/sensors:", now.render),
+    "trend": (":material/show_chart:", trend.render),
+    "operation": (":material/monitor_heart:", operation.render),
+}
 
 # The key of the switch, and so the name in the URL.
 LANGUAGE_KEY = "lang"
@@ -49,24 +49,18 @@ def main() -> None:
         palette=palette_now(),
         zone=zone_of(st.context.timezone),
     )
-    pages = [
-        st.Page(
-            partial(_render, render, context),
-            title=language.text(f"view.{name}"),
-            icon=icon,
-            # Streamlit has the first at / alone, and wants another name for it.
-            url_path=name if index else "home",
-            default=index == 0,
-        )
-        for index, (name, icon, render) in enumerate(VIEWS)
-    ]
-    # A reader may well type its name all the same.
-    name, icon, render = VIEWS[0]
-    by_name = st.Page(
-        partial(_render, render, context), title=language.text(f"view.{name}"), icon=icon, url_path=name
-    )
+
+    def page_of(name: str, url_path: str, default: bool = False) -> st.Page:
+        icon, render = VIEWS[name]
+        title = language.text(f"view.{name}")
+        return st.Page(partial(_render, render, context), title=title, icon=icon, url_path=url_path, default=default)
+
+    first, *others = NAMES
+    # Streamlit has the first at / alone, and wants another name for it. A reader may well type its own all the same.
+    pages = [page_of(first, "home", default=True), *(page_of(name, name) for name in others)]
+    by_name = page_of(first, first)
     page = st.navigation([*pages, by_name], position="hidden")
-    _header(language, [by_name, *pages[1:]] if page is by_name else pages)
+    _header(language, page.title, [by_name, *pages[1:]] if page is by_name else pages)
     page.run()
 
 
@@ -76,10 +70,11 @@ def _language() -> Language:
     return language_of(chosen, st.context.locale)
 
 
-def _header(language: Language, pages: list[st.Page]) -> None:
+def _header(language: Language, title: str, pages: list[st.Page]) -> None:
     """The ways to the views and the switch of the language, in one line also on a phone."""
     st.html(STYLE)
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key="header"):
+        st.html(f"<h1>{title}</h1>")
         for page in pages:
             st.page_link(page)
         # Its value is in the URL, so a link keeps it.

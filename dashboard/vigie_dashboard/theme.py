@@ -147,7 +147,11 @@ header[data-testid="stHeader"] button { pointer-events: auto; }
   .st-key-header [data-testid="stIconMaterial"] { display: none; }
   .st-key-header a { padding: 0.15rem 0.3rem; }
   .st-key-header button, .st-key-header label { padding-inline: 0.45rem; }
+  /* What is chosen from is seen whole. */
+  [data-testid="stButtonGroup"] [role="toolbar"] { flex-wrap: wrap; overflow: visible; mask: none; }
 }
+/* The page's title is in the navigation: only who cannot see that needs it. */
+.st-key-header h1 { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); margin: 0; }
 /* A page that refreshes itself every other second must not fade and show that it runs each time. */
 [data-testid="stStatusWidget"] { display: none; }
 [data-stale="true"] { opacity: 1 !important; transition: none !important; }
