@@ -41,6 +41,22 @@ class Texts(unittest.TestCase):
         self.assertEqual(language_of(None, None).code, "en")
 
 
+class Faults(unittest.TestCase):
+    def test_a_fault_in_words(self):
+        self.assertEqual(ENGLISH.fault("scd41:crc"), "SCD41: wrong checksum")
+        self.assertEqual(FRENCH.fault("bme280:not_acknowledged"), "BME280 : ne répond pas")
+
+    def test_one_that_is_not_known_is_shown_all_the_same(self):
+        self.assertEqual(ENGLISH.fault("sps30:fan_blocked"), "SPS30: fan blocked")
+        self.assertEqual(ENGLISH.fault("something"), "something")
+
+    def test_every_fault_of_the_drivers_has_words(self):
+        source = (DASHBOARD.parent / "Sources/SensorDrivers/Sensor.swift").read_text()
+        names = re.findall(r': "([a-z_]+)"$', source.split("var faultName")[1].split("extension")[0], re.MULTILINE)
+        self.assertGreater(len(names), 10)
+        self.assertEqual([name for name in names if f"fault.{name}" not in ENGLISH.texts], [])
+
+
 class Numbers(unittest.TestCase):
     def test_separators_and_signs(self):
         self.assertEqual(ENGLISH.number(1234567.891, 1), "1,234,567.9")

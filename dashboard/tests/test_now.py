@@ -7,10 +7,12 @@ from unittest import mock
 
 import numpy
 import pandas
+import psycopg
 import seed
 from support import application, scratch_database, small_plan, view_alone
 
 from vigie_dashboard.charts import places, series
+from vigie_dashboard.charts.bounds import value_range
 from vigie_dashboard.database import Database
 from vigie_dashboard.language import LANGUAGES
 from vigie_dashboard.queries import now as queries
@@ -98,10 +100,10 @@ class Series(unittest.TestCase):
         values = pandas.Series([20.0, 26.0])
         near = bounds(("temperature", "warning", "above", 30.0))
         far = bounds(("temperature", "warning", "above", 60.0))
-        self.assertGreater(series.value_range(values, near, "temperature")[1], 30)
-        self.assertLess(series.value_range(values, far, "temperature")[1], 30)
-        self.assertIsNone(series.value_range(pandas.Series([None], dtype=float), near, "temperature"))
-        self.assertEqual(series.value_range(pandas.Series([99.0, 100.0]), bounds(), "humidity")[1], 100.0)
+        self.assertGreater(value_range(values, near, "temperature")[1], 30)
+        self.assertLess(value_range(values, far, "temperature")[1], 30)
+        self.assertIsNone(value_range(pandas.Series([None], dtype=float), near, "temperature"))
+        self.assertEqual(value_range(pandas.Series([99.0, 100.0]), bounds(), "humidity")[1], 100.0)
 
     def test_the_figure_has_bands_marks_and_gaps(self):
         frame = readings(0, 1, 2, 9, 10)
@@ -140,6 +142,46 @@ class Series(unittest.TestCase):
         self.assertIsNone(bucket_for(3600, 5))
         self.assertEqual(bucket_for(12 * 3600, 5), timedelta(seconds=60))
         self.assertIsNone(bucket_for(12 * 3600, 60))
+
+
+class Values(unittest.TestCase):
+    """Those that stand beside their sensors on the map."""
+
+    def labels(self, xs: list[float], ys: list[float], texts: list[str]):
+        xs, ys = numpy.array(xs, float), numpy.array(ys, float)
+        markers = numpy.stack(
+            (xs - places.RADIUS, ys - places.RADIUS, xs + places.RADIUS, ys + places.RADIUS)
+        )
+        shown, positions = places.with_room(xs, ys, texts, range(len(texts)), places.Boxes(markers))
+        boxes = [
+            places.beside(x, y, len(text) * places.LETTER_WIDTH)[position]
+            for x, y, text, position in zip(xs, ys, shown, positions, strict=True)
+            if text
+        ]
+        return shown, positions, [*boxes, *markers.T.tolist()]
+
+    def test_one_alone_has_its_value_above(self):
+        shown, positions, _ = self.labels([0], [0], ["21.4"])
+        self.assertEqual((shown, positions), (["21.4"], ["top center"]))
+
+    def test_each_of_a_few_at_one_place_has_room(self):
+        # As close as they stand on a phone.
+        xs, ys = places.spread(numpy.zeros(3), numpy.zeros(3), 11.0)
+        shown, positions, _ = self.labels(xs.tolist(), ys.tolist(), ["1,739", "3,323", "426"])
+        self.assertNotIn("", shown)
+        self.assertGreater(len(set(positions)), 1)
+
+    def test_no_value_covers_another_or_a_sensor(self):
+        for seed_ in range(30):
+            chance = numpy.random.default_rng(seed_)
+            count = int(chance.integers(2, 90))
+            xs, ys = chance.uniform(-170, 170, count), chance.uniform(-200, 200, count)
+            shown, _, boxes = self.labels(xs.tolist(), ys.tolist(), ["1,234"] * count)
+            self.assertTrue(any(shown), f"seed {seed_}")
+            texts = sum(1 for text in shown if text)
+            for index in range(texts):
+                others = places.Boxes(numpy.array([box for place, box in enumerate(boxes) if place != index]).T)
+                self.assertFalse(others.meet(boxes[index]), f"seed {seed_}")
 
 
 class Places(unittest.TestCase):
@@ -220,6 +262,50 @@ class Seeded(unittest.TestCase):
         self.assertEqual(found.figures["stale_before"], 0)
         # One every two minutes from each.
         self.assertAlmostEqual(found.figures["readings_before"], 6, delta=1.5)
+
+    def test_a_sensor_that_measures_rarely_reported_an_hour_ago(self):
+        # Others measure every two minutes, and what they sent in five is looked at for all; this one had its turn before.
+        with scratch_database(self.plan) as address:
+            sensor = {"gateway_id": "lyon-school", "sensor_id": "lyon-office"}
+            with psycopg.connect(address) as connection:
+                (latest,) = connection.execute(
+                    "SELECT last_event_time FROM sensor WHERE (gateway_id, sensor_id) = (%(gateway_id)s, %(sensor_id)s)",
+                    sensor,
+                ).fetchone()
+            before = latest - timedelta(hours=1)
+
+            def reporting(interval: timedelta, last: timedelta) -> float:
+                """How many reported an hour ago, if its last reading then had such an age."""
+                with psycopg.connect(address) as connection:
+                    values = sensor | {"from": before - timedelta(hours=7), "to": before + timedelta(minutes=30),
+                                       "interval": interval.total_seconds() * 1000, "last": before - last}  # fmt: skip
+                    where = "(gateway_id, sensor_id) = (%(gateway_id)s, %(sensor_id)s)"
+                    connection.execute(f"UPDATE sensor SET interval_ms = %(interval)s WHERE {where}", values)
+                    connection.execute(
+                        f"""
+                        WITH gone AS (DELETE FROM sensor_data WHERE {where} AND event_time BETWEEN %(from)s AND %(to)s
+                                      RETURNING *)
+                        INSERT INTO sensor_data
+                        SELECT gateway_id, sensor_id, stream_id, seq, %(last)s, {", ".join(seed.COLUMNS[5:])}
+                        FROM gone LIMIT 1
+                        """,
+                        values,
+                    )
+                database = Database(address)
+                try:
+                    with database.read() as reader:
+                        return queries.figures(reader, queries.sensors(reader), latest)["reporting_before"]
+                finally:
+                    database.close()
+
+            minute = timedelta(minutes=1)
+            self.assertEqual(reporting(10 * minute, 20 * minute), 12)
+            self.assertEqual(reporting(10 * minute, 31 * minute), 11)
+            self.assertEqual(reporting(2 * minute, 4 * minute), 12)
+            self.assertEqual(reporting(2 * minute, 7 * minute), 11)
+            # Nobody looks back further than that.
+            self.assertEqual(reporting(240 * minute, 350 * minute), 12)
+            self.assertEqual(reporting(240 * minute, 370 * minute), 11)
 
     def test_series_of_chosen_sensors_only(self):
         since = self.plan.now - timedelta(hours=1)

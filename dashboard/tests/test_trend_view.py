@@ -1,6 +1,8 @@
 """The Trend view as a reader uses it, on a database with some days of readings."""
 
+import json
 import os
+import re
 import unittest
 from datetime import UTC, datetime
 
@@ -67,8 +69,21 @@ class TrendView(unittest.TestCase):
 
     def test_a_figure_for_each_quantity_that_is_chosen(self):
         test = self.run_view(trend_quantities=["humidity", "pressure"])
-        self.assertEqual(self.titles(test), ["Humidity", "Pressure"])
+        self.assertEqual(self.titles(test), ["Humidity (%)", "Pressure (hPa)"])
         self.assertEqual(len(test.get("plotly_chart")), 2)
+
+    def test_the_bounds_of_the_rules_are_drawn_or_told(self):
+        test = self.run_view(trend_quantities=["temperature"])
+        (figure,) = [json.loads(chart.proto.spec) for chart in test.get("plotly_chart")]
+        shapes = [shape for shape in figure["layout"]["shapes"] if shape["type"] == "line"]
+        drawn = {shape["y0"] for shape in shapes}
+        told = {float(bound) for bound in re.findall(r"[<>] ([0-9.]+)", self.titles(test)[0])}
+        self.assertEqual(drawn | told, {rule[3] for rule in seed.RULES if rule[0] == "temperature"})
+        self.assertFalse(drawn & told)
+        low, high = figure["layout"]["yaxis"]["range"]
+        self.assertTrue(all(low < bound < high for bound in drawn))
+        # Only in the plot of the values, not in those of coverage below it.
+        self.assertEqual({(shape["xref"], shape["yref"]) for shape in shapes} or {("x domain", "y")}, {("x domain", "y")})
 
     def test_one_figure_a_sensor(self):
         test = self.run_view(trend_quantities=["humidity"], trend_layout="apart")

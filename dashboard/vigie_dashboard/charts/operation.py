@@ -185,9 +185,10 @@ def losses(
         hovertemplate=f"%{{customdata[0]}}<br><b>%{{customdata[1]}}</b> {labels['missing']}<br>"
         "%{customdata[2]} – %{customdata[3]}<extra></extra>",
     )  # fmt: skip
-    first = shown["since"].min() if len(shown) else now - pandas.Timedelta(minutes=10)
+    first = min([now - pandas.Timedelta(minutes=10), *shown["since"]])
+    # With room before the first one, which would else begin in the axis.
     figure.update_xaxes(
-        range=[min(first, now - pandas.Timedelta(minutes=10)), now], fixedrange=True, nticks=6,
+        range=[first - (now - first) * 0.02, now], fixedrange=True, nticks=6,
         tickformatstops=language.plotly_date_stops,
     )  # fmt: skip
     figure.update_yaxes(

@@ -8,7 +8,7 @@ import gzip
 import json
 import math
 import pathlib
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy
@@ -24,8 +24,14 @@ LAND = pathlib.Path(__file__).with_name("land.json.gz")
 KILOMETRES_A_DEGREE = 111.32
 # Below this extent the outline tells nothing, and the sensors would look further apart than they are.
 SMALLEST_KILOMETRES = 0.2
-# So many values can stand beside their sensors.
-MOST_VALUES = 30
+# So many values can stand beside their sensors, if each has room; so many sensors are tried.
+MOST_VALUES = 40
+MOST_TRIED = 120
+# In pixels: the narrowest map, on a phone, the radius of a marker, the height of a value's text, and its width a letter.
+NARROWEST = 340
+RADIUS = 8
+TEXT_HEIGHT = 13
+LETTER_WIDTH = 6.5
 
 # Degrees east and north of each corner.
 Ring = numpy.ndarray
@@ -103,8 +109,53 @@ def _ground(longitudes: bytes, latitudes: bytes) -> Ground:
     projection = Projection(longitude, latitude)
     xs, ys = projection.x(longitude), projection.y(latitude)
     extent = max(SMALLEST_KILOMETRES, float(numpy.ptp(xs)) * 0.8, float(numpy.ptp(ys)))
-    xs, ys = spread(xs, ys, extent * 0.045)
+    xs, ys = spread(xs, ys, extent * 0.055)
     return Ground(xs, ys, extent, *_outline(projection, extent * 1.5))
+
+
+@dataclass(frozen=True)
+class Boxes:
+    """Rectangles in pixels: left, bottom, right and top of each."""
+
+    sides: numpy.ndarray
+
+    def meet(self, box: tuple[float, float, float, float]) -> bool:
+        left, bottom, right, top = self.sides
+        return bool(((left < box[2]) & (right > box[0]) & (bottom < box[3]) & (top > box[1])).any())
+
+    def __add__(self, box: tuple[float, float, float, float]) -> "Boxes":
+        return Boxes(numpy.column_stack((self.sides, box)))
+
+
+def beside(x: float, y: float, width: float) -> dict[str, tuple[float, float, float, float]]:
+    """Where a text of a width may stand at a marker, by Plotly's names, the best first: each with the room it takes."""
+    half, near, far = width / 2, RADIUS + 1, RADIUS + 1 + TEXT_HEIGHT
+    return {
+        "top center": (x - half, y + near, x + half, y + far),
+        "middle right": (x + near, y - TEXT_HEIGHT / 2, x + near + width, y + TEXT_HEIGHT / 2),
+        "middle left": (x - near - width, y - TEXT_HEIGHT / 2, x - near, y + TEXT_HEIGHT / 2),
+        "bottom center": (x - half, y - far, x + half, y - near),
+    }
+
+
+def with_room(
+    xs: numpy.ndarray, ys: numpy.ndarray, texts: Sequence[str], order: Sequence[int], taken: Boxes
+) -> tuple[list[str], list[str]]:
+    """The texts that can be read beside their markers, empty for the others, and where each stands.
+
+    Places are in pixels. In `order` each text goes where it covers no marker and no text that is there already.
+    """
+    shown, positions = [""] * len(texts), ["top center"] * len(texts)
+    placed = 0
+    for row in list(order)[:MOST_TRIED]:
+        for position, box in beside(xs[row], ys[row], len(texts[row]) * LETTER_WIDTH).items():
+            if not taken.meet(box):
+                shown[row], positions[row], taken = texts[row], position, taken + box
+                placed += 1
+                break
+        if placed == MOST_VALUES:
+            break
+    return shown, positions
 
 
 def nice_length(extent: float) -> float:
@@ -140,11 +191,13 @@ def figure(
             )
         )
     half, extent = ground.half, ground.extent
+    names = _names(result, placed, extent, palette)
     if colour_by in BY_NAME:
-        _by_value(result, placed, colour_by, language, palette)
+        # On a wider map there is more room than that, and never less.
+        pixel = max(2.5 * half / NARROWEST, 2 * half / height)
+        _by_value(result, placed, colour_by, language, palette, names, pixel)
     else:
         _by_status(result, placed, language, palette)
-    _names(result, placed, extent, palette)
     _scale(result, half, extent, language, palette)
     axis = {"visible": False, "showgrid": False, "zeroline": False}
     result.update_xaxes(**axis, range=[-half * 1.25, half * 1.25], constrain="domain")
@@ -154,7 +207,7 @@ def figure(
         margin={"l": 0, "r": 0, "t": 0, "b": 0},
         dragmode="pan",
         plot_bgcolor=palette.surface,
-        legend={"y": -0.02, "yanchor": "top"},
+        legend={"y": -0.12 if colour_by in BY_NAME else -0.02, "yanchor": "top"},
     )
     return result
 
@@ -226,7 +279,16 @@ def _by_status(result: go.Figure, placed: pandas.DataFrame, language: Language, 
         )
 
 
-def _by_value(result: go.Figure, placed: pandas.DataFrame, quantity: str, language, palette: Palette) -> None:
+def _by_value(
+    result: go.Figure,
+    placed: pandas.DataFrame,
+    quantity: str,
+    language: Language,
+    palette: Palette,
+    names: dict[str, tuple[float, float]],
+    pixel: float,
+) -> None:
+    """`names` are those that stand on the map, and where; `pixel` is how many kilometres one is at the most."""
     rows = placed[placed[quantity].notna() & ~placed["is_stale"]]
     without = placed.drop(rows.index)
     if not without.empty:
@@ -240,14 +302,26 @@ def _by_value(result: go.Figure, placed: pandas.DataFrame, quantity: str, langua
             )
         )
     steps = [(index / (len(palette.scale) - 1), colour) for index, colour in enumerate(palette.scale)]
-    few = len(rows) <= MOST_VALUES
     digits = BY_NAME[quantity].digits
+    xs, ys = placed["x"].to_numpy() / pixel, placed["y"].to_numpy() / pixel
+    taken = Boxes(numpy.stack((xs - RADIUS, ys - RADIUS, xs + RADIUS, ys + RADIUS)))
+    for name, (x, y) in names.items():
+        half, top = len(name) * LETTER_WIDTH / 2, y / pixel - NAME_SHIFT
+        taken += (x / pixel - half, top - TEXT_HEIGHT - 4, x / pixel + half, top)
+    texts, positions = with_room(
+        rows["x"].to_numpy() / pixel,
+        rows["y"].to_numpy() / pixel,
+        each_written(rows[quantity], lambda value: language.number(value, digits), digits),
+        # The worst first, then as they stand.
+        sorted(range(len(rows)), key=lambda row: STATUSES.index(rows["status"].iloc[row])),
+        taken,
+    )
     result.add_trace(
         _markers(
             rows,
-            mode="markers+text" if few else "markers",
-            text=each_written(rows[quantity], lambda value: language.number(value, digits), digits) if few else None,
-            textposition="top center",
+            mode="markers+text",
+            text=texts,
+            textposition=positions,
             textfont={"size": 11, "color": palette.text},
             showlegend=False,
             marker={
@@ -257,12 +331,17 @@ def _by_value(result: go.Figure, placed: pandas.DataFrame, quantity: str, langua
                 "colorscale": steps,
                 "line": {"width": 1, "color": palette.text},
                 "colorbar": {
-                    "title": {"text": language.unit(quantity)},
+                    "title": {"text": language.unit(quantity), "side": "right", "font": {"size": 12}},
+                    "orientation": "h",
                     "thickness": 10,
-                    "len": 0.6,
+                    "len": 0.7,
                     "outlinewidth": 0,
-                    "x": 1,
-                    "xanchor": "right",
+                    "tickformat": ",.1~f",
+                    "nticks": 6,
+                    "x": 0,
+                    "xanchor": "left",
+                    "y": 0,
+                    "yanchor": "top",
                 },
             },
             customdata=_hover(rows, language),
@@ -271,19 +350,29 @@ def _by_value(result: go.Figure, placed: pandas.DataFrame, quantity: str, langua
     )
 
 
-def _names(result: go.Figure, placed: pandas.DataFrame, extent: float, palette: Palette) -> None:
-    """The gateways' names, below their sensors, while there are few; those that would cover another one are left out."""
+# In pixels, from the lowest sensor of a gateway down to its name.
+NAME_SHIFT = 12
+
+
+def _names(
+    result: go.Figure, placed: pandas.DataFrame, extent: float, palette: Palette
+) -> dict[str, tuple[float, float]]:
+    """The gateways' names, below their sensors, while there are few; those that would cover another one are left out.
+
+    Returns those that stand there, and where.
+    """
     groups = placed.groupby("gateway_id").agg(x=("x", "mean"), y=("y", "min"))
+    taken: dict[str, tuple[float, float]] = {}
     if len(groups) > 12:
-        return
-    taken: list[tuple[float, float]] = []
+        return taken
     for name, row in groups.iterrows():
-        if any(abs(row["x"] - x) < extent * 0.3 and abs(row["y"] - y) < extent * 0.09 for x, y in taken):
+        if any(abs(row["x"] - x) < extent * 0.3 and abs(row["y"] - y) < extent * 0.09 for x, y in taken.values()):
             continue
-        taken.append((row["x"], row["y"]))
+        taken[str(name)] = (row["x"], row["y"])
         result.add_annotation(
             x=row["x"],
-            y=row["y"] - extent * 0.035,
+            y=row["y"],
+            yshift=-NAME_SHIFT,
             text=name,
             showarrow=False,
             yanchor="top",
@@ -291,6 +380,7 @@ def _names(result: go.Figure, placed: pandas.DataFrame, extent: float, palette: 
             bgcolor=palette.background,
             opacity=0.85,
         )
+    return taken
 
 
 def _scale(result: go.Figure, half: float, extent: float, language: Language, palette: Palette) -> None:

@@ -7,9 +7,10 @@ from typing import Any
 import pandas
 import plotly.graph_objects as go
 
+from vigie_dashboard.charts.bounds import bands, value_range
 from vigie_dashboard.language import Language
 from vigie_dashboard.quantities import BY_NAME
-from vigie_dashboard.theme import SYMBOLS, Palette
+from vigie_dashboard.theme import Palette
 
 # A line breaks where so many of a sensor's intervals have passed.
 GAP_INTERVALS = 2.5
@@ -18,10 +19,6 @@ ROW_HEIGHT = 210
 BETWEEN = 36
 TOP = 28
 BOTTOM = 76
-# The narrowest range of each axis, so that the noise of quiet air does not look like an event.
-NARROWEST = {"temperature": 2.0, "humidity": 6.0, "co2": 150.0, "pressure": 3.0, "battery_level": 5.0}
-# What no value of a quantity can pass.
-LIMITS = {"humidity": (0.0, 100.0), "battery_level": (0.0, 100.0), "co2": (0.0, float("inf"))}
 
 
 def with_gaps(frame: pandas.DataFrame, seconds_apart: float) -> pandas.DataFrame:
@@ -33,29 +30,6 @@ def with_gaps(frame: pandas.DataFrame, seconds_apart: float) -> pandas.DataFrame
         return frame
     holes = starts[["time"]].assign(time=starts["time"] - pandas.Timedelta(milliseconds=1))
     return pandas.concat([frame, holes]).sort_values("time", ignore_index=True)
-
-
-def value_range(
-    values: pandas.Series, bounds: pandas.DataFrame, quantity: str
-) -> tuple[float, float] | None:
-    """The axis: what is there with some room, and the bounds that are not far from it, with room for their names."""
-    values = values.dropna()
-    if values.empty:
-        return None
-    low, high = float(values.min()), float(values.max())
-    least = NARROWEST.get(quantity, 1.0)
-    if high - low < least:
-        middle = (high + low) / 2
-        low, high = middle - least / 2, middle + least / 2
-    span = high - low
-    for bound in bounds["bound"]:
-        if low - span <= bound < low:
-            low = bound - span * 0.12
-        elif high < bound <= high + span:
-            high = bound + span * 0.12
-    room = (high - low) * 0.08
-    least_possible, most_possible = LIMITS.get(quantity, (float("-inf"), float("inf")))
-    return max(low - room, least_possible), min(high + room, most_possible)
 
 
 def height(quantities: int) -> int:
@@ -108,7 +82,12 @@ def figure(
                 is_first = key not in named
                 named.add(key)
                 traces += _line(by_sensor[key], key, index, quantity, axis, is_first, seconds_apart, language, palette)
-        beyond = _bands(own, limits, axis, shapes, annotations, language, palette) if limits else ""
+        beyond = ""
+        if limits:
+            drawn = bands(own, limits, language, palette, {"xref": "paper", "yref": axis})
+            shapes += drawn.shapes
+            annotations += drawn.annotations
+            beyond = drawn.beyond
         annotations.append(
             {
                 "text": f"<b>{language.quantity(quantity)}</b> ({language.unit(quantity)})"
@@ -164,61 +143,3 @@ def _line(
             }
         )
     return traces
-
-
-def _bands(bounds, limits, axis, shapes, annotations, language: Language, palette: Palette) -> str:
-    """Where a value is beyond a bound, named in words: a colour alone says nothing.
-
-    Returns the bounds that the axis does not reach, so that each is told in any case.
-    """
-    low, high = limits
-    beyond = []
-    for bound in bounds.itertuples():
-        is_above = bound.side == "above"
-        colour = palette.status[bound.severity]
-        value = f"{'>' if is_above else '<'} {language.value(bound.quantity, bound.bound)}"
-        if not low < bound.bound < high:
-            beyond.append(f"{SYMBOLS[bound.severity]} {value}")
-            continue
-        end = high if is_above else low
-        on_axis = {"xref": "paper", "yref": axis}
-        shapes.append(
-            {
-                **on_axis,
-                "type": "rect",
-                "layer": "below",
-                "x0": 0,
-                "x1": 1,
-                "y0": bound.bound,
-                "y1": end,
-                "fillcolor": colour,
-                "opacity": 0.12 if palette.is_dark else 0.08,
-                "line": {"width": 0},
-            }
-        )
-        shapes.append(
-            {
-                **on_axis,
-                "type": "line",
-                "x0": 0,
-                "x1": 1,
-                "y0": bound.bound,
-                "y1": bound.bound,
-                "line": {"color": colour, "width": 1.2, "dash": "dash"},
-            }
-        )
-        # On the far side of the line, unless there is no room for it.
-        is_outside = abs(end - bound.bound) > (high - low) * 0.11
-        annotations.append(
-            {
-                **on_axis,
-                "x": 0.005,
-                "y": bound.bound,
-                "text": f"{SYMBOLS[bound.severity]} {language.text('status.' + bound.severity)} {value}",
-                "font": {"size": 11, "color": colour},
-                "xanchor": "left",
-                "yanchor": "bottom" if is_above == is_outside else "top",
-                "showarrow": False,
-            }
-        )
-    return language.text("now.bounds.beyond", bounds="  ".join(beyond)) if beyond else ""

@@ -9,6 +9,7 @@ import pandas
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from vigie_dashboard.charts.bounds import Bands
 from vigie_dashboard.context import Context
 from vigie_dashboard.language.language import NARROW_SPACE
 from vigie_dashboard.quantities import BY_NAME
@@ -21,6 +22,8 @@ MOST_BANDS = 3
 KINDS = ("threshold", "fault", "silence", "battery", "loss")
 _PATTERNS = {"threshold": "", "fault": "/", "silence": ".", "battery": "x", "loss": "-"}
 _SYMBOLS = ("circle", "square", "diamond", "triangle-up", "x", "cross", "star", "hexagon")
+# Left of the plots, in pixels: room for the numbers of any quantity.
+MARGIN = 52
 # Light hatching for what is missing, in pixels.
 _HATCH = {"shape": "/", "size": 6, "solidity": 0.25}
 
@@ -56,9 +59,11 @@ def evolution(
     looks: Mapping[Key, Line],
     losses: pandas.DataFrame,
     bucket: int,
-    value_range: tuple[float, float] | None = None,
+    limits: tuple[float, float] | None,
+    drawn: Bands,
 ) -> go.Figure:
-    """Averages with the band of their extremes; below, how much of each bucket they rest on, and what was lost."""
+    """Averages with the band of their extremes, and the bounds of the rules; below, how much of each bucket they rest
+    on, and what was lost. `limits` are the axis'."""
     groups = [(key, group) for key, group in _groups(frame) if key in looks]
     has_losses = not losses.empty
     figure = make_subplots(
@@ -82,7 +87,7 @@ def evolution(
         x=0.004, xref="x2 domain", xanchor="left", y=0.5, yref="y2 domain", yanchor="middle", showarrow=False,
         font={"size": 11, "color": context.palette.text},
     )  # fmt: skip
-    figure.update_yaxes(title_text=context.language.unit(quantity), range=value_range, row=1, col=1)
+    figure.update_yaxes(range=limits, tickformat=",.1~f", row=1, col=1)
     figure.update_yaxes(range=[0, 1.02], showticklabels=False, showgrid=False, row=2, col=1)
     if has_losses:
         figure.add_trace(_losses(context, losses), row=3, col=1)
@@ -90,7 +95,12 @@ def evolution(
     _time_axis(context, figure, _range(context, frame, bucket))
     figure.update_xaxes(showspikes=True, spikemode="across", spikethickness=1, spikedash="dot", row=1, col=1)
     figure.update_xaxes(spikecolor=context.palette.muted)
-    figure.update_layout(hovermode="x", showlegend=len(groups) > 1, hoversubplots="axis")
+    figure.update_layout(hovermode="x", showlegend=len(groups) > 1, hoversubplots="axis", shapes=drawn.shapes)
+    # Of one width, so that the same time is at the same place in the figures below each other.
+    figure.update_layout(margin_l=MARGIN)
+    figure.update_yaxes(automargin=False)
+    for annotation in drawn.annotations:
+        figure.add_annotation(annotation)
     return figure
 
 
@@ -339,9 +349,9 @@ def ranges(context: Context, ranking: pandas.DataFrame, quantity: str, looks: Ma
 
 
 def periods(
-    context: Context, both: pandas.DataFrame, quantity: str, look: Line, value_range: tuple[float, float] | None
+    context: Context, both: pandas.DataFrame, quantity: str, look: Line, limits: tuple[float, float] | None, drawn: Bands
 ) -> go.Figure:
-    """One sensor: this period as a strong line, the earlier one dashed, the difference between them filled."""
+    """One sensor: this period as a strong line, the earlier one dashed, and the bounds of the rules."""
     language = context.language
     figure = go.Figure()
     hover = [
@@ -367,8 +377,8 @@ def periods(
         hovertemplate="%{text}<extra></extra>",
     )
     _time_axis(context, figure, None)
-    figure.update_yaxes(title_text=language.unit(quantity), range=value_range)
-    figure.update_layout(hovermode="x")
+    figure.update_yaxes(range=limits, tickformat=",.1~f")
+    figure.update_layout(hovermode="x", shapes=drawn.shapes, annotations=drawn.annotations)
     return figure
 
 

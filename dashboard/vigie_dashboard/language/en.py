@@ -30,6 +30,25 @@ TEXTS: dict[str, str] = {
     "mark.simulated": "simulated",
     "mark.estimated": "time estimated",
     "mark.catching_up": "catching up",
+    "bounds.beyond": "beyond the axis: {bounds}",
+    # Faults, by the names that gateways give them
+    "fault.not_acknowledged": "does not answer",
+    "fault.timed_out": "answers too late",
+    "fault.arbitration_lost": "bus contended",
+    "fault.bus": "bus error",
+    "fault.no_bus": "no bus",
+    "fault.wedged": "bus stuck",
+    "fault.multiplexer": "multiplexer fault",
+    "fault.crc": "wrong checksum",
+    "fault.saturated": "input saturated",
+    "fault.out_of_range": "value out of range",
+    "fault.calibration": "unreadable calibration",
+    "fault.wrong_chip": "another chip at its address",
+    "fault.not_ready": "no value",
+    "fault.frozen": "value frozen",
+    "fault.settings": "setting refused",
+    "fault.recalibration": "recalibration refused",
+    "fault.cancelled": "interrupted",
     # States
     "state.loading": "Reading the database …",
     "state.empty.title": "No readings yet",
@@ -92,7 +111,7 @@ TEXTS: dict[str, str] = {
     "now.alert.above": "{quantity} above {bound}",
     "now.alert.below": "{quantity} below {bound}",
     "now.alert.silence": "Sends nothing",
-    "now.alert.fault": "Fault of {chip}: {fault}",
+    "now.alert.fault": "{chip}: {fault}",
     "now.alert.loss.one": "{count} reading missing",
     "now.alert.loss.other": "{count} readings missing",
     "now.worst": "worst {value}",
@@ -126,7 +145,6 @@ TEXTS: dict[str, str] = {
     "now.order.least": "{quantity}: the lowest first",
     "now.every_row": "All {count} sensors",
     "now.rows": "The first {shown} of {count}.",
-    "now.bounds.beyond": "beyond the axis: {bounds}",
     "now.status": "Status",
     "now.sensor": "Sensor",
     "now.age": "Last reading",
@@ -172,7 +190,8 @@ TEXTS: dict[str, str] = {
     "trend.evolution.lines": "The lines are averages; with three sensors or fewer, bands show the extremes.",
     "trend.evolution.help": (
         "The strip below is the coverage: the share of the expected readings that are there, hatched below 50 %. "
-        "Averages of such times, and of times that stand alone, are hollow circles. ▼ marks lost readings."
+        "Averages of such times, and of times that stand alone, are hollow circles. ▼ marks lost readings. Dashed lines and "
+        "the bands beyond them are the bounds of the rules as they are today."
     ),
     "trend.scope": "Of which sensors",
     "trend.scope.all": "All sensors",
@@ -371,6 +390,14 @@ TEXTS: dict[str, str] = {
     "operation.rejected.refused_by_database": "refused by the database",
     # Gateways
     "operation.gateways.title": "Gateways",
+    "operation.gateways.count.silent.one": "{count} silent",
+    "operation.gateways.count.silent.other": "{count} silent",
+    "operation.gateways.count.behind.one": "{count} behind",
+    "operation.gateways.count.behind.other": "{count} behind",
+    "operation.gateways.count.clock.one": "{count} with a doubtful clock",
+    "operation.gateways.count.clock.other": "{count} with doubtful clocks",
+    "operation.gateways.count.ok.one": "{count} sending",
+    "operation.gateways.count.ok.other": "{count} sending",
     "operation.gateways.state": "Show only",
     "operation.gateways.search": "Name",
     "operation.gateways.search.placeholder": "part of a name",
@@ -402,9 +429,9 @@ TEXTS: dict[str, str] = {
     # Losses
     "operation.losses.title": "Losses",
     "operation.losses.none": "No reading is missing: every stream is without a hole.",
-    "operation.losses.total.one": "{count} reading is missing, in {holes}, between the times of its neighbours.",
+    "operation.losses.total.one": "{count} reading is missing ({holes}), between the times of its neighbours.",
     "operation.losses.total.other": (
-        "{count} readings are missing, in {holes}, each between the times of its neighbours."
+        "{count} readings are missing ({holes}). A hole lies between the times of the readings beside it."
     ),
     "operation.losses.newest": "The newest {count} holes are shown.",
     "operation.losses.missing": "readings missing",

@@ -30,6 +30,25 @@ TEXTS: dict[str, str] = {
     "mark.simulated": "simulé",
     "mark.estimated": "heure estimée",
     "mark.catching_up": "rattrapage en cours",
+    "bounds.beyond": "hors de l’échelle : {bounds}",
+    # Défauts, comme les nomment les passerelles
+    "fault.not_acknowledged": "ne répond pas",
+    "fault.timed_out": "répond trop tard",
+    "fault.arbitration_lost": "bus disputé",
+    "fault.bus": "erreur de bus",
+    "fault.no_bus": "bus absent",
+    "fault.wedged": "bus bloqué",
+    "fault.multiplexer": "multiplexeur en défaut",
+    "fault.crc": "somme de contrôle fausse",
+    "fault.saturated": "entrée saturée",
+    "fault.out_of_range": "valeur hors plage",
+    "fault.calibration": "étalonnage illisible",
+    "fault.wrong_chip": "autre puce à cette adresse",
+    "fault.not_ready": "pas de valeur",
+    "fault.frozen": "valeur figée",
+    "fault.settings": "réglage refusé",
+    "fault.recalibration": "réétalonnage refusé",
+    "fault.cancelled": "interrompu",
     # États
     "state.loading": "Lecture de la base de données…",
     "state.empty.title": "Pas encore de mesure",
@@ -98,7 +117,7 @@ TEXTS: dict[str, str] = {
     "now.alert.above": "{quantity} au-dessus de {bound}",
     "now.alert.below": "{quantity} au-dessous de {bound}",
     "now.alert.silence": "N’envoie plus rien",
-    "now.alert.fault": "Défaut de {chip} : {fault}",
+    "now.alert.fault": "{chip} : {fault}",
     "now.alert.loss.one": "{count} mesure manquante",
     "now.alert.loss.other": "{count} mesures manquantes",
     "now.worst": "au pire {value}",
@@ -132,7 +151,6 @@ TEXTS: dict[str, str] = {
     "now.order.least": "{quantity} : les plus basses valeurs d’abord",
     "now.every_row": "Tous les {count} capteurs",
     "now.rows": "Les {shown} premiers sur {count}.",
-    "now.bounds.beyond": "hors de l’échelle : {bounds}",
     "now.status": "État",
     "now.sensor": "Capteur",
     "now.age": "Dernière mesure",
@@ -182,7 +200,8 @@ TEXTS: dict[str, str] = {
     "trend.evolution.lines": "Les lignes sont des moyennes ; jusqu’à trois capteurs, des bandes montrent les extrêmes.",
     "trend.evolution.help": (
         "Dessous, la couverture : la part des mesures attendues qui sont là, hachurée au-dessous de 50 %. Les "
-        "moyennes de ces moments-là, et celles qui sont isolées, sont des cercles vides. ▼ marque des mesures perdues."
+        "moyennes de ces moments-là, et celles qui sont isolées, sont des cercles vides. ▼ marque des mesures perdues. "
+        "Les traits et les bandes de couleur sont les seuils des règles, tels qu’ils sont aujourd’hui."
     ),
     "trend.scope": "De quels capteurs",
     "trend.scope.all": "Tous les capteurs",
@@ -390,6 +409,14 @@ TEXTS: dict[str, str] = {
     "operation.rejected.refused_by_database": "refusé par la base",
     # Passerelles
     "operation.gateways.title": "Passerelles",
+    "operation.gateways.count.silent.one": "{count} muette",
+    "operation.gateways.count.silent.other": "{count} muettes",
+    "operation.gateways.count.behind.one": "{count} en retard",
+    "operation.gateways.count.behind.other": "{count} en retard",
+    "operation.gateways.count.clock.one": "{count} à l’horloge douteuse",
+    "operation.gateways.count.clock.other": "{count} aux horloges douteuses",
+    "operation.gateways.count.ok.one": "{count} émet",
+    "operation.gateways.count.ok.other": "{count} émettent",
     "operation.gateways.state": "Seulement",
     "operation.gateways.search": "Nom",
     "operation.gateways.search.placeholder": "partie d’un nom",
@@ -421,9 +448,9 @@ TEXTS: dict[str, str] = {
     # Pertes
     "operation.losses.title": "Pertes",
     "operation.losses.none": "Aucune mesure ne manque : aucun flux n’a de trou.",
-    "operation.losses.total.one": "Il manque {count} mesure, dans {holes}, entre les heures de ses voisines.",
+    "operation.losses.total.one": "Il manque {count} mesure ({holes}), entre les heures de ses voisines.",
     "operation.losses.total.other": (
-        "Il manque {count} mesures, dans {holes}, chacun entre les heures de ses voisines."
+        "Il manque {count} mesures ({holes}). Un trou se situe entre les heures des mesures voisines."
     ),
     "operation.losses.newest": "Les {count} trous les plus récents sont affichés.",
     "operation.losses.missing": "mesures manquantes",

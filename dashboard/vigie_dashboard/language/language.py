@@ -66,6 +66,14 @@ class Language:
             return MISSING
         return f"{self.number(share * 100, digits)}{self.before_percent}%"
 
+    def fault(self, fault: str) -> str:
+        """What is wrong with which chip, from its name in a reading (`scd41:crc`). Another board may know others."""
+        chip, _, kind = fault.partition(":")
+        if not kind:
+            return fault
+        known = self.texts.get(f"fault.{kind}", kind.replace("_", " "))
+        return self.text("now.alert.fault", chip=chip.upper(), fault=known)
+
     def unit(self, quantity: str) -> str:
         return BY_NAME[quantity].unit
 

@@ -36,7 +36,7 @@ def style(context: Context) -> str:
 .vg-card .vg-number {{ font-size:2rem; line-height:1.15; font-weight:600; font-variant-numeric:tabular-nums; }}
 .vg-card .vg-of {{ font-size:1rem; font-weight:400; color:{palette.muted}; }}
 .vg-card .vg-change {{ font-size:.88rem; color:{palette.muted}; }}
-.vg-alert {{ display:grid; grid-template-columns:7.5rem minmax(8rem,1.1fr) minmax(10rem,1.6fr) minmax(8rem,1fr) 8.5rem;
+.vg-alert {{ display:grid; grid-template-columns:7.5rem minmax(8rem,1.2fr) minmax(10rem,1.2fr) minmax(8rem,1.2fr) 8.5rem;
   gap:.1rem .9rem; padding:.42rem .7rem; border-left:.3rem solid var(--c); border-bottom:1px solid {palette.grid};
   align-items:baseline; }}
 .vg-alert > * {{ min-width:0; overflow-wrap:anywhere; }}
@@ -205,8 +205,7 @@ def what(context: Context, alert) -> str:
     if alert.kind == "loss" and words[0].isdigit():
         return language.count("now.alert.loss", int(words[0]))
     if alert.kind == "fault":
-        chip, _, fault = alert.detail.partition(":")
-        return language.text("now.alert.fault", chip=chip.upper(), fault=fault.replace("_", " "))
+        return language.fault(alert.detail)
     return f"{kind}: {alert.detail}" if alert.detail else kind
 
 
@@ -277,7 +276,7 @@ def _marks(context: Context, sensors: pandas.DataFrame) -> list[str]:
                 catching_up if is_behind else "",
                 simulated if is_simulated else "",
                 estimated if quality == "estimated" else "",
-                *(faults if faults is not None else ()),
+                *(map(context.language.fault, faults) if faults is not None else ()),
             )
             if mark
         )

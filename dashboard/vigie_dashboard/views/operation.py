@@ -356,7 +356,7 @@ def _gateways(context: Context, gateways: pandas.DataFrame) -> None:
     if gateways.empty:
         _nothing(context)
         return
-    with st.container(horizontal=True, vertical_alignment="bottom", key="operation-gateways-choice"):
+    with st.container(horizontal=True, vertical_alignment="top", key="operation-gateways-choice"):
         counts = gateways["state"].value_counts()
         options = [state for state in condition.GATEWAY_STATES]
         chosen = st.pills(
@@ -373,7 +373,7 @@ def _gateways(context: Context, gateways: pandas.DataFrame) -> None:
     if wanted.strip():
         shown = shown[shown["gateway_id"].str.contains(wanted.strip(), case=False, regex=False)]
     summary = ", ".join(
-        f"{language.number(int(counts[state]))} {text(f'operation.gateway.{state}').lower()}"
+        language.count(f"operation.gateways.count.{state}", int(counts[state]))
         for state in options
         if state in counts
     )
@@ -383,7 +383,7 @@ def _gateways(context: Context, gateways: pandas.DataFrame) -> None:
         st.info(text("state.nothing_chosen"))
         return
     st.dataframe(
-        _gateway_table(context, shown.head(MOST_GATEWAYS)), hide_index=True, key="operation-gateways",
+        _gateway_table(context, shown.head(MOST_GATEWAYS)), hide_index=True, placeholder="–", key="operation-gateways",
         height=TABLE_ROW * (1 + min(len(shown), MOST_ROWS)) + 3,
         column_config=_columns(context, "operation.gateway.column", ("gateway_id",)),
     )  # fmt: skip
@@ -478,7 +478,7 @@ def _losses(context: Context, data: Operation) -> None:
             }
         )
         st.dataframe(
-            _styled(context, table, {"readings": language.number, "age": language.ago}), hide_index=True,
+            _styled(context, table, {"readings": language.number, "age": language.ago}), hide_index=True, placeholder="–",
             key="operation-losses-rows", column_config=_columns(context, "operation.loss.column", ("gateway_id",)),
         )  # fmt: skip
 
@@ -518,7 +518,7 @@ def _processors(context: Context, members: pandas.DataFrame, answers: list[Answe
     }  # fmt: skip
     columns = _columns(context, "operation.processor.column", ("name",))
     st.dataframe(
-        _styled(context, table, formats, ("state",)), hide_index=True, key="operation-processors",
+        _styled(context, table, formats, ("state",)), hide_index=True, placeholder="–", key="operation-processors",
         column_config=columns
         | {
             "name": st.column_config.Column(text("operation.processor.column.name"), pinned=True, width="medium"),
@@ -548,7 +548,7 @@ def _partitions(context: Context, partitions: pandas.DataFrame) -> None:
         "lag": language.number, "next_offset": language.number, "end": language.number, "age": language.ago,
     }  # fmt: skip
     st.dataframe(
-        _styled(context, table, formats, ("reader",)), hide_index=True, key="operation-partitions",
+        _styled(context, table, formats, ("reader",)), hide_index=True, placeholder="–", key="operation-partitions",
         column_config=_columns(context, "operation.partition.column", ()),
     )  # fmt: skip
 

@@ -8,6 +8,7 @@ import pandas
 import streamlit as st
 
 from vigie_dashboard.context import Context
+from vigie_dashboard.queries import rules
 from vigie_dashboard.queries import trend as queries
 from vigie_dashboard.trend.period import Grid, Sensor
 
@@ -54,6 +55,10 @@ def losses(context: Context, chosen: tuple[Sensor, ...], grid: Grid) -> pandas.D
     return _losses(context, context.settings.postgres, chosen, grid)
 
 
+def bounds(context: Context) -> pandas.DataFrame:
+    return _bounds(context, context.settings.postgres)
+
+
 # What begins with an underscore is not part of the cache's key; the database's address is.
 
 
@@ -73,6 +78,12 @@ def _window_sizes(_context: Context, database: str, chosen: Sequence[Sensor]) ->
 def _windows_since(_context: Context, database: str) -> datetime | None:
     with _context.database.read() as reader:
         return queries.windows_since(reader)
+
+
+@st.cache_data(ttl=_KEPT_SECONDS, max_entries=4, show_spinner=False)
+def _bounds(_context: Context, database: str) -> pandas.DataFrame:
+    with _context.database.read() as reader:
+        return rules.bounds(reader)
 
 
 @st.cache_data(ttl=_KEPT_SECONDS, max_entries=64, show_spinner=False)

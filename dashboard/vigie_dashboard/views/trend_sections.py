@@ -6,6 +6,7 @@ import pandas
 import streamlit as st
 
 from vigie_dashboard.charts import trend as charts
+from vigie_dashboard.charts.bounds import Bands, bands, value_range
 from vigie_dashboard.context import Context
 from vigie_dashboard.quantities import BY_NAME, QUANTITIES
 from vigie_dashboard.trend import analysis
@@ -15,6 +16,8 @@ from vigie_dashboard.views import trend_data as data
 
 Key = tuple[str, str]
 
+# How far from the values a bound may be to be drawn: who looks for a trend wants to see its shape.
+_REACH = 0.6
 # How much of a list is drawn; the table has it all.
 _MOST_BARS = 15
 
@@ -43,11 +46,14 @@ def evolution(context: Context, choice: Choice) -> None:
         )
     for quantity in choice.quantities:
         if frame[f"{quantity}_avg"].notna().any():
-            _heading(context.language.quantity(quantity))
+            shows_extremes = apart or len(choice.sensors) <= charts.MOST_BANDS
+            ends = ("min", "max") if shows_extremes else ("avg", "avg")
+            limits, drawn = _bounds(context, quantity, *(frame[f"{quantity}_{end}"] for end in ends))
+            _quantity_heading(context, quantity, drawn)
             if apart:
-                _apart(context, choice, frame, losses, quantity, looks)
+                _apart(context, choice, frame, losses, quantity, looks, limits, drawn)
             else:
-                figure = charts.evolution(context, frame, quantity, looks, losses, choice.grid.bucket)
+                figure = charts.evolution(context, frame, quantity, looks, losses, choice.grid.bucket, limits, drawn)
                 context.show(figure, f"trend-evolution-{quantity}", _alt(context, "evolution", quantity), 400)
     key = "trend.evolution.bands" if apart or len(choice.sensors) <= charts.MOST_BANDS else "trend.evolution.lines"
     st.caption(context.text(key) + " " + context.text("trend.evolution.help"))
@@ -55,9 +61,10 @@ def evolution(context: Context, choice: Choice) -> None:
     _download(context, choice, "evolution", shown)
 
 
-def _apart(context, choice: Choice, frame, losses, quantity: str, looks: Mapping[Key, charts.Line]) -> None:
+def _apart(
+    context, choice: Choice, frame, losses, quantity: str, looks: Mapping[Key, charts.Line], limits, drawn: Bands
+) -> None:
     """A small figure for each sensor, all with the same scale."""
-    scale = _scale(frame[f"{quantity}_min"], frame[f"{quantity}_max"])
     keys = [key for key in choice.keys if frame.loc[_of(frame, key), f"{quantity}_avg"].notna().any()]
     for place in range(0, len(keys), 2):
         for column, key in zip(st.columns(2), keys[place : place + 2], strict=False):
@@ -70,7 +77,8 @@ def _apart(context, choice: Choice, frame, losses, quantity: str, looks: Mapping
                     {key: looks[key]},
                     losses[losses["gateway_id"] == key[0]],
                     choice.grid.bucket,
-                    scale,
+                    limits,
+                    drawn,
                 )
                 name = f"trend-evolution-{quantity}-{key[0]}-{key[1]}"
                 context.show(figure, name, _alt(context, "evolution", quantity), 250)
@@ -106,7 +114,10 @@ def alerts(context: Context, choice: Choice) -> None:
                 pandas.DataFrame(
                     {
                         "trend.kind": [context.text(f"alert_kind.{kind}") for kind in found.by_cause["kind"]],
-                        "trend.cause": [_cause(context, name) for name in found.by_cause["variable"]],
+                        "trend.cause": [
+                            _cause(context, kind, name)
+                            for kind, name in zip(found.by_cause["kind"], found.by_cause["variable"], strict=True)
+                        ],
                         "trend.alerts": found.by_cause["alerts"],
                         "trend.critical": found.by_cause["critical"],
                         "trend.open": found.by_cause["still_open"],
@@ -262,9 +273,10 @@ def periods(context: Context, choice: Choice) -> None:
         both = analysis.aligned(frame, earlier, quantity, days, context.zone)
         if not both["avg"].notna().any():
             continue
-        _heading(language.quantity_with_unit(quantity))
+        averages = both[["avg", "avg_earlier"]].astype(float)
+        limits, drawn = _bounds(context, quantity, averages.min(axis=1), averages.max(axis=1))
+        _quantity_heading(context, quantity, drawn)
         _differences(context, frame, earlier, quantity, looks)
-        scale = _scale(both[["avg", "avg_earlier"]].min(axis=1), both[["avg", "avg_earlier"]].max(axis=1))
         keys = [key for key in choice.keys if both.loc[_of(both, key), "avg"].notna().any()]
         # Three beside each other, unless that leaves one alone in its line.
         width = 2 if len(keys) in (2, 4) else min(3, len(keys))
@@ -272,13 +284,14 @@ def periods(context: Context, choice: Choice) -> None:
             for column, key in zip(st.columns(width), keys[place : place + width], strict=False):
                 with column:
                     st.markdown(f"**{looks[key].label}**")
-                    figure = charts.periods(context, both[_of(both, key)], quantity, looks[key], scale)
+                    figure = charts.periods(context, both[_of(both, key)], quantity, looks[key], limits, drawn)
                     context.show(
                         figure, f"trend-periods-{quantity}-{key[0]}-{key[1]}", _alt(context, "periods", quantity), 240
                     )
         downloads.append((quantity, both))
-    for quantity, both in downloads:
-        _download(context, choice, f"periods-{quantity}", both, quantity, language.quantity(quantity))
+    with st.container(horizontal=True):
+        for quantity, both in downloads:
+            _download(context, choice, f"periods-{quantity}", both, quantity, language.quantity(quantity))
 
 
 def _differences(context: Context, frame, earlier, quantity: str, looks: Mapping[Key, charts.Line]) -> None:
@@ -443,6 +456,26 @@ def _heading(text: str) -> None:
     st.subheader(text, anchor=False)
 
 
+def _quantity_heading(context: Context, quantity: str, drawn: Bands) -> None:
+    """With the bounds that its axis does not reach."""
+    text = context.language.quantity_with_unit(quantity)
+    # Markdown would take these for a quotation or a link.
+    beyond = drawn.beyond.replace("<", "\\<").replace(">", "\\>")
+    _heading(f"{text} :small[:gray[{beyond}]]" if beyond else text)
+
+
+def _bounds(
+    context: Context, quantity: str, lowest: pandas.Series, highest: pandas.Series
+) -> tuple[tuple[float, float] | None, Bands]:
+    """The limits of an axis that holds all values, and what to draw of the rules within them."""
+    known = data.bounds(context)
+    own = known[known["quantity"] == quantity]
+    limits = value_range(pandas.concat([lowest, highest]).astype(float), own, quantity, _REACH)
+    if limits is None:
+        return None, Bands([], [], "")
+    return limits, bands(own, limits, context.language, context.palette, {"xref": "x domain", "yref": "y"})
+
+
 def _is_empty(context: Context, frame: pandas.DataFrame) -> bool:
     if frame["readings"].sum():
         return False
@@ -462,16 +495,11 @@ def _of(frame: pandas.DataFrame, key: Key) -> pandas.Series:
     return (frame["gateway_id"] == key[0]) & (frame["sensor_id"] == key[1])
 
 
-def _scale(low: pandas.Series, high: pandas.Series) -> tuple[float, float]:
-    """The same for all small figures, with a little room."""
-    bottom, top = float(low.min()), float(high.max())
-    room = (top - bottom) * 0.05 or 1
-    return bottom - room, top + room
-
-
-def _cause(context: Context, variable: str) -> str:
-    known = {quantity.name for quantity in QUANTITIES}
-    return context.language.quantity(variable) if variable in known else variable
+def _cause(context: Context, kind: str, variable: str) -> str:
+    """A quantity by its name; a chip as its maker writes it; a stream as it is."""
+    if variable in {quantity.name for quantity in QUANTITIES}:
+        return context.language.quantity(variable)
+    return variable.upper() if kind == "fault" else variable
 
 
 def _coverage_text(context: Context):
@@ -488,7 +516,8 @@ def _table(context: Context, frame: pandas.DataFrame, formats: Mapping) -> None:
     """A table whose columns are keys of texts. It sorts by its numbers, and shows them as the language writes them."""
     names = {column: context.text(column) for column in frame}
     styled = frame.rename(columns=names).style.format({names[column]: write for column, write in formats.items()})
-    st.dataframe(styled, hide_index=True, width="stretch", height="content" if len(frame) <= 12 else 460)
+    height = "content" if len(frame) <= 12 else 460
+    st.dataframe(styled, hide_index=True, width="stretch", height=height, placeholder="–")
 
 
 def _alt(context: Context, name: str, quantity: str | None = None) -> str:
