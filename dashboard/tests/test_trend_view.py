@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import psycopg
 import seed
 from streamlit.testing.v1 import AppTest
-from support import scratch_database
+from support import PATIENCE, scratch_database
 
 # The view by itself, with a reader in Paris, and the language that the environment says.
 SCRIPT = """
@@ -44,7 +44,7 @@ class TrendView(unittest.TestCase):
     def run_view(self, language: str = "en", address: str | None = None, **chosen) -> AppTest:
         os.environ["TREND_DATABASE"] = address or self.address
         os.environ["TREND_LANGUAGE"] = language
-        test = AppTest.from_string(SCRIPT, default_timeout=60)
+        test = AppTest.from_string(SCRIPT, default_timeout=PATIENCE)
         for key, value in chosen.items():
             name = key.replace("_", "-")
             test.session_state[f"chosen.{name}" if name in IN_URL else name] = value
@@ -114,6 +114,11 @@ class TrendView(unittest.TestCase):
         with scratch_database() as address:
             test = self.run_view(address=address)
             self.assertIn("No readings yet", self.titles(test)[0])
+
+    def test_of_less_than_a_day_a_day_is_shown(self):
+        self.assertEqual(self.run_view().button_group(key="trend-period-en").value, "7d")
+        with scratch_database(seed.Plan(now=datetime.now(UTC), sensors=2, days=0.2, interval=300)) as address:
+            self.assertEqual(self.run_view(address=address).button_group(key="trend-period-en").value, "24h")
 
     def test_windows_that_were_deleted_are_told(self):
         plan = seed.Plan(now=datetime.now(UTC), sensors=2, days=0.2, interval=300)

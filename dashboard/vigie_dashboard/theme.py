@@ -151,7 +151,7 @@ header[data-testid="stHeader"] button { pointer-events: auto; }
   [data-testid="stButtonGroup"] [role="toolbar"] { flex-wrap: wrap; overflow: visible; mask: none; }
 }
 /* The page's title is in the navigation: only who cannot see that needs it. */
-.st-key-header h1 { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); margin: 0; }
+.st-key-header > :has(h1) { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
 /* A page that refreshes itself every other second must not fade and show that it runs each time. */
 [data-testid="stStatusWidget"] { display: none; }
 [data-stale="true"] { opacity: 1 !important; transition: none !important; }

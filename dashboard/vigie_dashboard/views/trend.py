@@ -51,7 +51,7 @@ def render(context: Context) -> None:
     # One line on a wide screen, several on a narrow one.
     line = st.container(horizontal=True, vertical_alignment="bottom", gap="medium")
     with line:
-        period, start, end = _period(context, now)
+        period, start, end = _period(context, now, _usual_period(known, now))
     if not chosen or not quantities:
         _say(context, "trend.nothing_chosen")
         return
@@ -127,7 +127,12 @@ def _quantities(context: Context, known: pandas.DataFrame, chosen: tuple[Sensor,
     return tuple(name for name in given if name in picked)
 
 
-def _period(context: Context, now: datetime) -> tuple[str, datetime, datetime]:
+def _usual_period(known: pandas.DataFrame, now: datetime) -> str:
+    """A week, once there is more than a day to show of it."""
+    return "7d" if now - known["first_event_time"].min() > timedelta(days=1) else "24h"
+
+
+def _period(context: Context, now: datetime, usual: str) -> tuple[str, datetime, datetime]:
     options = [*PERIODS, CUSTOM]
     period = keep(
         "trend-period",
@@ -136,10 +141,10 @@ def _period(context: Context, now: datetime) -> tuple[str, datetime, datetime]:
             options,
             required=True,
             format_func=lambda name: context.text(f"trend.period.{name}"),
-            key=widget_key(context, "trend-period", options, "7d"),
+            key=widget_key(context, "trend-period", options, usual),
             width="content",
         ),
-        "7d",
+        usual,
     )
     if period != CUSTOM:
         return (period, *last_days(now, PERIODS[period], context.zone))
