@@ -109,7 +109,7 @@ class Process:
             self.child.wait()
             return False
 
-    def wait_until(self, is_ready, bound=30):
+    def wait_until(self, is_ready, bound=300):
         """Waits until `is_ready()`; raises if the process ends before or the bound (seconds) passes."""
         deadline = time.monotonic() + bound
         while not is_ready():

@@ -16,7 +16,15 @@ from streamlit.testing.v1 import AppTest
 DASHBOARD = pathlib.Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(DASHBOARD))
 
+from vigie_dashboard import database  # noqa: E402
+
 APPLICATION = DASHBOARD / "app.py"
+
+# A reader is told sooner that the database is away than a loaded machine may need to connect.
+database.CONNECT_SECONDS = 60.0
+
+# How long a run of the application, a connection or a query may take: only what never ends takes so long.
+PATIENCE = 600
 
 
 def server() -> str:
@@ -56,7 +64,7 @@ def small_plan():
 def application(address: str | None, **environment: str) -> Iterator[AppTest]:
     """The application in front of a database, not run yet."""
     with _environment(address, environment):
-        yield AppTest.from_file(str(APPLICATION), default_timeout=30)
+        yield AppTest.from_file(str(APPLICATION), default_timeout=PATIENCE)
 
 
 def view_script(name: str, language: str) -> None:
@@ -86,14 +94,14 @@ def view_alone(name: str, address: str, language: str = "en", **environment: str
     """One view without the frame, not run yet: Streamlit's test client reaches pages only if they are files."""
 
     with _environment(address, environment):
-        yield AppTest.from_function(view_script, kwargs={"name": name, "language": language}, default_timeout=30)
+        yield AppTest.from_function(view_script, kwargs={"name": name, "language": language}, default_timeout=PATIENCE)
 
 
 @contextlib.contextmanager
 def _environment(address: str | None, environment: dict[str, str]) -> Iterator[None]:
     import streamlit
 
-    changed = {"VIGIE_POSTGRES": address or "", **environment}
+    changed = {"VIGIE_POSTGRES": address or "", "VIGIE_STATEMENT_TIMEOUT": str(PATIENCE), **environment}
     before = {name: os.environ.get(name) for name in changed}
     os.environ.update(changed)
     streamlit.cache_resource.clear()

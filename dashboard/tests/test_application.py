@@ -1,9 +1,12 @@
 """The frame: views, languages, and what is said when there is nothing to show."""
 
 import unittest
+from unittest import mock
 
 import psycopg
 from support import application, scratch_database, small_plan, view_alone, words
+
+from vigie_dashboard import database
 
 
 class Frame(unittest.TestCase):
@@ -46,7 +49,10 @@ class States(unittest.TestCase):
                 self.assertIn("The database is of an older version", words(test.run()))
 
     def test_database_away(self):
-        with application("host=127.0.0.1 port=1 dbname=vigie") as test:
+        with (
+            mock.patch.object(database, "CONNECT_SECONDS", 1.0),
+            application("host=127.0.0.1 port=1 dbname=vigie") as test,
+        ):
             self.assertIn("The database is away", words(test.run()))
 
     def test_settings_are_missing(self):

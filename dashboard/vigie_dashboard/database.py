@@ -106,7 +106,7 @@ class Database:
             check=ConnectionPool.check_connection,
             # A statement that is prepared belongs to a session, which a pooler may change.
             kwargs={
-                "connect_timeout": 4,
+                "connect_timeout": round(CONNECT_SECONDS),
                 "prepare_threshold": None,
                 "application_name": "vigie-dashboard",
             },

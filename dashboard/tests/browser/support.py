@@ -12,7 +12,14 @@ sys.path.insert(0, str(ROOT / "dashboard"))
 
 import services  # noqa: E402, F401
 from selenium import webdriver  # noqa: E402
-from selenium.common.exceptions import StaleElementReferenceException  # noqa: E402
+from selenium.common.exceptions import (  # noqa: E402
+    ElementClickInterceptedException,
+    ElementNotInteractableException,
+    JavascriptException,
+    NoSuchElementException,
+    SessionNotCreatedException,
+    StaleElementReferenceException,
+)
 from selenium.webdriver.chrome.options import Options  # noqa: E402
 from selenium.webdriver.chrome.service import Service  # noqa: E402
 from selenium.webdriver.remote.webdriver import WebDriver  # noqa: E402
@@ -20,19 +27,29 @@ from selenium.webdriver.remote.webdriver import WebDriver  # noqa: E402
 DESKTOP = (1280, 800)
 PHONE = (390, 844)
 
+# A page that draws itself anew while it is looked at or clicked.
+REDRAWN = (
+    ElementClickInterceptedException,
+    ElementNotInteractableException,
+    JavascriptException,
+    NoSuchElementException,
+    StaleElementReferenceException,
+)
 
-def wait_until(what, is_so, bound=180.0):
+
+def wait_until(what, is_so, bound=600.0):
     """Waits for a state of the page or of another process; gives up when the bound (seconds) has passed, which is so
     long that only what never happens reaches it, however loaded the machine is.
 
-    Returns what `is_so` returned. A page that draws itself anew while it is looked at is looked at again.
+    Returns what `is_so` returned. A page that draws itself anew meanwhile is looked at again, and what was done to a
+    part of it that is gone is done again: so nothing outside of here holds a part of a page.
     """
     deadline = time.monotonic() + bound
     while True:
         try:
             if found := is_so():
                 return found
-        except StaleElementReferenceException:
+        except REDRAWN:
             pass
         if time.monotonic() > deadline:
             raise AssertionError(f"not within {bound} s: {what}")
@@ -51,7 +68,7 @@ def open_browser(size=DESKTOP, language="en", is_dark=False, zone=None) -> WebDr
         # Chromium's sandbox refuses to work for root.
         options.add_argument("--no-sandbox")
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options=options, service=Service(shutil.which("chromedriver")))
+    driver = _started(options)
     resize(driver, size)
     scheme = {"name": "prefers-color-scheme", "value": "dark" if is_dark else "light"}
     driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
@@ -59,6 +76,17 @@ def open_browser(size=DESKTOP, language="en", is_dark=False, zone=None) -> WebDr
     if zone:
         driver.execute_cdp_cmd("Emulation.setTimezoneOverride", {"timezoneId": zone})
     return driver
+
+
+def _started(options, attempts=5) -> WebDriver:
+    """The driver gives a browser a minute to start, which a loaded machine may take longer for."""
+    for attempt in range(1, attempts + 1):
+        try:
+            return webdriver.Chrome(options=options, service=Service(shutil.which("chromedriver")))
+        except SessionNotCreatedException as error:
+            if attempt == attempts:
+                raise
+            print(f"\nChromium did not start, attempt {attempt}: {error.msg}")
 
 
 def resize(driver: WebDriver, size) -> None:
@@ -84,12 +112,28 @@ def overflow(driver: WebDriver) -> int:
     )
 
 
-def is_settled(driver: WebDriver) -> bool:
-    """Whether nothing on the page is being loaded."""
+def is_drawn(driver: WebDriver) -> bool:
+    """Whether nothing on the page is being loaded, and all figures are there and as wide as their places."""
     return driver.execute_script(
-        'return document.querySelectorAll(\'[data-testid="stSkeleton"], [data-testid="stSpinner"]\').length === 0'
-        ' && document.querySelectorAll(\'[data-testid="stMain"] [data-testid="stMarkdown"],'
-        ' [data-testid="stMain"] [data-testid="stHtml"], [data-testid="stMain"] [data-testid="stHeading"]\').length > 0'
+        """
+        const within = (selector) => [...document.querySelectorAll(`[data-testid="stMain"] ${selector}`)];
+        if (within('[data-testid="stSkeleton"], [data-testid="stSpinner"]').length) return false;
+        const figures = within('[data-testid="stPlotlyChart"]');
+        return figures.length > 0 && figures.every((figure) => {
+            const drawing = figure.querySelector('.main-svg');
+            return drawing && Math.abs(drawing.getBoundingClientRect().width - figure.clientWidth) <= 1;
+        });
+        """
+    )
+
+
+def layout(driver: WebDriver):
+    """Where all parts of the page are, to see whether they still move."""
+    return driver.execute_script(
+        """
+        return [...document.querySelectorAll('[data-testid="stMain"] [data-testid="stElementContainer"]')]
+            .map((part) => { const box = part.getBoundingClientRect(); return [box.top, box.width, box.height]; });
+        """
     )
 
 
@@ -100,8 +144,16 @@ def picture(driver: WebDriver, path, size=DESKTOP) -> None:
         "return Math.ceil(Math.max(innerHeight, (main?.scrollHeight ?? 0) + (main?.getBoundingClientRect().top ?? 0)))"
     )
     resize(driver, (size[0], min(height, 8000)))
-    # Figures follow the new size a frame later.
-    time.sleep(1.0)
+    # Figures follow the new size some frames later.
+    before = None
+
+    def is_still():
+        nonlocal before
+        now, before = layout(driver), before
+        is_so, before = now == before and is_drawn(driver), now
+        return is_so
+
+    wait_until("the page stands still", is_still)
     pathlib.Path(path).parent.mkdir(parents=True, exist_ok=True)
     driver.save_screenshot(str(path))
     resize(driver, size)
