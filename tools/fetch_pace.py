@@ -2,8 +2,8 @@
 
 noida-db answers a fetch at once also if it has nothing to give, and a client then asks again at once, so that both keep a
 core busy at rest; Apache Kafka holds such a fetch. This passes everything on between 127.0.0.1:PORT and a noida-db at
-127.0.0.1:BROKER_PORT, lets a connection have an answer to a fetch every 20 ms, and names its own port where the broker
-names that one's.
+127.0.0.1:BROKER_PORT, lets a connection ask for messages every 20 ms, and names its own port where the broker names that
+one's.
 """
 
 import asyncio
@@ -34,9 +34,7 @@ class Pace:
     async def serve(self, reader, writer):
         with contextlib.suppress(OSError):
             from_broker, to_broker = await asyncio.open_connection("127.0.0.1", self.broker)
-            # The numbers of the fetches that are not answered yet.
-            fetches = set()
-            ways = [self.requests(reader, to_broker, fetches), self.answers(from_broker, writer, fetches)]
+            ways = [self.requests(reader, to_broker), self.answers(from_broker, writer)]
             # As one side ends, the other does.
             _, rest = await asyncio.wait(map(asyncio.ensure_future, ways), return_when=asyncio.FIRST_COMPLETED)
             for way in rest:
@@ -44,27 +42,22 @@ class Pace:
             to_broker.close()
         writer.close()
 
-    async def requests(self, reader, writer, fetches):
-        with contextlib.suppress(asyncio.IncompleteReadError, OSError):
-            while True:
-                request = await frame(reader)
-                if request[:2] == FETCH:
-                    fetches.add(request[4:8])
-                await send(writer, request)
-
-    async def answers(self, reader, writer, fetches):
+    async def requests(self, reader, writer):
         clock = asyncio.get_running_loop().time
         following = clock()
         with contextlib.suppress(asyncio.IncompleteReadError, OSError):
             while True:
-                answer = await frame(reader)
-                if answer[:4] in fetches:
-                    fetches.discard(answer[:4])
+                request = await frame(reader)
+                if request[:2] == FETCH:
+                    # Before it is asked, so that the answer is as new as it can be.
                     await asyncio.sleep(following - clock())
                     following = clock() + PACE
-                else:
-                    answer = answer.replace(self.broker_address, self.own_address)
-                await send(writer, answer)
+                await send(writer, request)
+
+    async def answers(self, reader, writer):
+        with contextlib.suppress(asyncio.IncompleteReadError, OSError):
+            while True:
+                await send(writer, (await frame(reader)).replace(self.broker_address, self.own_address))
 
 
 async def main(port, broker):
