@@ -74,14 +74,13 @@ import Testing
         expectAcknowledged(&window, 3)
     }
 
-    @Test func aNewProducerBeginsAtTheFirstUnanswered() {
+    @Test func aNewProducerBeginsAtTheOldestThatIsThere() {
         var window = window(sent: 6)
         window.settle(1, isDelivered: true)
         window.settle(3, isDelivered: true)
         _ = window.takeAcknowledged()
         window.restart()
-        #expect(window.sentThrough == 1)
-        #expect(window.isEmpty)
+        #expect(window == PublishWindow(limit: window.limit))
         // A late report changes nothing.
         window.settle(2, isDelivered: true)
         expectAcknowledged(&window, nil)
@@ -99,8 +98,9 @@ import Testing
         while acknowledged < last, steps < 100_000 {
             steps += 1
             while window.room > 0, window.sentThrough < last {
-                let next = window.sentThrough + 1
-                #expect(next > acknowledged, "seed \(seed)")
+                #expect(window.sentThrough >= acknowledged || window == PublishWindow(limit: 20), "seed \(seed)")
+                // What is acknowledged is not there any more.
+                let next = max(window.sentThrough, acknowledged) + 1
                 window.send(next)
                 onTheirWay.append(next)
             }

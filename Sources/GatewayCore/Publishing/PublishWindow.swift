@@ -66,14 +66,15 @@ struct PublishWindow: Equatable {
     /// - Returns: whether it was time to do so.
     mutating func rewind() -> Bool {
         guard hasFailed, !inFlight.contains(where: { $0.state == .sent }) else { return false }
-        restart()
-        return true
-    }
-
-    /// Forgets everything that is on its way, as the producer that had it is gone.
-    mutating func restart() {
         if let first = inFlight.first { sentThrough = first.sequence - 1 }
         inFlight = []
         hasFailed = false
+        return true
+    }
+
+    /// Forgets everything, as the producer that had it is gone. Sending begins anew at the oldest reading that is there:
+    /// also one that was acknowledged may be, if it could not be deleted.
+    mutating func restart() {
+        self = PublishWindow(limit: limit)
     }
 }
