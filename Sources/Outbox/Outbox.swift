@@ -35,7 +35,7 @@ public actor Outbox {
     private nonisolated let executor: ThreadExecutor
     private let limits: OutboxLimits
     private let wallClock: any WallClock
-    private let database: Database
+    let database: Database
     private let insert: Statement
     private let select: Statement
     private let deleteThrough: Statement

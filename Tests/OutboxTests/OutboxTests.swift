@@ -38,6 +38,10 @@ private func sequences(_ outbox: Outbox, after: Int64 = 0) async throws -> [Int6
     try await outbox.read(after: after, limit: 10_000).map(\.reading.sequence)
 }
 
+extension Outbox {
+    fileprivate func synchronous() throws -> Int64? { try database.integer("PRAGMA synchronous") }
+}
+
 /// Why an outbox cannot be opened; nil if it can.
 private func openingError(_ path: String) async -> OutboxError? {
     do {
@@ -129,6 +133,21 @@ private func openingError(_ path: String) async -> OutboxError? {
         #expect(status.oldest == Timestamp(milliseconds: 1_000_004))
         outbox = try await Outbox.open(path: folder.file)
         #expect(try await outbox.status().dropped == 3)
+    }
+
+    @Test func keepsTheNewestWhateverTheBound() async throws {
+        let folder = try Folder()
+        let outbox = try await Outbox.open(path: folder.file, limits: OutboxLimits(readings: 0, bytes: 0))
+        try await outbox.append([try record(1), try record(2)])
+        try await outbox.append([try record(3)])
+        #expect(try await sequences(outbox) == [3])
+    }
+
+    /// What a power cut takes cannot be tried here; that SQLite is told to wait for the disk can (PRAGMA synchronous).
+    @Test func everyCommitWaitsForTheDisk() async throws {
+        let folder = try Folder()
+        let outbox = try await Outbox.open(path: folder.file)
+        #expect(try await outbox.synchronous() == 2)
     }
 
     @Test func staysBelowTheBoundInBytes() async throws {

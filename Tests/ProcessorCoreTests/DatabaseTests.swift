@@ -73,6 +73,19 @@ struct DatabaseTests {
         #expect(try Verification(connection: connection).run().isGood)
     }
 
+    /// Its first and its newest reading by event time, of two at one time the one that came last; and, by the clock, when
+    /// anything came.
+    @Test func aSensorsRowIsOfItsReadingsInWhateverOrder() throws {
+        var cache: [String: GatewayState] = [:]
+        _ = try transaction(at: 100).write(batch([(3, 30), (1, 10), (2, 30)], from: 0), cache: &cache)
+        _ = try transaction(at: 200).write(batch([(4, 20)], from: 3), cache: &cache)
+        let facts = """
+            SELECT concat_ws(' ', first_event_time - start, last_event_time - start, last_arrival - start, temperature)
+            FROM sensor, to_timestamp(\(start.milliseconds / 1000)) start
+            """
+        #expect(try text(facts) == "00:00:10 00:00:30 00:03:20 2")
+    }
+
     @Test func aHoleIsRecordedShrinksAndCloses() throws {
         var cache: [String: GatewayState] = [:]
         #expect(try transaction().write(batch([(1, 0), (6, 50)], from: 0), cache: &cache).missing == 4)

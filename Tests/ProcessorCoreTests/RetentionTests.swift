@@ -175,6 +175,15 @@ struct RetentionTests {
         #expect(certificate.expired == 4)
     }
 
+    @Test func theFirstInstantOfTheFirstDayIsKept() throws {
+        var (cache, days): ([String: GatewayState], DayPartitions) = ([:], DayPartitions())
+        try writeThreeDays(cache: &cache, days: &days)
+        _ = try keep(since: start + day)
+        let samples = [Sample(sequence: 6, time: start + day - 1), Sample(sequence: 7, time: start + day)]
+        let summary = try write(samples, at: start + 3 * day, cache: &cache, days: &days)
+        #expect(summary.expired == 1 && summary.rows == 1)
+    }
+
     @Test func aWindowAcrossTheHorizonIsNotRecomputedFromAPartOfItsRows() throws {
         var (cache, days): ([String: GatewayState], DayPartitions) = ([:], DayPartitions())
         try writeThreeDays(cache: &cache, days: &days)

@@ -95,6 +95,16 @@ private func message(_ changes: [String: String?] = [:]) -> String {
 
     @Test(
         arguments: [
+            ("seq", "1"), ("seq", "9007199254740991"), ("interval_ms", "1"),
+            ("event_time", "\"2000-01-01T00:00:00Z\""), ("event_time", "\"2026-11-24T00:05:00Z\""),
+            ("humidity", "100"), ("co2", "0"), ("latitude", "-90"), ("longitude", "180"),
+        ])
+    func takesWhatIsJustAllowed(field: String, text: String) throws {
+        #expect(throws: Never.self) { try decode(message([field: text])) }
+    }
+
+    @Test(
+        arguments: [
             ("schema", nil, .missingField), ("schema", "2", .unsupportedSchema), ("schema", "\"1\"", .wrongType),
             ("gateway_id", nil, .missingField), ("gateway_id", "\"\"", .invalidText), ("gateway_id", "4", .wrongType),
             ("sensor_id", "\"a b\"", .invalidText), ("sensor_id", "\"é\"", .invalidText),

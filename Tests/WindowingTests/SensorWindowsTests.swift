@@ -144,5 +144,6 @@ extension SensorWindows {
         #expect(totals.readingCount == 4 && totals.warningCount == 1 && totals.failureCount == 2)
         #expect(totals.temperature.count == 3 && totals.humidity.mean == nil)
         #expect(abs(totals.coverage(of: 60_000) - 4.0 / 6) < 1e-12)
+        #expect(totals.coverage(of: 30_000) == 1, "a stretch is covered once, however often readings come")
     }
 }
