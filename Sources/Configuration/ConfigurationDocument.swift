@@ -14,7 +14,7 @@ import Platform
 /// was not asked for is a problem too: a misspelt setting is never silently the default.
 public struct ConfigurationDocument: Sendable {
     /// The largest file that is read.
-    public static let maximumSize = ByteCount.mebibytes(1)
+    static let maximumSize = ByteCount.mebibytes(1)
 
     let name: String
     let root: Node

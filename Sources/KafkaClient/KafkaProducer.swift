@@ -202,12 +202,6 @@ public final class KafkaProducer: Sendable {
         }
     }
 
-    /// Drops every message that has no acknowledgement; each gets a report with `.purgedFromQueue` or
-    /// `.purgedInFlight`.
-    public func purge() throws(KafkaError) {
-        try check(rd_kafka_purge(handle.pointer, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT), "purge")
-    }
-
     /// Flushes for at most `timeout`, drops the rest (reported as purged), and ends the thread. Sending afterwards is
     /// an error of the caller: such messages are never reported.
     public func close(timeout: Duration) async {

@@ -25,8 +25,6 @@ public struct SimulatedSCD4x: SimulatedChip {
     public let faults: FaultScript
     /// 48 bits.
     public let serialNumber: UInt64
-    /// How often settings were stored; a real chip bears about 2000 times.
-    public private(set) var timesPersisted = 0
 
     private let world: SimulatedWorld
     private let model: Model
@@ -148,7 +146,6 @@ public struct SimulatedSCD4x: SimulatedChip {
         case 0x233F: reply([settings.selfCalibrationTarget], at: time)
         case 0x3615:  // persist_settings
             stored = settings
-            timesPersisted += 1
             readyAt = time + .milliseconds(800)
         case 0x3639:  // perform_self_test
             reply([faults.has(.saturate, at: time) ? 0x0001 : 0x0000], at: time, after: .seconds(10))

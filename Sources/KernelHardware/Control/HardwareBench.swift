@@ -113,7 +113,7 @@ public struct HardwareBench: Sendable {
     }
 
     /// For a program: one line.
-    public var statusJSON: String {
+    private var statusJSON: String {
         let buses = board.buses.sorted { $0.key < $1.key }.map { number, bus -> JSON in
             ["bus": .of(number), "device": .of(adapters[number]), "wedged": .bool(bus.isWedged)]
         }
