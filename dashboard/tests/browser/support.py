@@ -17,8 +17,8 @@ from selenium.common.exceptions import (  # noqa: E402
     ElementNotInteractableException,
     JavascriptException,
     NoSuchElementException,
-    SessionNotCreatedException,
     StaleElementReferenceException,
+    WebDriverException,
 )
 from selenium.webdriver.chrome.options import Options  # noqa: E402
 from selenium.webdriver.chrome.service import Service  # noqa: E402
@@ -26,6 +26,9 @@ from selenium.webdriver.remote.webdriver import WebDriver  # noqa: E402
 
 DESKTOP = (1280, 800)
 PHONE = (390, 844)
+
+# Seconds that only what never happens takes, however loaded the machine is.
+PATIENCE = 600
 
 # A page that draws itself anew while it is looked at or clicked.
 REDRAWN = (
@@ -37,9 +40,8 @@ REDRAWN = (
 )
 
 
-def wait_until(what, is_so, bound=600.0):
-    """Waits for a state of the page or of another process; gives up when the bound (seconds) has passed, which is so
-    long that only what never happens reaches it, however loaded the machine is.
+def wait_until(what, is_so, bound=PATIENCE):
+    """Waits for a state of the page or of another process; gives up when the bound (seconds) has passed.
 
     Returns what `is_so` returned. A page that draws itself anew meanwhile is looked at again, and what was done to a
     part of it that is gone is done again: so nothing outside of here holds a part of a page.
@@ -69,6 +71,9 @@ def open_browser(size=DESKTOP, language="en", is_dark=False, zone=None) -> WebDr
         options.add_argument("--no-sandbox")
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     driver = _started(options)
+    # By themselves the driver gives a page 300 s to load and a script 30 s to run.
+    driver.set_page_load_timeout(PATIENCE)
+    driver.set_script_timeout(PATIENCE)
     resize(driver, size)
     scheme = {"name": "prefers-color-scheme", "value": "dark" if is_dark else "light"}
     driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
@@ -79,11 +84,11 @@ def open_browser(size=DESKTOP, language="en", is_dark=False, zone=None) -> WebDr
 
 
 def _started(options, attempts=5) -> WebDriver:
-    """The driver gives a browser a minute to start, which a loaded machine may take longer for."""
+    """A driver has half a minute to start and a browser a whole one, which a loaded machine may take longer for."""
     for attempt in range(1, attempts + 1):
         try:
             return webdriver.Chrome(options=options, service=Service(shutil.which("chromedriver")))
-        except SessionNotCreatedException as error:
+        except WebDriverException as error:
             if attempt == attempts:
                 raise
             print(f"\nChromium did not start, attempt {attempt}: {error.msg}")
