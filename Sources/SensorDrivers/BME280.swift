@@ -58,6 +58,8 @@ public actor BME280: Sensor {
 
         /// As its maker writes it.
         var part: String { self == .bme280 ? "BME280" : "BMP280" }
+        /// As faults have it.
+        var chip: Identifier { self == .bme280 ? Identifier(constant: "bme280") : Identifier(constant: "bmp280") }
     }
 
     /// The addresses it can be strapped to: SDO low, SDO high (6.2).
@@ -123,7 +125,8 @@ public actor BME280: Sensor {
     public static func open(
         bus: any I2CBus, address: I2CAddress, settings: Settings = Settings(), clock: any Clock<Duration>
     ) async throws(SensorError) -> BME280 {
-        let port = ChipPort(bus: bus, address: address, chip: Identifier(constant: "bme280"), clock: clock)
+        // It is called what the configuration says, until it says itself what it is.
+        let port = ChipPort(bus: bus, address: address, chip: settings.variant.chip, clock: clock)
         return try await open(port, settings, on: BusThread(of: bus))
     }
 
@@ -136,7 +139,7 @@ public actor BME280: Sensor {
                 .invalidSetting("temperature is skipped, and the other quantities need it"), "check settings")
         }
         let variant = try identify(port)
-        port.chip = Identifier(constant: variant == .bme280 ? "bme280" : "bmp280")
+        port.chip = variant.chip
         try await reset(port)
         let calibration = try readCalibration(port, variant)
         try configure(port, variant, settings)

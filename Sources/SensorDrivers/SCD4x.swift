@@ -110,6 +110,12 @@ public actor SCD4x: PressureCompensated {
             return mode.command.executionTime * (isPoweredDown ? 2 : 1)
         }
 
+        /// How long its first value may take, from the beginning of its opening on: it is stopped and perhaps woken (3.6.3,
+        /// 3.11.4), and then measures.
+        public var longestStart: Duration {
+            .seconds(1) + (mode.period.map { $0 * 1.2 } ?? mode.command.executionTime * 2)
+        }
+
         /// Makes settings.
         public init(
             model: Model = .scd41, mode: Mode = .periodic, isPoweredDown: Bool = false,

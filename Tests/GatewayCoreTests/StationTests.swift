@@ -29,6 +29,14 @@ import Testing
         #expect(lines.count == 1, "\(log)")
     }
 
+    /// A chip that never said what it is is called what the configuration says.
+    @Test func aChipThatNeverAnsweredHasItsConfiguredName() async throws {
+        let readings = try await StationRig(try Bench()).run(
+            "  - {sensor_id: hall, interval: 10s, chips: [{type: bmp280}]}", for: .seconds(20))
+        #expect(readings.count == 3)
+        #expect(readings.allSatisfy { $0.faults.map(\.description) == ["bmp280:not_acknowledged"] })
+    }
+
     /// What a sample takes does not add up: after a thousand samples the schedule is where it began.
     @Test func theScheduleDoesNotDrift() async throws {
         let bench = try Bench()
@@ -56,22 +64,32 @@ import Testing
         #expect(bench.metrics.missed.value == 0)
     }
 
-    @Test func noSlotIsMissedWhileAChipStarts() async throws {
+    /// Neither if the schedule would not: a chip that starts has not failed, and the slots meanwhile are not missed.
+    @Test(arguments: [("scd41", 6000 as Int64), ("scd41, mode: low_power", 31_000)])
+    func theFirstReadingIsCompleteAtAShortInterval(chip: String, second: Int64) async throws {
         let bench = try Bench()
         let rig = StationRig(bench)
         rig.attach(SimulatedSCD4x(world: rig.world), at: 0x62)
         let readings = try await rig.run(
-            "  - {sensor_id: hall, interval: 1s, chips: [{type: scd41}]}", for: .seconds(60))
-        #expect(offsets(readings) == Array(stride(from: 0, through: 60_000, by: 1000)))
-        for (index, reading) in readings.enumerated() {
-            if index < 5 {
-                #expect(reading.values.co2 == nil)
-                #expect(reading.faults.map(\.description) == ["scd41:not_ready"])
-            } else {
-                #expect(reading.values.co2 == 600, "at \(index) s")
-                #expect(reading.faults.isEmpty)
-            }
-        }
+            "  - {sensor_id: hall, interval: 1s, chips: [{type: \(chip)}]}", for: .seconds(60))
+        #expect(offsets(readings) == [0] + Array(stride(from: second, through: 60_000, by: 1000)))
+        #expect(readings.allSatisfy { $0.values.co2 == 600 && $0.faults.isEmpty })
+        #expect(bench.metrics.missed.value == 0)
+    }
+
+    /// A chip that has no value after all that its start may take has failed, and the other one is not kept waiting.
+    @Test func aChipThatHangsFromTheStartIsWaitedForOnce() async throws {
+        let bench = try Bench()
+        let rig = StationRig(bench)
+        rig.attach(SimulatedBME280(world: rig.world), at: 0x76)
+        rig.attach(SimulatedSCD4x(world: rig.world), at: 0x62, bus: 2)
+        rig.bus(2).add(.init(kind: .timedOut, address: nil, start: .zero, end: .seconds(1000), blocking: .seconds(20)))
+        let readings = try await rig.run(
+            "  - {sensor_id: hall, interval: 1s, chips: [{type: bme280}, {type: scd41, bus: 2}]}", for: .seconds(60))
+        // What an SCD41's start may take, 7 s, and a second for its bus.
+        #expect(offsets(readings) == [0] + Array(stride(from: 9000, through: 60_000, by: 1000)))
+        #expect(readings.allSatisfy { $0.faults.first?.description == "scd41:timed_out" })
+        #expect(readings.allSatisfy { abs(($0.values.temperature ?? 0) - 21) < 0.02 })
         #expect(bench.metrics.missed.value == 0)
     }
 

@@ -36,8 +36,6 @@ actor ChipSlot {
 
     private nonisolated let requests = AsyncStream.makeStream(of: Request.self)
     private var lastRequest = 0
-    /// Whether it has neither given a value nor failed yet.
-    private var isStarting = true
     /// The request that the chip has not answered yet.
     private var unanswered: Int?
     private var waiting: CheckedContinuation<Result<Measurement, SensorError>, Never>?
@@ -50,7 +48,7 @@ actor ChipSlot {
     /// For transfers that wait for another chip's to end: a kernel that was not told otherwise gives up on one after a
     /// second.
     private static let busTime = Duration.seconds(1)
-    /// How long the first sample may wait for chips to start.
+    /// How long the first sample may wait for a chip to start.
     private static let longestStart = Duration.seconds(60)
 
     /// - Parameters:
@@ -96,11 +94,8 @@ actor ChipSlot {
     func measurement(pressure: Pressure?, interval: Duration?) async -> Result<Measurement, SensorError> {
         self.pressure = pressure ?? self.pressure
         if breaker.state != .closed, let lastError { return .failure(lastError) }
-        if let unanswered {
-            // A chip that has not answered once is known to hang; one that starts may be there in a moment.
-            if !isStarting { return .failure(error(.timedOut)) }
-            return await answer(to: unanswered, within: waitingTime(interval: interval))
-        }
+        // A chip that has not answered once is known to hang.
+        if unanswered != nil { return .failure(error(.timedOut)) }
         lastRequest += 1
         unanswered = lastRequest
         requests.continuation.yield(.measure)
@@ -126,20 +121,23 @@ actor ChipSlot {
         }
     }
 
-    /// How long a sample waits. Never so long that the next one is late, unless the chip needs that long anyway.
+    /// How long a sample waits. Never so long that the next one is late, unless the chip needs that long anyway. The first
+    /// sample gives the chip what its start may take: that it has no value before is no fault.
     private func waitingTime(interval: Duration?) -> Duration {
         if let patience { return patience }
         guard let interval else { return ChipSlot.longestStart * 2 }
         // Of less than half a second no share leaves a chip enough: there the schedule gives way to a chip that hangs.
         let share = interval < .milliseconds(500) ? .seconds(2) : interval * 0.8
-        guard let longestMeasurement else { return min(share, ChipSlot.longestStart) }
+        guard let longestMeasurement else {
+            return min(max(share, settings.longestStart + ChipSlot.busTime), ChipSlot.longestStart)
+        }
         return min(longestMeasurement + ChipSlot.busTime, max(longestMeasurement, share))
     }
 
     private func giveUp(_ number: Int, isCancelled: Bool = false) {
         guard number == unanswered, let waiting else { return }
         self.waiting = nil
-        let error = error(isCancelled ? .cancelled : isStarting ? .notReady : .timedOut)
+        let error = error(isCancelled ? .cancelled : .timedOut)
         if error.kind == .timedOut {
             // What it will be, once the transfer comes back, is seen then.
             show(.open)
@@ -200,7 +198,6 @@ actor ChipSlot {
     /// Draws the consequences of what the chip did.
     private func settle(_ result: Result<Measurement, SensorError>) {
         if case .failure(let error) = result, error.kind == .cancelled { return }
-        isStarting = false
         switch result {
         case .success:
             monitor.gaveValue(after: troubles)
@@ -312,6 +309,16 @@ extension SensorError {
         switch kind {
         case .outOfRange, .saturated: true
         default: false
+        }
+    }
+}
+
+extension ChipSettings {
+    /// How long its first value may take, from the beginning of its opening on.
+    fileprivate var longestStart: Duration {
+        switch kind {
+        case .scd40, .scd41: scd4x.longestStart
+        case .bme280, .bmp280, .sht3x, .sht4x, .ads1115: .seconds(1)
         }
     }
 }

@@ -59,6 +59,7 @@ struct Station: Sendable {
         let passed = elapsed(on: clock)
         var schedule = Schedule(interval: settings.interval)
         var pressure: Pressure?
+        var isStarting = true
         while true {
             try await clock.sleep(for: max(.zero, schedule.time - passed()))
             if let end, wallClock.now() > end {
@@ -69,7 +70,9 @@ struct Station: Sendable {
             schedule.change(interval: pace(settings.interval))
             await record(try await observe(interval: schedule.interval, pressure: &pressure).record)
             let missed = schedule.advance(past: passed())
-            if missed > 0 { metrics.missed.increment(by: UInt64(missed)) }
+            // The first sample waits for chips to start, whatever the interval: nothing was to be measured meanwhile.
+            if missed > 0, !isStarting { metrics.missed.increment(by: UInt64(missed)) }
+            isStarting = false
         }
     }
 
@@ -129,6 +132,16 @@ struct Station: Sendable {
         var faults: [Fault] = []
         for fault in chips.compactMap(\.busFault) where !faults.contains(fault) { faults.append(fault) }
         return faults
+    }
+}
+
+extension [Station] {
+    /// Does something with all of them. Where their clock waits for them, it does not go on before all tasks that `body`
+    /// starts have begun.
+    func onTheirTime<Outcome: Sendable>(
+        _ body: @Sendable ([Station]) async throws -> Outcome
+    ) async throws -> Outcome {
+        try await withTaskExecutorPreference(first?.virtualTime?.executor) { try await body(self) }
     }
 }
 
