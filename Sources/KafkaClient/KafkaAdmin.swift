@@ -91,6 +91,17 @@ public final class KafkaAdmin: Sendable {
         }
     }
 
+    /// Whether this client may write to a topic that exists. Nothing is sent to it, and no topic is created.
+    /// - Returns: nil if that cannot be learned: by librdkafka before 2.3, or of a cluster that does not say.
+    public func mayWrite(to topic: String, timeout: Duration) async -> Bool? {
+        let handle = self.handle
+        return await onOwnThread("kafka-admin") {
+            defer { rd_kafka_poll(handle.pointer, 0) }
+            let answer = vigie_may_write(handle.pointer, topic, timeout.wholeMilliseconds)
+            return answer < 0 ? nil : answer == 1
+        }
+    }
+
     /// How many brokers the cluster says it has; the cheapest proof that it can be reached.
     public func brokerCount(timeout: Duration) async throws(KafkaError) -> Int {
         try await run { handle throws(KafkaError) in

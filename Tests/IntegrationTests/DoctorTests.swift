@@ -40,7 +40,7 @@ import Testing
         let (ending, report) = try await diagnose(site, broker: broker, topic: site.topic)
         let checks = report.checks.filter { $0.area == "broker" }
         #expect(checks.allSatisfy { $0.state == "ok" }, "\(checks)")
-        #expect(checks.last?.seen == "2 partitions")
+        #expect(checks.last?.seen.hasPrefix("2 partitions") == true)
         #expect(report.checks.filter { $0.area == "chips" }.map(\.state) == ["ok", "ok"])
         #expect((ending == .status(0)) == (report.failures == 0), "\(report)")
 

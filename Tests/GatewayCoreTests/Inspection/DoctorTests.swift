@@ -199,7 +199,9 @@ extension [Check] {
 
     @Test func everyCaseIsJudged() {
         #expect(clock(true).states == [.ok, .ok, .ok])
-        #expect(clock(true, clocks: []).states == [.ok, .ok, .ok])
+        #expect(clock(true, clocks: []).states == [.ok, .ok, .warning])
+        #expect(clock(true, clocks: [])[2].remedy?.contains("dtoverlay=i2c-rtc") == true)
+        #expect(clock(true, .trust, clocks: [])[2].remedy?.hasPrefix("clock: {policy: kernel}") == true)
         #expect(clock(false, clocks: [], isSimulated: true).states == [.ok, .ok, .ok])
         #expect(clock(false).states == [.ok, .warning, .ok])
         #expect(clock(false, clocks: []).states == [.ok, .warning, .warning])
@@ -339,7 +341,29 @@ extension [Check] {
         let checks = broker { _ in }
         #expect(checks.states == [.ok, .ok, .ok])
         #expect(
-            checks.map(\.seen) == ["192.0.2.7, connected in 2.0 ms", "1 broker, answers in 3.0 ms", "12 partitions"])
+            checks.map(\.seen) == [
+                "192.0.2.7, connected in 2.0 ms", "1 broker, answers in 3.0 ms",
+                "12 partitions; whether this client may write to it is not told",
+            ])
+    }
+
+    @Test func theTopicMustTakeWhatIsWritten() {
+        func topic(_ mayWrite: Bool?, _ error: KafkaError? = nil, user: String? = nil) -> Check? {
+            broker { examination in
+                examination.configuration.username = user
+                guard case .success(var cluster)? = examination.cluster else { return }
+                cluster.mayWrite = mayWrite
+                cluster.topicError = error
+                examination.cluster = .success(cluster)
+            }.last
+        }
+        #expect(topic(true)?.state == .ok)
+        #expect(topic(true)?.seen == "12 partitions, and this client may write to it")
+        let refused = topic(false, user: "cellar-1")
+        #expect(refused?.state == .failure && refused?.seen == "12 partitions, and cellar-1 may not write to it")
+        #expect(refused?.remedy?.contains("User:cellar-1 --operation Write --topic sensor.readings") == true)
+        let leaderless = topic(true, KafkaError(.timedOut, "describe", message: "Leader not available"))
+        #expect(leaderless?.state == .failure && leaderless?.seen == "Leader not available")
     }
 
     @Test func serversAreJudged() {
@@ -443,7 +467,7 @@ extension [Check] {
         let first = try #require(cluster.bootstrapServers.split(separator: ",").first.map { String($0) })
         let good = await gather(first, topic: "readings")
         #expect(good.states == [.ok, .ok, .ok], "\(good)")
-        #expect(good[1].seen.hasPrefix("2 brokers") && good[2].seen == "3 partitions")
+        #expect(good[1].seen.hasPrefix("2 brokers") && good[2].seen.hasPrefix("3 partitions"))
         #expect(await gather(first, topic: "none").states == [.ok, .ok, .failure])
         let wrong = await gather("no port:x, \(first)", topic: "readings")
         #expect(wrong.states == [.failure, .ok, .ok, .ok])

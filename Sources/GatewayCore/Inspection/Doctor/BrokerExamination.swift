@@ -44,6 +44,10 @@ struct BrokerExamination: Examination {
         var description: KafkaCluster
         /// How long it takes to ask it something once it is known.
         var roundTrip: Duration
+        /// Why the topic does not work although it is there, such as a partition without a leader.
+        var topicError: KafkaError?
+        /// Whether this client may write to the topic; nil if that is not told.
+        var mayWrite: Bool?
     }
 
     var configuration: KafkaConfiguration
@@ -208,21 +212,36 @@ struct BrokerExamination: Examination {
                         .broker, server.name, .failure, "the cluster sends its clients there, and it is not reached",
                         remedy: "set advertised.listeners of that broker to an address that this board reaches"))
             }
-            checks.append(topicCheck(cluster.description))
+            checks.append(topicCheck(cluster))
             return checks
         }
     }
 
-    private func topicCheck(_ cluster: KafkaCluster) -> Check {
-        guard let partitions = cluster.partitions[topic] else {
+    private func topicCheck(_ cluster: Cluster) -> Check {
+        let client = configuration.username ?? "this client"
+        guard let partitions = cluster.description.partitions[topic] else {
             return Check(
-                .broker, "topic \(topic)", .failure,
-                "it does not exist, or \(configuration.username ?? "this client") may not see it",
+                .broker, "topic \(topic)", .failure, "it does not exist, or \(client) may not see it",
                 remedy: "kafka-topics.sh --bootstrap-server \(configuration.bootstrapServers) --create --topic \(topic)"
                     + " --partitions 12; with access lists also --allow Write and Describe")
         }
-        return Check(
-            .broker, "topic \(topic)", .ok, "\(partitions) \(partitions == 1 ? "partition" : "partitions")")
+        if let error = cluster.topicError {
+            return Check(
+                .broker, "topic \(topic)", .failure, error.message,
+                remedy: "kafka-topics.sh --bootstrap-server \(configuration.bootstrapServers) --describe --topic"
+                    + " \(topic) shows its partitions and leaders")
+        }
+        let seen = "\(partitions) \(partitions == 1 ? "partition" : "partitions")"
+        switch cluster.mayWrite {
+        case true?: return Check(.broker, "topic \(topic)", .ok, "\(seen), and \(client) may write to it")
+        case nil:
+            return Check(.broker, "topic \(topic)", .ok, "\(seen); whether \(client) may write to it is not told")
+        case false?:
+            return Check(
+                .broker, "topic \(topic)", .failure, "\(seen), and \(client) may not write to it",
+                remedy: "kafka-acls.sh --bootstrap-server \(configuration.bootstrapServers) --add --allow-principal"
+                    + " User:\(configuration.username ?? "NAME") --operation Write --topic \(topic)")
+        }
     }
 
     private func clusterFailure(_ error: KafkaError) -> Check {
@@ -369,7 +388,17 @@ extension BrokerExamination {
                 let description = try await admin.cluster(timeout: bounds.cluster)
                 let passed = elapsed(on: ContinuousClock())
                 _ = try await admin.brokerCount(timeout: bounds.cluster)
-                cluster = .success(Cluster(description: description, roundTrip: passed()))
+                var answer = Cluster(description: description, roundTrip: passed())
+                // Of a topic that is there; another one could be created by being asked for.
+                if description.partitions[topic] != nil {
+                    do throws(KafkaError) {
+                        _ = try await admin.partitionCount(topic, timeout: bounds.cluster)
+                    } catch {
+                        answer.topicError = error
+                    }
+                    answer.mayWrite = await admin.mayWrite(to: topic, timeout: bounds.cluster)
+                }
+                cluster = .success(answer)
             } catch {
                 cluster = .failure(error)
             }

@@ -67,14 +67,26 @@ struct ClockExamination: Examination {
                     .clock, "synchronisation", .warning, "the kernel does not tell: readings are marked estimated",
                     remedy: "clock: {policy: trust}, if the clock is right"))
         }
-        checks.append(
-            realTimeClocks.isEmpty
-                ? Check(
-                    .clock, "clock with a battery", isSynchronised == true || isSimulated ? .ok : .warning,
-                    "none: after a power cut the time is unknown until a time server answers",
-                    remedy: isSynchronised == true || isSimulated
-                        ? nil : "add one where there is no network at start, such as dtoverlay=i2c-rtc,ds3231")
-                : Check(.clock, "clock with a battery", .ok, realTimeClocks.joined(separator: ", ")))
-        return checks
+        return checks + [realTimeClockCheck]
+    }
+
+    /// Also of a clock that is synchronised now: what counts is the next start.
+    private var realTimeClockCheck: Check {
+        let subject = "clock with a battery"
+        if !realTimeClocks.isEmpty { return Check(.clock, subject, .ok, realTimeClocks.joined(separator: ", ")) }
+        if isSimulated { return Check(.clock, subject, .ok, "none, and none is needed in simulated mode") }
+        let adding = "one at the I2C bus, such as a DS3231 with dtoverlay=i2c-rtc,ds3231 in config.txt"
+        switch policy {
+        case .kernel:
+            return Check(
+                .clock, subject, .warning,
+                "none: after a power cut readings are estimated until a time server answers",
+                remedy: "add \(adding); not needed where a time server is reached at every start")
+        case .trust:
+            return Check(
+                .clock, subject, .warning,
+                "none, and clock.policy trust takes the time after a power cut for right, which it is not",
+                remedy: "clock: {policy: kernel}, or add \(adding); a machine whose host keeps its time needs neither")
+        }
     }
 }
