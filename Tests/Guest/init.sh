@@ -72,6 +72,25 @@ simbus() {
     vigie-simbus "$@" || fail "vigie-simbus $*"
 }
 
+# show NAME COMMAND...: what a command prints on standard output and how it ends, for the host. Several may run at once.
+show() {
+    name=$1
+    shift
+    "$@" >/run/"$name".out 2>/run/"$name".err
+    echo "STATUS $?" >>/run/"$name".err
+}
+
+# told NAME...: puts on the console what `show` kept.
+told() {
+    for name in "$@"; do
+        echo "OUTPUT $name BEGIN"
+        cat /run/"$name".out
+        echo "ERRORS"
+        cat /run/"$name".err
+        echo "OUTPUT $name END"
+    done
+}
+
 uname -rm
 for module in /modules/*; do insmod "$module" || fail "insmod $module"; done
 vigie-simbus run --config /gateway.yaml >/run/simbus.log 2>&1 &
