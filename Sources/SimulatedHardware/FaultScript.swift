@@ -14,6 +14,9 @@ public struct FaultScript: Sendable {
         case saturate
         /// It is not there; when it comes back it has lost its settings.
         case unplug
+
+        /// Whether the chip hangs, and is sound again once its power was away.
+        var isHang: Bool { self == .nack || self == .freeze }
     }
 
     /// One fault, in force from `start` until just before `end`, both since the world's beginning.
@@ -64,9 +67,13 @@ public struct FaultScript: Sendable {
         }
     }
 
-    /// Whether a fault is in force.
+    /// Whether a fault is in force. A chip that hangs is sound again when its power was away, also before the time.
     public func has(_ kind: Kind, at time: Duration) -> Bool {
-        episodes.contains { $0.kind == kind && $0.start <= time && time < $0.end } || live?.has(kind) == true
+        let powerUp = kind.isHang ? live?.lastPowerUp : nil
+        return episodes.contains { episode in
+            episode.kind == kind && episode.start <= time && time < episode.end
+                && !(powerUp.map { episode.start <= $0 } ?? false)
+        } || live?.has(kind) == true
     }
 
     /// When the chip was last plugged in again after `start` and until `end`.

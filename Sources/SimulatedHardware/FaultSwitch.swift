@@ -8,6 +8,7 @@ public final class FaultSwitch: Sendable {
     private struct State {
         var inForce: Set<FaultScript.Kind> = []
         var isPowered = true
+        var lastPowerUp: Duration?
         var lastReconnection: Duration?
 
         var isPresent: Bool { isPowered && !inForce.contains(.unplug) }
@@ -45,8 +46,9 @@ public final class FaultSwitch: Sendable {
     /// sound again.
     public func setPower(_ isOn: Bool) {
         change { state in
+            if isOn, !state.isPowered { state.lastPowerUp = elapsed() }
             state.isPowered = isOn
-            if !isOn { state.inForce.subtract([.nack, .freeze]) }
+            if !isOn { state.inForce = state.inForce.filter { !$0.isHang } }
         }
     }
 
@@ -60,6 +62,11 @@ public final class FaultSwitch: Sendable {
 
     func has(_ kind: FaultScript.Kind) -> Bool {
         state.withLock { state in kind == .unplug ? !state.isPresent : state.inForce.contains(kind) }
+    }
+
+    /// When the chip's supply was last restored.
+    var lastPowerUp: Duration? {
+        state.withLock { $0.lastPowerUp }
     }
 
     /// When the chip last came back.

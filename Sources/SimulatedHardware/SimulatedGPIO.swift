@@ -24,10 +24,11 @@ public final class SimulatedGPIO: GPIOLines {
         var steps: [Step] = []
         var isTaken = false
         var watcher: AsyncStream<Result<GPIOEdge, GPIOError>>.Continuation?
+        var load: (@Sendable (Bool) -> Void)?
     }
 
     /// The thread for the lines.
-    public let executor = ThreadExecutor(name: "gpio")
+    public let executor: ThreadExecutor
     private let lines = Mutex<[GPIOLineID: Line]>([:])
     private let elapsed: @Sendable () -> Duration
     private let keepsSteps: Bool
@@ -35,8 +36,12 @@ public final class SimulatedGPIO: GPIOLines {
     /// Makes lines that are all inactive.
     /// - Parameters:
     ///   - keepsSteps: whether outputs write down what they did, without an end.
+    ///   - observer: told of the work of the lines' thread, as a `VirtualClock` must be.
     ///   - elapsed: the time since the world's beginning, which edges carry.
-    public init(keepsSteps: Bool = false, elapsed: @escaping @Sendable () -> Duration) {
+    public init(
+        keepsSteps: Bool = false, observer: (any WorkObserver)? = nil, elapsed: @escaping @Sendable () -> Duration
+    ) {
+        executor = ThreadExecutor(name: "gpio", observer: observer)
         self.keepsSteps = keepsSteps
         self.elapsed = elapsed
     }
@@ -51,6 +56,12 @@ public final class SimulatedGPIO: GPIOLines {
             if isLost { return }
             lines[line]?.watcher?.yield(.success(GPIOEdge(isActive: isActive, time: time)))
         }
+    }
+
+    /// Wires something to an output.
+    /// - Parameter load: called with each value that the output takes, in their order; it must not use the lines.
+    public func wire(_ line: GPIOLineID, to load: @escaping @Sendable (Bool) -> Void) {
+        lines.withLock { $0[line, default: Line()].load = load }
     }
 
     /// Makes every access to a line fail, and ends its edges; nil mends it.
@@ -112,6 +123,7 @@ public final class SimulatedGPIO: GPIOLines {
         try access(line) { line in
             line.isActive = isActive
             if keepsSteps { line.steps.append(Step(at: time, isActive)) }
+            line.load?(isActive)
             return nil
         }
     }

@@ -118,8 +118,8 @@ import Testing
             "address: expected one of its addresses: 0x70, 0x71, 0x72, 0x73, 0x74, 0x75, 0x76, 0x77"
         ),
         (
-            "  - {sensor_id: a, chips: [{type: bme280}]}\n  - {sensor_id: b, chips: [{type: bme280}]}",
-            "simulation: {speed: unlimited}", "an unlimited speed needs a single station"
+            "  - {sensor_id: a, chips: [{type: bme280}]}",
+            "simulation: {faults: [{sensor_id: a, chip: scd41, kind: nack}]}", "no such chip; there are bme280 of a"
         ),
     ])
     func whatExcludesItselfIsRefused(stations: String, more: String, message: String) {

@@ -1,26 +1,12 @@
 import SensorBus
 import SimulatedHardware
 
-extension StationSettings {
-    /// Puts models of the station's chips on buses.
-    /// - Parameters:
-    ///   - world: what the chips live in.
-    ///   - faults: what goes wrong with a chip.
-    ///   - bus: the bus of a number.
-    func attachModels(
-        in world: SimulatedWorld, faults: (ChipSettings) -> FaultScript = { _ in FaultScript() },
-        bus: (Int) -> SimulatedI2CBus
-    ) {
-        for chip in chips {
-            bus(chip.place.bus).attach(
-                chip.model(in: world, faults: faults(chip)), at: chip.place.address, behind: chip.place.channel)
-        }
-    }
-}
-
 extension ChipSettings {
     /// A model of the chip.
-    fileprivate func model(in world: SimulatedWorld, faults: FaultScript) -> any SimulatedChip {
+    /// - Parameters:
+    ///   - world: what it lives in.
+    ///   - faults: what goes wrong with it.
+    func model(in world: SimulatedWorld, faults: FaultScript) -> any SimulatedChip {
         let model: SimulatedModel =
             switch kind {
             case .bme280: .bme280

@@ -11,16 +11,23 @@ struct Sampler: Service {
 
     func run() async throws {
         do {
-            try await cancelOnGracefulShutdown { [stations] in
-                try await withThrowingTaskGroup(of: Void.self) { group in
-                    for station in stations { group.addTask { try await station.run() } }
-                    try await group.waitForAll()
-                }
+            try await cancelOnGracefulShutdown {
+                try await sample()
                 // Recordings have ended; what they gave is still to be published.
                 try await Task.sleep(for: .seconds(Int64.max / 1_000_000_000))
             }
         } catch is CancellationError {}
         await recorder.finish()
+    }
+
+    /// Samples every station until it ends.
+    func sample() async throws {
+        try await stations.onTheirTime { stations in
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                for station in stations { group.addTask { try await station.run() } }
+                try await group.waitForAll()
+            }
+        }
     }
 }
 
@@ -36,6 +43,8 @@ struct Site {
     let wallClock: any WallClock
     /// When sampling ends.
     let end: Timestamp?
+    /// Cuts the supply of the models, or restores it; nil on hardware.
+    var setModelPower: (@Sendable (Bool) -> Void)?
     /// The bus that a station has by a number.
     let bus: (_ station: Int, _ number: Int) throws -> any I2CBus
 
@@ -87,26 +96,23 @@ struct Site {
             end = replay.first?.span.upperBound
             environments = replay
         }
-        let worlds = environments.map { SimulatedWorld(environment: $0, origin: origin, clock: clock) }
-        var buses: [Int: [Int: SimulatedI2CBus]] = [:]
-        for (index, station) in stations.enumerated() {
-            station.attachModels(in: worlds[index]) { number in
-                let bus =
-                    buses[index]?[number]
-                    ?? SimulatedI2CBus(
-                        name: "simulated-\(index + 1)-\(number)", world: worlds[index],
-                        observer: virtualTime?.observer)
-                buses[index, default: [:]][number] = bus
-                return bus
+        let world = SimulatedWorld(environment: ConstantEnvironment(), origin: origin, clock: clock)
+        let boards = stations.enumerated().map { index, station in
+            SimulatedBoard(
+                [(station, AdjustableEnvironment(environments[index]))], in: world, faults: settings.faults
+            ) { number in
+                SimulatedI2CBus(
+                    name: "simulated-\(index + 1)-\(number)", world: world, observer: virtualTime?.observer)
             }
         }
-        let wallClock = SimulatedWorld(environment: ConstantEnvironment(), origin: origin, clock: clock)
         let patience: Duration? = settings.speed.isFast ? .seconds(120) : nil
-        return Site(clock: clock, patience: patience, virtualTime: virtualTime, wallClock: wallClock, end: end) {
-            station, number in
-            guard let bus = buses[station]?[number] else { throw MissingBus(number: number) }
-            return bus
-        }
+        return Site(
+            clock: clock, patience: patience, virtualTime: virtualTime, wallClock: world, end: end,
+            setModelPower: { isOn in for board in boards { board.setPower(isOn) } },
+            bus: { station, number in
+                guard let bus = boards[station].buses[number] else { throw MissingBus(number: number) }
+                return bus
+            })
     }
 
     private struct MissingBus: Error {

@@ -24,11 +24,8 @@ extension SimulatedBoard {
     public init(
         _ settings: GatewaySettings, base: (Int) -> any Environment, clock: any Clock<Duration>
     ) throws(Conflict) {
-        let world = SimulatedWorld(
-            environment: ConstantEnvironment(), origin: SystemWallClock().now(), clock: clock)
-        var board = SimulatedBoard(stations: [], chips: [], buses: [:])
         var places: [(place: ChipSettings.Location, station: String)] = []
-        for (index, station) in settings.stations.enumerated() {
+        for station in settings.stations {
             let name = "\(station.sensorID)"
             for place in station.chips.map(\.place) {
                 for other in places {
@@ -38,18 +35,36 @@ extension SimulatedBoard {
                 }
             }
             places += station.chips.map { ($0.place, name) }
+        }
+        let world = SimulatedWorld(
+            environment: ConstantEnvironment(), origin: SystemWallClock().now(), clock: clock)
+        self.init(
+            settings.stations.enumerated().map { ($1, AdjustableEnvironment(base($0))) }, in: world
+        ) { SimulatedI2CBus(name: "bus \($0)", world: world) }
+    }
+
+    /// Models of the chips of stations whose places do not conflict.
+    /// - Parameters:
+    ///   - stations: each with its air.
+    ///   - world: the time that passes for all of them.
+    ///   - faults: what goes wrong by itself.
+    ///   - makeBus: makes the bus of a number.
+    init(
+        _ stations: [(settings: StationSettings, air: AdjustableEnvironment)], in world: SimulatedWorld,
+        faults: [SimulationSettings.Fault] = [], makeBus: (Int) -> SimulatedI2CBus
+    ) {
+        var board = SimulatedBoard(stations: [], chips: [], buses: [:])
+        for (station, air) in stations {
+            board.stations.append(Station(name: "\(station.sensorID)", air: air))
+            for number in Set(station.chips.map(\.place.bus)) where board.buses[number] == nil {
+                board.buses[number] = makeBus(number)
+            }
             board.attachMultiplexers(of: station, in: world)
-            let air = AdjustableEnvironment(base(index))
-            board.stations.append(Station(name: name, air: air))
-            station.attachModels(in: world.with(air)) { chip in
+            for chip in station.chips {
                 let live = FaultSwitch(world: world)
-                board.chips.append(
-                    Chip(
-                        station: name, name: "\(chip.name)", bus: chip.place.bus, channel: chip.place.channel,
-                        address: chip.place.address, faults: live))
-                return FaultScript(live: live)
-            } bus: { number in
-                board.bus(number, in: world)
+                let episodes = faults.filter { $0.sensorID == station.sensorID && $0.chip == chip.name }.map(\.episode)
+                let model = chip.model(in: world.with(air), faults: FaultScript(episodes, live: live))
+                board.attach(model, live, chip.place, "\(chip.name)", of: station)
             }
         }
         self = board
@@ -62,17 +77,21 @@ extension SimulatedBoard {
                 !chips.contains(where: { $0.bus == place.bus && $0.address == address && $0.channel == nil })
             else { continue }
             let live = FaultSwitch(world: world)
-            bus(place.bus, in: world).attach(SimulatedTCA9548A(faults: FaultScript(live: live)), at: address)
-            chips.append(
-                Chip(
-                    station: "\(station.sensorID)", name: "tca9548a", bus: place.bus, address: address, faults: live))
+            attach(
+                SimulatedTCA9548A(faults: FaultScript(live: live)), live,
+                ChipSettings.Location(bus: place.bus, address: address), "tca9548a", of: station)
         }
     }
 
-    /// The bus of a number, which is made if there is none yet.
-    private mutating func bus(_ number: Int, in world: SimulatedWorld) -> SimulatedI2CBus {
-        let bus = buses[number] ?? SimulatedI2CBus(name: "bus \(number)", world: world)
-        buses[number] = bus
-        return bus
+    /// Puts a chip on the bus of its place.
+    private mutating func attach(
+        _ chip: any SimulatedChip, _ live: FaultSwitch, _ place: ChipSettings.Location, _ name: String,
+        of station: StationSettings
+    ) {
+        buses[place.bus]?.attach(chip, at: place.address, behind: place.channel)
+        chips.append(
+            Chip(
+                station: "\(station.sensorID)", name: name, bus: place.bus, channel: place.channel,
+                address: place.address, faults: live))
     }
 }

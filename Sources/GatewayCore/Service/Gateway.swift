@@ -43,11 +43,13 @@ public struct Gateway: Sendable {
             outbox: outbox, metrics: metrics, health: health, log: log.component("recorder"),
             recorded: { power.took($0) })
         let deadChips = Board.deadChips()
+        let site = try site()
         let stations = try stations(
-            recorder: recorder, metrics: metrics, health: health, pace: { power.interval($0) },
+            at: site, recorder: recorder, metrics: metrics, health: health, pace: { power.interval($0) },
             whenDead: { deadChips.continuation.yield($0) })
         let sampler = Sampler(stations: stations, recorder: recorder)
-        let gpio: any GPIOLines = settings.mode == .simulated ? SimulatedGPIO.board(settings.board) : LinuxGPIO()
+        let gpio: any GPIOLines =
+            site.setModelPower.map { SimulatedGPIO.board(settings.board, setPower: $0) } ?? LinuxGPIO()
         let board = Board(
             settings: settings.board, gpio: gpio, clock: ContinuousClock(), metrics: registry, health: health,
             log: log.component("board"))
@@ -71,21 +73,25 @@ public struct Gateway: Sendable {
         try await ServiceGroup(members, log: log).run()
     }
 
+    /// The chips' side: the board's own buses, or models.
+    /// - Parameter claim: what is asked of other programs that use the buses.
+    func site(claim: LinuxI2CBus.Claim = .shared) throws -> Site {
+        settings.mode == .simulated
+            ? try Site.simulated(settings.simulation, stations: settings.stations) : Site.hardware(claim: claim)
+    }
+
     /// The stations, with their chips not opened yet.
     /// - Parameters:
+    ///   - site: where their chips are.
     ///   - recorder: where readings go; nil drops them.
-    ///   - claim: what is asked of other programs that use the buses.
     ///   - pace: the interval of a station now, of the one that is set.
     ///   - whenDead: called with the name of a chip whose power should be cycled.
     func stations(
-        recorder: Recorder?, metrics: GatewayMetrics, claim: LinuxI2CBus.Claim = .shared, health: Health = Health(),
+        at site: Site, recorder: Recorder?, metrics: GatewayMetrics, health: Health = Health(),
         pace: @escaping @Sendable (Duration) -> Duration = { $0 },
         whenDead: @escaping @Sendable (String) -> Void = { _ in }
     ) throws -> [Station] {
         let isSimulated = settings.mode == .simulated
-        let site =
-            isSimulated
-            ? try Site.simulated(settings.simulation, stations: settings.stations) : Site.hardware(claim: claim)
         let isTrusted = isSimulated || settings.clock == .trust
         let bootID = try String(
             decoding: readFile("/proc/sys/kernel/random/boot_id", limit: 64).filter { $0 > 0x20 }, as: UTF8.self)

@@ -76,7 +76,7 @@ public struct GatewaySettings: Sendable {
         stations = sections.map { StationSettings($0) }
         board = BoardSettings(root.optionalSection("board"))
         battery = root.optionalSection("battery").map { [stations] in BatterySettings($0, stations: stations) }
-        simulation = SimulationSettings(root.optionalSection("simulation"), path: path)
+        simulation = SimulationSettings(root.optionalSection("simulation"), stations: stations, path: path)
 
         if stations.isEmpty { root.problem("at least one station is needed", at: "stations") }
         for (index, station) in stations.enumerated() {
@@ -89,9 +89,6 @@ public struct GatewaySettings: Sendable {
                 guard let conflict = others.lazy.compactMap({ chip.place.conflict(with: $0) }).first else { continue }
                 sections[index].problem("\(chip.place.address), in another station: \(conflict)", at: "chips")
             }
-        }
-        if mode == .simulated, simulation.speed == .unlimited, stations.count > 1 {
-            root.problem("an unlimited speed needs a single station: its waits make the time pass", at: "simulation")
         }
     }
 }

@@ -29,12 +29,23 @@ struct SimulationSettings: Sendable {
         var isMovedToNow: Bool
     }
 
+    /// Something that goes wrong with a chip by itself.
+    struct Fault: Sendable {
+        var sensorID: Identifier
+        /// What the configuration calls the chip.
+        var chip: Identifier
+        /// What happens, and when, since the simulation's beginning.
+        var episode: FaultScript.Episode
+    }
+
     var seed: UInt64 = 1
     var speed = Speed.times(1)
     var recording: Recording?
+    var faults: [Fault] = []
 
-    init(_ section: Section?, path: (String) -> String) {
+    init(_ section: Section?, stations: [StationSettings], path: (String) -> String) {
         guard let section else { return }
+        faults = section.sections("faults", each: "fault", namedBy: "chip").map { Fault($0, stations: stations) }
         seed = section.value("seed", as: .integer(0...UInt64.max), default: 1)
         speed = section.value("speed", as: .speed, default: .times(1))
         guard let recording = section.optionalSection("recording") else { return }
@@ -56,6 +67,22 @@ struct SimulationSettings: Sendable {
 
     private enum Times: String, CaseIterable {
         case kept, now
+    }
+}
+
+extension SimulationSettings.Fault {
+    fileprivate init(_ section: Section, stations: [StationSettings]) {
+        sensorID = section.required("sensor_id", as: .identifier)
+        chip = section.required("chip", as: .identifier)
+        let start = section.value("start", as: .duration(), default: .seconds(60))
+        episode = FaultScript.Episode(
+            section.required("kind", as: .choice(.nack)), from: start,
+            to: start + section.value("length", as: .duration(), default: .seconds(600)))
+        let known = stations.flatMap { station in station.chips.map { (station.sensorID, $0.name) } }
+        if section.has("sensor_id"), section.has("chip"), !known.contains(where: { $0 == (sensorID, chip) }) {
+            let names = known.map { "\($0.1) of \($0.0)" }.joined(separator: ", ")
+            section.problem("no such chip; there are \(names)", at: "chip")
+        }
     }
 }
 

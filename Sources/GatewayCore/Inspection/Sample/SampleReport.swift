@@ -109,7 +109,8 @@ extension Gateway {
         // The report says what failed; a log line about it would only stand in its way.
         let quiet = LogOutput.standardError
         quiet.minimum = .error
-        var stations = try stations(recorder: nil, metrics: GatewayMetrics(MetricsRegistry()), claim: .exclusive)
+        var stations = try stations(
+            at: site(claim: .exclusive), recorder: nil, metrics: GatewayMetrics(MetricsRegistry()))
         if let name {
             let known = stations.map { "\($0.settings.sensorID)" }
             stations = stations.filter { "\($0.settings.sensorID)" == name }
@@ -118,13 +119,15 @@ extension Gateway {
         progress(
             "sampling \(stations.map { "\($0.settings.sensorID)" }.joined(separator: ", "))"
                 + " (a CO2 sensor has its first value after 5 to 30 s)")
-        let sampled = try await withThrowingTaskGroup(of: (Int, SampleReport.Station).self) { group in
-            for (index, station) in stations.enumerated() {
-                group.addTask { (index, try await SampleReport.Station(station)) }
+        let sampled = try await stations.onTheirTime { stations in
+            try await withThrowingTaskGroup(of: (Int, SampleReport.Station).self) { group in
+                for (index, station) in stations.enumerated() {
+                    group.addTask { (index, try await SampleReport.Station(station)) }
+                }
+                var sampled: [Int: SampleReport.Station] = [:]
+                for try await (index, station) in group { sampled[index] = station }
+                return sampled
             }
-            var sampled: [Int: SampleReport.Station] = [:]
-            for try await (index, station) in group { sampled[index] = station }
-            return sampled
         }
         return SampleReport(stations: stations.indices.compactMap { sampled[$0] })
     }
