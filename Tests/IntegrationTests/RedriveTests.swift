@@ -257,7 +257,7 @@ import Testing
         let reading = try site.reading(1, from: start).encoded()
         // Kafka's limit is 1048588 bytes, those of the batch around the message included.
         let note = Array(",\"note\":\"".utf8) + Array(repeating: UInt8(ascii: "x"), count: 1_048_430 - reading.count)
-        let value = reading.dropLast() + note + Array("\"}".utf8)
+        let value = Array(reading.dropLast()) + note + Array("\"}".utf8)
         try await site.send([
             Outgoing(value: value, headers: [KafkaHeader(name: "own", text: "1")]),
             Outgoing(value: try site.reading(2, from: start).encoded()),

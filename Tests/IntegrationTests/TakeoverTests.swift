@@ -34,7 +34,10 @@ import Testing
     }
 
     private final class Flag: Sendable {
-        let isSet = Atomic(false)
+        private let state = Atomic(false)
+        // Swift 6.0 does not get through an atomic that an asynchronous function reaches into.
+        var isSet: Bool { state.load(ordering: .relaxed) }
+        func set() { state.store(true, ordering: .relaxed) }
     }
 
     /// The mock cluster is the broker, as it puts out members that are silent; it keeps about 5 MB a partition.
@@ -87,7 +90,7 @@ import Testing
             }
             paused = 1 - paused
         }
-        isEnough.isSet.store(true, ordering: .relaxed)
+        isEnough.set()
         let manifest = try await produced
         try await expectEverythingOnce(site, manifest, processors)
         #expect(processors.contains { $0.output.contains("ended sessions of processors that do not go on") })
@@ -158,7 +161,7 @@ import Testing
         _ plan: FleetPlan, _ producer: FleetProducer, until isEnough: Flag
     ) async throws -> FleetManifest {
         var generator = try FleetGenerator(plan)
-        try await producer.run(&generator) { isEnough.isSet.load(ordering: .relaxed) }
+        try await producer.run(&generator) { isEnough.isSet }
         generator.finish()
         try await producer.run(&generator)
         return generator.manifest
