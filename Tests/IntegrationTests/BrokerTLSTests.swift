@@ -108,7 +108,8 @@ struct BrokerTLSTests {
             bootstrap: scene.gate.bootstrap, kafka: scene.security())
         let fine = try await diagnose(scene, gatewayFile)
         #expect(fine.allSatisfy { $0.state == "ok" }, "\(fine)")
-        #expect(fine.contains { $0.subject.hasSuffix("TLS") } && fine.last?.seen == "2 partitions", "\(fine)")
+        #expect(fine.contains { $0.subject.hasSuffix("TLS") }, "\(fine)")
+        #expect(fine.last?.seen.hasPrefix("2 partitions") == true, "\(fine)")
 
         let gateway = try BuiltProgram.gateway.start(["run", "--config", gatewayFile], in: site.folder)
         let processor = try BuiltProgram.processor.start(["run", "--config", processorFile], in: site.folder)
