@@ -49,6 +49,7 @@ test: install lint ## Run all tests, those against a real broker and a real Post
 	tools/with-services -- timeout --foreground 1200 $(SWIFT_TEST) --filter '^IntegrationTests\.' --no-parallel
 	tools/with-services -- .vigie/venv/bin/python -m unittest discover --start-directory Tests/Browser
 	@$(MAKE) --no-print-directory test-dashboard
+	.vigie/venv/bin/python -m unittest discover --start-directory demo/tests
 	@$(MAKE) --no-print-directory test-hardware
 
 .PHONY: test-dashboard

@@ -17,10 +17,11 @@ import services  # noqa: E402
 from confluent_kafka import Consumer, KafkaException, TopicPartition  # noqa: E402
 from confluent_kafka.admin import AdminClient, NewTopic  # noqa: E402
 
-DEMO = services.STATE / "demo"
+# A test's demo has its own folder, and the programs as they are built for tests.
+DEMO = pathlib.Path(os.environ.get("VIGIE_DEMO", services.STATE / "demo"))
 TEMPLATES = pathlib.Path(__file__).resolve().parent / "configuration"
 RECORDINGS = services.ROOT / "Tests" / "IntegrationTests" / "Data"
-PROGRAMS = services.ROOT / ".build" / "release"
+PROGRAMS = pathlib.Path(os.environ.get("VIGIE_BIN", services.ROOT / ".build" / "release"))
 DASHBOARD = services.ROOT / "dashboard" / "run"
 TOPIC = "sensor.readings"
 PARTITIONS = 4
