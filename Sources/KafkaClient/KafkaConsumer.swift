@@ -41,6 +41,7 @@ public final class KafkaConsumer {
     private let handle: KafkaHandle
     private let queue: OpaquePointer
     private let membership = Membership()
+    private var hasJoined = false
     private var isClosed = false
 
     /// Makes a consumer; it connects by itself.
@@ -75,6 +76,9 @@ public final class KafkaConsumer {
     deinit {
         close()
         rd_kafka_queue_destroy(queue)
+        // librdkafka before 2.4 ends the process when a cooperative consumer is destroyed that was about to get its first
+        // partitions (its issue 4312), as one does that is told to stop while it starts.
+        if hasJoined, !membership.wasAssigned, rd_kafka_version() < 0x0204_0000 { handle.keep() }
     }
 
     // MARK: Partitions
@@ -82,6 +86,7 @@ public final class KafkaConsumer {
     /// Joins the group; partitions come through the hook in a later `nextBatch`.
     public func subscribe(to topics: [String], hook: KafkaRebalanceHook) throws(KafkaError) {
         membership.hook = hook
+        hasJoined = true
         try withNativeList(topics.map { (TopicPartition($0, RD_KAFKA_PARTITION_UA), 0) }) { list throws(KafkaError) in
             try check(rd_kafka_subscribe(handle.pointer, list), "subscribe to \(topics.joined(separator: ", "))")
         }
@@ -281,6 +286,8 @@ public final class KafkaConsumer {
 /// What is assigned, and what a rebalance changes. Touched only by the polling thread.
 private final class Membership: @unchecked Sendable {
     var hook: KafkaRebalanceHook?
+    /// Whether partitions ever came.
+    var wasAssigned = false
     /// Where each assigned partition goes on; one that waits for its first `seek` has none.
     var positions: [TopicPartition: KafkaOffset] = [:]
     /// Assigned partitions that are not read.
@@ -295,6 +302,7 @@ private final class Membership: @unchecked Sendable {
         let partitions = list.partitions
         do throws(KafkaError) {
             if code == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
+                wasAssigned = true
                 let offsets = hook?.assigned(partitions) ?? [:]
                 for partition in partitions {
                     positions[partition] = offsets[partition]

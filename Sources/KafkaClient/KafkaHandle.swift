@@ -29,6 +29,7 @@ final class KafkaHandle: Sendable {
     /// The handle; librdkafka's functions on it may be called from any thread.
     nonisolated(unsafe) let pointer: OpaquePointer
     private let callbacks: Callbacks
+    private let isKept = Atomic(false)
 
     /// What the C callbacks reach through librdkafka's opaque pointer.
     final class Callbacks: Sendable {
@@ -93,8 +94,18 @@ final class KafkaHandle: Sendable {
     /// Destroying waits for librdkafka's threads, so it has a thread of its own: the last reference may be let go of
     /// anywhere.
     deinit {
+        if isKept.load(ordering: .relaxed) {
+            // librdkafka goes on to call them.
+            _ = Unmanaged.passRetained(callbacks)
+            return
+        }
         let last = Last(pointer: pointer, callbacks: callbacks)
         startThread(name: "rdkafka-destroy") { withExtendedLifetime(last.callbacks) { rd_kafka_destroy(last.pointer) } }
+    }
+
+    /// Lets librdkafka's side live for as long as the process: for one that cannot be destroyed without harm.
+    func keep() {
+        isKept.store(true, ordering: .relaxed)
     }
 
     /// What deinit hands over; nobody else has it any more.

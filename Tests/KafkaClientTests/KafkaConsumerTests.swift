@@ -1,5 +1,6 @@
 import KafkaClient
 import Platform
+import Synchronization
 import Testing
 
 @Suite(.timeLimit(.minutes(2)))
@@ -15,11 +16,13 @@ actor KafkaConsumerTests {
         try cluster.createTopic("t", partitions: 2)
     }
 
-    private func consumer(_ group: String = "g", _ properties: [String: String] = [:]) throws -> KafkaConsumer {
+    private func consumer(
+        _ group: String = "g", _ properties: [String: String] = [:], observer: KafkaObserver = KafkaObserver()
+    ) throws -> KafkaConsumer {
         let configuration = KafkaConfiguration(
             bootstrapServers: cluster.bootstrapServers,
             properties: ["session.timeout.ms": "6000", "heartbeat.interval.ms": "100"].merging(properties) { $1 })
-        return try KafkaConsumer(configuration: configuration, group: group)
+        return try KafkaConsumer(configuration: configuration, group: group, observer: observer)
     }
 
     @Test func anAssignedPartitionIsReadFromItsOffset() async throws {
@@ -188,6 +191,29 @@ actor KafkaConsumerTests {
         #expect(consumer.errorCount == 0)
     }
 
+    /// It has joined the group, and every answer that would give it partitions is an error. librdkafka ends this process if
+    /// it takes that amiss.
+    @Test func aConsumerThatNeverGotItsPartitionsCanBeLetGo() async throws {
+        cluster.pushRequestErrors(.syncGroup, Array(repeating: .unknownTopicOrPartition, count: 100))
+        let refusals = Counter()
+        let observer = KafkaObserver(log: { _, _, message in
+            if message.contains("SyncGroup error") { refusals.add() }
+        })
+        let consumer = try consumer(
+            "g", ["partition.assignment.strategy": "cooperative-sticky", "debug": "cgrp"], observer: observer)
+        var wasAssigned = false
+        try consumer.subscribe(
+            to: ["t"],
+            hook: KafkaRebalanceHook(
+                assigned: { _ in
+                    wasAssigned = true
+                    return [:]
+                }, revoked: { _, _ in }))
+        _ = consumer.collect { _, _ in refusals.count > 0 }
+        consumer.close()
+        #expect(refusals.count > 0 && !wasAssigned)
+    }
+
     @Test(arguments: ["range", "cooperative-sticky"])
     func aSecondConsumerTakesItsShare(strategy: String) async throws {
         let properties = ["partition.assignment.strategy": strategy]
@@ -220,5 +246,15 @@ actor KafkaConsumerTests {
         first.close()
         second.close()
         #expect(firstOwns.isEmpty && secondOwns.isEmpty)
+    }
+}
+
+/// Counts what happens on librdkafka's threads.
+private final class Counter: Sendable {
+    private let value = Atomic(0)
+    var count: Int { value.load(ordering: .relaxed) }
+
+    func add() {
+        value.add(1, ordering: .relaxed)
     }
 }
