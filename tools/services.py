@@ -291,10 +291,8 @@ def noida_program():
     return pathlib.Path(found[0])
 
 
-class Noida:
-    """A noida-db process that serves Kafka's protocol on loopback: one broker, for tests and the demo only."""
-
-    description = "noida-db 0.2.3, a small broker with Kafka's protocol for tests, not Apache Kafka"
+class LoopbackServer:
+    """A server on a port of the loopback interface: the one that is asked for, else any free one."""
 
     def __init__(self, folder, port=None):
         self.folder = pathlib.Path(folder)
@@ -311,49 +309,45 @@ class Noida:
         if self.asked_port and not port_is_free(self.asked_port):
             raise ServiceError(f"port {self.asked_port} is in use: choose another one for the broker.")
         self.port = self.asked_port or free_port()
-        self.process = Process(
+        self.process = self.launch()
+        self.process.wait_until(lambda: accepts(self.port))
+        return self
+
+    def launch(self):
+        """Starts its process, which is to serve `port`."""
+        raise NotImplementedError
+
+    def stop(self):
+        """Ends it by SIGTERM, upon which it saves its state if it has any."""
+        if self.process:
+            self.process.stop()
+
+
+class Noida(LoopbackServer):
+    """A noida-db process that serves Kafka's protocol on loopback: one broker, for tests and the demo only."""
+
+    description = "noida-db 0.2.3, a small broker with Kafka's protocol for tests, not Apache Kafka"
+
+    def launch(self):
+        return Process(
             "the broker",
             [noida_program(), "start", "--data-dir", self.folder / "data", "--only", "kafka", "--kafka-port", self.port],
             self.folder / "broker.log",
         )
-        self.process.wait_until(lambda: accepts(self.port))
-        return self
-
-    def stop(self):
-        """Ends it by SIGTERM, upon which it saves its state."""
-        if self.process:
-            self.process.stop()
 
 
-class FetchPace:
+class FetchPace(LoopbackServer):
     """What stands before a Noida so that it and its clients are at rest when there is nothing (fetch_pace.py)."""
 
     def __init__(self, broker, port=None):
+        super().__init__(broker.folder, port)
         self.broker = broker
-        self.asked_port = port
-        self.port = None
-        self.process = None
 
-    @property
-    def bootstrap(self):
-        return f"127.0.0.1:{self.port}"
-
-    def start(self):
-        if self.asked_port and not port_is_free(self.asked_port):
-            raise ServiceError(f"port {self.asked_port} is in use: choose another one for the broker.")
-        self.port = self.asked_port or free_port()
+    def launch(self):
         script = pathlib.Path(__file__).with_name("fetch_pace.py")
-        self.process = Process(
-            "the broker's pace",
-            [sys.executable, script, self.port, self.broker.port],
-            self.broker.folder / "pace.log",
+        return Process(
+            "the broker's pace", [sys.executable, script, self.port, self.broker.port], self.folder / "pace.log"
         )
-        self.process.wait_until(lambda: accepts(self.port))
-        return self
-
-    def stop(self):
-        if self.process:
-            self.process.stop()
 
 
 def library_versions():
