@@ -1,4 +1,4 @@
-"""Paces the answers of noida-db to fetches: python3 fetch_pace.py PORT BROKER_PORT
+"""Paces the answers of noida-db to fetches: python3 -m vigie_harness.fetch_pace PORT BROKER_PORT
 
 noida-db answers a fetch at once also if it has nothing to give, and a client then asks again at once, so that both keep a
 core busy at rest; Apache Kafka holds such a fetch. This passes everything on between 127.0.0.1:PORT and a noida-db at
@@ -65,4 +65,5 @@ async def main(port, broker):
     await server.serve_forever()
 
 
-asyncio.run(main(*map(int, sys.argv[1:])))
+if __name__ == "__main__":
+    asyncio.run(main(*map(int, sys.argv[1:])))

@@ -1,0 +1,71 @@
+"""Where Apache Kafka's jars are, and the Java that runs them."""
+
+import dataclasses
+import functools
+import os
+import pathlib
+import re
+import shutil
+
+from ..errors import HarnessError
+
+OLDEST_JAVA = 17
+
+
+class KafkaMissing(HarnessError):
+    """Apache Kafka cannot be had here; the text says why."""
+
+
+@dataclasses.dataclass(frozen=True)
+class KafkaHome:
+    """A folder with `libs/*.jar`, as in Apache's own archive."""
+
+    folder: pathlib.Path
+    version: str
+
+    @classmethod
+    def at(cls, folder) -> "KafkaHome":
+        """The Kafka in a folder; KafkaMissing if none is there."""
+        folder = pathlib.Path(folder).absolute()
+        for jar in sorted((folder / "libs").glob("kafka_*.jar")):
+            if found := re.fullmatch(r"kafka_[0-9.]+-([0-9]+(?:\.[0-9]+)+)\.jar", jar.name):
+                return cls(folder, found[1])
+        raise KafkaMissing(f"{folder} has no libs/kafka_*.jar: it is no Apache Kafka")
+
+    @property
+    def description(self) -> str:
+        return f"Apache Kafka {self.version}"
+
+    @functools.cached_property
+    def jars(self) -> list[pathlib.Path]:
+        # Always in the same order: a class data archive holds for one class path only.
+        return sorted((self.folder / "libs").glob("*.jar"))
+
+    @property
+    def class_path(self) -> str:
+        return ":".join(map(str, self.jars))
+
+
+@functools.cache
+def java() -> pathlib.Path:
+    """Java's program: that of JAVA_HOME, else the one in PATH. KafkaMissing if there is none that Kafka can use."""
+    home = os.environ.get("JAVA_HOME")
+    found = f"{home}/bin/java" if home else shutil.which("java")
+    if not found or not os.access(found, os.X_OK):
+        where = f"JAVA_HOME ({home})" if home else "PATH"
+        raise KafkaMissing(f"there is no java in {where}: install default-jre-headless")
+    program = pathlib.Path(found).resolve()
+    version = java_version(program)
+    if version and int(version.split(".")[0]) < OLDEST_JAVA:
+        raise KafkaMissing(f"{program} is Java {version}, and Apache Kafka needs {OLDEST_JAVA} or newer: install default-jre-headless")
+    return program
+
+
+def java_version(program: pathlib.Path) -> str | None:
+    """What the installation says of itself; asking the program would take a tenth of a second."""
+    try:
+        text = (program.parent.parent / "release").read_text()
+    except OSError:
+        return None
+    found = re.search(r'^JAVA_VERSION="([0-9][^"]*)"', text, re.MULTILINE)
+    return found[1] if found else None
