@@ -31,12 +31,12 @@ class CertificateAuthority:
         self.folder = pathlib.Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.certificate = self.folder / "authority.pem"
-        self._key = self.folder / "authority.key"
+        self.key = self.folder / "authority.key"
         self._lock = threading.Lock()
         if not self.certificate.exists():
             _openssl(
                 "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "3650",
-                "-subj", f"/CN={name}", "-keyout", self._key, "-out", self.certificate)  # fmt: skip
+                "-subj", f"/CN={name}", "-keyout", self.key, "-out", self.certificate)  # fmt: skip
 
     def issue(
         self,
@@ -77,7 +77,7 @@ class CertificateAuthority:
             "-keyout", made.key, "-out", request)  # fmt: skip
         _openssl(
             "ca", "-batch", "-notext", "-config", self.folder / "ca.conf", "-cert", self.certificate, "-keyfile",
-            self._key, "-extensions", "extensions", "-startdate", _date(begins), "-enddate", _date(ends), "-in", request,
+            self.key, "-extensions", "extensions", "-startdate", _date(begins), "-enddate", _date(ends), "-in", request,
             "-out", made.certificate)  # fmt: skip
         made.key_store.touch(mode=0o600)
         made.key_store.write_text(made.key.read_text() + made.certificate.read_text())

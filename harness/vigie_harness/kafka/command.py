@@ -1,0 +1,374 @@
+"""Runs nodes of Apache Kafka on loopback, for a person or a test, and obeys commands on its standard input.
+
+    tools/kafka run --folder DIR [options]     starts nodes; says in one line of JSON where they are
+    tools/kafka prepare                        finds Kafka, fetches it if need be, and makes what starts need once
+    tools/kafka where                          says which Kafka is used, or why none is
+
+Options of `run`:
+
+    --folder DIR               holds everything, and may hold what an earlier run left there
+    --nodes 1|3                how many nodes there are; 1 by default
+    --port PORT                of the first node, for clients; any free one by default
+    --tls                      clients must use TLS
+    --client-certificates      clients must have a certificate too
+    --sasl scram|plain         clients must have a name and a password
+    --user NAME:FILE           one of them, whose password is the content of FILE; may be given again
+    --authorise                clients may do what they are granted only
+    --super-user NAME          one who may do everything; implies --authorise; may be given again
+    --property KEY=VALUE       a line of server.properties; may be given again
+    --via-proxy                a proxy stands before each node, which faults are asked of
+
+When all nodes serve, `run` writes one line:
+
+    {"bootstrap": "127.0.0.1:20001", "version": "4.3.1", "protocol": "SASL_SSL", "mechanism": "SCRAM-SHA-512",
+     "nodes": [{"id": 1, "pid": 4711, "port": 20001, "folder": "...", "log": "...", "running": true}],
+     "authority": "authority.pem", "certificate": "client.pem", "key": "client.key",
+     "authority_key": "authority.key"}
+
+`authority` and what follows are there with TLS only. After that each line of its standard input is a JSON object with one
+command, and is answered by one line: {"ok": true} with what the command gives, or {"error": "..."}. N is a node's number.
+
+    {"stop": N}                ends a node in order             {"start": N}     starts it again, and waits
+    {"kill": N}                ends it by SIGKILL               {"restart": N}   stop, then start
+    {"pause": N}               lets it hang, by SIGSTOP         {"resume": N}    lets it go on
+    {"start": N, "wait": false}                                 does not wait until it serves
+    {"copy": N}                keeps a copy of the log folder of a node that does not run ("name": of several)
+    {"restore": N}             sets the log folder of a node that does not run back to the copy ("name")
+    {"lose": N}                empties the log folder of a node that does not run
+    {"state": true}            {"nodes": [...]} as above
+
+    {"topic": NAME, "partitions": 3, "replicas": 3, "settings": {"retention.ms": 1000}}
+    {"delete_topic": NAME}     {"alter_topic": NAME, "settings": {...}}     null takes a setting back
+    {"partitions": NAME, "total": 6}
+    {"delete_records": NAME, "before": {"0": 100}}
+    {"leader": NAME, "partition": 0}                            {"ok": true, "leader": N}
+    {"offsets": NAME}                                           {"ok": true, "offsets": {"0": [first, after the last]}}
+    {"group_offsets": GROUP}                                    {"ok": true, "offsets": {"TOPIC": {"0": 17}}}
+    {"set_group_offsets": GROUP, "offsets": {"TOPIC": {"0": 17}}}
+    {"delete_group": GROUP}
+    {"user": NAME, "password_file": FILE}                       makes a SCRAM user, or changes its password
+    {"delete_user": NAME}
+    {"grant": USER, "operation": "write", "topic": NAME}        or "group": NAME; neither is the cluster
+    {"deny": ...} and {"revoke": ...}                           the same
+    {"quota": {"producer_byte_rate": 1000}, "user": NAME, "client_id": NAME}    null takes a limit away
+
+    {"certificate": FILE, "name": CN, "begins": SECONDS, "ends": SECONDS}
+                               issues one, valid from and to so many seconds from now; {"certificate": ..., "key": ...}
+    {"node_certificate": N, "begins": SECONDS, "ends": SECONDS} the node has another one from its next start on
+
+    {"proxy": N, "fault": "cut"|"reset"|"refuse"|"heal"}
+    {"proxy": N, "fault": "delay", "seconds": 0.5, "direction": "both"|"to_server"|"to_client"}
+    {"proxy": N, "fault": "throttle", "bytes_per_second": 1000}
+    {"proxy": N, "fault": "swallow", "direction": "to_client"}
+                               N may be "all". cut and reset are of the connections that are open; what else lasts until
+                               heal. `python3 -m pydoc vigie_harness.proxy` says more.
+
+At the end of its standard input, and upon SIGTERM, it ends its nodes in order and then itself.
+"""
+
+import argparse
+import datetime
+import json
+import pathlib
+import signal
+import sys
+from collections.abc import Callable
+
+from confluent_kafka import KafkaException
+
+from ..errors import HarnessError
+from ..proxy import Direction
+from .cluster import KafkaCluster
+from .finding import find_kafka
+from .node import KafkaNode
+from .runtime import prepare
+from .security import Security
+
+
+class Stopped(Exception):
+    """A signal asked us to stop."""
+
+
+def _on_signal(number, _frame):
+    raise Stopped(number)
+
+
+class Commands:
+    """What the lines of the standard input ask for."""
+
+    def __init__(self, cluster: KafkaCluster):
+        self.cluster = cluster
+        self.admin = cluster.admin
+
+    def obey(self, line: str) -> dict:
+        """The answer to one line."""
+        try:
+            request = json.loads(line)
+            if not isinstance(request, dict) or not request:
+                raise HarnessError("a command is a JSON object with a member")
+            name, value = next(iter(request.items()))
+            command: Callable | None = getattr(self, f"do_{name}", None)
+            if command is None:
+                raise HarnessError(f"there is no command {name!r}: see --help")
+            rest = {key: member for key, member in request.items() if key != name}
+            return {"ok": True, **(command(value, **rest) or {})}
+        except (HarnessError, KafkaException, OSError, ValueError, TypeError, KeyError) as error:
+            return {"error": str(error) or type(error).__name__}
+
+    # Nodes
+
+    def do_stop(self, number):
+        if not self.cluster.node(number).stop():
+            raise HarnessError(f"node {number} did not end well; see {self.cluster.node(number).log}")
+
+    def do_start(self, number, wait=True):
+        self.cluster.node(number).start(wait)
+        return node_facts(self.cluster.node(number))
+
+    def do_restart(self, number):
+        self.cluster.node(number).restart()
+        return node_facts(self.cluster.node(number))
+
+    def do_kill(self, number):
+        self.cluster.node(number).kill()
+
+    def do_pause(self, number):
+        self.cluster.node(number).pause()
+
+    def do_resume(self, number):
+        self.cluster.node(number).resume()
+
+    def do_copy(self, number, name="copy"):
+        return {"folder": str(self.cluster.node(number).copy_log_folder(name))}
+
+    def do_restore(self, number, name="copy"):
+        self.cluster.node(number).restore_log_folder(name)
+
+    def do_lose(self, number):
+        self.cluster.node(number).lose_log_folder()
+
+    def do_state(self, _):
+        return {"nodes": [node_facts(node) for node in self.cluster.nodes]}
+
+    # Topics, groups, users
+
+    def do_topic(self, name, partitions=1, replicas=-1, settings=None):
+        self.admin.create_topic(name, partitions, replicas, settings)
+
+    def do_delete_topic(self, name):
+        self.admin.delete_topic(name)
+
+    def do_alter_topic(self, name, settings):
+        self.admin.alter_topic(name, **settings)
+
+    def do_partitions(self, name, total):
+        self.admin.add_partitions(name, total)
+
+    def do_delete_records(self, name, before):
+        self.admin.delete_records(name, {int(partition): offset for partition, offset in before.items()})
+
+    def do_leader(self, name, partition=0):
+        return {"leader": self.admin.leader(name, partition)}
+
+    def do_offsets(self, name):
+        return {"offsets": self.admin.offsets(name)}
+
+    def do_group_offsets(self, group):
+        found: dict[str, dict[int, int]] = {}
+        for (topic, partition), offset in self.admin.group_offsets(group).items():
+            found.setdefault(topic, {})[partition] = offset
+        return {"offsets": found}
+
+    def do_set_group_offsets(self, group, offsets):
+        flat = {(topic, int(number)): offset for topic, part in offsets.items() for number, offset in part.items()}
+        self.admin.set_group_offsets(group, flat)
+
+    def do_delete_group(self, group):
+        self.admin.delete_group(group)
+
+    def do_user(self, name, password_file):
+        self.admin.create_user(name, read_password(password_file))
+
+    def do_delete_user(self, name):
+        self.admin.delete_user(name)
+
+    def do_grant(self, user, operation, topic=None, group=None):
+        self.admin.grant(user, operation, topic=topic, group=group)
+
+    def do_deny(self, user, operation, topic=None, group=None):
+        self.admin.deny(user, operation, topic=topic, group=group)
+
+    def do_revoke(self, user, operation, topic=None, group=None):
+        self.admin.revoke(user, operation, topic=topic, group=group)
+
+    def do_quota(self, limits, user=None, client_id=None):
+        self.admin.set_quota(user=user, client_id=client_id, **limits)
+
+    # Certificates
+
+    def do_certificate(self, file, name="client", begins=None, ends=None):
+        made = self._authority().issue(name, begins=_from_now(begins), ends=_from_now(ends), file=file)
+        return {"certificate": str(made.certificate), "key": str(made.key)}
+
+    def do_node_certificate(self, number, begins=None, ends=None):
+        node = self.cluster.node(number)
+        dates = {"begins": _from_now(begins), "ends": _from_now(ends)}
+        node.certificate = self._authority().issue(f"node-{number}", **dates)
+
+    def _authority(self):
+        if not self.cluster.authority:
+            raise HarnessError("there are no certificates without --tls or --client-certificates")
+        return self.cluster.authority
+
+    # Proxies
+
+    def do_proxy(self, number, fault, seconds=None, bytes_per_second=None, direction="both"):
+        way = Direction[direction.upper()]
+        for node in self.cluster.nodes if number == "all" else [self.cluster.node(number)]:
+            if not node.proxy:
+                raise HarnessError("there are no proxies without --via-proxy")
+            match fault:
+                case "cut":
+                    node.proxy.cut()
+                case "reset":
+                    node.proxy.reset()
+                case "refuse":
+                    node.proxy.refuse()
+                case "heal":
+                    node.proxy.heal()
+                case "delay":
+                    node.proxy.delay(float(seconds), way)
+                case "throttle":
+                    node.proxy.throttle(float(bytes_per_second), way)
+                case "swallow":
+                    node.proxy.swallow(way)
+                case _:
+                    raise HarnessError(f"there is no fault {fault!r}: see --help")
+
+
+def _from_now(seconds: float | None) -> datetime.datetime | None:
+    return None if seconds is None else datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=seconds)
+
+
+def node_facts(node: KafkaNode) -> dict:
+    return {
+        "id": node.id,
+        "pid": node.pid,
+        "port": node.advertised_port,
+        "folder": str(node.folder),
+        "log": str(node.log),
+        "running": node.is_running,
+    }
+
+
+def cluster_facts(cluster: KafkaCluster) -> dict:
+    facts = {
+        "bootstrap": cluster.bootstrap,
+        "version": cluster.version,
+        "protocol": cluster.security.protocol,
+        "mechanism": cluster.security.mechanism,
+        "nodes": [node_facts(node) for node in cluster.nodes],
+    }
+    if cluster.authority and cluster.client_certificate:
+        facts |= {
+            "authority": str(cluster.authority.certificate),
+            "authority_key": str(cluster.authority.key),
+            "certificate": str(cluster.client_certificate.certificate),
+            "key": str(cluster.client_certificate.key),
+        }
+    return facts
+
+
+def read_password(file) -> str:
+    return pathlib.Path(file).read_text().rstrip("\n")
+
+
+def parse_arguments(words=None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="tools/kafka", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
+        usage="tools/kafka run|prepare|where ...")  # fmt: skip
+    commands = parser.add_subparsers(dest="command", required=True, metavar="run|prepare|where")
+    commands.add_parser("prepare")
+    commands.add_parser("where")
+    run = commands.add_parser("run")
+    run.add_argument("--folder", type=pathlib.Path, required=True)
+    run.add_argument("--nodes", type=int, choices=(1, 3), default=1)
+    run.add_argument("--port", type=int)
+    run.add_argument("--tls", action="store_true")
+    run.add_argument("--client-certificates", action="store_true")
+    run.add_argument("--sasl", choices=("scram", "plain"))
+    run.add_argument("--user", action="append", default=[], metavar="NAME:FILE")
+    run.add_argument("--authorise", action="store_true")
+    run.add_argument("--super-user", action="append", default=[], metavar="NAME")
+    run.add_argument("--property", action="append", default=[], metavar="KEY=VALUE")
+    run.add_argument("--via-proxy", action="store_true")
+    return parser.parse_args(words)
+
+
+def make_cluster(arguments: argparse.Namespace) -> KafkaCluster:
+    users = {}
+    for text in arguments.user:
+        name, _, file = text.partition(":")
+        users[name] = read_password(file)
+    properties = dict(text.split("=", 1) for text in arguments.property)
+    return KafkaCluster(
+        find_kafka(),
+        arguments.folder,
+        arguments.nodes,
+        security=Security(
+            tls=arguments.tls,
+            client_certificates=arguments.client_certificates,
+            sasl=arguments.sasl,
+            users=users,
+            super_users=arguments.super_user,
+            authorise=arguments.authorise,
+        ),
+        properties=properties,
+        with_proxies=arguments.via_proxy,
+        port=arguments.port,
+    )
+
+
+def say(answer: dict) -> None:
+    print(json.dumps(answer), flush=True)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    cluster = make_cluster(arguments)
+    try:
+        cluster.start()
+        commands = Commands(cluster)
+        say(cluster_facts(cluster))
+        for line in sys.stdin:
+            if line.strip():
+                say(commands.obey(line))
+    except (Stopped, BrokenPipeError):
+        pass
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
+        cluster.close()
+    return 0
+
+
+def main() -> int:
+    arguments = parse_arguments()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _on_signal)
+    try:
+        if arguments.command == "run":
+            return run(arguments)
+        home = find_kafka()
+        if arguments.command == "prepare":
+            prepare(home)
+        print(f"{home.description}: {home.folder}")
+        return 0
+    except Stopped as stopped:
+        return 128 + stopped.args[0]
+    except (HarnessError, OSError, ValueError) as error:
+        print(f"vigie: {error}", file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
