@@ -38,13 +38,15 @@ clean-demo: ## Remove the demo's data
 	@python3 demo/clean.py
 
 .PHONY: lint
-lint: install-build ## Check the format of the Swift files
+lint: install-build ## Check the format of the Swift files, and the Python files
 	swift format lint --strict --parallel --recursive Package.swift Sources Tests
+	.vigie/venv/bin/ruff check --quiet
 
 .PHONY: test
 test: install lint ## Run all tests, those against a real broker and a real PostgreSQL included
 	swift build --build-tests -Xswiftc -warnings-as-errors
 	.vigie/venv/bin/python -m unittest discover --start-directory tools/tests
+	.vigie/venv/bin/python -m unittest discover --start-directory harness/tests
 	tools/with-services -- timeout --foreground 600 $(SWIFT_TEST) --skip '^IntegrationTests\.'
 	tools/with-services -- timeout --foreground 1200 $(SWIFT_TEST) --filter '^IntegrationTests\.' --no-parallel
 	tools/with-services -- .vigie/venv/bin/python -m unittest discover --start-directory Tests/Browser
@@ -55,9 +57,7 @@ test: install lint ## Run all tests, those against a real broker and a real Post
 .PHONY: test-dashboard
 test-dashboard: install ## Run the dashboard's tests: its logic, and in a real browser on a running pipeline
 	swift build --build-tests -Xswiftc -warnings-as-errors
-	dashboard/run --install
-	tools/with-services -- .vigie/dashboard/bin/python -m unittest discover --start-directory dashboard/tests
-	tools/with-services -- .vigie/venv/bin/python -m unittest discover --start-directory dashboard/tests/browser
+	tools/with-services -- .vigie/venv/bin/python -m unittest discover --start-directory dashboard/tests
 
 .PHONY: test-hardware
 test-hardware: install ## Run the release gateway in a virtual machine, on simulated chips of Debian's kernel
@@ -77,6 +77,10 @@ test-arm64: ## Build the gateway for arm64 and run it on an emulated board with 
 
 .PHONY: benchmark
 benchmark: build ## Measure the processor's throughput beside a plain COPY
+	Benchmarks/throughput
+
+# For `Benchmarks/throughput --broker tansu` only.
+.PHONY: benchmark-packages
+benchmark-packages: install-build
 	.vigie/venv/bin/pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: \
 		--requirement Benchmarks/requirements.txt
-	Benchmarks/run

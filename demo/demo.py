@@ -15,7 +15,7 @@ from measurements import Measurements
 from pipeline import DEMO, Pipeline
 from views import LiveView, PlainView, summary
 
-import services
+from vigie_harness.errors import HarnessError
 
 
 class Stopped(Exception):
@@ -49,7 +49,7 @@ def only_one():
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise services.ServiceError("a demo is running in this checkout already: stop it first.") from None
+        raise HarnessError("a demo is running in this checkout already: stop it first.") from None
     return lock
 
 
@@ -77,7 +77,7 @@ def run(arguments):
             watch(pipeline, measurements, view, arguments.duration)
     except Stopped as stopped:
         stopped_by = stopped.args[0]
-    except (services.ServiceError, psycopg.Error) as error:
+    except (HarnessError, psycopg.Error) as error:
         print(f"vigie: {error}", file=sys.stderr)
         status = 1
     finally:
@@ -110,7 +110,7 @@ def main():
         lock = only_one()
         with lock:
             return run(arguments)
-    except services.ServiceError as error:
+    except HarnessError as error:
         print(f"vigie: {error}", file=sys.stderr)
         return 1
 

@@ -5,24 +5,27 @@ import os
 import pathlib
 import string
 import subprocess
-import sys
 import time
 import urllib.request
 
 import psycopg
+from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "tools"))
-
-import services  # noqa: E402
-from confluent_kafka import Consumer, KafkaException, TopicPartition  # noqa: E402
-from confluent_kafka.admin import AdminClient, NewTopic  # noqa: E402
+from vigie_harness.checkout import ROOT, STATE
+from vigie_harness.errors import HarnessError
+from vigie_harness.ports import free_port
+from vigie_harness.postgres import Postgres
+from vigie_harness.processes import Process
+from vigie_harness.servers import quiet_connection
+from vigie_harness.stand_in import FetchPace, Noida
 
 # A test's demo has its own folder, and the programs as they are built for tests.
-DEMO = pathlib.Path(os.environ.get("VIGIE_DEMO", services.STATE / "demo"))
+DEMO = pathlib.Path(os.environ.get("VIGIE_DEMO", STATE / "demo"))
 TEMPLATES = pathlib.Path(__file__).resolve().parent / "configuration"
-RECORDINGS = services.ROOT / "Tests" / "IntegrationTests" / "Data"
-PROGRAMS = pathlib.Path(os.environ.get("VIGIE_BIN", services.ROOT / ".build" / "release"))
-DASHBOARD = services.ROOT / "dashboard" / "run"
+RECORDINGS = ROOT / "Tests" / "IntegrationTests" / "Data"
+PROGRAMS = pathlib.Path(os.environ.get("VIGIE_BIN", ROOT / ".build" / "release"))
+DASHBOARD = ROOT / "dashboard" / "run"
 TOPIC = "sensor.readings"
 PARTITIONS = 4
 
@@ -37,7 +40,7 @@ class Program:
         self.name = name
         self.address = f"http://127.0.0.1:{port}"
         self.ready_path = ready_path
-        self.process = services.Process(name, arguments, DEMO / "logs" / f"{name}.log", environment=environment)
+        self.process = Process(name, arguments, DEMO / "logs" / f"{name}.log", environment=environment)
 
     def wait_until_ready(self):
         self.process.wait_until(self.is_ready)
@@ -71,7 +74,7 @@ class Pipeline:
             (DEMO / folder).mkdir(exist_ok=True)
         for program in ("vigie-gateway", "vigie-processor"):
             if not (PROGRAMS / program).exists():
-                raise services.ServiceError(f"{program} is not built: run `make build`.")
+                raise HarnessError(f"{program} is not built: run `make build`.")
         self._start_servers()
         self._create_topics()
         self._start_processor()
@@ -80,21 +83,21 @@ class Pipeline:
 
     def _start_servers(self):
         if self.connection:
-            self.say(f"PostgreSQL: {services.quiet_connection(self.connection)} (VIGIE_POSTGRES)")
+            self.say(f"PostgreSQL: {quiet_connection(self.connection)} (VIGIE_POSTGRES)")
         else:
-            self.postgres = services.Postgres(DEMO / "postgres")
+            self.postgres = Postgres(DEMO / "postgres")
             self.postgres.start()
             self.connection = self.postgres.connection
             self.say(f'PostgreSQL {self.postgres.version}: psql "{self.connection}"')
         if self.kafka:
             self.say(f"Kafka: {self.kafka} (VIGIE_KAFKA)")
         else:
-            self.broker = services.Noida(DEMO / "broker")
+            self.broker = Noida(DEMO / "broker")
             self.broker.start()
-            self.pace = services.FetchPace(self.broker, self.kafka_port)
+            self.pace = FetchPace(self.broker, self.kafka_port)
             self.pace.start()
             self.kafka = self.pace.bootstrap
-            self.say(f"Broker: {self.kafka}, {services.Noida.description}")
+            self.say(f"Broker: {self.kafka}, {Noida.description}")
 
     def _create_topics(self):
         configuration = RETENTION if self.broker else {}
@@ -109,12 +112,12 @@ class Pipeline:
                 created.result()
             except KafkaException as error:
                 if error.args[0].name() != "TOPIC_ALREADY_EXISTS":
-                    raise services.ServiceError(
+                    raise HarnessError(
                         f"topic {topic} cannot be created on {self.kafka}: {error.args[0].str()}"
                     ) from error
 
     def _start_processor(self):
-        port = services.free_port()
+        port = free_port()
         path = self._configuration("processor", connection=json.dumps(self.connection), port=port)
         self._run_to_end("migrate", path)
         self.processor = Program("processor", [PROGRAMS / "vigie-processor", "run", "--config", path], port)
@@ -134,7 +137,7 @@ class Pipeline:
         if self.postgres:
             self.postgres.make_reader()
             connection = self.postgres.reader_connection
-        port = services.free_port()
+        port = free_port()
         self.dashboard = Program(
             "dashboard",
             [DASHBOARD, "--server.address", "127.0.0.1", "--server.port", port],
@@ -149,7 +152,7 @@ class Pipeline:
     def _start_gateways(self):
         for template in sorted(TEMPLATES.glob("gateway-*.yaml")):
             name = template.stem.removeprefix("gateway-")
-            port = services.free_port()
+            port = free_port()
             (DEMO / "outboxes" / name).mkdir(exist_ok=True)
             path = self._configuration(template.stem, outbox=DEMO / "outboxes" / name, port=port)
             program = Program(name, [PROGRAMS / "vigie-gateway", "run", "--config", path], port)
@@ -172,7 +175,7 @@ class Pipeline:
             [PROGRAMS / "vigie-processor", subcommand, "--config", path],
             capture_output=True, text=True, errors="replace", check=False)  # fmt: skip
         if result.returncode != 0:
-            raise services.ServiceError(
+            raise HarnessError(
                 f"vigie-processor {subcommand} ended with status {result.returncode}:\n{result.stdout}{result.stderr}"
             )
 

@@ -4,9 +4,9 @@ import unittest
 from unittest import mock
 
 import psycopg
-from support import application, scratch_database, small_plan, view_alone, words
 
 from vigie_dashboard import database
+from vigie_harness.dashboard.application import application, scratch_database, small_plan, view_alone, words
 
 
 class Frame(unittest.TestCase):

@@ -4,7 +4,6 @@ import unittest
 
 from starlette.applications import Starlette
 from starlette.requests import Request
-from support import DASHBOARD  # noqa: F401
 
 from vigie_dashboard.first_page import first_page, routes
 from vigie_dashboard.views import NAMES

@@ -5,9 +5,8 @@ import string
 import unittest
 from datetime import UTC, datetime, timedelta, timezone
 
-from support import DASHBOARD
-
 from vigie_dashboard.language import LANGUAGES, language_of
+from vigie_harness.dashboard.application import DASHBOARD
 
 ENGLISH, FRENCH = LANGUAGES["en"], LANGUAGES["fr"]
 PACKAGE = DASHBOARD / "vigie_dashboard"

@@ -8,8 +8,6 @@ from unittest import mock
 import numpy
 import pandas
 import psycopg
-import seed
-from support import application, scratch_database, small_plan, view_alone
 
 from vigie_dashboard.charts import places, series
 from vigie_dashboard.charts.bounds import value_range
@@ -19,6 +17,8 @@ from vigie_dashboard.queries import now as queries
 from vigie_dashboard.sensor_status import with_status
 from vigie_dashboard.theme import DARK, LIGHT
 from vigie_dashboard.views.now import bucket_for, in_order
+from vigie_harness.dashboard import history
+from vigie_harness.dashboard.application import application, scratch_database, small_plan, view_alone
 
 NOW = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 
@@ -257,7 +257,7 @@ class Seeded(unittest.TestCase):
         self.assertEqual(list(found.alerts["severity"])[:2], ["critical", "warning"])
         self.assertEqual(len(found.alerts), 7)
         known = {(row.quantity, row.severity, row.side): row.bound for row in found.bounds.itertuples()}
-        self.assertEqual(known, {rule[:3]: rule[3] for rule in seed.RULES})
+        self.assertEqual(known, {rule[:3]: rule[3] for rule in history.RULES})
         self.assertEqual(found.figures["reporting_before"], 12)
         self.assertEqual(found.figures["stale_before"], 0)
         # One every two minutes from each.
@@ -286,7 +286,7 @@ class Seeded(unittest.TestCase):
                         WITH gone AS (DELETE FROM sensor_data WHERE {where} AND event_time BETWEEN %(from)s AND %(to)s
                                       RETURNING *)
                         INSERT INTO sensor_data
-                        SELECT gateway_id, sensor_id, stream_id, seq, %(last)s, {", ".join(seed.COLUMNS[5:])}
+                        SELECT gateway_id, sensor_id, stream_id, seq, %(last)s, {", ".join(history.COLUMNS[5:])}
                         FROM gone LIMIT 1
                         """,
                         values,

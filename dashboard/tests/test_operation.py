@@ -13,11 +13,12 @@ from datetime import UTC, datetime, timedelta
 
 import pandas
 import psycopg
-from support import scratch_database, small_plan, view_alone
+
 from vigie_dashboard import condition, processors
 from vigie_dashboard.charts import operation as charts
 from vigie_dashboard.language import LANGUAGES
 from vigie_dashboard.theme import LIGHT
+from vigie_harness.dashboard.application import scratch_database, small_plan, view_alone
 
 ENGLISH = LANGUAGES["en"]
 SECOND = 1_700_000_000_000
@@ -160,7 +161,7 @@ class Condition(unittest.TestCase):
     offsets = pandas.DataFrame(
         {"topic": ["t", "t"], "partition": [0, 1], "next_offset": [7, 8], "age": [1.0, 2.0]}
     )  # fmt: skip
-    quiet = {"waiting": 0, "oldest_age": None, "attempts": 0, "last_error": None}  # noqa: RUF012
+    quiet = {"waiting": 0, "oldest_age": None, "attempts": 0, "last_error": None}
 
     def found(self, members, gateways, *, missing=0, notifications=None, answers=()):
         living = condition.with_life(pandas.DataFrame(members, columns=list(member())))

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 import numpy
 import pandas
-import support  # noqa: F401
+
 from vigie_dashboard.trend import analysis, period
 from vigie_dashboard.trend.download import csv, series_columns
 

@@ -6,11 +6,12 @@ from zoneinfo import ZoneInfo
 
 import pandas
 import psycopg
-from support import scratch_database
+
 from vigie_dashboard.database import Database
 from vigie_dashboard.queries import trend as queries
 from vigie_dashboard.trend.analysis import aligned, coverage, failure_shares
 from vigie_dashboard.trend.period import Sensor, make_grid, window_size
+from vigie_harness.dashboard.application import scratch_database
 
 PARIS = ZoneInfo("Europe/Paris")
 KITCHEN = Sensor("home", "kitchen")

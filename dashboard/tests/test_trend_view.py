@@ -7,9 +7,10 @@ import unittest
 from datetime import UTC, datetime
 
 import psycopg
-import seed
 from streamlit.testing.v1 import AppTest
-from support import PATIENCE, scratch_database
+
+from vigie_harness.dashboard import history
+from vigie_harness.dashboard.application import PATIENCE, scratch_database
 
 # The view by itself, with a reader in Paris, and the language that the environment says.
 SCRIPT = """
@@ -38,7 +39,7 @@ SECTIONS = ("evolution", "alerts", "sensors", "periods", "correlation", "coverag
 class TrendView(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        plan = seed.Plan(now=datetime.now(UTC), sensors=4, days=3, interval=300)
+        plan = history.Plan(now=datetime.now(UTC), sensors=4, days=3, interval=300)
         cls.address = cls.enterClassContext(scratch_database(plan))
 
     def run_view(self, language: str = "en", address: str | None = None, **chosen) -> AppTest:
@@ -78,7 +79,7 @@ class TrendView(unittest.TestCase):
         shapes = [shape for shape in figure["layout"]["shapes"] if shape["type"] == "line"]
         drawn = {shape["y0"] for shape in shapes}
         told = {float(bound) for bound in re.findall(r"[<>] ([0-9.]+)", self.titles(test)[0])}
-        self.assertEqual(drawn | told, {rule[3] for rule in seed.RULES if rule[0] == "temperature"})
+        self.assertEqual(drawn | told, {rule[3] for rule in history.RULES if rule[0] == "temperature"})
         self.assertFalse(drawn & told)
         low, high = figure["layout"]["yaxis"]["range"]
         self.assertTrue(all(low < bound < high for bound in drawn))
@@ -117,11 +118,11 @@ class TrendView(unittest.TestCase):
 
     def test_of_less_than_a_day_a_day_is_shown(self):
         self.assertEqual(self.run_view().button_group(key="trend-period-en").value, "7d")
-        with scratch_database(seed.Plan(now=datetime.now(UTC), sensors=2, days=0.2, interval=300)) as address:
+        with scratch_database(history.Plan(now=datetime.now(UTC), sensors=2, days=0.2, interval=300)) as address:
             self.assertEqual(self.run_view(address=address).button_group(key="trend-period-en").value, "24h")
 
     def test_windows_that_were_deleted_are_told(self):
-        plan = seed.Plan(now=datetime.now(UTC), sensors=2, days=0.2, interval=300)
+        plan = history.Plan(now=datetime.now(UTC), sensors=2, days=0.2, interval=300)
         with scratch_database(plan) as address:
             with psycopg.connect(address) as connection:
                 connection.execute("UPDATE retention SET windows_since = now() - interval '1 hour'")

@@ -8,7 +8,6 @@ import concurrent.futures
 import json
 import math
 import re
-import socket
 import urllib.error
 import urllib.request
 from collections.abc import Iterable, Sequence
@@ -78,7 +77,7 @@ def ask_one(endpoint: str) -> Answer:
         status = json.loads(_read(f"{base}/status.json"))
         history = json.loads(_read(f"{base}/history.json"))
         metrics = parse_metrics(_read(f"{base}/metrics").decode())
-    except (TimeoutError, socket.timeout):
+    except TimeoutError:
         return Answer(endpoint, trouble="no_answer_in_time")
     except urllib.error.HTTPError:
         return Answer(endpoint, trouble="not_a_processor")

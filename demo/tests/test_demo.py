@@ -1,23 +1,21 @@
 """The demo as a visitor runs it, with the programs that the tests are built with and data of its own."""
 
 import os
-import pathlib
 import shutil
 import subprocess
 import sys
 import unittest
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
-sys.path.insert(0, str(ROOT / "tools"))
-
-import services  # noqa: E402
+from vigie_harness.checkout import ROOT, programs
+from vigie_harness.processes import last_lines
+from vigie_harness.scratch import scratch_folder
 
 
 class DemoTest(unittest.TestCase):
     def test_it_runs_ends_well_and_its_certificate_agrees(self):
-        folder = services.scratch_folder()
+        folder = scratch_folder()
         self.addCleanup(shutil.rmtree, folder, ignore_errors=True)
-        environment = os.environ | {"VIGIE_DEMO": str(folder / "demo"), "VIGIE_BIN": str(ROOT / ".build" / "debug")}
+        environment = os.environ | {"VIGIE_DEMO": str(folder / "demo"), "VIGIE_BIN": str(programs())}
         demo = subprocess.run(
             [sys.executable, ROOT / "demo" / "demo.py", "--duration", "15"],
             env=environment,
@@ -27,7 +25,7 @@ class DemoTest(unittest.TestCase):
             timeout=600,
         )
         logs = "".join(
-            f"{log.name}:\n{services.last_lines(log)}\n" for log in sorted((folder / "demo" / "logs").glob("*.log"))
+            f"{log.name}:\n{last_lines(log)}\n" for log in sorted((folder / "demo" / "logs").glob("*.log"))
         )
         # Whatever did not end well is told, and is the exit status.
         self.assertEqual(demo.returncode, 0, f"{demo.stdout}\n{logs}")

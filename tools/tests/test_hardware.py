@@ -1,20 +1,18 @@
 """hardware/: its drawings are what draw.py draws, and udev takes its rules."""
 
 import pathlib
+import runpy
 import subprocess
-import sys
 import unittest
 import xml.etree.ElementTree
 
 HARDWARE = pathlib.Path(__file__).resolve().parent.parent.parent / "hardware"
-sys.path.insert(0, str(HARDWARE))
-
-import draw  # noqa: E402
+DRAW = runpy.run_path(str(HARDWARE / "draw.py"))
 
 
 class Hardware(unittest.TestCase):
     def test_the_drawings_are_those_of_the_script(self):
-        for name, drawing in (("wiring.svg", draw.wiring()), ("multiplexer.svg", draw.multiplexer())):
+        for name, drawing in (("wiring.svg", DRAW["wiring"]()), ("multiplexer.svg", DRAW["multiplexer"]())):
             text = (HARDWARE / name).read_text()
             self.assertEqual(text, drawing.svg(), f"{name} is old: run hardware/draw.py")
             xml.etree.ElementTree.fromstring(text)

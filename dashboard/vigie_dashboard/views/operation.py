@@ -311,7 +311,7 @@ def _counts(context: Context, heard: list[Answer]) -> None:
                 language.number(counts.get(name)),
                 language.percent(share, 1) if share is not None else "",
             )
-        )  # noqa: E501
+        )
     if retried := processors.total(heard, "vigie_batch_retries_total"):
         rows.append((text("operation.counts.retried"), language.number(retried), ""))
     if skewed := processors.total(heard, "vigie_clock_skew_total"):

@@ -8,58 +8,23 @@ import os
 import pathlib
 import re
 import shutil
-import subprocess
-import sys
 import time
 import unittest
 import urllib.error
 import urllib.request
 import uuid
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "tools"))
+from browser import DESKTOP, PHONE, open_browser, wait_until
+from confluent_kafka.admin import AdminClient, NewTopic
+from selenium.webdriver.common.by import By
 
-import services  # noqa: E402
+from vigie_harness.checkout import programs
+from vigie_harness.ports import free_port
+from vigie_harness.postgres import Postgres
+from vigie_harness.processes import Process
+from vigie_harness.scratch import scratch_folder
 
-try:
-    from confluent_kafka.admin import AdminClient, NewTopic
-    from selenium import webdriver
-    from selenium.webdriver.chrome.options import Options
-    from selenium.webdriver.chrome.service import Service
-    from selenium.webdriver.common.by import By
-except ImportError as error:
-    raise unittest.SkipTest(f"{error}: run this with .vigie/venv/bin/python") from error
-
-DESKTOP = (1280, 800)
-PHONE = (390, 844)
 PARTITIONS = 4
-
-
-def wait_until(what, is_so, bound=120):
-    """Waits for a state of another process; fails when the bound (seconds), which is for what hangs, has passed."""
-    deadline = time.monotonic() + bound
-    while not is_so():
-        if time.monotonic() > deadline:
-            raise AssertionError(f"not within {bound} s: {what}")
-        time.sleep(0.05)
-
-
-def browser(size, is_dark=False):
-    """A headless Chromium whose view has a size."""
-    options = Options()
-    options.binary_location = shutil.which("chromium")
-    for argument in ("--headless=new", "--hide-scrollbars", "--disable-gpu", "--disable-dev-shm-usage"):
-        options.add_argument(argument)
-    if os.geteuid() == 0:
-        # Chromium's sandbox refuses to work for root.
-        options.add_argument("--no-sandbox")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options=options, service=Service(shutil.which("chromedriver")))
-    metrics = {"width": size[0], "height": size[1], "deviceScaleFactor": 1, "mobile": size == PHONE}
-    driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-    scheme = {"name": "prefers-color-scheme", "value": "dark" if is_dark else "light"}
-    driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
-    return driver
 
 
 @unittest.skipUnless(shutil.which("chromium") and shutil.which("chromedriver"), "chromium or its driver is missing")
@@ -69,11 +34,11 @@ class PageTest(unittest.TestCase):
 
     @classmethod
     def setUpClass(cls):
-        cls.programs = pathlib.Path(os.environ.get("VIGIE_BIN", ROOT / ".build/debug"))
-        cls.folder = services.scratch_folder()
+        cls.programs = programs()
+        cls.folder = scratch_folder()
         cls.addClassCleanup(shutil.rmtree, cls.folder, ignore_errors=True)
         # Its own, as it is taken away in the middle.
-        cls.postgres = services.Postgres(cls.folder / "postgres", durable=False)
+        cls.postgres = Postgres(cls.folder / "postgres", durable=False)
         cls.addClassCleanup(cls.postgres.stop)
         cls.postgres.start()
         cls.topic = f"page-{uuid.uuid4().hex[:8]}.readings"
@@ -81,7 +46,7 @@ class PageTest(unittest.TestCase):
         topics = [NewTopic(cls.topic, PARTITIONS, 1), NewTopic(f"{cls.topic}.rejected", 1, 1)]
         for made in admin.create_topics(topics).values():
             made.result(20)
-        cls.port = services.free_port()
+        cls.port = free_port()
         cls.url = f"http://127.0.0.1:{cls.port}/"
         (cls.folder / "processor.yaml").write_text(
             f"""
@@ -97,14 +62,18 @@ monitoring:
   listen: "127.0.0.1:{cls.port}"
 """
         )
-        cls.processor = services.Process(
+        cls.processor = Process(
             "vigie-processor",
             [cls.programs / "vigie-processor", "run", "--config", cls.folder / "processor.yaml"],
             cls.folder / "processor.log",
         )
         cls.addClassCleanup(cls.processor.stop)
         cls.processor.wait_until(cls.answers)
-        cls.browsers = {"desktop": browser(DESKTOP), "phone": browser(PHONE), "dark": browser(DESKTOP, is_dark=True)}
+        cls.browsers = {
+            "desktop": open_browser(DESKTOP),
+            "phone": open_browser(PHONE),
+            "dark": open_browser(DESKTOP, is_dark=True),
+        }
         for driver in cls.browsers.values():
             cls.addClassCleanup(driver.quit)
 
@@ -173,7 +142,7 @@ monitoring:
         self.picture("nothing")
 
     def at_work(self):
-        fleet = services.Process(
+        fleet = Process(
             "vigie-fleet",
             [
                 self.programs / "vigie-fleet", "produce", f"--bootstrap={os.environ['VIGIE_KAFKA']}",

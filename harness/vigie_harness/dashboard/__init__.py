@@ -1,0 +1,1 @@
+"""The dashboard on a database with a known history, for its tests and its benchmarks."""
