@@ -1,0 +1,138 @@
+"""The command line of the storm.
+
+    vigie-storm --seed 7 --faults 60 --nodes 1
+
+Gateways with their own outboxes, two processors, Apache Kafka and PostgreSQL (with fsync), and faults drawn from the seed:
+processes killed, paused, stopped and rolled, connections cut, reset, refused, delayed, throttled and swallowed, disks full,
+outboxes and tables locked, sessions ended, leaders killed, partitions added, old messages sent again. Then everything is
+healed, and an oracle that trusts nothing of Vigie compares the tables with what was seen on the topic and in the outboxes.
+
+The same seed gives the same schedule. What processes do in between is not the same twice, so a failure may need several runs
+to come again. The exit status is 1 if a storm failed; logs and data of such a one are kept.
+"""
+
+import argparse
+import pathlib
+import random
+import shutil
+import signal
+import sys
+import time
+
+from rich.console import Console
+
+from ..checkout import STATE, programs
+from ..errors import HarnessError
+from .disk import SmallDisk
+from .planted import PLANTS
+from .run import Plan, Storm, Verdict, schedule
+from .world import kafka_home, layout
+
+# More faults than this are divided into several storms, each of which begins with nothing.
+EACH = 250
+
+
+def plans(arguments) -> list[Plan]:
+    """The storms of a command: successive seeds, about equal numbers of faults."""
+    count = max(1, -(-arguments.faults // arguments.each))
+    share, rest = divmod(arguments.faults, count)
+    return [
+        Plan(
+            seed=arguments.seed + index, faults=share + (index < rest), nodes=arguments.nodes, every=arguments.every,
+            proves=arguments.prove, keeps=arguments.keep)
+        for index in range(count)
+    ]  # fmt: skip
+
+
+def parser() -> argparse.ArgumentParser:
+    _, _, rest = __doc__.partition("\n\n")
+    found = argparse.ArgumentParser(
+        prog="vigie-storm", description=f"Runs Vigie under seeded faults.\n\n{rest}",
+        formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
+    found.add_argument("--seed", type=int, default=None, help="of the schedule; drawn and printed without it")
+    found.add_argument("--faults", type=_positive, default=60, help="how many; 60 by default")
+    found.add_argument("--nodes", type=int, choices=(1, 3), default=1, help="of Kafka; 1 by default")
+    found.add_argument("--every", type=float, default=Plan.every, metavar="SECONDS", help="mean time between two; %(default)s")
+    found.add_argument("--each", type=_positive, default=EACH, metavar="N", help="most faults of one storm; %(default)s")
+    found.add_argument("--folder", type=pathlib.Path, default=STATE / "storm", help="for logs and data; %(default)s")
+    found.add_argument("--keep", action="store_true", help="keep logs and data of a good end too")
+    found.add_argument("--prove", action="store_true", help="prove after a good end that the oracle finds planted faults")
+    found.add_argument("--plan", action="store_true", help="show the schedule only")
+    return found
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("expected a number of 1 or more")
+    return number
+
+
+def main(words: list[str] | None = None) -> int:
+    arguments = parser().parse_args(words)
+    if arguments.seed is None:
+        arguments.seed = random.SystemRandom().randrange(1_000_000)
+    console = Console(highlight=False)
+    if arguments.plan:
+        show_plans(arguments, console)
+        return 0
+    try:
+        return run(arguments, console)
+    except HarnessError as error:
+        print(f"vigie: {error}", file=sys.stderr)
+        return 1
+
+
+def show_plans(arguments, console: Console) -> None:
+    for plan in plans(arguments):
+        console.print(plan.command)
+        for fault in schedule(plan, layout(plan.nodes, SmallDisk.is_possible())):
+            console.print(f"{fault.at:8.1f} s  #{fault.number:<4} {fault.duration:6.1f} s  {fault}", soft_wrap=True)
+
+
+def run(arguments, console: Console) -> int:
+    home = kafka_home()
+    failed: list[Verdict] = []
+    done = 0
+    began = time.monotonic()
+    all_plans = plans(arguments)
+    for number, plan in enumerate(all_plans, 1):
+        folder = arguments.folder / f"{plan.nodes}-{plan.seed}"
+        shutil.rmtree(folder, ignore_errors=True)
+        storm = Storm(plan, folder, programs(), home, console)
+        # The first asks it to end in order; there is no second way.
+        for ask in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(ask, lambda *_, storm=storm: storm.stop())
+        verdict = storm.run()
+        done += sum(1 for entry in storm.timeline.entries if not entry.void)
+        show(verdict, storm, console, f"{number}/{len(all_plans)}" if len(all_plans) > 1 else "")
+        if not verdict.is_good:
+            failed.append(verdict)
+        if verdict.was_interrupted:
+            break
+    if len(all_plans) > 1:
+        console.print(f"\n{done} faults in {number} storms, {len(failed)} failed, {time.monotonic() - began:.0f} s")
+        for verdict in failed:
+            console.print(f"  {verdict.plan.command}: {verdict.folder}", soft_wrap=True)
+    return 1 if failed else 0
+
+
+def show(verdict: Verdict, storm: Storm, console: Console, number: str) -> None:
+    console.print(f"\n{storm.timeline.counts()}", soft_wrap=True)
+    for name, figure in verdict.figures.items():
+        console.print(f"  {name:<36} {figure}")
+    for incident in verdict.incidents:
+        if not incident.is_failure:
+            at = incident.at - storm.timeline.began
+            console.print(f"  noticed T+{at:.1f} s: {incident.member} {incident.sentence}", soft_wrap=True, markup=False)
+    if verdict.was_interrupted:
+        console.print("interrupted: nothing is said of the data", style="yellow")
+    elif verdict.is_good:
+        proof = f", and the oracle found all {len(PLANTS)} planted faults" if verdict.plan.proves else ""
+        console.print(f"storm {number} held: each reading is once in the tables or in a recorded loss{proof}", style="green")
+    else:
+        console.print(f"storm {number} FAILED: {verdict.plan.command}", style="red")
+        console.print(verdict.story, soft_wrap=True, markup=False)
+    if verdict.folder:
+        console.print(f"logs and data: {verdict.folder}", soft_wrap=True)
+    console.print(f"{verdict.seconds:.0f} s")

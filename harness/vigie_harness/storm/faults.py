@@ -1,0 +1,493 @@
+"""What each kind of fault does: a class a kind. `KINDS` has them all."""
+
+import contextlib
+import os
+import random
+import signal
+import sqlite3
+import time
+from typing import TYPE_CHECKING
+
+import psycopg
+from confluent_kafka import KafkaException, Producer
+
+from ..errors import HarnessError
+from ..proxy import Direction
+from .schedule import Fault, Kind
+from .tap import RESENT
+
+if TYPE_CHECKING:
+    from .world import World
+
+
+class Void(Exception):
+    """The fault could not be done as things stand, such as a session to end where no server runs; the text says why."""
+
+
+class Action(Kind):
+    """A kind of fault that can be done to a world."""
+
+    def __init__(self, world: "World", fault: Fault):
+        self.world = world
+        self.fault = fault
+        self.chance = random.Random(fault.seed)
+
+    def begin(self) -> None:
+        """Does it. Raises Void if that cannot be done."""
+        raise NotImplementedError
+
+    def end(self) -> None:
+        """Takes it back, for kinds that last."""
+
+    @property
+    def member(self):
+        return self.world.members[self.fault.target]
+
+
+# Processes
+
+
+class _OfProcess(Action):
+    @classmethod
+    def targets(cls, layout):
+        return [*layout.gateways, *layout.processors, *layout.nodes, "postgres"]
+
+
+class Kill(_OfProcess):
+    """SIGKILL, and a start after a while."""
+
+    name = "kill"
+    weight = 4.0
+    duration = (0.2, 12.0)
+
+    def begin(self):
+        self.member.kill()
+
+    def end(self):
+        self.member.start()
+
+
+class Pause(_OfProcess):
+    """SIGSTOP, and SIGCONT after a while. Of PostgreSQL its first process, so that nobody can connect."""
+
+    name = "pause"
+    weight = 3.0
+    duration = (0.3, 60.0)
+
+    def begin(self):
+        self.member.pause()
+
+    def end(self):
+        self.member.resume()
+
+
+class Terminate(_OfProcess):
+    """An end in order, and a start after a while."""
+
+    name = "terminate"
+    weight = 2.5
+    duration = (0.1, 8.0)
+
+    def begin(self):
+        self.member.terminate()
+
+    def end(self):
+        self.member.start()
+
+
+class Roll(Action):
+    """All processors are stopped and started, one after the other, as an update does it."""
+
+    name = "roll"
+    weight = 1.0
+
+    @classmethod
+    def targets(cls, layout):
+        return ["processors"] if layout.processors else []
+
+    @classmethod
+    def needs(cls, target, layout):
+        return layout.processors
+
+    def begin(self):
+        for processor in self.world.layout.processors:
+            self.world.members[processor].terminate()
+            self.world.members[processor].start()
+
+
+class KillLeader(Action):
+    """SIGKILL of the node that leads a partition of the topic."""
+
+    name = "kill leader"
+    weight = 2.5
+    duration = (0.5, 12.0)
+
+    @classmethod
+    def targets(cls, layout):
+        return ["kafka"] if len(layout.nodes) > 1 else []
+
+    @classmethod
+    def needs(cls, target, layout):
+        return ["leader"]
+
+    def begin(self):
+        self.killed = None
+        try:
+            topic = self.world.kafka.admin.metadata(5).topics[self.world.topic]
+        except (KafkaException, KeyError) as error:
+            raise Void("no node says who leads") from error
+        leaders = sorted({partition.leader for partition in topic.partitions.values() if partition.leader > 0})
+        running = [number for number in leaders if self.world.node(number).is_running]
+        if not running:
+            raise Void("no leader runs")
+        self.killed = self.world.node(self.chance.choice(running))
+        self.killed.kill()
+
+    def end(self):
+        if self.killed:
+            self.killed.start()
+
+
+# Connections
+
+
+_WAYS = {"both ways": Direction.BOTH, "requests": Direction.TO_SERVER, "answers": Direction.TO_CLIENT}
+
+
+class _OfLink(Action):
+    @classmethod
+    def targets(cls, layout):
+        return layout.links
+
+    @classmethod
+    def needs(cls, target, layout):
+        return [f"link {target}"]
+
+    @property
+    def link(self):
+        return self.world.links[self.fault.target]
+
+    @property
+    def direction(self):
+        return _WAYS[self.fault.parameters["of"]]
+
+    def end(self):
+        if self.duration[1] > 0:
+            self.link.heal()
+
+
+class Cut(_OfLink):
+    """All connections are closed in order."""
+
+    name = "cut"
+
+    def begin(self):
+        if not self.link.cut():
+            raise Void("no connection was open")
+
+
+class Reset(_OfLink):
+    """All connections are reset."""
+
+    name = "reset"
+
+    def begin(self):
+        if not self.link.reset():
+            raise Void("no connection was open")
+
+
+class Refuse(_OfLink):
+    """Nobody listens for a while."""
+
+    name = "refuse"
+    duration = (0.2, 15.0)
+
+    def begin(self):
+        self.link.refuse()
+
+
+class Delay(_OfLink):
+    """Everything comes later."""
+
+    name = "delay"
+    duration = (1.0, 20.0)
+
+    @classmethod
+    def parameters(cls, chance):
+        return {"of": chance.choice(list(_WAYS)), "seconds": round(chance.uniform(0.02, 1.5), 2)}
+
+    def begin(self):
+        self.link.delay(self.fault.parameters["seconds"], self.direction)
+
+
+class Throttle(_OfLink):
+    """Connections are slow."""
+
+    name = "throttle"
+    duration = (1.0, 20.0)
+
+    @classmethod
+    def parameters(cls, chance):
+        return {"of": chance.choice(list(_WAYS)), "bytes/s": chance.choice([300, 1000, 3000, 10_000, 30_000])}
+
+    def begin(self):
+        self.link.throttle(self.fault.parameters["bytes/s"], self.direction)
+
+
+class BlackHole(_OfLink):
+    """What is sent disappears: nobody answers, nobody closes."""
+
+    name = "black hole"
+    weight = 2.0
+    duration = (0.5, 45.0)
+
+    @classmethod
+    def parameters(cls, chance):
+        return {"of": chance.choice(list(_WAYS))}
+
+    def begin(self):
+        self.link.swallow(self.direction)
+
+
+# Outboxes
+
+
+class _OfOutbox(Action):
+    @classmethod
+    def targets(cls, layout):
+        return layout.gateways
+
+    @classmethod
+    def needs(cls, target, layout):
+        return [f"outbox {target}"]
+
+
+class DiskFull(_OfOutbox):
+    """The outbox's file system has no room left."""
+
+    name = "disk full"
+    duration = (0.5, 20.0)
+
+    @classmethod
+    def targets(cls, layout):
+        return layout.gateways if layout.can_fill_disks else []
+
+    def begin(self):
+        self.world.trouble_with_outbox(self.fault.target, True)
+        self.world.disks[self.fault.target].fill()
+
+    def end(self):
+        self.world.disks[self.fault.target].free()
+        self.world.trouble_with_outbox(self.fault.target, False)
+
+
+class OutboxLocked(_OfOutbox):
+    """Another program has the outbox's lock for writing, as a shell with an open transaction has."""
+
+    name = "outbox locked"
+    duration = (0.3, 15.0)
+
+    def begin(self):
+        self.holder = None
+        self.world.trouble_with_outbox(self.fault.target, True)
+        try:
+            # Begun and ended by two threads at most, never at the same time.
+            path = self.world.outboxes[self.fault.target]
+            self.holder = sqlite3.connect(f"file:{path}?mode=rw", uri=True, timeout=2, isolation_level=None, check_same_thread=False)
+            self.holder.execute("BEGIN IMMEDIATE")
+        except sqlite3.Error as error:
+            self.end()
+            raise Void(f"the lock is not to be had: {error}") from error
+
+    def end(self):
+        if self.holder:
+            with contextlib.suppress(sqlite3.Error):
+                self.holder.execute("ROLLBACK")
+            self.holder.close()
+            self.holder = None
+        self.world.trouble_with_outbox(self.fault.target, False)
+
+
+# The database
+
+_SESSIONS = """
+    SELECT pid FROM pg_stat_activity WHERE datname = 'vigie' AND backend_type = 'client backend'
+    AND application_name <> 'vigie-storm' ORDER BY pid
+"""
+
+
+class _OfSessions(Action):
+    @classmethod
+    def targets(cls, layout):
+        return ["database"]
+
+    @classmethod
+    def needs(cls, target, layout):
+        return ["sessions"]
+
+    @contextlib.contextmanager
+    def _database(self):
+        """A connection, if there is one to be had."""
+        try:
+            with self.world.connect() as connection:
+                yield connection
+        except psycopg.Error as error:
+            raise Void(f"the database: {str(error).strip().splitlines()[0]}") from error
+
+    def _sessions(self) -> list[int]:
+        with self._database() as connection:
+            pids = [pid for (pid,) in connection.execute(_SESSIONS)]
+        if not pids:
+            raise Void("no session was open")
+        return pids
+
+
+class EndSessions(_OfSessions):
+    """pg_terminate_backend of sessions, of one or of all."""
+
+    name = "end sessions"
+    weight = 1.5
+
+    def begin(self):
+        pids = self._sessions()
+        chosen = pids if self.chance.random() < 0.5 else [self.chance.choice(pids)]
+        with self._database() as connection:
+            connection.execute("SELECT pg_terminate_backend(pid) FROM unnest(%s) AS pid", [chosen])
+
+
+class KillSession(_OfSessions):
+    """SIGKILL of a session's process, after which PostgreSQL ends all and recovers as after a crash."""
+
+    name = "kill session"
+    weight = 0.7
+
+    def begin(self):
+        _signal(self.chance.choice(self._sessions()), signal.SIGKILL)
+
+
+class PauseSession(_OfSessions):
+    """SIGSTOP of a session's process: a statement that does not end, and locks that stay."""
+
+    name = "pause session"
+    duration = (0.3, 40.0)
+
+    def begin(self):
+        self.pid = None
+        pid = self.chance.choice(self._sessions())
+        _signal(pid, signal.SIGSTOP)
+        self.pid = pid
+
+    def end(self):
+        if self.pid:
+            with contextlib.suppress(Void):
+                _signal(self.pid, signal.SIGCONT)
+
+
+def _signal(pid: int, number: signal.Signals) -> None:
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError as error:
+        raise Void("the session had ended") from error
+
+
+class LockTable(_OfSessions):
+    """Somebody has a table for himself for a while."""
+
+    name = "lock table"
+    weight = 1.5
+    duration = (0.3, 12.0)
+
+    @classmethod
+    def targets(cls, layout):
+        return layout.tables
+
+    @classmethod
+    def needs(cls, target, layout):
+        # One at a time: two that wait for each other's would be ended by PostgreSQL.
+        return ["table lock"]
+
+    def begin(self):
+        self.holder = None
+        try:
+            self.holder = self.world.connect()
+            self.holder.execute("SET lock_timeout = '5s'; SET idle_in_transaction_session_timeout = '120s'; BEGIN")
+            self.holder.execute(f"LOCK TABLE {self.fault.target} IN ACCESS EXCLUSIVE MODE")
+        except psycopg.Error as error:
+            self.end()
+            raise Void(f"the database: {str(error).strip().splitlines()[0]}") from error
+
+    def end(self):
+        if self.holder:
+            with contextlib.suppress(psycopg.Error):
+                self.holder.close()
+            self.holder = None
+
+
+# The topic
+
+
+class _OfTopic(Action):
+    @classmethod
+    def targets(cls, layout):
+        return ["topic"]
+
+    @classmethod
+    def needs(cls, target, layout):
+        return [cls.name]
+
+
+class AddPartition(_OfTopic):
+    """The topic gets one more partition, and gateways' readings go elsewhere from then on."""
+
+    name = "add partition"
+    weight = 0.8
+
+    @classmethod
+    def limit(cls, layout):
+        return layout.partitions_to_add
+
+    def begin(self):
+        try:
+            now = len(self.world.kafka.admin.metadata(5).topics[self.world.topic].partitions)
+            self.world.add_partitions(now + 1)
+        except (KafkaException, KeyError, HarnessError) as error:
+            raise Void(f"Kafka: {error}") from error
+
+
+class Resend(_OfTopic):
+    """Old messages come again, out of order and on other partitions."""
+
+    name = "resend"
+    weight = 2.0
+
+    @classmethod
+    def parameters(cls, chance):
+        return {"messages": chance.choice([1, 10, 50, 200, 500])}
+
+    def begin(self):
+        seen = [message for message in self.world.tap.messages if message.topic == self.world.topic and not message.is_resent]
+        if not seen:
+            raise Void("the topic is empty")
+        chosen = self.chance.sample(seen, min(len(seen), self.fault.parameters["messages"]))
+        partitions = sorted(self.world.tap.positions(self.world.topic))
+        producer = Producer({
+            "bootstrap.servers": self.world.kafka.inner_bootstrap, "acks": "all", "log_level": 0,
+            "delivery.timeout.ms": 60_000,
+        })  # fmt: skip
+        for message in chosen:
+            producer.produce(
+                self.world.topic, message.value, message.key, self.chance.choice(partitions), headers={RESENT: b"again"}
+            )
+        deadline = time.monotonic() + 20
+        while len(producer) and time.monotonic() < deadline:
+            producer.flush(0.2)
+        if len(producer) == len(chosen):
+            raise Void("Kafka takes nothing")
+
+
+KINDS: tuple[type[Action], ...] = (
+    Kill, Pause, Terminate, Roll, KillLeader, Cut, Reset, Refuse, Delay, Throttle, BlackHole, DiskFull, OutboxLocked,
+    EndSessions, KillSession, PauseSession, LockTable, AddPartition, Resend,
+)  # fmt: skip
+
+BY_NAME = {kind.name: kind for kind in KINDS}

@@ -1,0 +1,219 @@
+"""The processes of a storm: killed, paused, stopped and started again, and watched for ends that nobody asked for."""
+
+import contextlib
+import pathlib
+import signal
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ..errors import HarnessError
+from ..kafka.node import KafkaNode
+from ..postgres import Postgres
+from ..processes import Process, last_lines
+
+# How long a program may take to end in order before that is a fault of its own: systemd's default.
+STOP_BOUND = 90.0
+
+
+@dataclass(frozen=True)
+class Incident:
+    """Something that happened to a process and that no fault explains by itself."""
+
+    at: float
+    """time.monotonic()."""
+    member: str
+    sentence: str
+    is_failure: bool
+    """Whether the storm has failed by it; otherwise it is only told."""
+
+
+class Member:
+    """A process that is meant to run unless a fault has taken it down. Every method may be called from any thread."""
+
+    def __init__(self, name: str, tell: Callable[[Incident], None]):
+        self.name = name
+        self._tell_incident = tell
+        self._lock = threading.RLock()
+        self._is_wanted = False
+        self.starts = 0
+        self.slowest_stop = 0.0
+        """Seconds that the slowest end in order took."""
+
+    # What kinds of members do differently
+
+    @property
+    def process(self) -> Process | None:
+        raise NotImplementedError
+
+    def launch(self) -> None:
+        """Starts the process, and need not wait until it serves."""
+        raise NotImplementedError
+
+    def expected_endings(self) -> tuple[int, ...]:
+        """Exit statuses of a good end in order."""
+        return (0,)
+
+    is_ours = False
+    """Whether it is one of Vigie's programs, whose ends are judged."""
+
+    def excuse(self) -> str | None:
+        """Why it may end by itself just now, if it may."""
+        return None
+
+    # What faults do
+
+    def start(self) -> None:
+        """Starts it, unless it runs."""
+        with self._lock:
+            self._is_wanted = True
+            if not self.is_running:
+                self.launch()
+                self.starts += 1
+
+    def kill(self) -> None:
+        with self._lock:
+            self._is_wanted = False
+            if self.process:
+                self.process.kill()
+
+    def pause(self) -> None:
+        with self._lock:
+            if self.process:
+                self.process.pause()
+
+    def resume(self) -> None:
+        with self._lock:
+            if self.process:
+                self.process.resume()
+
+    def terminate(self, bound: float = STOP_BOUND) -> None:
+        """Asks it to end, and waits; a stop that does not end, or ends badly, is an incident."""
+        with self._lock:
+            self._is_wanted = False
+            process = self.process
+            if not process or not process.is_running:
+                return
+            began = time.monotonic()
+            ended_in_time = self._asks_to_stop(process, bound)
+            took = time.monotonic() - began
+            self.slowest_stop = max(self.slowest_stop, took)
+            if not ended_in_time:
+                self.tell(f"did not end within {bound:.0f} s of {process.stop_signal.name}", is_failure=self.is_ours)
+            elif process.exit_status not in self.expected_endings():
+                # What a program says by its status about a stop in the middle of trouble is its own; a crash is not.
+                is_crash = self.is_ours and process.exit_status < 0
+                self.tell(f"{process.ending} {took:.1f} s after {process.stop_signal.name}", is_failure=is_crash)
+
+    def _asks_to_stop(self, process: Process, bound: float) -> bool:
+        process.ask_to_stop()
+        deadline = time.monotonic() + bound
+        while process.is_running:
+            if time.monotonic() > deadline:
+                process.kill()
+                return False
+            time.sleep(0.02)
+        return True
+
+    @property
+    def is_running(self) -> bool:
+        return self.process is not None and self.process.is_running
+
+    def look(self) -> None:
+        """Starts it again if it has ended by itself, as systemd would."""
+        if not self._lock.acquire(blocking=False):
+            return
+        try:
+            if self._is_wanted and not self.is_running:
+                excuse = self.excuse()
+                ending = self.process.ending if self.process else "was not there"
+                said = last_lines(self.process.log, 4) if self.process else ""
+                text = f"{ending} by itself" + (f", {excuse}" if excuse else "") + (f":\n{said}" if said else "")
+                # By a signal is a crash, whatever happens around it.
+                is_crash = bool(self.process and (self.process.exit_status or 0) < 0)
+                self.tell(text, is_failure=self.is_ours and (is_crash or not excuse))
+                time.sleep(0.5)
+                self.launch()
+                self.starts += 1
+        except HarnessError as error:
+            self.tell(str(error), is_failure=False)
+        finally:
+            self._lock.release()
+
+    def tell(self, sentence: str, is_failure: bool) -> None:
+        self._tell_incident(Incident(time.monotonic(), self.name, sentence, is_failure))
+
+
+class ProgramMember(Member):
+    """One of Vigie's programs."""
+
+    is_ours = True
+
+    def __init__(self, name: str, arguments: list, log: pathlib.Path, tell, excuse: Callable[[], str | None] = lambda: None):
+        super().__init__(name, tell)
+        self._arguments = arguments
+        self._log = log
+        self._excuse = excuse
+        self._process: Process | None = None
+
+    @property
+    def process(self) -> Process | None:
+        return self._process
+
+    def launch(self) -> None:
+        self._process = Process(self.name, self._arguments, self._log)
+
+    def excuse(self) -> str | None:
+        return self._excuse()
+
+
+class NodeMember(Member):
+    """A node of Kafka."""
+
+    def __init__(self, name: str, node: KafkaNode, tell):
+        super().__init__(name, tell)
+        self.node = node
+
+    @property
+    def process(self) -> Process | None:
+        return self.node.process
+
+    def launch(self) -> None:
+        self.node.launch()
+
+    def expected_endings(self) -> tuple[int, ...]:
+        # Java's own after SIGTERM.
+        return (0, 128 + signal.SIGTERM)
+
+
+class PostgresMember(Member):
+    """PostgreSQL: its first process."""
+
+    def __init__(self, name: str, server: Postgres, tell):
+        super().__init__(name, tell)
+        self.server = server
+
+    @property
+    def process(self) -> Process | None:
+        return self.server.process
+
+    def launch(self) -> None:
+        deadline = time.monotonic() + 90
+        while True:
+            try:
+                self.server.start()
+                return
+            except HarnessError:
+                # After SIGKILL of the first process its children take a moment to go, and nobody may start before.
+                if time.monotonic() > deadline:
+                    raise
+                self._forget_killed()
+                time.sleep(0.2)
+
+    def _forget_killed(self) -> None:
+        with contextlib.suppress(OSError):
+            if not self.is_running:
+                pid = int((self.server.data / "postmaster.pid").read_text().split()[0])
+                if not pathlib.Path(f"/proc/{pid}").exists():
+                    (self.server.data / "postmaster.pid").unlink()

@@ -1,0 +1,145 @@
+"""Faults of data that are planted into tables that agree, to prove that the oracle finds each."""
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import psycopg
+
+from .oracle import Setting, Violation, examine
+
+# A row in the middle of a stream that the topic shows, so that nothing at an end explains it.
+_MIDDLE = """
+    SELECT gateway_id, stream_id, seq, sensor_id, event_time FROM sensor_data d
+    WHERE seq > 1 AND seq < (SELECT max(seq) FROM sensor_data o WHERE (o.gateway_id, o.stream_id) = (d.gateway_id, d.stream_id))
+        AND EXISTS (SELECT FROM storm.tapped t WHERE (t.gateway_id, t.stream_id, t.seq) = (d.gateway_id, d.stream_id, d.seq))
+    ORDER BY gateway_id, stream_id, abs(seq - (SELECT avg(seq) FROM sensor_data)), seq LIMIT 1
+"""
+_IS_MIDDLE = "(gateway_id, stream_id, seq) = (SELECT gateway_id, stream_id, seq FROM middle)"
+_ONE_WINDOW = "ctid = (SELECT ctid FROM sensor_data_agg WHERE reading_count > 1 ORDER BY window_start, sensor_id LIMIT 1)"
+
+
+@dataclass(frozen=True)
+class Plant:
+    """A fault and the violation that must be found."""
+
+    name: str
+    statements: str
+    expected: str
+
+
+PLANTS = (
+    Plant("a deleted row", f"DELETE FROM sensor_data WHERE {_IS_MIDDLE}", "missing"),
+    Plant(
+        "a doubled row",
+        f"INSERT INTO sensor_data SELECT * FROM sensor_data WHERE {_IS_MIDDLE}",
+        "twice",
+    ),
+    Plant(
+        "a lost number unsaid",
+        f"DELETE FROM sensor_data WHERE {_IS_MIDDLE}; DELETE FROM storm.tapped WHERE {_IS_MIDDLE}; "
+        f"DELETE FROM storm.outboxed WHERE {_IS_MIDDLE}",
+        "unsaid",
+    ),
+    Plant(
+        "a lost end unsaid",
+        "UPDATE storm.given SET last_seq = last_seq + 1",
+        "unsaid",
+    ),
+    Plant(
+        "an altered value",
+        f"UPDATE sensor_data SET temperature = temperature + 0.01 WHERE {_IS_MIDDLE}",
+        "altered",
+    ),
+    Plant(
+        "an altered time",
+        f"UPDATE sensor_data SET event_time = event_time + interval '1 ms' WHERE {_IS_MIDDLE}",
+        "altered",
+    ),
+    Plant(
+        "a row that nobody saw",
+        f"DELETE FROM storm.tapped WHERE {_IS_MIDDLE}; DELETE FROM storm.outboxed WHERE {_IS_MIDDLE}",
+        "invented",
+    ),
+    Plant(
+        "a loss that is none",
+        f"DELETE FROM sensor_data WHERE {_IS_MIDDLE}; "
+        "INSERT INTO loss (gateway_id, stream_id, first_seq, last_seq, detected_at) "
+        "SELECT gateway_id, stream_id, seq, seq, now() FROM middle",
+        "lost on the topic",
+    ),
+    Plant(
+        "a loss of what is there",
+        "INSERT INTO loss (gateway_id, stream_id, first_seq, last_seq, detected_at) "
+        "SELECT gateway_id, stream_id, seq, seq, now() FROM middle",
+        "loss with rows",
+    ),
+    Plant(
+        "a number with two readings",
+        f"UPDATE storm.outboxed SET temperature = temperature + 1 WHERE {_IS_MIDDLE}; "
+        "INSERT INTO storm.outboxed (gateway_id, stream_id, seq, sensor_id, event_time, interval_ms, seen_at) "
+        "SELECT gateway_id, stream_id, seq, sensor_id, event_time, 1, 0 FROM middle ON CONFLICT DO NOTHING",
+        "two contents",
+    ),
+    Plant(
+        "a wrong status",
+        f"UPDATE sensor_data SET status = CASE status WHEN 'ok' THEN 'warning' ELSE 'ok' END WHERE {_IS_MIDDLE}",
+        "status",
+    ),
+    Plant(
+        "a row from elsewhere",
+        f"UPDATE sensor_data SET kafka_offset = kafka_offset + 1 WHERE {_IS_MIDDLE}",
+        "wrong place",
+    ),
+    Plant("progress that is behind", "UPDATE stream_progress SET last_seq = last_seq - 1", "progress"),
+    Plant("an altered window", f"UPDATE sensor_data_agg SET temperature_max = temperature_max + 1 WHERE {_ONE_WINDOW}", "window"),
+    Plant(
+        "an average that is a little off",
+        f"UPDATE sensor_data_agg SET temperature_avg = temperature_avg + 1e-6 WHERE {_ONE_WINDOW}",
+        "window",
+    ),
+    Plant("a window of one reading less", f"UPDATE sensor_data_agg SET reading_count = reading_count - 1 WHERE {_ONE_WINDOW}", "window"),
+    Plant("a deleted window", f"DELETE FROM sensor_data_agg WHERE {_ONE_WINDOW}", "window"),
+    Plant(
+        "a window of nothing",
+        f"UPDATE sensor_data_agg SET window_start = window_start - interval '1 day', window_end = window_end - interval '1 day' "
+        f"WHERE {_ONE_WINDOW}",
+        "window",
+    ),
+    Plant("a window left open", f"UPDATE sensor_data_agg SET is_final = false WHERE {_ONE_WINDOW}", "window open"),
+    Plant(
+        "an alert open twice",
+        "DROP INDEX alert_open; "
+        "INSERT INTO alert (id, gateway_id, sensor_id, kind, variable, severity, pending_since, opened_at, detail, updated_at) "
+        "SELECT -n, 'planted', 'planted', 'silence', '', 'warning', now(), now(), '', now() FROM generate_series(1, 2) AS n",
+        "alert open twice",
+    ),
+    Plant(
+        "an alert that nobody will close",
+        "INSERT INTO alert (id, gateway_id, sensor_id, kind, variable, severity, pending_since, opened_at, detail, updated_at) "
+        "VALUES (-1, 'planted', 'planted', 'silence', '', 'warning', now(), now(), '', now())",
+        "alert state",
+    ),
+    Plant("a partition left unread", "UPDATE storm.topic_end SET next_offset = next_offset + 1", "unread"),
+    Plant("a rejected message", "INSERT INTO storm.rejected VALUES (0, 'planted')", "rejected"),
+)
+
+
+@contextlib.contextmanager
+def planted(connection: psycopg.Connection, plant: Plant) -> Iterator[None]:
+    """Plants a fault, and takes it out again. Nobody else sees it."""
+    with connection.transaction(force_rollback=True):
+        connection.execute(f"CREATE TEMPORARY TABLE middle ON COMMIT DROP AS {_MIDDLE}")
+        connection.execute(plant.statements)
+        yield
+
+
+def unnoticed(connection: psycopg.Connection, setting: Setting) -> list[tuple[Plant, list[Violation]]]:
+    """The plants that the oracle does not find, with what it found instead. Takes tables that agree."""
+    failures = []
+    for plant in PLANTS:
+        with planted(connection, plant):
+            found = examine(connection, setting)
+        if plant.expected not in {violation.kind for violation in found}:
+            failures.append((plant, found))
+    return failures

@@ -1,0 +1,315 @@
+"""One storm, from start to verdict."""
+
+import json
+import pathlib
+import shutil
+import threading
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import psycopg
+from confluent_kafka import KafkaException
+from rich.console import Console
+
+from ..errors import HarnessError
+from ..kafka.home import KafkaHome
+from . import oracle, planted, witness
+from .disk import SmallDisk
+from .faults import BY_NAME, KINDS, Void
+from .members import Incident
+from .oracle import Violation
+from .report import Entry, Story, Timeline
+from .schedule import Fault, Layout, draw
+from .world import World
+
+# Bounds of what comes after the last fault, in seconds.
+EMPTY, READ, FINAL = 240.0, 180.0, 90.0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a storm is to be."""
+
+    seed: int
+    faults: int
+    nodes: int = 1
+    every: float = 1.5
+    """Mean seconds between the beginnings of two faults."""
+    proves: bool = False
+    """Whether faults of data are planted after a good end, each of which the oracle must find."""
+    keeps: bool = False
+    """Whether logs and data of a good end stay too."""
+
+    @property
+    def command(self) -> str:
+        every = "" if self.every == Plan.every else f" --every {self.every:g}"
+        return f"vigie-storm --seed {self.seed} --faults {self.faults} --nodes {self.nodes}{every}"
+
+
+@dataclass
+class Verdict:
+    """What came of it."""
+
+    plan: Plan
+    violations: list[Violation] = field(default_factory=list)
+    incidents: list[Incident] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    """Failures that are neither: the certificate's, or of the storm itself."""
+    figures: dict = field(default_factory=dict)
+    story: str = ""
+    folder: pathlib.Path | None = None
+    """Where logs and data stayed."""
+    seconds: float = 0.0
+    was_interrupted: bool = False
+
+    @property
+    def is_good(self) -> bool:
+        failures = [incident for incident in self.incidents if incident.is_failure]
+        return not (self.violations or self.problems or failures or self.was_interrupted)
+
+
+def schedule(plan: Plan, layout: Layout) -> list[Fault]:
+    return draw(KINDS, layout, plan.seed, plan.faults, plan.every)
+
+
+class Storm:
+    """Runs a plan. `stop` ends it in order, from any thread or a signal handler."""
+
+    def __init__(self, plan: Plan, folder: pathlib.Path, programs: pathlib.Path, home: KafkaHome, console: Console):
+        self.plan = plan
+        self.folder = folder
+        self.programs = programs
+        self.home = home
+        self.console = console
+        self._stopping = threading.Event()
+        self._threads: list[threading.Thread] = []
+        self.timeline: Timeline
+
+    def stop(self) -> None:
+        self._stopping.set()
+
+    def run(self) -> Verdict:
+        began = time.monotonic()
+        verdict = Verdict(self.plan)
+        self.folder.mkdir(parents=True)
+        # User postgres must pass through.
+        self.folder.chmod(0o711)
+        self.timeline = Timeline(self.console, self.plan.faults, self.folder / "timeline.txt")
+        world = None
+        try:
+            world = World(self.folder, self.programs, self.home, self.plan.nodes, self.plan.seed, SmallDisk.is_possible())
+            self._blow(world, verdict)
+        except (HarnessError, psycopg.Error, KafkaException, OSError) as error:
+            verdict.problems.append(f"the storm itself: {type(error).__name__}: {error}")
+            verdict.story = verdict.story or self._plain_story(verdict, world)
+        finally:
+            if world:
+                verdict.incidents = list(world.incidents)
+                world.close()
+            self.timeline.close()
+        verdict.seconds = time.monotonic() - began
+        self._leave(world, verdict)
+        return verdict
+
+    # Its parts
+
+    def _blow(self, world: World, verdict: Verdict) -> None:
+        faults = schedule(self.plan, world.layout)
+        (self.folder / "schedule.json").write_text(json.dumps([vars(fault) for fault in faults], indent=1))
+        world.start()
+        if not world.layout.can_fill_disks:
+            self.timeline.say("Disks are not filled: this user may not mount file systems.")
+        self.timeline.restart_clock()
+        began_at = datetime.now(UTC)
+        self.timeline.say(
+            f"Storm of seed {self.plan.seed}: {len(faults)} faults, {self.home.description}, {self.plan.nodes} node"
+            f"{'s' if self.plan.nodes > 1 else ''}, PostgreSQL {world.postgres.version}"
+        )
+        with self.timeline.progress():
+            self._do(world, faults)
+            if self._stopping.is_set():
+                verdict.was_interrupted = True
+                return
+            ends = self._settle(world, verdict)
+        self._judge(world, verdict, ends, began_at)
+
+    def _do(self, world: World, faults: list[Fault]) -> None:
+        # Something to lose comes first.
+        self._wait(lambda: world.tap.count(world.topic) >= 50, 60)
+        start = self.timeline.now
+        for fault in faults:
+            while (left := start + fault.at - self.timeline.now) > 0 and not self._stopping.is_set():
+                self._stopping.wait(min(left, 0.5))
+                self._show(world)
+            if self._stopping.is_set():
+                break
+            thread = threading.Thread(target=self._do_one, args=(world, fault), name=f"fault {fault.number}", daemon=True)
+            self._threads.append(thread)
+            thread.start()
+        for thread in self._threads:
+            while thread.is_alive():
+                thread.join(0.5)
+                self._show(world)
+
+    def _do_one(self, world: World, fault: Fault) -> None:
+        entry = self.timeline.begin(fault)
+        action = BY_NAME[fault.kind](world, fault)
+        try:
+            action.begin()
+            try:
+                self._stopping.wait(fault.duration)
+            finally:
+                action.end()
+            self.timeline.end(entry)
+        except Void as void:
+            self.timeline.make_void(entry, str(void))
+        except (HarnessError, psycopg.Error, KafkaException, OSError) as error:
+            self.timeline.make_void(entry, f"{type(error).__name__}: {error}")
+
+    def _show(self, world: World) -> None:
+        seen = world.tap.count(world.topic)
+        self.timeline.update(f"{seen} messages on the topic, {world.poller.depth} readings in outboxes")
+
+    def _wait(self, is_so, bound: float) -> bool:
+        deadline = time.monotonic() + bound
+        while not is_so():
+            if time.monotonic() > deadline or self._stopping.is_set():
+                return False
+            time.sleep(0.1)
+        return True
+
+    def _settle(self, world: World, verdict: Verdict) -> dict[int, int]:
+        """Heals everything, lets everything come to rest, and returns the topic's end by partition."""
+        began = self.timeline.now
+        world.heal()
+        # Everything that waits is sent, then the gateways end; what they sampled last is sent as they do.
+        deadline = time.monotonic() + EMPTY
+        while True:
+            self._wait(lambda: world.poller.depth < 200, max(1, deadline - time.monotonic()))
+            for name in world.layout.gateways:
+                world.members[name].terminate()
+            world.poller.look_soon()
+            if not world.poller.depth or time.monotonic() > deadline or self._stopping.is_set():
+                break
+            for name in world.layout.gateways:
+                world.members[name].start()
+        if world.poller.depth:
+            depths = ", ".join(f"{view.gateway} {view.depth}" for view in world.poller.views.values() if view.depth)
+            verdict.problems.append(f"outboxes were not empty {EMPTY:.0f} s after the last fault: {depths}")
+        emptied = self.timeline.now
+        world.poller.stop()
+        ends = {partition: end for partition, (_, end) in world.kafka.admin.offsets(world.topic).items()}
+        if not self._wait(lambda: world.tap.positions(world.topic) == ends, 60):
+            verdict.problems.append(f"the tap saw {world.tap.positions(world.topic)} of {ends}")
+        with world.connect() as connection:
+            self._wait(lambda: self._is_read(connection, world.topic, ends), READ)
+            read = self.timeline.now
+            self._wait(lambda: self._value(connection, "SELECT count(*) FROM sensor_data_agg WHERE NOT is_final") == 0, FINAL)
+        world.tap.stop()
+        verdict.figures |= {
+            "seconds until outboxes were empty": round(emptied - began, 1),
+            "until all was read": round(read - emptied, 1),
+            "until all windows were final": round(self.timeline.now - read, 1),
+        }
+        return ends
+
+    @staticmethod
+    def _value(connection: psycopg.Connection, sql: str):
+        return connection.execute(sql).fetchone()[0]
+
+    @staticmethod
+    def _is_read(connection: psycopg.Connection, topic: str, ends: dict[int, int]) -> bool:
+        rows = connection.execute("SELECT kafka_partition, next_offset FROM consumed_offset WHERE topic = %s", [topic])
+        read = dict(rows.fetchall())
+        return all(read.get(partition, 0) == end for partition, end in ends.items())
+
+    def _judge(self, world: World, verdict: Verdict, ends: dict[int, int], began_at: datetime) -> None:
+        with world.connect() as connection:
+            # Written before the processors end, and their windows are at rest by now.
+            with connection.transaction():
+                witness.write(
+                    connection, topic=world.topic, rejected_topic=world.rejected, messages=world.tap.messages,
+                    views=world.poller.views.values(), ends=ends, began=self.timeline.began)  # fmt: skip
+            verdict.violations = oracle.examine(connection, world.setting)
+            self._count(connection, verdict, world)
+            status, certificate = world.verify()
+            (self.folder / "certificate.txt").write_text(certificate)
+            self._compare(status, certificate, verdict)
+            for name in world.layout.processors:
+                world.members[name].terminate()
+            verdict.figures["slowest stop of a processor, s"] = round(
+                max(world.members[name].slowest_stop for name in world.layout.processors), 1
+            )
+            for view in world.poller.views.values():
+                verdict.problems += view.problems
+                if view.dropped or view.quarantined:
+                    verdict.problems.append(f"{view.gateway} dropped {view.dropped} and quarantined {view.quarantined} readings")
+            verdict.problems += world.tap.doubtful
+            if self.plan.proves and not verdict.violations:
+                for plant, found in planted.unnoticed(connection, world.setting):
+                    verdict.problems.append(f"the oracle did not find {plant.name}; it found {[str(each) for each in found]}")
+            verdict.incidents = list(world.incidents)
+            story = Story(connection, self.timeline.entries, self.timeline.began, began_at)
+            failures = [incident for incident in verdict.incidents if incident.is_failure]
+            if not verdict.is_good:
+                verdict.story = "\n".join([*verdict.problems, story.tell(verdict.violations, failures)])
+
+    def _count(self, connection: psycopg.Connection, verdict: Verdict, world: World) -> None:
+        def value(sql):
+            return self._value(connection, sql)
+
+        verdict.figures |= {
+            "messages on the topic": value("SELECT count(*) FROM storm.tapped"),
+            "of which sent by the storm": value("SELECT count(*) FROM storm.tapped WHERE is_resent"),
+            "of which sent again by gateways": value(
+                "SELECT count(*) - count(DISTINCT (gateway_id, stream_id, seq)) FROM storm.tapped WHERE NOT is_resent"
+            ),
+            "rows": value("SELECT count(*) FROM sensor_data"),
+            "late": value("SELECT count(*) FROM sensor_data WHERE late"),
+            "windows": value("SELECT count(*) FROM sensor_data_agg"),
+            "recorded losses": value("SELECT coalesce(sum(last_seq - first_seq + 1), 0)::int8 FROM loss"),
+            "alerts": value("SELECT count(*) FROM alert"),
+            "starts of programs": sum(member.starts for member in world.members.values() if member.is_ours),
+        }
+
+    @staticmethod
+    def _compare(status: int, certificate: str, verdict: Verdict) -> None:
+        """What `verify` says must be what the oracle says."""
+        agrees = status == 0 and "NOT VERIFIED" not in certificate
+        if agrees and verdict.violations:
+            kinds = ", ".join(violation.kind for violation in verdict.violations)
+            verdict.problems.append(f"verify says that everything agrees, the oracle does not: {kinds}")
+        if not agrees:
+            verdict.problems.append(f"verify ended with status {status}:\n{certificate.strip()}")
+        elif f"{verdict.figures['rows']} in " not in certificate:
+            verdict.problems.append(f"verify counts other readings than the {verdict.figures['rows']} rows:\n{certificate.strip()}")
+
+    def _plain_story(self, verdict: Verdict, world: World | None) -> str:
+        incidents = world.incidents if world else []
+        story = Story(None, self.timeline.entries, self.timeline.began, datetime.now(UTC))
+        return "\n".join([*verdict.problems, story.tell([], incidents)])
+
+    def _leave(self, world: World | None, verdict: Verdict) -> None:
+        """Keeps logs and data of what failed, and deletes the rest."""
+        entries: list[Entry] = self.timeline.entries
+        if verdict.is_good and not self.plan.keeps and world:
+            world.remove()
+            return
+        verdict.folder = self.folder
+        if world:
+            world.unmount()
+            shutil.rmtree(self.folder / "programs", ignore_errors=True)
+        failures = [incident for incident in verdict.incidents if incident.is_failure]
+        if not verdict.is_good and not verdict.story:
+            verdict.story = "\n".join([*verdict.problems, *(f"{each.member} {each.sentence}" for each in failures)])
+        (self.folder / "story.txt").write_text(f"{self.plan.command}\n{verdict.story}\n")
+        facts = {
+            "plan": vars(self.plan), "good": verdict.is_good, "figures": verdict.figures, "problems": verdict.problems,
+            "violations": [{"kind": each.kind, "sentence": each.sentence, "count": each.count, "examples": each.examples}
+                           for each in verdict.violations],
+            "incidents": [{"at": round(each.at - self.timeline.began, 1), "member": each.member, "sentence": each.sentence,
+                           "failure": each.is_failure} for each in verdict.incidents],
+            "faults": [entry.line for entry in entries],
+        }  # fmt: skip
+        (self.folder / "result.json").write_text(json.dumps(facts, indent=1, default=str))

@@ -1,0 +1,93 @@
+"""What tap and poller saw, as tables of a schema of their own beside Vigie's, for the oracle's SQL."""
+
+from collections.abc import Iterable
+
+import psycopg
+
+from .poller import OutboxView
+from .tap import Seen
+
+# Of a reading, as its JSON names them and as the tables do.
+VALUES = ("temperature", "humidity", "co2", "pressure", "battery_level", "battery_voltage", "latitude", "longitude")
+
+TABLES = f"""
+    DROP SCHEMA IF EXISTS storm CASCADE;
+    CREATE SCHEMA storm;
+    -- A row for each message that held a reading.
+    CREATE TABLE storm.tapped (
+        kafka_partition integer NOT NULL, kafka_offset bigint NOT NULL, is_resent boolean NOT NULL,
+        gateway_id text NOT NULL, stream_id text NOT NULL, seq bigint NOT NULL, stream_first bigint,
+        sensor_id text NOT NULL, event_time timestamptz NOT NULL, interval_ms integer NOT NULL,
+        {", ".join(f"{name} float8" for name in VALUES)}, faults text[], simulated boolean NOT NULL,
+        -- Seconds after the storm began.
+        seen_at float8 NOT NULL,
+        PRIMARY KEY (kafka_partition, kafka_offset)
+    );
+    CREATE TABLE storm.outboxed (
+        gateway_id text NOT NULL, stream_id text NOT NULL, seq bigint NOT NULL, sensor_id text NOT NULL,
+        event_time timestamptz NOT NULL, interval_ms integer NOT NULL,
+        {", ".join(f"{name} float8" for name in VALUES[:6])},
+        seen_at float8 NOT NULL,
+        PRIMARY KEY (gateway_id, stream_id, seq)
+    );
+    -- The highest number that an outbox says to have given.
+    CREATE TABLE storm.given (
+        gateway_id text NOT NULL, stream_id text NOT NULL, last_seq bigint NOT NULL,
+        PRIMARY KEY (gateway_id, stream_id)
+    );
+    CREATE TABLE storm.topic_end (
+        topic text NOT NULL, kafka_partition integer NOT NULL, next_offset bigint NOT NULL,
+        PRIMARY KEY (topic, kafka_partition)
+    );
+    CREATE TABLE storm.rejected (kafka_offset bigint NOT NULL, value text);
+"""
+
+
+def write(
+    connection: psycopg.Connection, *, topic: str, rejected_topic: str, messages: Iterable[Seen],
+    views: Iterable[OutboxView], ends: dict[int, int], began: float,
+) -> None:  # fmt: skip
+    """Writes what was seen; what an earlier storm saw goes. `began` is time.monotonic() at the storm's beginning."""
+    connection.execute(TABLES)
+    names = (
+        "kafka_partition, kafka_offset, is_resent, gateway_id, stream_id, seq, stream_first, sensor_id, event_time, "
+        f"interval_ms, {', '.join(VALUES)}, faults, simulated, seen_at"
+    )
+    rejected = []
+    with connection.cursor().copy(f"COPY storm.tapped ({names}) FROM STDIN") as copy:
+        for seen in messages:
+            if seen.topic == rejected_topic:
+                rejected.append(seen)
+            elif seen.topic == topic and (reading := seen.reading):
+                copy.write_row([
+                    seen.partition, seen.offset, seen.is_resent, reading["gateway_id"], reading["stream_id"],
+                    reading["seq"], reading.get("stream_first"), reading["sensor_id"], reading["event_time"],
+                    reading["interval_ms"], *(reading.get(name) for name in VALUES), reading.get("faults"),
+                    reading.get("simulated", False), round(seen.at - began, 3),
+                ])  # fmt: skip
+    for seen in rejected:
+        text = (seen.value or b"").decode(errors="replace").replace("\0", "?")
+        connection.execute("INSERT INTO storm.rejected VALUES (%s, %s)", [seen.offset, text])
+    for partition, end in ends.items():
+        connection.execute("INSERT INTO storm.topic_end VALUES (%s, %s, %s)", [topic, partition, end])
+    for view in views:
+        _write_outbox(connection, view, began)
+    connection.execute("ANALYZE storm.tapped; ANALYZE storm.outboxed")
+
+
+def _write_outbox(connection: psycopg.Connection, view: OutboxView, began: float) -> None:
+    if view.stream and view.last_number:
+        connection.execute(
+            "INSERT INTO storm.given VALUES (%s, %s, %s)", [view.gateway, view.stream, view.last_number]
+        )
+    insert = f"""
+        INSERT INTO storm.outboxed (gateway_id, stream_id, seq, event_time, sensor_id, interval_ms,
+            {", ".join(VALUES[:6])}, seen_at)
+        VALUES (%s, %s, %s, timestamptz 'epoch' + %s * interval '1 millisecond', %s, %s,
+            {", ".join(["%s"] * 6)}, %s)
+        """
+    rows = [
+        (view.gateway, stream, *row, round(at - began, 3)) for (stream, _), (row, at) in view.readings.items()
+    ]  # fmt: skip
+    if rows:
+        connection.cursor().executemany(insert, rows)

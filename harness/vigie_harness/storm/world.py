@@ -1,0 +1,300 @@
+"""Everything that runs in a storm."""
+
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import threading
+from datetime import timedelta
+
+import psycopg
+
+from ..errors import HarnessError
+from ..kafka.cluster import KafkaCluster
+from ..kafka.home import KafkaHome
+from ..postgres import Postgres
+from ..proxy import TcpProxy
+from .disk import SmallDisk
+from .members import Incident, Member, NodeMember, PostgresMember, ProgramMember
+from .oracle import Setting
+from .poller import Poller
+from .schedule import Layout
+from .tap import Tap
+
+TOPIC = "sensor.readings"
+REJECTED = "sensor.readings.rejected"
+
+# The tables that batches write.
+TABLES = ("sensor_data", "sensor_data_agg", "sensor", "stream_progress", "consumed_offset", "alert", "loss")
+
+SIZES = (timedelta(seconds=10), timedelta(seconds=5))
+SLIDE = timedelta(seconds=5)
+LATENESS, IDLE = 5, 3
+WARM = 21.0
+"""Degrees Celsius above which a reading has the status warning."""
+
+SETTING = Setting(TOPIC, [(size, SLIDE) for size in SIZES], {"temperature": (float("-1e9"), WARM)})
+
+GATEWAYS, PROCESSORS, PARTITIONS = 3, 2, 4
+INTERVALS = (120, 200)
+"""Milliseconds between the readings of a gateway's stations."""
+
+_GATEWAY = """\
+gateway:
+  id: {name}
+mode: simulated
+outbox:
+  path: {outbox}
+kafka:
+  bootstrap: {kafka}
+  topic: {topic}
+clock:
+  policy: trust
+monitoring:
+  listen: 127.0.0.1:0
+simulation:
+  seed: {seed}
+  faults:
+    - {{sensor_id: {name}-1, chip: bme280, kind: nack, start: 20s, length: 3s}}
+stations:
+{stations}"""
+
+_STATION = """\
+  - sensor_id: {name}-{number}
+    place: {{latitude: 48.8566, longitude: 2.3522}}
+    interval: {interval}ms
+    chips:
+      - {{type: bme280, bus: {number}, address: 0x76}}
+      - {{type: ads1115, bus: {number}, address: 0x48, channel: 0, data_rate: 860, chemistry: li_ion,
+          divider: {{upper: 100000, lower: 100000}}}}
+"""
+
+_PROCESSOR = """\
+kafka:
+  bootstrap: {kafka}
+  topic: {topic}
+  rejected_topic: {rejected}
+  group: vigie-processor
+  instance: {name}
+  workers: {workers}
+postgres:
+  connection: {connection}
+monitoring:
+  listen: 127.0.0.1:0
+windows:
+{windows}lateness: {lateness}s
+idle_timeout: {idle}s
+update_interval: 1s
+rules:
+  temperature: {{warning: {{above: {warm}}}, hysteresis: 0.2, for: 1s}}
+alerts:
+  fault: {{severity: warning, for: 1s}}
+  silence: {{intervals: 5, at_least: 4s}}
+  loss: {{for: 5s, clear_after: 1d}}
+log_level: info
+"""
+
+
+def layout(nodes: int, can_fill_disks: bool) -> Layout:
+    """What there is to break in a world of so many nodes."""
+    processors = [f"processor-{number}" for number in range(1, PROCESSORS + 1)]
+    names = [f"kafka-{number}" for number in range(1, nodes + 1)]
+    return Layout(
+        gateways=[f"gateway-{number}" for number in range(1, GATEWAYS + 1)], processors=processors, nodes=names,
+        links=[f"to {name}" for name in names] + [f"{name} to postgres" for name in processors], tables=TABLES,
+        can_fill_disks=can_fill_disks)  # fmt: skip
+
+
+class World:
+    """Gateways with outboxes of their own, processors, Kafka and PostgreSQL, with proxies between, in one folder."""
+
+    topic = TOPIC
+    rejected = REJECTED
+    setting = SETTING
+
+    def __init__(self, folder: pathlib.Path, programs: pathlib.Path, home: KafkaHome, nodes: int, seed: int, can_fill_disks: bool):
+        self.folder = folder
+        self.seed = seed
+        self.incidents: list[Incident] = []
+        self.members: dict[str, Member] = {}
+        self.links: dict[str, TcpProxy] = {}
+        self.disks: dict[str, SmallDisk] = {}
+        self.outboxes: dict[str, pathlib.Path] = {}
+        self._troubled: dict[str, int] = {}
+        self._trouble_lock = threading.Lock()
+        self._is_stopping = threading.Event()
+        self._watch = threading.Thread(target=self._look_after_members, name="watch", daemon=True)
+        self.layout = layout(nodes, can_fill_disks)
+        for name in ("logs", "configuration", "outboxes", "programs"):
+            (folder / name).mkdir(parents=True, exist_ok=True)
+        # A build that ends meanwhile changes nothing.
+        for program in ("vigie-gateway", "vigie-processor"):
+            if not (programs / program).exists():
+                raise HarnessError(f"{program} is not in {programs}: build it, or let VIGIE_BIN name the folder")
+            shutil.copy2(programs / program, folder / "programs" / program)
+        self.kafka = KafkaCluster(home, folder / "kafka", nodes, with_proxies=True)
+        self.postgres = Postgres(folder / "postgres", durable=True)
+        self.tap: Tap
+        self.poller: Poller
+
+    # Its life
+
+    def start(self) -> None:
+        """Starts everything, and what watches it."""
+        self.kafka.start()
+        self.postgres.start()
+        self.kafka.admin.create_topic(TOPIC, PARTITIONS)
+        self.kafka.admin.create_topic(REJECTED, 1)
+        self.members["postgres"] = PostgresMember("postgres", self.postgres, self._tell)
+        for number, node in enumerate(self.kafka.nodes, 1):
+            self.members[f"kafka-{number}"] = NodeMember(f"kafka-{number}", node, self._tell)
+            self.links[f"to kafka-{number}"] = node.proxy
+        self._prepare_processors()
+        self._prepare_gateways()
+        self.tap = Tap(self.kafka.inner_bootstrap, [TOPIC, REJECTED])
+        self.poller = Poller(self.outboxes)
+        self.tap.start()
+        self.poller.start()
+        for member in self.members.values():
+            member.start()
+        self._watch.start()
+
+    def close(self) -> None:
+        """Ends everything that still runs, in whatever state it is."""
+        self._is_stopping.set()
+        if self._watch.is_alive():
+            self._watch.join(120)
+        for name in ("tap", "poller"):
+            if hasattr(self, name):
+                getattr(self, name).stop()
+        for name in (*self.layout.gateways, *self.layout.processors):
+            if member := self.members.get(name):
+                member.kill()
+        self.kafka.close()
+        for name in self.layout.processors:
+            if proxy := self.links.get(f"{name} to postgres"):
+                proxy.close()
+        self.postgres.stop()
+
+    def remove(self) -> None:
+        """Deletes all data of a world that is closed."""
+        self.unmount(keep=False)
+        self.postgres.remove()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def unmount(self, keep: bool = True) -> None:
+        """Takes the small disks away; their files stay behind, if they are to be kept."""
+        for name, disk in self.disks.items():
+            disk.free()
+            if keep:
+                shutil.copytree(disk.folder, self.folder / "outboxes" / f"{name}-kept", dirs_exist_ok=True)
+            disk.unmount()
+        self.disks = {}
+
+    def heal(self) -> None:
+        """Takes back whatever a fault may have left."""
+        for name in self.layout.gateways:
+            if name in self.disks:
+                self.disks[name].free()
+        for link in self.links.values():
+            link.heal()
+        for member in self.members.values():
+            member.resume()
+            member.start()
+
+    # Access past the proxies
+
+    def connect(self) -> psycopg.Connection:
+        return psycopg.connect(
+            f"{self.postgres.connection} application_name=vigie-storm connect_timeout=5", autocommit=True
+        )
+
+    def node(self, number: int) -> Member:
+        return self.members[f"kafka-{number}"]
+
+    def add_partitions(self, total: int) -> None:
+        self.kafka.admin.add_partitions(TOPIC, total)
+
+    def verify(self) -> tuple[int, str]:
+        """The status of `vigie-processor verify`, and what it says."""
+        result = subprocess.run(
+            [self.folder / "programs" / "vigie-processor", "verify", "--config", self._direct_configuration()],
+            capture_output=True, text=True, errors="replace", timeout=300, check=False)  # fmt: skip
+        return result.returncode, result.stdout + result.stderr
+
+    # Outboxes in trouble: a gateway may refuse to start with one
+
+    def trouble_with_outbox(self, gateway: str, begins: bool) -> None:
+        with self._trouble_lock:
+            self._troubled[gateway] = self._troubled.get(gateway, 0) + (1 if begins else -1)
+
+    def _excuse(self, gateway: str) -> str | None:
+        with self._trouble_lock:
+            return "with its outbox full or locked" if self._troubled.get(gateway) else None
+
+    # Parts
+
+    def _tell(self, incident: Incident) -> None:
+        self.incidents.append(incident)
+
+    def _look_after_members(self) -> None:
+        while not self._is_stopping.wait(0.2):
+            for member in self.members.values():
+                member.look()
+
+    def _prepare_gateways(self) -> None:
+        for index, name in enumerate(self.layout.gateways):
+            folder = self.folder / "outboxes" / name
+            if self.layout.can_fill_disks:
+                self.disks[name] = SmallDisk(folder)
+            else:
+                folder.mkdir(exist_ok=True)
+            self.outboxes[name] = folder / "outbox.sqlite"
+            stations = "".join(
+                _STATION.format(name=name, number=number, interval=interval) for number, interval in enumerate(INTERVALS, 1)
+            )
+            text = _GATEWAY.format(
+                name=name, outbox=self.outboxes[name], kafka=self.kafka.bootstrap, topic=TOPIC, stations=stations,
+                seed=self.seed % 1000 + index)  # fmt: skip
+            self.members[name] = self._program("vigie-gateway", name, text, lambda name=name: self._excuse(name))
+
+    def _prepare_processors(self) -> None:
+        self._run_migration()
+        for name in self.layout.processors:
+            # PostgreSQL knows its user by the Unix socket's other end, which is the proxy.
+            proxy = TcpProxy(str(pathlib.Path(self.postgres.sockets) / ".s.PGSQL.5432"))
+            self.links[f"{name} to postgres"] = proxy
+            connection = f"host=127.0.0.1 port={proxy.port} user=vigie dbname=vigie application_name={name} sslmode=disable"
+            self.members[name] = self._program("vigie-processor", name, self._processor(name, connection))
+
+    def _run_migration(self) -> None:
+        command = [self.folder / "programs" / "vigie-processor", "migrate", "--config", self._direct_configuration()]
+        result = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+        if result.returncode != 0:
+            raise HarnessError(f"vigie-processor migrate ended with status {result.returncode}: {result.stdout}{result.stderr}")
+
+    def _direct_configuration(self) -> pathlib.Path:
+        path = self.folder / "configuration" / "direct.yaml"
+        path.write_text(self._processor("direct", self.postgres.connection, kafka=self.kafka.inner_bootstrap))
+        return path
+
+    def _processor(self, name: str, connection: str, kafka: str | None = None) -> str:
+        windows = "".join(f"  - {{size: {size.seconds}s, slide: {SLIDE.seconds}s}}\n" for size in SIZES)
+        return _PROCESSOR.format(
+            kafka=kafka or self.kafka.bootstrap, topic=TOPIC, rejected=REJECTED, name=name, workers=2,
+            connection=json.dumps(connection), windows=windows, lateness=LATENESS, idle=IDLE, warm=WARM)  # fmt: skip
+
+    def _program(self, program: str, name: str, configuration: str, excuse=lambda: None) -> ProgramMember:
+        path = self.folder / "configuration" / f"{name}.yaml"
+        path.write_text(configuration)
+        arguments = [self.folder / "programs" / program, "run", "--config", path]
+        return ProgramMember(name, arguments, self.folder / "logs" / f"{name}.log", self._tell, excuse)
+
+
+def kafka_home() -> KafkaHome:
+    """Apache Kafka, as KAFKA_HOME names it."""
+    folder = os.environ.get("KAFKA_HOME")
+    if not folder:
+        raise HarnessError("the storm needs Apache Kafka: let KAFKA_HOME name a folder with libs/*.jar")
+    return KafkaHome.at(folder)
