@@ -94,7 +94,7 @@ def draw(kinds: Sequence[type[Kind]], layout: Layout, seed: int, count: int, eve
     faults: list[Fault] = []
     now = 0.0
     while len(faults) < count:
-        now += chance.expovariate(1 / every)
+        now += chance.uniform(0.0, 2.0) * every
         for _ in range(ATTEMPTS):
             possible = [kind for kind in kinds if (most := kind.limit(layout)) is None or drawn.get(kind.name, 0) < most]
             kind = chance.choices(possible, [kind.weight for kind in possible])[0]
