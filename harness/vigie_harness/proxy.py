@@ -121,7 +121,7 @@ class TcpProxy:
         """Resets everything, and ends the proxy."""
         if self._loop.is_closed():
             return
-        self._run(self._refuse())
+        self._run(self._finish())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
@@ -175,6 +175,14 @@ class TcpProxy:
             self._server = None
         self.faults = dataclasses.replace(self.faults, refuses=True)
         await self._end_all(with_reset=True)
+
+    async def _finish(self) -> None:
+        """Resets everything, and waits until nothing of it is left."""
+        await self._refuse()
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
 
     async def _heal(self, resets_swallowed: bool) -> None:
         self.faults = Faults()
