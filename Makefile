@@ -65,6 +65,23 @@ test-hardware: install ## Run the release gateway in a virtual machine, on simul
 	$(SWIFT_RELEASE) --product vigie-simbus
 	.vigie/venv/bin/python -m unittest discover --start-directory Tests/Guest
 
+# Of `make storm`: the seed of the schedule (drawn without it), how many faults, nodes of Kafka, faults of one run.
+SEED ?=
+FAULTS ?= 60
+NODES ?= 1
+EACH ?= 250
+
+.PHONY: storm
+storm: build ## Run it all under seeded faults and check every reading: SEED=n FAULTS=n NODES=1|3
+	VIGIE_BIN="$${VIGIE_BIN:-.build/release}" .vigie/venv/bin/vigie-storm $(if $(SEED),--seed $(SEED)) \
+		--faults $(FAULTS) --nodes $(NODES) --each $(EACH)
+
+# Some two minutes. A fixed seed, so that each run meets the same faults.
+.PHONY: storm-test
+storm-test: install
+	swift build --build-tests -Xswiftc -warnings-as-errors
+	.vigie/venv/bin/vigie-storm --seed 10 --faults 60 --prove
+
 .PHONY: test-debian13
 test-debian13: ## Build and unit-test with Debian 13's Swift 6.0 and libraries, in a root of its own
 	@tools/install debian13

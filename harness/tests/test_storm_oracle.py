@@ -13,6 +13,7 @@ import unittest
 from datetime import UTC, datetime, timedelta
 
 import psycopg
+
 from vigie_harness.checkout import ROOT
 from vigie_harness.postgres import Postgres
 from vigie_harness.storm import planted, witness
@@ -34,7 +35,9 @@ class Site:
 
     def __init__(self, seed: int):
         chance = random.Random(seed)
-        self.readings = [self._reading(chance, gateway, seq) for gateway in range(GATEWAYS) for seq in range(1, READINGS + 1)]
+        self.readings = [
+            self._reading(chance, gateway, seq) for gateway in range(GATEWAYS) for seq in range(1, READINGS + 1)
+        ]
 
     @staticmethod
     def _reading(chance: random.Random, gateway: int, seq: int) -> dict:
@@ -49,7 +52,11 @@ class Site:
         if has_faults:
             reading["faults"] = ["bme280:nack"]
         else:
-            reading |= {"temperature": chance.uniform(19, 21), "humidity": chance.uniform(30, 60), "pressure": chance.uniform(990, 1010)}
+            reading |= {
+                "temperature": chance.uniform(19, 21),
+                "humidity": chance.uniform(30, 60),
+                "pressure": chance.uniform(990, 1010),
+            }
         return reading
 
     @staticmethod
@@ -83,7 +90,10 @@ class Site:
     def write(self, connection: psycopg.Connection) -> None:
         """Writes the tables as a processor without faults would."""
         end = EPOCH + timedelta(minutes=5)
-        connection.execute(f"CREATE TABLE day PARTITION OF sensor_data FOR VALUES FROM ('{EPOCH:%F}') TO ('{EPOCH + timedelta(days=1):%F}')")
+        connection.execute(
+            "CREATE TABLE day PARTITION OF sensor_data "
+            f"FOR VALUES FROM ('{EPOCH:%F}') TO ('{EPOCH + timedelta(days=1):%F}')"
+        )
         for reading in self.readings:
             row = {name: reading.get(name) for name in ("gateway_id", "sensor_id", "stream_id", "seq", "event_time",
                    "time_quality", "interval_ms", "faults", "simulated", *witness.VALUES)}  # fmt: skip
@@ -100,7 +110,9 @@ class Site:
                 self._write_windows(connection, f"gateway-{gateway}", f"sensor-{sensor}", end)
 
     def _write_windows(self, connection: psycopg.Connection, gateway: str, sensor: str, end: datetime) -> None:
-        mine = [reading for reading in self.readings if (reading["gateway_id"], reading["sensor_id"]) == (gateway, sensor)]
+        mine = [
+            reading for reading in self.readings if (reading["gateway_id"], reading["sensor_id"]) == (gateway, sensor)
+        ]
         times = [datetime.fromisoformat(reading["event_time"]) for reading in mine]
         self._insert(connection, "sensor", {
             "gateway_id": gateway, "sensor_id": sensor, "first_event_time": min(times), "last_event_time": max(times),
@@ -110,13 +122,18 @@ class Site:
             for start in (EPOCH + number * SLIDE for number in range(-5, 40)):
                 inside = [reading for reading, at in zip(mine, times, strict=True) if start <= at < start + size]
                 if inside:
-                    self._insert(connection, "sensor_data_agg", self._window(gateway, sensor, start, size, inside) | {"updated_at": end})
+                    self._insert(
+                        connection,
+                        "sensor_data_agg",
+                        self._window(gateway, sensor, start, size, inside) | {"updated_at": end},
+                    )
 
     def _window(self, gateway: str, sensor: str, start: datetime, size: timedelta, inside: list[dict]) -> dict:
+        status = [self.status(reading) for reading in inside]
         row = {
-            "gateway_id": gateway, "sensor_id": sensor, "window_size": size, "window_start": start, "window_end": start + size,
-            "reading_count": len(inside), "warning_count": sum(self.status(reading) == "warning" for reading in inside),
-            "failure_count": sum(self.status(reading) == "failure" for reading in inside), "late_count": 0,
+            "gateway_id": gateway, "sensor_id": sensor, "window_size": size, "window_start": start,
+            "window_end": start + size, "reading_count": len(inside), "warning_count": status.count("warning"),
+            "failure_count": status.count("failure"), "late_count": 0,
             "coverage": min(1, len(inside) * 500 / (size.total_seconds() * 1000)), "revision": 0, "is_final": True,
         }  # fmt: skip
         for name in QUANTITIES:
@@ -151,8 +168,8 @@ class OracleTests(unittest.TestCase):
         cls.site = Site(seed=1)
         cls.site.write(cls.connection)
         witness.write(
-            cls.connection, topic=TOPIC, rejected_topic="rejected", messages=cls.site.messages(), views=cls.site.views(),
-            ends={gateway: READINGS for gateway in range(GATEWAYS)}, began=0)  # fmt: skip
+            cls.connection, topic=TOPIC, rejected_topic="rejected", messages=cls.site.messages(),
+            views=cls.site.views(), ends=dict.fromkeys(range(GATEWAYS), READINGS), began=0)  # fmt: skip
 
     def change(self, sql: str):
         """A change that is taken back at the end of the test."""
@@ -197,17 +214,23 @@ class OracleTests(unittest.TestCase):
         window = f"""sensor_id = 'sensor-0' AND gateway_id = 'gateway-0'
             AND (SELECT event_time FROM sensor_data {one}) >= window_start
             AND (SELECT event_time FROM sensor_data {one}) < window_end"""
+        parts = ("avg", "min", "max", "stddev")
+        values = [f"{name}_{part}" for name in QUANTITIES for part in parts]
+        sums = [
+            f"{part if part != 'stddev' else 'stddev_samp'}(d.{name}) AS {name}_{part}"
+            for name in QUANTITIES
+            for part in parts
+        ]
         # The row came after the windows had been written without it.
         self.change(f"""
             CREATE TEMPORARY TABLE before ON COMMIT DROP AS SELECT ctid AS id, * FROM sensor_data_agg WHERE {window};
             UPDATE sensor_data SET ingested_at = ingested_at + interval '1 s' {one};
             UPDATE sensor_data_agg w SET is_final = false, reading_count = r.n, warning_count = r.warnings,
-                failure_count = r.failures, coverage = r.coverage,
-                {", ".join(f"{name}_{part} = r.{name}_{part}" for name in QUANTITIES for part in ("avg", "min", "max", "stddev"))}
+                failure_count = r.failures, coverage = r.coverage, {", ".join(f"{name} = r.{name}" for name in values)}
             FROM (SELECT b.id, count(*) AS n, count(*) FILTER (WHERE status = 'warning') AS warnings,
                     count(*) FILTER (WHERE status = 'failure') AS failures,
                     least(1, sum(d.interval_ms) / (extract(epoch FROM b.window_size)::float8 * 1000)) AS coverage,
-                    {", ".join(f"avg(d.{name}) AS {name}_avg, min(d.{name}) AS {name}_min, max(d.{name}) AS {name}_max, stddev_samp(d.{name}) AS {name}_stddev" for name in QUANTITIES)}
+                    {", ".join(sums)}
                 FROM before b JOIN sensor_data d ON d.gateway_id = b.gateway_id AND d.sensor_id = b.sensor_id
                     AND d.event_time >= b.window_start AND d.event_time < b.window_end AND d.seq <> 100
                 GROUP BY b.id, b.window_size) AS r WHERE w.ctid = r.id

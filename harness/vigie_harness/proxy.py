@@ -179,10 +179,8 @@ class TcpProxy:
     async def _finish(self) -> None:
         """Resets everything, and waits until nothing of it is left."""
         await self._refuse()
-        left = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in left:
-            task.cancel()
-        await asyncio.gather(*left, return_exceptions=True)
+        if left := asyncio.all_tasks() - {asyncio.current_task()}:
+            await asyncio.wait(left, timeout=5)
 
     async def _heal(self, resets_swallowed: bool) -> None:
         self.faults = Faults()

@@ -14,6 +14,6 @@
     run         one storm from start to verdict
     command     the command line, `vigie-storm`
 
-The schedule is the same for the same seed, number of faults, nodes and machine's abilities; what processes do in between is not, so a failure
-may take several runs to come again.
+The schedule is the same for the same seed, number of faults, nodes and abilities of the machine. What processes do in
+between is not, so a failure may take several runs to come again.
 """

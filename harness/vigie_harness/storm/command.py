@@ -2,13 +2,14 @@
 
     vigie-storm --seed 7 --faults 60 --nodes 1
 
-Gateways with their own outboxes, two processors, Apache Kafka and PostgreSQL (with fsync), and faults drawn from the seed:
-processes killed, paused, stopped and rolled, connections cut, reset, refused, delayed, throttled and swallowed, disks full,
-outboxes and tables locked, sessions ended, leaders killed, partitions added, old messages sent again. Then everything is
-healed, and an oracle that trusts nothing of Vigie compares the tables with what was seen on the topic and in the outboxes.
+Gateways with their own outboxes, two processors, Apache Kafka and PostgreSQL (with fsync), and faults drawn from the
+seed: processes killed, paused, stopped and rolled, connections cut, reset, refused, delayed, throttled and swallowed,
+disks full, outboxes and tables locked, sessions ended, leaders killed, partitions added, old messages sent again. Then
+everything is healed, and an oracle that trusts nothing of Vigie compares the tables with what was seen on the topic and
+in the outboxes.
 
-The same seed gives the same schedule. What processes do in between is not the same twice, so a failure may need several runs
-to come again. The exit status is 1 if a storm failed; logs and data of such a one are kept.
+The same seed gives the same schedule. What processes do in between is not the same twice, so a failure may need several
+runs to come again. The exit status is 1 if a storm failed; logs and data of such a one are kept.
 """
 
 import argparse
@@ -52,11 +53,17 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument("--seed", type=int, default=None, help="of the schedule; drawn and printed without it")
     found.add_argument("--faults", type=_positive, default=60, help="how many; 60 by default")
     found.add_argument("--nodes", type=int, choices=(1, 3), default=1, help="of Kafka; 1 by default")
-    found.add_argument("--every", type=float, default=Plan.every, metavar="SECONDS", help="mean time between two; %(default)s")
-    found.add_argument("--each", type=_positive, default=EACH, metavar="N", help="most faults of one storm; %(default)s")
+    found.add_argument(
+        "--every", type=float, default=Plan.every, metavar="SECONDS", help="mean time between two; %(default)s"
+    )
+    found.add_argument(
+        "--each", type=_positive, default=EACH, metavar="N", help="most faults of one storm; %(default)s"
+    )
     found.add_argument("--folder", type=pathlib.Path, default=STATE / "storm", help="for logs and data; %(default)s")
     found.add_argument("--keep", action="store_true", help="keep logs and data of a good end too")
-    found.add_argument("--prove", action="store_true", help="prove after a good end that the oracle finds planted faults")
+    found.add_argument(
+        "--prove", action="store_true", help="prove after a good end that the oracle finds planted faults"
+    )
     found.add_argument("--plan", action="store_true", help="show the schedule only")
     return found
 
@@ -105,7 +112,7 @@ def run(arguments, console: Console) -> int:
             signal.signal(ask, lambda *_, storm=storm: storm.stop())
         verdict = storm.run()
         done += sum(1 for entry in storm.timeline.entries if not entry.void)
-        show(verdict, storm, console, f"{number}/{len(all_plans)}" if len(all_plans) > 1 else "")
+        show(verdict, storm, console, f" {number}/{len(all_plans)}" if len(all_plans) > 1 else "")
         if not verdict.is_good:
             failed.append(verdict)
         if verdict.was_interrupted:
@@ -124,14 +131,18 @@ def show(verdict: Verdict, storm: Storm, console: Console, number: str) -> None:
     for incident in verdict.incidents:
         if not incident.is_failure:
             at = incident.at - storm.timeline.began
-            console.print(f"  noticed T+{at:.1f} s: {incident.member} {incident.sentence}", soft_wrap=True, markup=False)
+            console.print(
+                f"  noticed T+{at:.1f} s: {incident.member} {incident.sentence}", soft_wrap=True, markup=False
+            )
     if verdict.was_interrupted:
         console.print("interrupted: nothing is said of the data", style="yellow")
     elif verdict.is_good:
         proof = f", and the oracle found all {len(PLANTS)} planted faults" if verdict.plan.proves else ""
-        console.print(f"storm {number} held: each reading is once in the tables or in a recorded loss{proof}", style="green")
+        console.print(
+            f"storm{number} held: each reading is once in the tables or in a recorded loss{proof}", style="green"
+        )
     else:
-        console.print(f"storm {number} FAILED: {verdict.plan.command}", style="red")
+        console.print(f"storm{number} FAILED: {verdict.plan.command}", style="red")
         console.print(verdict.story, soft_wrap=True, markup=False)
     if verdict.folder:
         console.print(f"logs and data: {verdict.folder}", soft_wrap=True)

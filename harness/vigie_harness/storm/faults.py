@@ -293,7 +293,9 @@ class OutboxLocked(_OfOutbox):
         try:
             # Begun and ended by two threads at most, never at the same time.
             path = self.world.outboxes[self.fault.target]
-            self.holder = sqlite3.connect(f"file:{path}?mode=rw", uri=True, timeout=2, isolation_level=None, check_same_thread=False)
+            self.holder = sqlite3.connect(
+                f"file:{path}?mode=rw", uri=True, timeout=2, isolation_level=None, check_same_thread=False
+            )
             self.holder.execute("BEGIN IMMEDIATE")
         except sqlite3.Error as error:
             self.end()
@@ -465,7 +467,11 @@ class Resend(_OfTopic):
         return {"messages": chance.choice([1, 10, 50, 200, 500])}
 
     def begin(self):
-        seen = [message for message in self.world.tap.messages if message.topic == self.world.topic and not message.is_resent]
+        seen = [
+            message
+            for message in self.world.tap.messages
+            if message.topic == self.world.topic and not message.is_resent
+        ]
         if not seen:
             raise Void("the topic is empty")
         chosen = self.chance.sample(seen, min(len(seen), self.fault.parameters["messages"]))

@@ -15,6 +15,8 @@ from ..processes import Process, last_lines
 
 # How long a program may take to end in order before that is a fault of its own: systemd's default.
 STOP_BOUND = 90.0
+# A stop that takes longer than this is told.
+SLOW_STOP = 15.0
 
 
 @dataclass(frozen=True)
@@ -105,6 +107,8 @@ class Member:
                 # What a program says by its status about a stop in the middle of trouble is its own; a crash is not.
                 is_crash = self.is_ours and process.exit_status < 0
                 self.tell(f"{process.ending} {took:.1f} s after {process.stop_signal.name}", is_failure=is_crash)
+            elif self.is_ours and took > SLOW_STOP:
+                self.tell(f"took {took:.1f} s to end after {process.stop_signal.name}", is_failure=False)
 
     def _asks_to_stop(self, process: Process, bound: float) -> bool:
         process.ask_to_stop()
@@ -150,7 +154,9 @@ class ProgramMember(Member):
 
     is_ours = True
 
-    def __init__(self, name: str, arguments: list, log: pathlib.Path, tell, excuse: Callable[[], str | None] = lambda: None):
+    def __init__(
+        self, name: str, arguments: list, log: pathlib.Path, tell, excuse: Callable[[], str | None] = lambda: None
+    ):
         super().__init__(name, tell)
         self._arguments = arguments
         self._log = log

@@ -1,8 +1,8 @@
 """What the tables must say about what tap and poller saw. SQL of its own; it reads no line that Vigie's programs print.
 
-Windows are compared as the design says: counts, minima and maxima exactly, averages within 1e-9 and standard deviations
-within 1e-6 of max(1, |average|). An open window's row may be behind: it holds the rows that had been written when it was
-last updated. After everything has come to rest (`settled`) no window may be open.
+Windows are compared thus: counts, minima and maxima exactly, averages within 1e-9 and standard deviations within 1e-6
+of max(1, |average|). An open window's row may be behind: it holds the rows that had been written when it was last
+updated. After everything has come to rest (`settled`) no window may be open.
 """
 
 import re
@@ -61,7 +61,7 @@ _STREAMS = {
         FROM (SELECT gateway_id, stream_id, seq, min(sensor_id) AS sensor_id, min(event_time) AS event_time,
                 bool_or(on_topic) AS on_topic
             FROM (SELECT gateway_id, stream_id, seq, sensor_id, event_time, true AS on_topic FROM storm.tapped
-                UNION ALL SELECT gateway_id, stream_id, seq, sensor_id, event_time, false FROM storm.outboxed) AS both_saw
+                UNION ALL SELECT gateway_id, stream_id, seq, sensor_id, event_time, false FROM storm.outboxed) AS saw
             GROUP BY 1, 2, 3) AS n
         WHERE NOT EXISTS (SELECT FROM sensor_data d WHERE d.gateway_id = n.gateway_id
                 AND d.stream_id = n.stream_id AND d.seq = n.seq)
@@ -177,8 +177,8 @@ _STREAMS = {
     "progress": (
         "the progress of a stream is not that of its rows and losses",
         """
-        SELECT gateway_id, stream_id, p.last_seq AS says_last, greatest(d.last, l.last) AS has_last, p.lost AS says_lost,
-            coalesce(l.lost, 0) AS has_lost
+        SELECT gateway_id, stream_id, p.last_seq AS says_last, greatest(d.last, l.last) AS has_last,
+            p.lost AS says_lost, coalesce(l.lost, 0) AS has_lost
         FROM (SELECT gateway_id, stream_id, max(seq) AS last FROM sensor_data GROUP BY 1, 2) AS d
             FULL JOIN stream_progress p USING (gateway_id, stream_id)
             LEFT JOIN (SELECT gateway_id, stream_id, max(last_seq) AS last, sum(last_seq - first_seq + 1) AS lost
@@ -199,8 +199,9 @@ _ALERTS = {
     "alert state": (
         "what processors take for open is not what the table of alerts says",
         """
-        SELECT a.id, coalesce(a.gateway_id, s.gateway_id) AS gateway_id, coalesce(a.sensor_id, s.sensor_id) AS sensor_id,
-            coalesce(a.kind, s.kind) AS kind, coalesce(a.variable, s.variable) AS variable, a.closed_at
+        SELECT a.id, coalesce(a.gateway_id, s.gateway_id) AS gateway_id,
+            coalesce(a.sensor_id, s.sensor_id) AS sensor_id, coalesce(a.kind, s.kind) AS kind,
+            coalesce(a.variable, s.variable) AS variable, a.closed_at
         FROM (SELECT * FROM alert WHERE closed_at IS NULL) AS a
             FULL JOIN (SELECT * FROM alert_state WHERE alert_id IS NOT NULL) AS s ON s.alert_id = a.id
         WHERE a.id IS NULL OR s.alert_id IS NULL
@@ -282,7 +283,8 @@ def _window_check(settled: bool) -> tuple[str, str]:
                         / (extract(epoch FROM w.window_size)::float8 * 1000)) AS coverage,
                     {sums}
                 FROM sensor_data d WHERE d.gateway_id = w.gateway_id AND d.sensor_id = w.sensor_id
-                    AND d.event_time >= w.window_start AND d.event_time < w.window_start + w.window_size {written}) AS r)
+                    AND d.event_time >= w.window_start AND d.event_time < w.window_start + w.window_size
+                    {written}) AS r)
         SELECT * FROM compared WHERE wrong IS NOT NULL
         UNION ALL
         SELECT e.gateway_id, e.sensor_id, e.window_size, e.window_start, NULL, NULL, NULL, 'never written'

@@ -11,12 +11,18 @@ from .oracle import Setting, Violation, examine
 # A row in the middle of a stream that the topic shows, so that nothing at an end explains it.
 _MIDDLE = """
     SELECT gateway_id, stream_id, seq, sensor_id, event_time FROM sensor_data d
-    WHERE seq > 1 AND seq < (SELECT max(seq) FROM sensor_data o WHERE (o.gateway_id, o.stream_id) = (d.gateway_id, d.stream_id))
-        AND EXISTS (SELECT FROM storm.tapped t WHERE (t.gateway_id, t.stream_id, t.seq) = (d.gateway_id, d.stream_id, d.seq))
+    WHERE seq > 1
+        AND seq < (SELECT max(seq) FROM sensor_data o WHERE (o.gateway_id, o.stream_id) = (d.gateway_id, d.stream_id))
+        AND EXISTS (SELECT FROM storm.tapped t
+            WHERE (t.gateway_id, t.stream_id, t.seq) = (d.gateway_id, d.stream_id, d.seq))
     ORDER BY gateway_id, stream_id, abs(seq - (SELECT avg(seq) FROM sensor_data)), seq LIMIT 1
 """
 _IS_MIDDLE = "(gateway_id, stream_id, seq) = (SELECT gateway_id, stream_id, seq FROM middle)"
-_ONE_WINDOW = "ctid = (SELECT ctid FROM sensor_data_agg WHERE reading_count > 1 ORDER BY window_start, sensor_id LIMIT 1)"
+_ONE_WINDOW = (
+    "ctid = (SELECT ctid FROM sensor_data_agg WHERE reading_count > 1 ORDER BY window_start, sensor_id LIMIT 1)"
+)
+
+_ALERT = "id, gateway_id, sensor_id, kind, variable, severity, pending_since, opened_at, detail, updated_at"
 
 
 @dataclass(frozen=True)
@@ -92,17 +98,26 @@ PLANTS = (
         "wrong place",
     ),
     Plant("progress that is behind", "UPDATE stream_progress SET last_seq = last_seq - 1", "progress"),
-    Plant("an altered window", f"UPDATE sensor_data_agg SET temperature_max = temperature_max + 1 WHERE {_ONE_WINDOW}", "window"),
+    Plant(
+        "an altered window",
+        f"UPDATE sensor_data_agg SET temperature_max = temperature_max + 1 WHERE {_ONE_WINDOW}",
+        "window",
+    ),
     Plant(
         "an average that is a little off",
         f"UPDATE sensor_data_agg SET temperature_avg = temperature_avg + 1e-6 WHERE {_ONE_WINDOW}",
         "window",
     ),
-    Plant("a window of one reading less", f"UPDATE sensor_data_agg SET reading_count = reading_count - 1 WHERE {_ONE_WINDOW}", "window"),
+    Plant(
+        "a window of one reading less",
+        f"UPDATE sensor_data_agg SET reading_count = reading_count - 1 WHERE {_ONE_WINDOW}",
+        "window",
+    ),
     Plant("a deleted window", f"DELETE FROM sensor_data_agg WHERE {_ONE_WINDOW}", "window"),
     Plant(
         "a window of nothing",
-        f"UPDATE sensor_data_agg SET window_start = window_start - interval '1 day', window_end = window_end - interval '1 day' "
+        "UPDATE sensor_data_agg SET window_start = window_start - interval '1 day', "
+        "window_end = window_end - interval '1 day' "
         f"WHERE {_ONE_WINDOW}",
         "window",
     ),
@@ -110,13 +125,14 @@ PLANTS = (
     Plant(
         "an alert open twice",
         "DROP INDEX alert_open; "
-        "INSERT INTO alert (id, gateway_id, sensor_id, kind, variable, severity, pending_since, opened_at, detail, updated_at) "
-        "SELECT -n, 'planted', 'planted', 'silence', '', 'warning', now(), now(), '', now() FROM generate_series(1, 2) AS n",
+        f"INSERT INTO alert ({_ALERT}) "
+        "SELECT -n, 'planted', 'planted', 'silence', '', 'warning', now(), now(), '', now() "
+        "FROM generate_series(1, 2) AS n",
         "alert open twice",
     ),
     Plant(
         "an alert that nobody will close",
-        "INSERT INTO alert (id, gateway_id, sensor_id, kind, variable, severity, pending_since, opened_at, detail, updated_at) "
+        f"INSERT INTO alert ({_ALERT}) "
         "VALUES (-1, 'planted', 'planted', 'silence', '', 'warning', now(), now(), '', now())",
         "alert state",
     ),

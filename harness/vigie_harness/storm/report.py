@@ -41,10 +41,12 @@ class Entry:
         lasted = "" if self.ended is None or self.ended - self.began < 0.05 else f"{self.ended - self.began:6.1f} s"
         planned = f"{self.fault.duration:6.1f} s" if self.ended is None and self.fault.duration else lasted
         void = f"not done: {self.void}" if self.void else ""
-        parameters = ", ".join(f"{value} {name}" if name != "of" else str(value) for name, value in self.fault.parameters.items())
+        parameters = ", ".join(
+            f"{value} {name}" if name != "of" else str(value) for name, value in self.fault.parameters.items()
+        )
         return (
-            f"T+{self.began:7.1f} s  #{self.fault.number:<4} {self.fault.kind:<14} {self.fault.target:<25} {planned:>8}  "
-            f"{void or parameters}"
+            f"T+{self.began:7.1f} s  #{self.fault.number:<4} {self.fault.kind:<14} {self.fault.target:<25} "
+            f"{planned:>8}  {void or parameters}"
         ).rstrip()
 
 
@@ -57,7 +59,7 @@ class Timeline:
         self._total = total
         self._lock = threading.Lock()
         self._began = time.monotonic()
-        self._file = open(path, "a", buffering=1) if path else None  # noqa: SIM115
+        self._file = open(path, "a", buffering=1) if path else None
         self._status = None
 
     @property
@@ -118,7 +120,9 @@ class Timeline:
         """How many faults of each kind were done."""
         done = collections.Counter(entry.fault.kind for entry in self.entries if not entry.void)
         void = sum(1 for entry in self.entries if entry.void)
-        text = ", ".join(f"{count} {kind}" for kind, count in sorted(done.items(), key=lambda item: (-item[1], item[0])))
+        text = ", ".join(
+            f"{count} {kind}" for kind, count in sorted(done.items(), key=lambda item: (-item[1], item[0]))
+        )
         return f"{sum(done.values())} faults done: {text}" + (f"; {void} could not be done" if void else "")
 
 
@@ -134,9 +138,11 @@ def ranges(readings: Iterable[tuple[str, str, int, int]]) -> list[tuple[str, str
 
 
 class Story:
-    """The smallest story of what went wrong: the readings concerned, where they were seen, and the faults around them."""
+    """The smallest story of what went wrong: the readings concerned, where they were seen, the faults around them."""
 
-    def __init__(self, connection: psycopg.Connection | None, entries: Sequence[Entry], began: float, began_at: datetime):
+    def __init__(
+        self, connection: psycopg.Connection | None, entries: Sequence[Entry], began: float, began_at: datetime
+    ):
         self._connection = connection
         self._entries = entries
         self._began = began
@@ -178,7 +184,9 @@ class Story:
             values = [gateway, stream, first, last]
             condition = "gateway_id = %s AND stream_id = %s AND seq BETWEEN %s AND %s"
             texts = []
-            outbox = self._one(f"SELECT count(*), min(seen_at), max(seen_at) FROM storm.outboxed WHERE {condition}", values)
+            outbox = self._one(
+                f"SELECT count(*), min(seen_at), max(seen_at) FROM storm.outboxed WHERE {condition}", values
+            )
             if outbox[0]:
                 texts.append(f"{outbox[0]} seen in the outbox T+{outbox[1]:.1f} to {outbox[2]:.1f} s")
                 self._times += outbox[1:]
@@ -188,7 +196,9 @@ class Story:
             ):  # fmt: skip
                 texts.append(f"{count} on partition {partition} offsets {low} to {high} T+{start:.1f} to {end:.1f} s")
                 self._times += [start, end]
-            rows = self._one(f"SELECT count(*), min(ingested_at), max(ingested_at) FROM sensor_data WHERE {condition}", values)
+            rows = self._one(
+                f"SELECT count(*), min(ingested_at), max(ingested_at) FROM sensor_data WHERE {condition}", values
+            )
             if rows[0]:
                 at = [(time - self._began_at).total_seconds() for time in rows[1:]]
                 texts.append(f"{rows[0]} rows T+{at[0]:.1f} to {at[1]:.1f} s")

@@ -98,7 +98,9 @@ class Storm:
         self.timeline = Timeline(self.console, self.plan.faults, self.folder / "timeline.txt")
         world = None
         try:
-            world = World(self.folder, self.programs, self.home, self.plan.nodes, self.plan.seed, SmallDisk.is_possible())
+            world = World(
+                self.folder, self.programs, self.home, self.plan.nodes, self.plan.seed, SmallDisk.is_possible()
+            )
             self._blow(world, verdict)
         except (HarnessError, psycopg.Error, KafkaException, OSError) as error:
             verdict.problems.append(f"the storm itself: {type(error).__name__}: {error}")
@@ -144,7 +146,9 @@ class Storm:
                 self._show(world)
             if self._stopping.is_set():
                 break
-            thread = threading.Thread(target=self._do_one, args=(world, fault), name=f"fault {fault.number}", daemon=True)
+            thread = threading.Thread(
+                target=self._do_one, args=(world, fault), name=f"fault {fault.number}", daemon=True
+            )
             self._threads.append(thread)
             thread.start()
         for thread in self._threads:
@@ -205,7 +209,9 @@ class Storm:
         with world.connect() as connection:
             self._wait(lambda: self._is_read(connection, world.topic, ends), READ)
             read = self.timeline.now
-            self._wait(lambda: self._value(connection, "SELECT count(*) FROM sensor_data_agg WHERE NOT is_final") == 0, FINAL)
+            self._wait(
+                lambda: self._value(connection, "SELECT count(*) FROM sensor_data_agg WHERE NOT is_final") == 0, FINAL
+            )
         world.tap.stop()
         verdict.figures |= {
             "seconds until outboxes were empty": round(emptied - began, 1),
@@ -244,11 +250,15 @@ class Storm:
             for view in world.poller.views.values():
                 verdict.problems += view.problems
                 if view.dropped or view.quarantined:
-                    verdict.problems.append(f"{view.gateway} dropped {view.dropped} and quarantined {view.quarantined} readings")
+                    verdict.problems.append(
+                        f"{view.gateway} dropped {view.dropped} and quarantined {view.quarantined} readings"
+                    )
             verdict.problems += world.tap.doubtful
             if self.plan.proves and not verdict.violations:
                 for plant, found in planted.unnoticed(connection, world.setting):
-                    verdict.problems.append(f"the oracle did not find {plant.name}; it found {[str(each) for each in found]}")
+                    verdict.problems.append(
+                        f"the oracle did not find {plant.name}; it found {[str(each) for each in found]}"
+                    )
             verdict.incidents = list(world.incidents)
             story = Story(connection, self.timeline.entries, self.timeline.began, began_at)
             failures = [incident for incident in verdict.incidents if incident.is_failure]
@@ -283,7 +293,9 @@ class Storm:
         if not agrees:
             verdict.problems.append(f"verify ended with status {status}:\n{certificate.strip()}")
         elif f"{verdict.figures['rows']} in " not in certificate:
-            verdict.problems.append(f"verify counts other readings than the {verdict.figures['rows']} rows:\n{certificate.strip()}")
+            verdict.problems.append(
+                f"verify counts other readings than the {verdict.figures['rows']} rows:\n{certificate.strip()}"
+            )
 
     def _plain_story(self, verdict: Verdict, world: World | None) -> str:
         incidents = world.incidents if world else []
@@ -306,10 +318,8 @@ class Storm:
         (self.folder / "story.txt").write_text(f"{self.plan.command}\n{verdict.story}\n")
         facts = {
             "plan": vars(self.plan), "good": verdict.is_good, "figures": verdict.figures, "problems": verdict.problems,
-            "violations": [{"kind": each.kind, "sentence": each.sentence, "count": each.count, "examples": each.examples}
-                           for each in verdict.violations],
-            "incidents": [{"at": round(each.at - self.timeline.began, 1), "member": each.member, "sentence": each.sentence,
-                           "failure": each.is_failure} for each in verdict.incidents],
+            "violations": [vars(each) for each in verdict.violations],
+            "incidents": [vars(each) | {"at": round(each.at - self.timeline.began, 1)} for each in verdict.incidents],
             "faults": [entry.line for entry in entries],
         }  # fmt: skip
         (self.folder / "result.json").write_text(json.dumps(facts, indent=1, default=str))

@@ -96,7 +96,9 @@ def draw(kinds: Sequence[type[Kind]], layout: Layout, seed: int, count: int, eve
     while len(faults) < count:
         now += chance.uniform(0.0, 2.0) * every
         for _ in range(ATTEMPTS):
-            possible = [kind for kind in kinds if (most := kind.limit(layout)) is None or drawn.get(kind.name, 0) < most]
+            possible = [
+                kind for kind in kinds if (most := kind.limit(layout)) is None or drawn.get(kind.name, 0) < most
+            ]
             kind = chance.choices(possible, [kind.weight for kind in possible])[0]
             target = chance.choice(list(kind.targets(layout)))
             needs = kind.needs(target, layout)

@@ -114,8 +114,14 @@ class Tap:
         place = (message.topic(), message.partition())
         headers = message.headers() or []
         seen = Seen(
-            topic=message.topic(), partition=message.partition(), offset=message.offset(), key=message.key(),
-            value=message.value(), is_resent=any(name == RESENT for name, _ in headers), at=time.monotonic())  # fmt: skip
+            topic=message.topic(),
+            partition=message.partition(),
+            offset=message.offset(),
+            key=message.key(),
+            value=message.value(),
+            is_resent=any(name == RESENT for name, _ in headers),
+            at=time.monotonic(),
+        )
         with self._lock:
             if seen.offset < self._next[place]:
                 self.doubtful.append(f"{place[0]}/{place[1]} gave offset {seen.offset} after {self._next[place] - 1}")

@@ -113,7 +113,9 @@ class World:
     rejected = REJECTED
     setting = SETTING
 
-    def __init__(self, folder: pathlib.Path, programs: pathlib.Path, home: KafkaHome, nodes: int, seed: int, can_fill_disks: bool):
+    def __init__(
+        self, folder: pathlib.Path, programs: pathlib.Path, home: KafkaHome, nodes: int, seed: int, can_fill_disks: bool
+    ):
         self.folder = folder
         self.seed = seed
         self.incidents: list[Incident] = []
@@ -252,7 +254,8 @@ class World:
                 folder.mkdir(exist_ok=True)
             self.outboxes[name] = folder / "outbox.sqlite"
             stations = "".join(
-                _STATION.format(name=name, number=number, interval=interval) for number, interval in enumerate(INTERVALS, 1)
+                _STATION.format(name=name, number=number, interval=interval)
+                for number, interval in enumerate(INTERVALS, 1)
             )
             text = _GATEWAY.format(
                 name=name, outbox=self.outboxes[name], kafka=self.kafka.bootstrap, topic=TOPIC, stations=stations,
@@ -265,14 +268,18 @@ class World:
             # PostgreSQL knows its user by the Unix socket's other end, which is the proxy.
             proxy = TcpProxy(str(pathlib.Path(self.postgres.sockets) / ".s.PGSQL.5432"))
             self.links[f"{name} to postgres"] = proxy
-            connection = f"host=127.0.0.1 port={proxy.port} user=vigie dbname=vigie application_name={name} sslmode=disable"
+            connection = (
+                f"host=127.0.0.1 port={proxy.port} user=vigie dbname=vigie application_name={name} sslmode=disable"
+            )
             self.members[name] = self._program("vigie-processor", name, self._processor(name, connection))
 
     def _run_migration(self) -> None:
         command = [self.folder / "programs" / "vigie-processor", "migrate", "--config", self._direct_configuration()]
         result = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
         if result.returncode != 0:
-            raise HarnessError(f"vigie-processor migrate ended with status {result.returncode}: {result.stdout}{result.stderr}")
+            raise HarnessError(
+                f"vigie-processor migrate ended with status {result.returncode}: {result.stdout}{result.stderr}"
+            )
 
     def _direct_configuration(self) -> pathlib.Path:
         path = self.folder / "configuration" / "direct.yaml"
