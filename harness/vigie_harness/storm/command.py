@@ -128,12 +128,7 @@ def show(verdict: Verdict, storm: Storm, console: Console, number: str) -> None:
     console.print(f"\n{storm.timeline.counts()}", soft_wrap=True)
     for name, figure in verdict.figures.items():
         console.print(f"  {name:<36} {figure}")
-    for incident in verdict.incidents:
-        if not incident.is_failure:
-            at = incident.at - storm.timeline.began
-            console.print(
-                f"  noticed T+{at:.1f} s: {incident.member} {incident.sentence}", soft_wrap=True, markup=False
-            )
+    show_incidents(verdict, storm, console)
     if verdict.was_interrupted:
         console.print("interrupted: nothing is said of the data", style="yellow")
     elif verdict.is_good:
@@ -146,4 +141,16 @@ def show(verdict: Verdict, storm: Storm, console: Console, number: str) -> None:
         console.print(verdict.story, soft_wrap=True, markup=False)
     if verdict.folder:
         console.print(f"logs and data: {verdict.folder}", soft_wrap=True)
-    console.print(f"{verdict.seconds:.0f} s")
+    console.print(f"took {verdict.seconds:.0f} s")
+
+
+def show_incidents(verdict: Verdict, storm: Storm, console: Console) -> None:
+    """What was noticed and is no failure; the same of one process once, with how often it was so."""
+    noticed: dict[tuple[str, str], list[float]] = {}
+    for incident in verdict.incidents:
+        if not incident.is_failure:
+            noticed.setdefault((incident.member, incident.sentence.split(":\n")[0]), []).append(incident.at)
+    for (member, sentence), times in noticed.items():
+        often = f" ({len(times)} times)" if len(times) > 1 else ""
+        at = times[0] - storm.timeline.began
+        console.print(f"  noticed T+{at:.1f} s: {member} {sentence}{often}", soft_wrap=True, markup=False)

@@ -312,6 +312,13 @@ class OutboxLocked(_OfOutbox):
 
 # The database
 
+
+def _words(error: psycopg.Error) -> str:
+    """What the database says, without the way to it."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return "the database: " + lines[0].rpartition("failed: ")[2]
+
+
 _SESSIONS = """
     SELECT pid FROM pg_stat_activity WHERE datname = 'vigie' AND backend_type = 'client backend'
     AND application_name <> 'vigie-storm' ORDER BY pid
@@ -334,7 +341,7 @@ class _OfSessions(Action):
             with self.world.connect() as connection:
                 yield connection
         except psycopg.Error as error:
-            raise Void(f"the database: {str(error).strip().splitlines()[0]}") from error
+            raise Void(_words(error)) from error
 
     def _sessions(self) -> list[int]:
         with self._database() as connection:
@@ -416,7 +423,7 @@ class LockTable(_OfSessions):
             self.holder.execute(f"LOCK TABLE {self.fault.target} IN ACCESS EXCLUSIVE MODE")
         except psycopg.Error as error:
             self.end()
-            raise Void(f"the database: {str(error).strip().splitlines()[0]}") from error
+            raise Void(_words(error)) from error
 
     def end(self):
         if self.holder:

@@ -15,6 +15,8 @@ from ..processes import Process, last_lines
 
 # How long a program may take to end in order before that is a fault of its own: systemd's default.
 STOP_BOUND = 90.0
+# The longest that a program is given, from its start, to take charge of its signals.
+LOADING = 2.0
 # A stop that takes longer than this is told.
 SLOW_STOP = 15.0
 
@@ -31,6 +33,16 @@ class Incident:
     """Whether the storm has failed by it; otherwise it is only told."""
 
 
+def handles(pid: int, number: signal.Signals) -> bool:
+    """Whether a process has said what is to be done with a signal: caught, blocked or ignored (proc(5))."""
+    with contextlib.suppress(OSError):
+        for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines():
+            name, _, mask = line.partition(":")
+            if name in ("SigBlk", "SigCgt", "SigIgn") and int(mask, 16) >> (number - 1) & 1:
+                return True
+    return False
+
+
 class Member:
     """A process that is meant to run unless a fault has taken it down. Every method may be called from any thread."""
 
@@ -39,6 +51,7 @@ class Member:
         self._tell_incident = tell
         self._lock = threading.RLock()
         self._is_wanted = False
+        self._started_at = 0.0
         self.starts = 0
         self.slowest_stop = 0.0
         """Seconds that the slowest end in order took."""
@@ -71,8 +84,12 @@ class Member:
         with self._lock:
             self._is_wanted = True
             if not self.is_running:
-                self.launch()
-                self.starts += 1
+                self._launch()
+
+    def _launch(self) -> None:
+        self._started_at = time.monotonic()
+        self.launch()
+        self.starts += 1
 
     def kill(self) -> None:
         with self._lock:
@@ -111,6 +128,11 @@ class Member:
                 self.tell(f"took {took:.1f} s to end after {process.stop_signal.name}", is_failure=False)
 
     def _asks_to_stop(self, process: Process, bound: float) -> bool:
+        if self.is_ours:
+            # Until the loader is done the kernel does what it does with the signal, whatever the program would do.
+            deadline = self._started_at + LOADING
+            while process.is_running and not handles(process.pid, process.stop_signal) and time.monotonic() < deadline:
+                time.sleep(0.005)
         process.ask_to_stop()
         deadline = time.monotonic() + bound
         while process.is_running:
@@ -138,8 +160,7 @@ class Member:
                 is_crash = bool(self.process and (self.process.exit_status or 0) < 0)
                 self.tell(text, is_failure=self.is_ours and (is_crash or not excuse))
                 time.sleep(0.5)
-                self.launch()
-                self.starts += 1
+                self._launch()
         except HarnessError as error:
             self.tell(str(error), is_failure=False)
         finally:

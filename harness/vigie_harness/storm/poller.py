@@ -54,7 +54,7 @@ class Poller:
         self._is_stopping.set()
         self._thread.join(30)
         self.look()
-        self._close()
+        self.close()
 
     def look_soon(self) -> None:
         """Waits until it has looked at every outbox again, or cannot."""
@@ -70,9 +70,10 @@ class Poller:
         while not self._is_stopping.wait(INTERVAL):
             self.look()
         # SQLite's connections belong to the thread that made them.
-        self._close()
+        self.close()
 
-    def _close(self) -> None:
+    def close(self) -> None:
+        """Closes its connections, in the thread that looked."""
         for connection in self._connections.values():
             connection.close()
         self._connections = {}

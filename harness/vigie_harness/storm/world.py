@@ -6,6 +6,7 @@ import pathlib
 import shutil
 import subprocess
 import threading
+import time
 from datetime import timedelta
 
 import psycopg
@@ -39,6 +40,9 @@ SETTING = Setting(TOPIC, [(size, SLIDE) for size in SIZES], {"temperature": (flo
 GATEWAYS, PROCESSORS, PARTITIONS = 3, 2, 4
 INTERVALS = (120, 200)
 """Milliseconds between the readings of a gateway's stations."""
+
+GRACE = 5.0
+"""Seconds after an outbox was in trouble in which a gateway that ends is still excused: a start takes a moment."""
 
 _GATEWAY = """\
 gateway:
@@ -124,6 +128,7 @@ class World:
         self.disks: dict[str, SmallDisk] = {}
         self.outboxes: dict[str, pathlib.Path] = {}
         self._troubled: dict[str, int] = {}
+        self._last_trouble: dict[str, float] = {}
         self._trouble_lock = threading.Lock()
         self._is_stopping = threading.Event()
         self._watch = threading.Thread(target=self._look_after_members, name="watch", daemon=True)
@@ -230,10 +235,12 @@ class World:
     def trouble_with_outbox(self, gateway: str, begins: bool) -> None:
         with self._trouble_lock:
             self._troubled[gateway] = self._troubled.get(gateway, 0) + (1 if begins else -1)
+            self._last_trouble[gateway] = time.monotonic()
 
     def _excuse(self, gateway: str) -> str | None:
         with self._trouble_lock:
-            return "with its outbox full or locked" if self._troubled.get(gateway) else None
+            is_troubled = self._troubled.get(gateway) or time.monotonic() - self._last_trouble.get(gateway, 0) < GRACE
+            return "with its outbox full or locked" if is_troubled else None
 
     # Parts
 
