@@ -50,6 +50,7 @@ class Member:
         self.name = name
         self._tell_incident = tell
         self._lock = threading.RLock()
+        self._is_abandoned = threading.Event()
         self._is_wanted = False
         self._started_at = 0.0
         self.starts = 0
@@ -97,6 +98,10 @@ class Member:
             if self.process:
                 self.process.kill()
 
+    def abandon(self) -> None:
+        """Lets nobody wait any longer for its end in order: the storm is broken off."""
+        self._is_abandoned.set()
+
     def pause(self) -> None:
         with self._lock:
             if self.process:
@@ -118,6 +123,8 @@ class Member:
             ended_in_time = self._asks_to_stop(process, bound)
             took = time.monotonic() - began
             self.slowest_stop = max(self.slowest_stop, took)
+            if self._is_abandoned.is_set():
+                return
             if not ended_in_time:
                 self.tell(f"did not end within {bound:.0f} s of {process.stop_signal.name}", is_failure=self.is_ours)
             elif process.exit_status not in self.expected_endings():
@@ -136,10 +143,13 @@ class Member:
         process.ask_to_stop()
         deadline = time.monotonic() + bound
         while process.is_running:
-            if time.monotonic() > deadline:
+            if self._is_abandoned.is_set():
+                process.kill()
+            elif time.monotonic() > deadline:
                 process.kill()
                 return False
-            time.sleep(0.02)
+            else:
+                time.sleep(0.02)
         return True
 
     @property

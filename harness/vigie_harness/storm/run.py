@@ -84,10 +84,14 @@ class Storm:
         self.console = console
         self._stopping = threading.Event()
         self._threads: list[threading.Thread] = []
+        self._world: World | None = None
         self.timeline: Timeline
 
     def stop(self) -> None:
         self._stopping.set()
+        if self._world:
+            for member in self._world.members.values():
+                member.abandon()
 
     def run(self) -> Verdict:
         began = time.monotonic()
@@ -101,6 +105,7 @@ class Storm:
             world = World(
                 self.folder, self.programs, self.home, self.plan.nodes, self.plan.seed, SmallDisk.is_possible()
             )
+            self._world = world
             self._blow(world, verdict)
         except (HarnessError, psycopg.Error, KafkaException, OSError) as error:
             verdict.problems.append(f"the storm itself: {type(error).__name__}: {error}")
