@@ -65,16 +65,18 @@ test-hardware: install ## Run the release gateway in a virtual machine, on simul
 	$(SWIFT_RELEASE) --product vigie-simbus
 	.vigie/venv/bin/python -m unittest discover --start-directory Tests/Guest
 
-# Of `make storm`: the seed of the schedule (drawn without it), how many faults, nodes of Kafka, faults of one run.
+# Of `make storm`: the seed of the schedule (drawn without it), how many faults, nodes of Kafka, the most faults of one
+# storm, and the mean seconds between two.
 SEED ?=
 FAULTS ?= 60
 NODES ?= 1
 EACH ?= 250
+EVERY ?= 1
 
 .PHONY: storm
 storm: build ## Run it all under seeded faults and check every reading: SEED=n FAULTS=n NODES=1|3
 	VIGIE_BIN="$${VIGIE_BIN:-.build/release}" .vigie/venv/bin/vigie-storm $(if $(SEED),--seed $(SEED)) \
-		--faults $(FAULTS) --nodes $(NODES) --each $(EACH)
+		--faults $(FAULTS) --nodes $(NODES) --each $(EACH) --every $(EVERY)
 
 # Some two minutes. A fixed seed, so that each run meets the same faults.
 .PHONY: storm-test

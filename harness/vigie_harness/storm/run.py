@@ -34,7 +34,7 @@ class Plan:
     seed: int
     faults: int
     nodes: int = 1
-    every: float = 1.5
+    every: float = 1.0
     """Mean seconds between the beginnings of two faults."""
     proves: bool = False
     """Whether faults of data are planted after a good end, each of which the oracle must find."""

@@ -80,7 +80,7 @@ class Kind:
         return {}
 
 
-def draw(kinds: Sequence[type[Kind]], layout: Layout, seed: int, count: int, every: float = 1.5) -> list[Fault]:
+def draw(kinds: Sequence[type[Kind]], layout: Layout, seed: int, count: int, every: float = 1.0) -> list[Fault]:
     """A schedule of `count` faults that begin `every` seconds in the mean, in the order of their beginnings.
 
     Several are under way at once, but never two that need the same thing. No fault is longer than about a seventh of
