@@ -247,6 +247,8 @@ class Storm:
             status, certificate = world.verify()
             (self.folder / "certificate.txt").write_text(certificate)
             self._compare(status, certificate, verdict)
+            if verdict.violations or verdict.problems:
+                world.keep_statuses()
             for name in world.layout.processors:
                 world.members[name].terminate()
             verdict.figures["slowest stop of a processor, s"] = round(

@@ -1,12 +1,16 @@
 """Everything that runs in a storm."""
 
+import contextlib
 import json
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import threading
 import time
+import urllib.error
+import urllib.request
 from datetime import timedelta
 
 import psycopg
@@ -229,6 +233,21 @@ class World:
             [self.folder / "programs" / "vigie-processor", "verify", "--config", self._direct_configuration()],
             capture_output=True, text=True, errors="replace", timeout=300, check=False)  # fmt: skip
         return result.returncode, result.stdout + result.stderr
+
+    def keep_statuses(self) -> None:
+        """Asks every program how it is, and keeps the answers beside the logs."""
+        for name in (*self.layout.gateways, *self.layout.processors):
+            log = self.folder / "logs" / f"{name}.log"
+            with contextlib.suppress(OSError):
+                address = re.findall(r"listening address=(http://\S+/)", log.read_text(errors="replace"))[-1:]
+                for path in ("healthz", "status", "metrics") if address and self.members[name].is_running else ():
+                    try:
+                        with urllib.request.urlopen(address[0] + path, timeout=5) as answer:
+                            text = answer.read()
+                    except urllib.error.HTTPError as error:
+                        # What is not well has another status, and says why.
+                        text = error.read()
+                    (self.folder / "logs" / f"{name}-{path}.txt").write_bytes(text)
 
     # Outboxes in trouble: a gateway may refuse to start with one
 
