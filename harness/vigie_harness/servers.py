@@ -40,6 +40,11 @@ class Broker:
     def bootstrap(self) -> str:
         return self.server.bootstrap if self.server else self.address
 
+    def launch(self) -> None:
+        """Starts what takes long, without waiting for it; `start` then does that."""
+        if isinstance(self.server, KafkaCluster):
+            self.server.launch()
+
     def start(self) -> "Broker":
         if self.server:
             self.server.start()
@@ -95,10 +100,13 @@ class Services:
     def start(self) -> None:
         if self.broker.note:
             print(f"vigie: {self.broker.note}", file=sys.stderr)
+        # Side by side.
+        self.broker.launch()
+        if self.postgres:
+            self.postgres.start()
         self.broker.start()
         self.parts["broker"] = self.broker.description
         if self.postgres:
-            self.postgres.start()
             self.parts["database"] = f"PostgreSQL {self.postgres.version}, a private cluster, fsync off"
         else:
             named = quiet_connection(os.environ["VIGIE_POSTGRES"])

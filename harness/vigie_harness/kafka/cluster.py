@@ -112,16 +112,20 @@ class KafkaCluster:
 
     # Its life
 
+    def launch(self) -> None:
+        """Starts the processes of all nodes without waiting for them; `start` then does that."""
+        if not all(node.port for node in self.nodes):
+            for node in self.nodes:
+                node.choose_ports()
+            self._admin = None
+        for node in self.nodes:
+            node.launch()
+
     def start(self, bound: float = 120.0) -> "KafkaCluster":
         """Starts all nodes and waits until they serve clients."""
         for attempt in range(ATTEMPTS):
-            if not all(node.port for node in self.nodes):
-                for node in self.nodes:
-                    node.choose_ports()
-                self._admin = None
             try:
-                for node in self.nodes:
-                    node.launch()
+                self.launch()
                 wait_for_brokers(self.admin, [node.id for node in self.nodes], self.check, bound)
                 break
             except HarnessError:
