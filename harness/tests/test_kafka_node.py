@@ -194,7 +194,9 @@ class Secured(unittest.TestCase):
         self.assertEqual(error_of(send, alice, "readings", "from alice"), "TOPIC_AUTHORIZATION_FAILED")
         admin.grant("alice", "write", topic="readings")
         send(alice, "readings", "from alice")
-        self.assertEqual(error_of(receive, bob, "readings", 1), "TOPIC_AUTHORIZATION_FAILED")
+        self.assertIn(
+            error_of(receive, bob, "readings", 1), ("TOPIC_AUTHORIZATION_FAILED", "GROUP_AUTHORIZATION_FAILED")
+        )
         admin.grant("bob", "read", topic="readings")
         admin.grant("bob", "read", group="*")
         self.assertIn("from alice", receive(bob, "readings", 2, group="bobs"))

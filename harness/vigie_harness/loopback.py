@@ -3,7 +3,7 @@
 import pathlib
 
 from .errors import HarnessError
-from .ports import accepts, free_port, port_is_free
+from .ports import free_port, listens, port_is_free
 from .processes import Process
 
 # How often a free port may be lost to another program before the server is up.
@@ -34,8 +34,7 @@ class LoopbackServer:
             self.port = self.asked_port or self.port or free_port()
             self.process = self.launch()
             try:
-                self.process.wait_until(lambda: accepts(self.port))
-                self.process.check()
+                self.process.wait_until(lambda: listens(self.process.pid, self.port))
                 return self
             except HarnessError:
                 lost_the_port = not self.process.is_running and not port_is_free(self.port)

@@ -5,6 +5,7 @@ found and the moment when a server listens on it. Another program may still do s
 """
 
 import contextlib
+import os
 import pathlib
 import random
 import socket
@@ -45,6 +46,24 @@ def port_is_free(port: int) -> bool:
         with contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", port))
             return True
+    return False
+
+
+def listens(process: int, port: int) -> bool:
+    """Whether a process of ours listens on a port itself, and not somebody else who took it (proc_pid_fd(5))."""
+    sockets = set()
+    for table in ("tcp", "tcp6"):
+        with contextlib.suppress(OSError):
+            for line in pathlib.Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
+                fields = line.split()
+                # 0A is the state of a socket that listens.
+                if fields[3] == "0A" and int(fields[1].rpartition(":")[2], 16) == port:
+                    sockets.add(f"socket:[{fields[9]}]")
+    with contextlib.suppress(OSError):
+        for file in os.scandir(f"/proc/{process}/fd"):
+            with contextlib.suppress(OSError):
+                if os.readlink(file.path) in sockets:
+                    return True
     return False
 
 

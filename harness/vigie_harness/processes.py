@@ -17,6 +17,10 @@ from .errors import HarnessError
 _spawner = concurrent.futures.ThreadPoolExecutor(1, "spawner")
 
 
+# Runs a command if our parent is still the one that made us: a death before its signal was asked for tells nobody.
+IF_PARENT_LIVES = '[ "$PPID" = "$0" ] && exec "$@"'
+
+
 def last_lines(path, count: int = 12) -> str:
     """The end of a log, for the message about what died."""
     try:
@@ -60,7 +64,7 @@ class Process:
         with open(self.log, "ab") as output:
             self.child = _spawner.submit(
                 subprocess.Popen,
-                [*prefix, "--", *map(str, arguments)],
+                [*prefix, "--", "sh", "-c", IF_PARENT_LIVES, str(os.getpid()), *map(str, arguments)],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,

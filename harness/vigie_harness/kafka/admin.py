@@ -1,7 +1,6 @@
 """Topics, users, rights and quotas of a cluster."""
 
 import contextlib
-import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
@@ -245,13 +244,3 @@ class KafkaAdmin:
 
 def _operation(name: str) -> AclOperation:
     return AclOperation[name.upper()]
-
-
-def wait_for_brokers(admin: KafkaAdmin, numbers: list[int], check: Callable[[], None], bound: float) -> None:
-    """Waits until these brokers serve. `check` raises when one of them has died."""
-    deadline = time.monotonic() + bound
-    while admin.brokers() != numbers:
-        check()
-        if time.monotonic() > deadline:
-            raise HarnessError(f"Kafka's nodes {numbers} do not all serve after {bound:.0f} s: {admin.brokers()} do")
-        time.sleep(0.02)

@@ -8,7 +8,7 @@ from confluent_kafka import Consumer, Producer
 
 from ..errors import HarnessError
 from ..processes import Process, wait_until
-from .admin import CLIENT, KafkaAdmin, wait_for_brokers
+from .admin import CLIENT, KafkaAdmin
 from .home import KafkaHome
 from .node import KafkaNode
 from .runtime import Runtime, new_id, prepare
@@ -126,7 +126,8 @@ class KafkaCluster:
         for attempt in range(ATTEMPTS):
             try:
                 self.launch()
-                wait_for_brokers(self.admin, [node.id for node in self.nodes], self.check, bound)
+                for node in self.nodes:
+                    self.wait_until_serving(node, bound)
                 break
             except HarnessError:
                 lost_a_port = any(node.has_lost_a_port for node in self.nodes)
@@ -177,7 +178,7 @@ class KafkaCluster:
 
         def serves():
             node.check()
-            return node.id in self.admin.brokers()
+            return node.listens and node.id in self.admin.brokers()
 
         wait_until(f"Kafka's node {node.id} serves", serves, bound)
 

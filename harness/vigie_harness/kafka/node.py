@@ -6,7 +6,7 @@ import signal
 from typing import TYPE_CHECKING
 
 from ..errors import HarnessError
-from ..ports import free_port, port_is_free
+from ..ports import free_port, listens, port_is_free
 from ..processes import Process
 from ..proxy import TcpProxy
 from .security import Certificate
@@ -90,6 +90,12 @@ class KafkaNode:
     @property
     def is_running(self) -> bool:
         return self.process is not None and self.process.is_running
+
+    @property
+    def listens(self) -> bool:
+        """Whether it has all of its ports."""
+        ports = (self.port, self.inner_port, self.controller_port)
+        return self.is_running and all(listens(self.process.pid, port) for port in ports)
 
     @property
     def pid(self) -> int | None:
