@@ -5,6 +5,7 @@ import shutil
 import unittest
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
+
 from vigie_harness.kafka import KafkaHome, KafkaMissing
 from vigie_harness.kafka.finding import find_kafka
 from vigie_harness.processes import wait_until

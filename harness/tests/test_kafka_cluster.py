@@ -3,6 +3,7 @@
 import unittest
 
 from support import error_of, folder_of, kafka, receive, send
+
 from vigie_harness.kafka import KafkaCluster
 
 

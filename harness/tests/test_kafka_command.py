@@ -6,6 +6,7 @@ import subprocess
 import unittest
 
 from support import folder_of, kafka, send
+
 from vigie_harness.checkout import ROOT
 from vigie_harness.processes import wait_until
 

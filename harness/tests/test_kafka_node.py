@@ -10,6 +10,7 @@ import time
 import unittest
 
 from support import error_of, folder_of, kafka, receive, send
+
 from vigie_harness.errors import HarnessError
 from vigie_harness.kafka import KafkaCluster, Security
 from vigie_harness.processes import wait_until

@@ -59,8 +59,8 @@ def listens(process: int, port: int) -> bool:
                 # 0A is the state of a socket that listens.
                 if fields[3] == "0A" and int(fields[1].rpartition(":")[2], 16) == port:
                     sockets.add(f"socket:[{fields[9]}]")
-    with contextlib.suppress(OSError):
-        for file in os.scandir(f"/proc/{process}/fd"):
+    with contextlib.suppress(OSError), os.scandir(f"/proc/{process}/fd") as files:
+        for file in files:
             with contextlib.suppress(OSError):
                 if os.readlink(file.path) in sockets:
                     return True
