@@ -1,4 +1,4 @@
-"""tools/install on a machine that has nothing yet: apt, pip and Swift are scripts that write down what they are asked."""
+"""tools/install on a machine that has nothing yet: apt, pip and Swift are scripts that write down what they are told."""
 
 import pathlib
 import shutil
@@ -8,12 +8,16 @@ import unittest
 
 TOOLS = pathlib.Path(__file__).resolve().parent.parent
 
+SWIFT = "echo Swift version 6.0.3"
 PROGRAMS = {
-    "swift": "echo Swift version 6.0.3",
     "dpkg-query": 'grep -qx "${@: -1}" "$STATE/packages" && echo installed',
-    "apt-get": '[[ $1 == install ]] || exit 0; for word; do [[ $word == -* ]] || echo "$word"; done >>"$STATE/packages"',
+    "apt-get": """
+        [[ $1 == install ]] || exit 0
+        for word; do [[ $word == -* ]] || echo "$word"; done >>"$STATE/packages"
+        if grep -qx swiftlang "$STATE/packages"; then mv "$STATE/swift" "$STATE/programs/swift"; fi""",
     "sudo": 'exec "$@"',
     "python3": """
+        if [[ $1 == --version ]]; then echo Python 3.13.5; exit; fi
         echo venv >>"$STATE/environments"
         mkdir -p .vigie/venv/bin
         touch .vigie/venv/bin/{python,pip}
@@ -35,17 +39,39 @@ class Install(unittest.TestCase):
         tools.mkdir()
         for name in ("install", "debian-packages.txt", "requirements.txt"):
             shutil.copy2(TOOLS / name, tools)
-        programs = self.folder / "programs"
-        programs.mkdir()
+        for part in ("dashboard", "harness"):
+            (self.folder / part).mkdir()
+            shutil.copy2(TOOLS.parent / part / "pyproject.toml", self.folder / part)
+        shutil.copy2(TOOLS.parent / "dashboard/requirements.txt", self.folder / "dashboard")
+        self.programs = self.folder / "programs"
+        self.programs.mkdir()
         for name, text in PROGRAMS.items():
-            (programs / name).write_text(f"#!/bin/bash\n{text}\n")
-            (programs / name).chmod(0o755)
+            self.program(self.programs / name, text)
+        # Nothing of this machine is found, its Swift least of all.
+        for name in ("bash", "cat", "cmp", "cp", "dirname", "env", "grep", "head", "mkdir", "mv", "rm", "sed", "sha256sum",
+                     "stat", "touch", "chmod"):  # fmt: skip
+            (self.programs / name).symlink_to(shutil.which(name))
+        self.program(self.programs / "swift", SWIFT)
         (self.folder / "packages").touch()
-        self.environment = {"PATH": f"{programs}:/usr/bin:/bin", "STATE": str(self.folder)}
+        self.release = self.folder / "os-release"
+        self.release.write_text('ID=debian\nVERSION_ID="12"\n')
+        self.environment = {
+            "PATH": str(self.programs), "STATE": str(self.folder), "VIGIE_OS_RELEASE": str(self.release)
+        }  # fmt: skip
+
+    def program(self, file, text):
+        file.write_text(f"#!/bin/bash\n{text}\n")
+        file.chmod(0o755)
+
+    def lose_swift(self, release):
+        """Takes Swift from a machine with a Debian of this release, which has a package of it from 13 on."""
+        (self.programs / "swift").rename(self.folder / "swift")
+        self.release.write_text(f"ID=debian\n{release}\n")
 
     def install(self, *purposes):
         return subprocess.run(
-            [self.folder / "tools/install", *purposes], env=self.environment, capture_output=True, text=True)  # fmt: skip
+            [self.folder / "tools/install", *purposes], env=self.environment, capture_output=True, text=True, check=False
+        )
 
     def installed(self):
         return set((self.folder / "packages").read_text().split()) - {"install"}
@@ -61,6 +87,32 @@ class Install(unittest.TestCase):
         self.assertEqual(self.install("build", "test").returncode, 0)
         self.assertEqual(self.installed(), listed("build") | listed("test"))
         self.assertEqual(self.environments(), 1, "the Python packages are those of before")
+
+    def test_debian_13_brings_its_own_swift(self):
+        for release in ('VERSION_ID="13"', "VERSION_CODENAME=forky"):
+            with self.subTest(release):
+                self.lose_swift(release)
+                done = self.install("build")
+                self.assertEqual(done.returncode, 0, done.stderr)
+                self.assertEqual(self.installed(), listed("build") | {"swiftlang"})
+                again = self.install("build")
+                self.assertEqual((again.returncode, again.stdout, again.stderr), (0, "", ""))
+                (self.folder / "packages").write_text("")
+
+    def test_debian_12_names_the_two_ways_to_swift(self):
+        self.lose_swift('VERSION_ID="12"')
+        done = self.install("build")
+        self.assertEqual((done.returncode, done.stdout), (1, ""))
+        self.assertEqual(done.stderr.count("\n"), 1)
+        for word in ("swift.org", "swiftly", "Debian 13", "swiftlang"):
+            self.assertIn(word, done.stderr)
+        self.assertEqual(self.installed(), set())
+
+    def test_maven_comes_only_when_it_is_asked_for(self):
+        self.install("build", "test")
+        self.assertNotIn("maven", self.installed())
+        self.assertEqual(self.install("maven").returncode, 0)
+        self.assertIn("maven", self.installed())
 
     def test_nothing_is_done_twice(self):
         self.assertIn("Installing", self.install("build", "test").stdout)

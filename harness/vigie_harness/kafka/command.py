@@ -2,6 +2,7 @@
 
     tools/kafka run --folder DIR [options]     starts nodes; says in one line of JSON where they are
     tools/kafka prepare                        finds Kafka, fetches it if need be, and makes what starts need once
+    tools/kafka fetch                          fetches Kafka, also if that failed today
     tools/kafka where                          says which Kafka is used, or why none is
 
 Options of `run`:
@@ -79,6 +80,7 @@ from confluent_kafka import KafkaException
 from ..errors import HarnessError
 from ..proxy import Direction
 from .cluster import KafkaCluster
+from .fetching import Fetch
 from .finding import find_kafka
 from .node import KafkaNode
 from .runtime import prepare
@@ -286,9 +288,10 @@ def read_password(file) -> str:
 def parse_arguments(words=None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="tools/kafka", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
-        usage="tools/kafka run|prepare|where ...")  # fmt: skip
-    commands = parser.add_subparsers(dest="command", required=True, metavar="run|prepare|where")
+        usage="tools/kafka run|prepare|fetch|where ...")  # fmt: skip
+    commands = parser.add_subparsers(dest="command", required=True, metavar="run|prepare|fetch|where")
     commands.add_parser("prepare")
+    commands.add_parser("fetch")
     commands.add_parser("where")
     run = commands.add_parser("run")
     run.add_argument("--folder", type=pathlib.Path, required=True)
@@ -358,7 +361,7 @@ def main() -> int:
     try:
         if arguments.command == "run":
             return run(arguments)
-        home = find_kafka()
+        home = Fetch()(asks_again=True) if arguments.command == "fetch" else find_kafka()
         if arguments.command == "prepare":
             prepare(home)
         print(f"{home.description}: {home.folder}")

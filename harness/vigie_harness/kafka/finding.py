@@ -1,23 +1,18 @@
-"""Which Apache Kafka is used: KAFKA_HOME's, or the one that was fetched into .vigie/kafka."""
+"""Which Apache Kafka is used: KAFKA_HOME's, else the one that was fetched into .vigie/kafka, now if need be."""
 
 import os
 
-from ..checkout import STATE
+from .fetching import Fetch
 from .home import KafkaHome, KafkaMissing, java
 
-FETCHED = STATE / "kafka"
 
-
-def find_kafka() -> KafkaHome:
-    """The Kafka of this machine. KafkaMissing says why there is none."""
-    home = _home()
+def find_kafka(fetch: Fetch | None = None) -> KafkaHome:
+    """The Kafka of this machine. KafkaMissing says why it cannot be had."""
+    # Without Java there is no maven either.
     java()
-    return home
-
-
-def _home() -> KafkaHome:
     if folder := os.environ.get("KAFKA_HOME"):
         return KafkaHome.at(folder)
-    if FETCHED.is_dir():
-        return KafkaHome.at(FETCHED)
-    raise KafkaMissing("KAFKA_HOME is not set, and none has been fetched")
+    return (fetch or Fetch())()
+
+
+__all__ = ["KafkaMissing", "find_kafka"]

@@ -30,7 +30,7 @@ class KafkaHome:
         for jar in sorted((folder / "libs").glob("kafka_*.jar")):
             if found := re.fullmatch(r"kafka_[0-9.]+-([0-9]+(?:\.[0-9]+)+)\.jar", jar.name):
                 return cls(folder, found[1])
-        raise KafkaMissing(f"{folder} has no libs/kafka_*.jar: it is no Apache Kafka")
+        raise KafkaMissing(f"{folder} has no libs/kafka_*.jar, and so is no Apache Kafka")
 
     @property
     def description(self) -> str:
