@@ -10,14 +10,14 @@ import unittest
 
 from confluent_kafka import Producer
 
-from vigie_harness.errors import HarnessError
 from vigie_harness.kafka.cluster import KafkaCluster
+from vigie_harness.kafka.finding import find_kafka
+from vigie_harness.kafka.home import KafkaMissing
 from vigie_harness.processes import wait_until
 from vigie_harness.storm.disk import SmallDisk
 from vigie_harness.storm.members import ProgramMember
 from vigie_harness.storm.poller import Poller
 from vigie_harness.storm.tap import RESENT, Tap
-from vigie_harness.storm.world import kafka_home
 
 
 class FolderTests(unittest.TestCase):
@@ -169,9 +169,9 @@ class PollerTests(FolderTests):
 class TapTests(FolderTests):
     def test_it_sees_every_partition_also_those_that_are_added(self):
         try:
-            home = kafka_home()
-        except HarnessError as error:
-            self.skipTest(str(error))
+            home = find_kafka()
+        except KafkaMissing as missing:
+            self.skipTest(str(missing))
         with KafkaCluster(home, self.folder / "kafka") as kafka:
             kafka.admin.create_topic("readings", 1)
             tap = Tap(kafka.inner_bootstrap, ["readings"])

@@ -24,10 +24,12 @@ from rich.console import Console
 
 from ..checkout import STATE, programs
 from ..errors import HarnessError
+from ..kafka.finding import find_kafka
+from ..kafka.home import KafkaMissing
 from .disk import SmallDisk
 from .planted import PLANTS
 from .run import Plan, Storm, Verdict, schedule
-from .world import kafka_home, layout
+from .world import layout
 
 # More faults than this are divided into several storms, each of which begins with nothing.
 EACH = 250
@@ -64,6 +66,9 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument(
         "--prove", action="store_true", help="prove after a good end that the oracle finds planted faults"
     )
+    found.add_argument(
+        "--optional", action="store_true", help="where Apache Kafka is missing, say so and end with status 0"
+    )
     found.add_argument("--plan", action="store_true", help="show the schedule only")
     return found
 
@@ -85,6 +90,9 @@ def main(words: list[str] | None = None) -> int:
         return 0
     try:
         return run(arguments, console)
+    except KafkaMissing as missing:
+        print(f"vigie: the storm does not run, as it needs Apache Kafka: {missing}", file=sys.stderr)
+        return 0 if arguments.optional else 1
     except HarnessError as error:
         print(f"vigie: {error}", file=sys.stderr)
         return 1
@@ -98,7 +106,7 @@ def show_plans(arguments, console: Console) -> None:
 
 
 def run(arguments, console: Console) -> int:
-    home = kafka_home()
+    home = find_kafka()
     failed: list[Verdict] = []
     done = 0
     began = time.monotonic()

@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import os
 import pathlib
 import re
 import shutil
@@ -323,11 +322,3 @@ class World:
         path.write_text(configuration)
         arguments = [self.folder / "programs" / program, "run", "--config", path]
         return ProgramMember(name, arguments, self.folder / "logs" / f"{name}.log", self._tell, excuse)
-
-
-def kafka_home() -> KafkaHome:
-    """Apache Kafka, as KAFKA_HOME names it."""
-    folder = os.environ.get("KAFKA_HOME")
-    if not folder:
-        raise HarnessError("the storm needs Apache Kafka: let KAFKA_HOME name a folder with libs/*.jar")
-    return KafkaHome.at(folder)
