@@ -6,6 +6,7 @@ import unittest.mock
 from vigie_harness.storm import command
 from vigie_harness.storm.faults import BY_NAME, KINDS
 from vigie_harness.storm.report import Entry, ranges
+from vigie_harness.storm.run import schedule
 from vigie_harness.storm.schedule import draw
 from vigie_harness.storm.world import layout
 
@@ -66,8 +67,14 @@ class ScheduleTests(unittest.TestCase):
         self.assertEqual([(plan.seed, plan.faults) for plan in found], [(10, 201), (11, 200), (12, 200)])
         self.assertEqual({plan.nodes for plan in found}, {3})
 
+    def test_a_storm_may_be_of_some_kinds_only(self):
+        arguments = command.parser().parse_args(["--seed", "1", "--faults", "50", "--only", "kill, black hole"])
+        (plan,) = command.plans(arguments)
+        self.assertEqual({fault.kind for fault in schedule(plan, layout(1, True))}, {"kill", "black hole"})
+        self.assertEqual(plan.command, "vigie-storm --seed 1 --faults 50 --nodes 1 --only 'kill, black hole'")
+
     def test_a_command_line_without_sense_is_refused(self):
-        for words in (["--faults", "0"], ["--nodes", "2"], ["--seed", "x"]):
+        for words in (["--faults", "0"], ["--nodes", "2"], ["--seed", "x"], ["--only", "rain"]):
             with self.subTest(words), self.assertRaises(SystemExit) as refused, unittest.mock.patch("sys.stderr"):
                 command.parser().parse_args(words)
             self.assertEqual(refused.exception.code, 2)

@@ -27,6 +27,7 @@ from ..errors import HarnessError
 from ..kafka.finding import find_kafka
 from ..kafka.home import KafkaMissing
 from .disk import SmallDisk
+from .faults import BY_NAME
 from .planted import PLANTS
 from .run import Plan, Storm, Verdict, schedule
 from .world import layout
@@ -42,7 +43,7 @@ def plans(arguments) -> list[Plan]:
     return [
         Plan(
             seed=arguments.seed + index, faults=share + (index < rest), nodes=arguments.nodes, every=arguments.every,
-            proves=arguments.prove, keeps=arguments.keep)
+            only=arguments.only, proves=arguments.prove, keeps=arguments.keep)
         for index in range(count)
     ]  # fmt: skip
 
@@ -62,6 +63,7 @@ def parser() -> argparse.ArgumentParser:
         "--each", type=_positive, default=EACH, metavar="N", help="most faults of one storm; %(default)s"
     )
     found.add_argument("--folder", type=pathlib.Path, default=STATE / "storm", help="for logs and data; %(default)s")
+    found.add_argument("--only", type=_kinds, default=(), metavar="KIND,...", help="these kinds of faults, not all")
     found.add_argument("--keep", action="store_true", help="keep logs and data of a good end too")
     found.add_argument(
         "--prove", action="store_true", help="prove after a good end that the oracle finds planted faults"
@@ -78,6 +80,13 @@ def _positive(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError("expected a number of 1 or more")
     return number
+
+
+def _kinds(text: str) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in text.split(","))
+    if unknown := [name for name in names if name not in BY_NAME]:
+        raise argparse.ArgumentTypeError(f"{', '.join(unknown)} is none of {', '.join(BY_NAME)}")
+    return names
 
 
 def main(words: list[str] | None = None) -> int:

@@ -36,6 +36,8 @@ class Plan:
     nodes: int = 1
     every: float = 1.0
     """Mean seconds between the beginnings of two faults."""
+    only: tuple[str, ...] = ()
+    """The kinds of faults that come; all of them if it is empty."""
     proves: bool = False
     """Whether faults of data are planted after a good end, each of which the oracle must find."""
     keeps: bool = False
@@ -44,7 +46,8 @@ class Plan:
     @property
     def command(self) -> str:
         every = "" if self.every == Plan.every else f" --every {self.every:g}"
-        return f"vigie-storm --seed {self.seed} --faults {self.faults} --nodes {self.nodes}{every}"
+        only = f" --only '{', '.join(self.only)}'" if self.only else ""
+        return f"vigie-storm --seed {self.seed} --faults {self.faults} --nodes {self.nodes}{every}{only}"
 
 
 @dataclass
@@ -70,7 +73,8 @@ class Verdict:
 
 
 def schedule(plan: Plan, layout: Layout) -> list[Fault]:
-    return draw(KINDS, layout, plan.seed, plan.faults, plan.every)
+    kinds = [kind for kind in KINDS if not plan.only or kind.name in plan.only]
+    return draw(kinds, layout, plan.seed, plan.faults, plan.every)
 
 
 class Storm:
