@@ -8,6 +8,7 @@
     stand_in    the small broker for where Apache Kafka cannot be had
     proxy       a TCP proxy whose connections can be cut, reset, delayed, throttled and swallowed
     servers     which broker and which PostgreSQL a command runs against
+    storm       Vigie under seeded faults, and an oracle that trusts nothing of it
     versions    what it ran against
     benchmark   what the benchmarks share
     dashboard   the dashboard on a database with a known history, for its tests and benchmarks
