@@ -1,4 +1,5 @@
 import CRdkafka
+import Glibc
 
 /// Manages topics. Each call waits on a thread of its own, never on the cooperative pool.
 public final class KafkaAdmin: Sendable {
@@ -11,19 +12,22 @@ public final class KafkaAdmin: Sendable {
         handle = try KafkaHandle(RD_KAFKA_PRODUCER, configuration, defaults: [], observer: observer) { _ in }
     }
 
-    /// Creates a topic.
+    /// Creates a topic, and returns when the cluster says that every partition has a leader: what comes next finds it.
+    ///
+    /// In a cluster of several brokers another broker than the one that was asked may know it a moment later.
     /// - Parameters:
     ///   - name: the topic's name.
     ///   - partitions: how many, from 1.
     ///   - replication: copies of each partition; -1 is the broker's default.
     ///   - configuration: topic properties, such as `retention.ms`.
     ///   - timeout: how long to wait.
-    /// - Throws: `.topicAlreadyExists` among others.
+    /// - Throws: `.topicAlreadyExists` among others, and `.timedOut` if a partition has no leader in time.
     public func createTopic(
         _ name: String, partitions: Int32, replication: Int32 = -1, configuration: [String: String] = [:],
         timeout: Duration
     ) async throws(KafkaError) {
         let operation = "create topic \(name)"
+        let deadline = ContinuousClock.now + timeout
         try await run { handle throws(KafkaError) in
             let (topic, reason) = withErrorBuffer { rd_kafka_NewTopic_new(name, partitions, replication, $0, $1) }
             guard let topic else { throw KafkaError(.invalidArgument, operation, message: reason) }
@@ -37,6 +41,7 @@ public final class KafkaAdmin: Sendable {
             } topics: { event, count in
                 rd_kafka_CreateTopics_result_topics(rd_kafka_event_CreateTopics_result(event), count)
             }
+            try handle.waitForLeaders(of: name, partitions: Int(partitions), until: deadline, operation)
         }
     }
 
@@ -55,10 +60,11 @@ public final class KafkaAdmin: Sendable {
         }
     }
 
-    /// Adds partitions to a topic. Keys then go to other partitions than before.
+    /// Adds partitions to a topic, and returns when each has a leader. Keys then go to other partitions than before.
     /// - Parameter total: how many the topic has afterwards.
     public func createPartitions(_ name: String, total: Int, timeout: Duration) async throws(KafkaError) {
         let operation = "add partitions to \(name)"
+        let deadline = ContinuousClock.now + timeout
         try await run { handle throws(KafkaError) in
             let (request, reason) = withErrorBuffer { rd_kafka_NewPartitions_new(name, max(total, 0), $0, $1) }
             guard let request else { throw KafkaError(.invalidArgument, operation, message: reason) }
@@ -69,6 +75,7 @@ public final class KafkaAdmin: Sendable {
             } topics: { event, count in
                 rd_kafka_CreatePartitions_result_topics(rd_kafka_event_CreatePartitions_result(event), count)
             }
+            try handle.waitForLeaders(of: name, partitions: total, until: deadline, operation)
         }
     }
 
@@ -76,18 +83,7 @@ public final class KafkaAdmin: Sendable {
     /// - Throws: `.unknownTopicOrPartition` if it does not exist. A broker may be set to create it at being asked.
     public func partitionCount(_ name: String, timeout: Duration) async throws(KafkaError) -> Int {
         try await run { handle throws(KafkaError) in
-            let topic = try KafkaTopic(name, handle: handle)
-            var metadata: UnsafePointer<rd_kafka_metadata_t>?
-            try check(
-                rd_kafka_metadata(handle.pointer, 0, topic.pointer, &metadata, timeout.wholeMilliseconds),
-                "describe topic \(name)")
-            guard let metadata else { throw KafkaError(.unknownTopic, "describe topic \(name)") }
-            defer { rd_kafka_metadata_destroy(metadata) }
-            guard metadata.pointee.topic_cnt > 0, let described = metadata.pointee.topics?.pointee else {
-                throw KafkaError(.unknownTopic, "describe topic \(name)")
-            }
-            try check(described.err, "describe topic \(name)")
-            return Int(described.partition_cnt)
+            try handle.describe(name, timeout: timeout) { Int($0.partition_cnt) }
         }
     }
 
@@ -194,6 +190,49 @@ extension KafkaHandle {
                 pointer, partition.topic, partition.partition, &result.low, &result.high, timeout.wholeMilliseconds),
             "read the offsets of \(partition)")
         return result
+    }
+
+    /// Hands out what the cluster says of a topic.
+    /// - Throws: the cluster's error for the topic, `.unknownTopicOrPartition` if it does not exist.
+    fileprivate func describe<Success>(
+        _ name: String, timeout: Duration, _ body: (rd_kafka_metadata_topic_t) -> Success
+    ) throws(KafkaError) -> Success {
+        let operation = "describe topic \(name)"
+        let topic = try KafkaTopic(name, handle: self)
+        var metadata: UnsafePointer<rd_kafka_metadata_t>?
+        try check(rd_kafka_metadata(pointer, 0, topic.pointer, &metadata, timeout.wholeMilliseconds), operation)
+        guard let metadata else { throw KafkaError(.unknownTopic, operation) }
+        defer { rd_kafka_metadata_destroy(metadata) }
+        guard metadata.pointee.topic_cnt > 0, let described = metadata.pointee.topics?.pointee else {
+            throw KafkaError(.unknownTopic, operation)
+        }
+        try check(described.err, operation)
+        return body(described)
+    }
+
+    /// Waits until the cluster says that a topic has its partitions and that each of them has a leader. A controller
+    /// answers before the brokers know what it decided.
+    fileprivate func waitForLeaders(
+        of name: String, partitions: Int, until deadline: ContinuousClock.Instant, _ operation: String
+    ) throws(KafkaError) {
+        while true {
+            let remaining = max(ContinuousClock.now.duration(to: deadline), .milliseconds(1))
+            do throws(KafkaError) {
+                let leaders = try describe(name, timeout: remaining) { topic in
+                    (0..<Int(topic.partition_cnt)).count { (topic.partitions?[$0].leader ?? -1) >= 0 }
+                }
+                if leaders >= partitions { return }
+            } catch {
+                let isEarly =
+                    error.code == .unknownTopicOrPartition
+                    || error.code == KafkaError.Code(RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE)
+                guard isEarly else { throw error }
+            }
+            guard ContinuousClock.now < deadline else {
+                throw KafkaError(.timedOut, operation, message: "it is made, but not every partition has a leader")
+            }
+            usleep(20_000)
+        }
     }
 
     /// Makes an admin request, waits for its result and throws its first error.
