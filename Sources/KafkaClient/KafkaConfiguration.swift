@@ -26,6 +26,10 @@ public struct KafkaConfiguration: Sendable, Equatable {
         case scramSHA256 = "SCRAM-SHA-256"
         /// A salted challenge with SHA-512.
         case scramSHA512 = "SCRAM-SHA-512"
+
+        /// Whether the library in use proves a password so that Kafka 4 takes it. By SCRAM it does from librdkafka 2.6.1
+        /// on (Debian 13 has 2.8): what older ones send, Kafka before 4.0 took, although RFC 5802 does not allow it.
+        public var isUnderstoodByKafka4: Bool { self == .plain || rd_kafka_version() >= 0x0206_0100 }
     }
 
     /// `host:port`, or several with commas between them.
