@@ -84,7 +84,7 @@ extension PostgresError: CustomStringConvertible, CustomDebugStringConvertible {
         if let constraint { line += " (constraint \(constraint))" }
         // Every statement that is executed was prepared on the same connection, so somebody has changed the session.
         if sqlState == "26000" || sqlState == "42P05" {
-            line += "; behind a pooler in transaction mode statements must not be prepared"
+            line += "; behind a pooler in transaction mode statements must not be prepared, unless it keeps them itself"
         }
         if !sql.isEmpty { line += " in: \(sql)" }
         return line
