@@ -131,6 +131,13 @@ class KafkaAdmin:
         """The node that leads a partition; -1 if none does."""
         return self.metadata().topics[name].partitions[partition].leader
 
+    def partitions(self, name: str) -> list[dict]:
+        """What each partition of a topic has: its leader (-1 for none), its replicas, those of them in sync."""
+        return [
+            {"partition": number, "leader": found.leader, "replicas": found.replicas, "in_sync": found.isrs}
+            for number, found in sorted(self.metadata().topics[name].partitions.items())
+        ]
+
     def offsets(self, name: str) -> dict[int, tuple[int, int]]:
         """The first offset and the one after the last, by partition."""
         with self._consumer() as consumer:

@@ -21,12 +21,14 @@ Options of `run`:
 
 When all nodes serve, `run` writes one line:
 
-    {"bootstrap": "127.0.0.1:20001", "version": "4.3.1", "protocol": "SASL_SSL", "mechanism": "SCRAM-SHA-512",
+    {"bootstrap": "127.0.0.1:20001", "inner_bootstrap": "127.0.0.1:20002",
+     "version": "4.3.1", "protocol": "SASL_SSL", "mechanism": "SCRAM-SHA-512",
      "nodes": [{"id": 1, "pid": 4711, "port": 20001, "folder": "...", "log": "...", "running": true}],
      "authority": "authority.pem", "certificate": "client.pem", "key": "client.key",
      "authority_key": "authority.key"}
 
-`authority` and what follows are there with TLS only. After that each line of its standard input is a JSON object with one
+`inner_bootstrap` is the nodes' own listener, without proxies, TLS, names and rights. `authority` and what follows are there
+with TLS only. After that each line of its standard input is a JSON object with one
 command, and is answered by one line: {"ok": true} with what the command gives, or {"error": "..."}. N is a node's number.
 
     {"stop": N}                ends a node in order             {"start": N}     starts it again, and waits
@@ -37,12 +39,14 @@ command, and is answered by one line: {"ok": true} with what the command gives, 
     {"restore": N}             sets the log folder of a node that does not run back to the copy ("name")
     {"lose": N}                empties the log folder of a node that does not run
     {"state": true}            {"nodes": [...]} as above
+    {"configure": {"KEY": "VALUE"}}                             more lines of server.properties, from a node's next start on
 
     {"topic": NAME, "partitions": 3, "replicas": 3, "settings": {"retention.ms": 1000}}
     {"delete_topic": NAME}     {"alter_topic": NAME, "settings": {...}}     null takes a setting back
     {"partitions": NAME, "total": 6}
     {"delete_records": NAME, "before": {"0": 100}}
     {"leader": NAME, "partition": 0}                            {"ok": true, "leader": N}
+    {"describe": NAME}         {"ok": true, "partitions": [{"partition": 0, "leader": 1, "replicas": [1], "in_sync": [1]}]}
     {"offsets": NAME}                                           {"ok": true, "offsets": {"0": [first, after the last]}}
     {"group_offsets": GROUP}                                    {"ok": true, "offsets": {"TOPIC": {"0": 17}}}
     {"set_group_offsets": GROUP, "offsets": {"TOPIC": {"0": 17}}}
@@ -152,6 +156,9 @@ class Commands:
     def do_state(self, _):
         return {"nodes": [node_facts(node) for node in self.cluster.nodes]}
 
+    def do_configure(self, properties):
+        self.cluster.properties |= properties
+
     # Topics, groups, users
 
     def do_topic(self, name, partitions=1, replicas=-1, settings=None):
@@ -171,6 +178,9 @@ class Commands:
 
     def do_leader(self, name, partition=0):
         return {"leader": self.admin.leader(name, partition)}
+
+    def do_describe(self, name):
+        return {"partitions": self.admin.partitions(name)}
 
     def do_offsets(self, name):
         return {"offsets": self.admin.offsets(name)}
@@ -266,6 +276,7 @@ def node_facts(node: KafkaNode) -> dict:
 def cluster_facts(cluster: KafkaCluster) -> dict:
     facts = {
         "bootstrap": cluster.bootstrap,
+        "inner_bootstrap": cluster.inner_bootstrap,
         "version": cluster.version,
         "protocol": cluster.security.protocol,
         "mechanism": cluster.security.mechanism,
