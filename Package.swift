@@ -119,7 +119,7 @@ let tests: [Target] = [
             "FleetCore", "HTTPClient", "KafkaClient", "PostgresClient", "ReadingDecoding", "Readings", "Outbox",
             "Platform", "TestSupport",
         ],
-        resources: [.copy("Data"), .copy("Support/tls_gate.py")]),
+        resources: [.copy("Data")]),
 ]
 
 let package = Package(

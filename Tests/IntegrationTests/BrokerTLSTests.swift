@@ -1,51 +1,91 @@
 import Foundation
+import KafkaClient
 import Outbox
 import Testing
 
-/// Both programs with a broker that is reached as one over a network is: by TLS, with certificates on both sides and a
-/// password inside. The broker is the tests' own behind a TLS listener of the tests' own, as it speaks no TLS.
-@Suite(Servers.areThere, .enabled(if: PrivateBroker.program != nil, "VIGIE_NOIDA names the tests' broker"))
-struct BrokerTLSTests {
-    /// A broker, the listener before it, and what vouches for both sides.
+/// Both programs with Apache Kafka as it is reached over a network: by TLS, with certificates on both sides and a password
+/// inside, on Kafka's own listener.
+@Suite(Servers.areThere, .requiresKafkaNodes) struct BrokerTLSTests {
+    /// A node with such a listener, and what vouches for both sides.
     private struct Scene {
-        let broker: PrivateBroker
+        let kafka: ApacheKafka
         let site: Site
         let certificates: Certificates
-        let gate: TLSGate
-        private let users: String
+        /// The password of user `cellar` at the start.
+        let password: String
+        private let mechanism: KafkaConfiguration.Mechanism
+        private let folder: URL
         private let passwordFile: String
-        private let client: (certificate: String, key: String)
+        private let client: Certificates.Pair
 
         init() async throws {
-            broker = try PrivateBroker()
-            try await broker.start()
-            site = try await Site(partitions: 2, broker: broker.bootstrap)
-            certificates = try Certificates(in: site.makeFolder("certificates"))
+            folder = FileManager.default.temporaryDirectory.appendingPathComponent("vigie-tls-\(UUID())")
+            try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+            certificates = try Certificates(in: folder)
             client = try certificates.client("cellar")
-            users = try site.write("users", "")
-            passwordFile = try site.write("password", "")
-            gate = try TLSGate(
-                before: broker.port, authority: certificates.authority, passwordFile: users, folder: site.folder)
+            password = "first-\(UUID())"
+            mechanism = KafkaConfiguration.Mechanism.scramSHA512.isUnderstoodByKafka4 ? .scramSHA512 : .plain
+            passwordFile = folder.appendingPathComponent("password").path
+            try Scene.write(password: password, to: passwordFile)
+            kafka = try await ApacheKafka(
+                ApacheKafka.Options(
+                    arguments: [
+                        "--tls", "--client-certificates", "--sasl=\(mechanism == .plain ? "plain" : "scram")",
+                        "--user=cellar:\(passwordFile)",
+                    ],
+                    properties: [
+                        "listener.name.client.ssl.keystore.location": try certificates.keyStore(
+                            certificates.server("localhost")),
+                        "listener.name.client.ssl.truststore.location": certificates.authority,
+                    ]))
+            // The test itself comes by the nodes' own listener.
+            site = try await Site(partitions: 2, broker: kafka.innerBootstrap)
         }
 
-        /// The one that the listener takes from its next start on.
-        func expect(password: String) throws {
-            _ = try site.write("users", "cellar:\(password)\n")
+        private static func write(password: String, to file: String) throws {
+            try "\(password)\n".write(toFile: file, atomically: true, encoding: .utf8)
+            try FileManager.default.setAttributes([.posixPermissions: 0o600], ofItemAtPath: file)
         }
 
-        /// The one that the programs know when they are started.
-        func give(password: String) throws {
-            _ = try site.write("password", "\(password)\n")
-            try FileManager.default.setAttributes([.posixPermissions: 0o600], ofItemAtPath: passwordFile)
+        /// Where clients reach it: by the name in its certificate.
+        var bootstrap: String { kafka.bootstrap.replacingOccurrences(of: "127.0.0.1", with: "localhost") }
+
+        /// Starts the node anew with another certificate.
+        func show(_ server: Certificates.Pair) async throws {
+            try await kafka.stop(1)
+            try await kafka.configure([
+                "listener.name.client.ssl.keystore.location": certificates.keyStore(server)
+            ])
+            try await kafka.start(1)
+        }
+
+        /// Gives the user another password, and ends the connections of before.
+        func change(password: String) async throws {
+            if mechanism == .plain {
+                let module = "org.apache.kafka.common.security.plain.PlainLoginModule"
+                try await kafka.configure([
+                    "listener.name.client.plain.sasl.jaas.config":
+                        "\(module) required user_cellar=\"\(password)\";"
+                ])
+            } else {
+                let file = folder.appendingPathComponent("changed").path
+                try Scene.write(password: password, to: file)
+                try await kafka.changePassword(of: "cellar", to: file)
+            }
+            try await kafka.stop(1)
+            try await kafka.start(1)
         }
 
         /// Lines of a section `kafka`, as an operator writes them.
-        func security(withCertificate: Bool = true) -> [String] {
+        func security() -> [String] { security(client) }
+
+        /// The same with another certificate of the client, or with none.
+        func security(_ client: Certificates.Pair?) -> [String] {
             var lines = [
-                "security: sasl_ssl", "ca_file: \(certificates.authority)", "mechanism: PLAIN", "username: cellar",
-                "password_file: \(passwordFile)",
+                "security: sasl_ssl", "ca_file: \(certificates.authority)", "mechanism: \(mechanism.rawValue)",
+                "username: cellar", "password_file: \(passwordFile)",
             ]
-            if withCertificate { lines += ["certificate_file: \(client.certificate)", "key_file: \(client.key)"] }
+            if let client { lines += ["certificate_file: \(client.certificate)", "key_file: \(client.key)"] }
             return lines
         }
 
@@ -58,7 +98,7 @@ struct BrokerTLSTests {
                 clock: {policy: trust}
                 outbox: {path: outbox.sqlite}
                 kafka:
-                  bootstrap: "\(gate.bootstrap)"
+                  bootstrap: "\(bootstrap)"
                   topic: \(site.topic)
                   drain_time: 60s
                 \(security.map { "  \($0)\n" }.joined())
@@ -68,9 +108,9 @@ struct BrokerTLSTests {
         }
 
         func remove() async throws {
-            await gate.stop()
             try await site.remove()
-            try await broker.remove()
+            try await kafka.remove()
+            try FileManager.default.removeItem(at: folder)
         }
     }
 
@@ -94,18 +134,17 @@ struct BrokerTLSTests {
         return try JSONDecoder().decode(Report.self, from: Data(line.utf8)).checks.filter { $0.area == "broker" }
     }
 
+    /// What fails.
+    private func failure(_ scene: Scene, _ configuration: String, _ what: String) async throws -> Report.Check {
+        let checks = try await diagnose(scene, configuration)
+        return try #require(checks.first { $0.state == "failure" }, "\(what): \(checks)")
+    }
+
     @Test(.timeLimit(.minutes(10))) func bothProgramsInsistOnTheBrokerThatIsMeant() async throws {
         let scene = try await Scene()
-        let site = scene.site
-        let passwords = ["first-\(UUID())", "second-\(UUID())"]
-        try scene.give(password: passwords[0])
-        try scene.expect(password: passwords[0])
-        let good = try scene.certificates.server("localhost")
-        try await scene.gate.start(good)
-
+        let (site, certificates) = (scene.site, scene.certificates)
         let gatewayFile = try scene.writeGatewayConfiguration(scene.security())
-        let processorFile = try site.writeProcessorConfiguration(
-            bootstrap: scene.gate.bootstrap, kafka: scene.security())
+        let processorFile = try site.writeProcessorConfiguration(bootstrap: scene.bootstrap, kafka: scene.security())
         let fine = try await diagnose(scene, gatewayFile)
         #expect(fine.allSatisfy { $0.state == "ok" }, "\(fine)")
         #expect(fine.contains { $0.subject.hasSuffix("TLS") }, "\(fine)")
@@ -116,40 +155,41 @@ struct BrokerTLSTests {
         try await waitForProgress(site, [gateway, processor], "the start")
 
         for (name, server, remedy) in [
-            ("another authority", try scene.certificates.server("localhost", by: "other"), "kafka.ca_file"),
-            ("another name", try scene.certificates.server("another.example"), "kafka.bootstrap to a name"),
+            ("another authority", try certificates.server("localhost", by: "other"), "kafka.ca_file"),
+            ("another name", try certificates.server("another.example"), "kafka.bootstrap to a name"),
+            ("an expired certificate", try certificates.server("localhost", valid: .past), "has expired"),
         ] {
-            try await trouble(name, signs: ["broker certificate could not be verified"], [gateway, processor]) {
-                try await scene.gate.start(server)
-            }
-            let checks = try await diagnose(scene, gatewayFile)
-            let wrong = try #require(checks.first { $0.state == "failure" }, "\(name): \(checks)")
-            #expect(wrong.subject.hasSuffix("TLS") && wrong.remedy?.contains(remedy) == true, "\(name): \(wrong)")
-            try await scene.gate.start(good)
-            try await waitForProgress(site, [gateway, processor], "after \(name)")
+            try await trouble(name, signs: ["certificate"], [gateway, processor]) { try await scene.show(server) }
+            let wrong = try await failure(scene, gatewayFile, name)
+            let said = "\(wrong.seen) \(wrong.remedy ?? "")"
+            #expect(wrong.subject.hasSuffix("TLS") && said.contains(remedy), "\(name): \(wrong)")
+        }
+        // One that is renewed in time is not even noticed by its name.
+        try await scene.show(try certificates.server("localhost"))
+        try await waitForProgress(site, [gateway, processor], "after a certificate was renewed")
+
+        // A client is refused by the broker, after its own part of the handshake.
+        for (name, client) in [
+            ("none", nil), ("expired", try certificates.client("cellar", valid: .past)),
+            ("other", try certificates.client("cellar", by: "other")),
+        ] {
+            let file = try scene.writeGatewayConfiguration(scene.security(client), name: "client-\(name)")
+            let refused = try await failure(scene, file, name)
+            #expect(refused.remedy?.contains("kafka.certificate_file") == true, "\(name): \(refused)")
         }
 
-        // A client without a certificate is refused by the listener, after its own part of the handshake.
-        let bare = try scene.writeGatewayConfiguration(scene.security(withCertificate: false), name: "bare")
-        let refusedChecks = try await diagnose(scene, bare)
-        let refused = try #require(refusedChecks.first { $0.state == "failure" }, "\(refusedChecks)")
-        #expect(refused.remedy?.contains("kafka.certificate_file") == true, "\(refused)")
-
-        try scene.expect(password: passwords[1])
-        try await trouble("another password", signs: ["wrong user or password"], [gateway, processor]) {
-            try await scene.gate.start(good)
+        let next = "second-\(UUID())"
+        try await trouble("another password", signs: ["uthentication failed"], [gateway, processor]) {
+            try await scene.change(password: next)
         }
-        let unknownChecks = try await diagnose(scene, gatewayFile)
-        let unknown = try #require(unknownChecks.first { $0.state == "failure" }, "\(unknownChecks)")
+        let unknown = try await failure(scene, gatewayFile, "another password")
         #expect(unknown.remedy?.contains("kafka.password_file") == true, "\(unknown)")
-        #expect(unknown.seen.contains("wrong user or password"), "\(unknown)")
-        try scene.expect(password: passwords[0])
-        try await scene.gate.start(good)
+        try await scene.change(password: scene.password)
         try await waitForProgress(site, [gateway, processor], "after another password")
 
         try await expectEverythingOnce(site, gateway, processor)
         for process in [gateway, processor] {
-            #expect(!passwords.contains { process.output.contains($0) }, "a log tells a password")
+            #expect(![scene.password, next].contains { process.output.contains($0) }, "a log tells a password")
         }
         try await scene.remove()
     }

@@ -286,12 +286,23 @@ import Testing
         try await site.remove()
     }
 
-    /// The mock cluster is the broker, as it can forbid: it must end, with the reason.
-    @Test(.timeLimit(.minutes(10)), arguments: [false, true])
-    func aTopicThatIsForbiddenIsAnError(whenSending: Bool) async throws {
-        let mock = try KafkaMockCluster()
-        let site = try await Site(partitions: 1, on: mock)
-        let configuration = try site.writeProcessorConfiguration()
+    /// What an administrator forbids ends it, with the reason.
+    @Test(.requiresKafkaNodes, .timeLimit(.minutes(10)))
+    func aTopicThatIsForbiddenIsAnError() async throws {
+        let folder = FileManager.default.temporaryDirectory.appendingPathComponent("vigie-acl-\(UUID())")
+        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+        let passwordFile = folder.appendingPathComponent("password").path
+        try "secret\n".write(toFile: passwordFile, atomically: true, encoding: .utf8)
+        try FileManager.default.setAttributes([.posixPermissions: 0o600], ofItemAtPath: passwordFile)
+        let kafka = try await ApacheKafka(
+            ApacheKafka.Options(arguments: ["--sasl=plain", "--user=processor:\(passwordFile)", "--authorise"]))
+        let site = try await Site(partitions: 1, broker: kafka.innerBootstrap)
+        let configuration = try site.writeProcessorConfiguration(
+            bootstrap: kafka.bootstrap,
+            kafka: [
+                "security: sasl_plaintext", "mechanism: PLAIN", "username: processor",
+                "password_file: \(passwordFile)",
+            ])
         let migration = try await BuiltProgram.processor.run(["migrate", "--config", configuration], in: site.folder)
         try #require(migration.ending == .status(0), "\(migration.output)")
         try await site.send(
@@ -305,12 +316,19 @@ import Testing
                         KafkaHeader(name: "vigie-offset", text: "0"),
                     ])
             ], to: site.rejectedTopic)
-        mock.pushRequestErrors(
-            whenSending ? .produce : .fetch, [KafkaError.Code](repeating: .topicAuthorizationFailed, count: 10_000))
-        let result = try await BuiltProgram.processor.run(["redrive", "--config", configuration], in: site.folder)
-        #expect(result.ending == .status(1))
-        let last = try #require(result.output.split(separator: "\n").last, "\(result.output)")
-        #expect(last.contains("Topic authorization failed") && last.contains(site.topic), "\(result.output)")
+        for topic in [site.topic, site.rejectedTopic] {
+            try await kafka.allow("processor", "all", topic: topic)
+        }
+        for (operation, topic) in [("read", site.rejectedTopic), ("write", site.topic)] {
+            try await kafka.forbid("processor", operation, topic: topic)
+            let result = try await BuiltProgram.processor.run(["redrive", "--config", configuration], in: site.folder)
+            #expect(result.ending == .status(1), "\(operation)")
+            let last = try #require(result.output.split(separator: "\n").last, "\(result.output)")
+            #expect(last.contains("Topic authorization failed") && last.contains(topic), "\(result.output)")
+            try await kafka.withdraw("processor", operation, topic: topic)
+        }
         try await site.remove()
+        try await kafka.remove()
+        try FileManager.default.removeItem(at: folder)
     }
 }

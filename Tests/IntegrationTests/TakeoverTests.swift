@@ -40,11 +40,11 @@ import Testing
         func set() { state.store(true, ordering: .relaxed) }
     }
 
-    /// The mock cluster is the broker, as it puts out members that are silent; it keeps about 5 MB a partition.
-    @Test(.timeLimit(.minutes(10)))
+    @Test(.requiresApacheKafka, .timeLimit(.minutes(10)))
     func aProcessorPausedPastItsSessionStepsBack() async throws {
         var random = SeededGenerator(seed: testSeed)
-        let site = try await Site(partitions: 4, on: KafkaMockCluster())
+        let site = try await Site(partitions: 4)
+        // The shortest that Kafka allows by default.
         let session = ["session.timeout.ms": "6000", "heartbeat.interval.ms": "500"]
         let names = ["left", "right"]
         let configurations = try names.map {
@@ -204,8 +204,9 @@ import Testing
     @Test(.timeLimit(.minutes(10)))
     func partitionsThatAreAddedLoseNothing() async throws {
         let site = try await Site(partitions: 2)
-        // The real broker here knows the range assignor only.
-        let properties = ["partition.assignment.strategy": "range", "topic.metadata.refresh.interval.ms": "500"]
+        var properties = ["topic.metadata.refresh.interval.ms": "500"]
+        // The stand-in knows the range assignor only.
+        if Servers.kind == "stand-in" { properties["partition.assignment.strategy"] = "range" }
         let configuration = try site.writeProcessorConfiguration(instance: "left", workers: 2, properties: properties)
         var generator = try FleetGenerator(plan(40_000))
         let admin = try KafkaAdmin(configuration: site.kafka)

@@ -26,11 +26,16 @@ final class ChildProcess: Sendable {
     ///   - program: its path.
     ///   - arguments: without the program's name.
     ///   - log: takes its standard output and errors; appended to.
-    init(_ program: URL, _ arguments: [String], log: URL) throws {
+    ///   - input: a descriptor that becomes its standard input and stays the caller's; by default it reads nothing.
+    init(_ program: URL, _ arguments: [String], log: URL, input: Int32? = nil) throws {
         var actions = posix_spawn_file_actions_t()
         posix_spawn_file_actions_init(&actions)
         defer { posix_spawn_file_actions_destroy(&actions) }
-        posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0)
+        if let input {
+            posix_spawn_file_actions_adddup2(&actions, input, STDIN_FILENO)
+        } else {
+            posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0)
+        }
         posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, log.path, O_WRONLY | O_CREAT | O_APPEND, 0o644)
         posix_spawn_file_actions_adddup2(&actions, STDOUT_FILENO, STDERR_FILENO)
         var vector: [UnsafeMutablePointer<CChar>?] = ([program.path] + arguments).map { strdup($0) }

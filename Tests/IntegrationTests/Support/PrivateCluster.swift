@@ -95,6 +95,7 @@ final class PrivateCluster {
     }
 
     private func configure() throws {
+        // A vacuum that runs in a database keeps its owner from dropping it.
         let settings = """
             listen_addresses = ''
             unix_socket_directories = '\(folder.path)'
@@ -106,6 +107,7 @@ final class PrivateCluster {
             min_wal_size = 2MB
             max_wal_size = 8MB
             wal_init_zero = on
+            autovacuum = off
 
             """
         try settings.write(

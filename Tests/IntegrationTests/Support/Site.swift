@@ -17,6 +17,24 @@ enum Servers {
             if: kafka != nil && postgres != nil,
             "VIGIE_KAFKA and VIGIE_POSTGRES name the servers to run against; make test starts both")
     }
+
+    /// What VIGIE_KAFKA names: `apache` or `stand-in` as `make test` has started it, `yours` if it was named before.
+    static let kind = ProcessInfo.processInfo.environment["VIGIE_KAFKA_KIND"]
+}
+
+extension Trait where Self == ConditionTrait {
+    /// Disables what the stand-in for Apache Kafka cannot do: put out members of a group that are silent, give
+    /// partitions cooperatively.
+    static var requiresApacheKafka: Self {
+        .enabled(if: Servers.kind != "stand-in", "the broker is not Apache Kafka but its stand-in")
+    }
+
+    /// Disables what needs nodes of Apache Kafka of its own, where there is none.
+    static var requiresKafkaNodes: Self {
+        .enabled(
+            if: ApacheKafka.program != nil,
+            "needs nodes of Apache Kafka of its own: VIGIE_KAFKA_NODE names the program that starts them")
+    }
 }
 
 /// The seed of this run's random tests.
@@ -32,19 +50,26 @@ final class Site {
     let database: PostgresConnection
     let databaseName: String
     private let serverConnection: String
-    private let mock: KafkaMockCluster?
+    private let topics: Topics
+
+    /// How topics are made.
+    struct Topics {
+        /// Of the topic of readings; that of what is rejected has one.
+        var partitions: Int32
+        /// Copies of each partition; -1 is the broker's default.
+        var replication: Int32 = -1
+        /// Properties of the topics.
+        var properties: [String: String] = [:]
+    }
 
     /// Makes all of it.
     /// - Parameters:
-    ///   - partitions: of the topic.
+    ///   - topics: how the topics are made.
     ///   - server: the PostgreSQL to make the database in; the one that VIGIE_POSTGRES names by default.
-    ///   - broker: the Kafka to make the topics in; the one that VIGIE_KAFKA names by default.
-    ///   - mock: a broker of this process in place of the real one, where that cannot do what the test needs.
-    init(
-        partitions: Int32, server: String? = nil, broker: String? = nil, on mock: KafkaMockCluster? = nil
-    ) async throws {
-        let bootstrap = try mock?.bootstrapServers ?? #require(broker ?? Servers.kafka)
-        self.mock = mock
+    ///   - kafka: how the test reaches the cluster to make the topics in; the one that VIGIE_KAFKA names by default.
+    init(_ topics: Topics, server: String? = nil, kafka: KafkaConfiguration? = nil) async throws {
+        self.topics = topics
+        self.kafka = try kafka ?? KafkaConfiguration(bootstrapServers: #require(Servers.kafka))
         serverConnection = try #require(server ?? Servers.postgres)
         let name = "vigie_test_\(UUID().uuidString.prefix(8).lowercased())_\(getpid())"
         folder = FileManager.default.temporaryDirectory.appendingPathComponent(name)
@@ -52,35 +77,46 @@ final class Site {
 
         topic = "\(name).readings"
         rejectedTopic = "\(name).readings.rejected"
-        kafka = KafkaConfiguration(bootstrapServers: bootstrap)
         databaseName = name
         let server = try PostgresConnection(connectionString: serverConnection, applicationName: "vigie-tests")
         try server.execute("CREATE DATABASE \(name)")
         databaseConnection = try Site.connection(serverConnection, database: name)
         database = try PostgresConnection(connectionString: databaseConnection, applicationName: "vigie-tests")
-        try await createTopics(partitions: partitions)
+        try await createTopics()
     }
 
-    /// Makes the topics, or makes them anew after the broker has lost everything.
-    func createTopics(partitions: Int32) async throws {
-        if let mock {
-            try mock.createTopic(topic, partitions: partitions)
-            try mock.createTopic(rejectedTopic, partitions: 1)
-        } else {
-            let admin = try KafkaAdmin(configuration: kafka)
-            try await admin.createTopic(topic, partitions: partitions, timeout: .seconds(120))
-            try await admin.createTopic(rejectedTopic, partitions: 1, timeout: .seconds(120))
+    /// Makes all of it on a broker that is reached without security.
+    /// - Parameters:
+    ///   - partitions: of the topic.
+    ///   - server: the PostgreSQL to make the database in; the one that VIGIE_POSTGRES names by default.
+    ///   - broker: the cluster to make the topics in; the one that VIGIE_KAFKA names by default.
+    convenience init(partitions: Int32, server: String? = nil, broker: String? = nil) async throws {
+        try await self.init(
+            Topics(partitions: partitions), server: server,
+            kafka: broker.map { KafkaConfiguration(bootstrapServers: $0) })
+    }
+
+    /// Makes the topics, or makes them anew after the broker has lost them.
+    func createTopics() async throws {
+        let admin = try KafkaAdmin(configuration: kafka)
+        for (name, partitions) in [(topic, topics.partitions), (rejectedTopic, 1)] {
+            try await admin.createTopic(
+                name, partitions: partitions, replication: topics.replication, configuration: topics.properties,
+                timeout: .seconds(120))
         }
+    }
+
+    /// Deletes the topics with all that they hold.
+    func deleteTopics() async throws {
+        let admin = try KafkaAdmin(configuration: kafka)
+        for name in [topic, rejectedTopic] { try await admin.deleteTopic(name, timeout: .seconds(120)) }
     }
 
     /// Removes all of it. Without this call everything stays, to look at after a failure.
     func remove() async throws {
         let server = try PostgresConnection(connectionString: serverConnection, applicationName: "vigie-tests")
         try server.execute("DROP DATABASE \(databaseName) WITH (FORCE)")
-        if mock == nil {
-            let admin = try KafkaAdmin(configuration: kafka)
-            for name in [topic, rejectedTopic] { try await admin.deleteTopic(name, timeout: .seconds(120)) }
-        }
+        try await deleteTopics()
         try FileManager.default.removeItem(at: folder)
     }
 
