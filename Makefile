@@ -85,7 +85,7 @@ storm-test: install
 	.vigie/venv/bin/vigie-storm --seed 10 --faults 60 --prove --optional
 
 .PHONY: test-debian13
-test-debian13: ## Build and unit-test with Debian 13's Swift 6.0 and libraries, in a root of its own
+test-debian13: ## Build and test with Debian 13's Swift 6.0, libraries and Java, in a root of its own
 	@tools/install debian13
 	tools/debian13/test
 
