@@ -78,6 +78,8 @@ public struct KafkaError: Error, Equatable, Sendable {
     public var isFatal: Bool
     /// The same call may succeed later with nothing changed but time.
     public var isRetriable: Bool
+    /// Why the broker's certificate was not believed, if that is the error and it is known.
+    public var certificateProblem: CertificateProblem?
 
     /// librdkafka's name of the code, such as `_QUEUE_FULL`.
     public var name: String { String(cString: rd_kafka_err2name(code.native)) }
@@ -107,6 +109,33 @@ public struct KafkaError: Error, Equatable, Sendable {
             isFatal: rd_kafka_error_is_fatal(error) != 0)
         isRetriable = isRetriable || (!isFatal && rd_kafka_error_is_retriable(error) != 0)
         rd_kafka_error_destroy(error)
+    }
+}
+
+extension KafkaError {
+    /// Why a certificate is not believed (OpenSSL's x509_vfy.h).
+    public enum CertificateProblem: Sendable, Hashable {
+        /// Its time is over.
+        case expired
+        /// Its time has not begun.
+        case notYetValid
+        /// Nobody who is trusted vouches for it.
+        case unknownAuthority
+        /// It is for another name or address.
+        case otherName
+        /// Another reason, by OpenSSL's number.
+        case other(Int32)
+
+        /// - Parameter code: OpenSSL's `X509_V_ERR_...`.
+        public init(code: Int32) {
+            switch code {
+            case 9: self = .notYetValid
+            case 10: self = .expired
+            case 2, 18, 19, 20, 21, 27: self = .unknownAuthority
+            case 62, 63, 64: self = .otherName
+            default: self = .other(code)
+            }
+        }
     }
 }
 

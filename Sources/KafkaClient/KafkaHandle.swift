@@ -12,15 +12,24 @@ public struct KafkaObserver: Sendable {
     /// librdkafka's statistics as JSON (its STATISTICS.md), every `statistics.interval.ms` if that is set.
     public var statistics: @Sendable (_ json: String) -> Void
 
+    /// The broker delays its answers because of a quota, by this much; zero when it does so no longer.
+    public var throttle: @Sendable (Duration) -> Void
+    /// A connection to a broker, named by host and port, is made or gone.
+    public var connection: @Sendable (_ broker: String, _ isUp: Bool) -> Void
+
     /// Makes an observer; what is not given is dropped.
     public init(
         log: @escaping @Sendable (_ level: Int32, _ facility: String, _ message: String) -> Void = { _, _, _ in },
         error: @escaping @Sendable (KafkaError) -> Void = { _ in },
-        statistics: @escaping @Sendable (_ json: String) -> Void = { _ in }
+        statistics: @escaping @Sendable (_ json: String) -> Void = { _ in },
+        throttle: @escaping @Sendable (Duration) -> Void = { _ in },
+        connection: @escaping @Sendable (_ broker: String, _ isUp: Bool) -> Void = { _, _ in }
     ) {
         self.log = log
         self.error = error
         self.statistics = statistics
+        self.throttle = throttle
+        self.connection = connection
     }
 }
 
@@ -41,6 +50,10 @@ final class KafkaHandle: Sendable {
         let observer: KafkaObserver
         let errorCount = Atomic<Int>(0)
         let rebalanceHandler = Mutex<Rebalance?>(nil)
+        /// Why the certificate of a broker was last not believed.
+        let certificateProblem = Mutex<KafkaError.CertificateProblem?>(nil)
+        /// The brokers that are connected, and how often that has changed.
+        let connections = Mutex((brokers: Set<String>(), changes: 0))
 
         init(observer: KafkaObserver) {
             self.observer = observer
@@ -80,6 +93,7 @@ final class KafkaHandle: Sendable {
             callbacks.observer.statistics(String(decoding: bytes, as: UTF8.self))
             return 0  // librdkafka frees the text.
         }
+        setConnectionCallbacks(native, callbacks)
         customize(native)
         let (pointer, reason) = withErrorBuffer { rd_kafka_new(type, native, $0, $1) }
         guard let pointer else {
@@ -124,6 +138,12 @@ final class KafkaHandle: Sendable {
     /// Errors that librdkafka handled by itself so far.
     var errorCount: Int { callbacks.errorCount.load(ordering: .relaxed) }
 
+    /// Whether a broker is connected.
+    var isConnected: Bool { callbacks.connections.withLock { !$0.brokers.isEmpty } }
+
+    /// How often a connection was made or lost.
+    var connectionChanges: Int { callbacks.connections.withLock { $0.changes } }
+
     /// Sets what a rebalance does.
     func setRebalance(_ handler: @escaping Callbacks.Rebalance) {
         callbacks.rebalanceHandler.withLock { $0 = handler }
@@ -146,6 +166,18 @@ final class KafkaHandle: Sendable {
 }
 
 extension KafkaHandle.Callbacks {
+    /// Takes the state of a connection, by librdkafka's name of it; the observer hears of changes only.
+    func connection(to broker: String, state: String) {
+        let isUp = state == "UP" || state == "UPDATE"
+        let isChanged = connections.withLock { connections in
+            let isChanged =
+                isUp ? connections.brokers.insert(broker).inserted : connections.brokers.remove(broker) != nil
+            if isChanged { connections.changes += 1 }
+            return isChanged
+        }
+        if isChanged { observer.connection(broker, isUp) }
+    }
+
     func report(_ error: KafkaError) {
         errorCount.add(1, ordering: .relaxed)
         observer.error(error)
@@ -156,7 +188,14 @@ extension KafkaHandle.Callbacks {
             let (original, text) = withErrorBuffer { rd_kafka_fatal_error(handle, $0, $1) }
             report(KafkaError(original, "client", message: text, isFatal: true))
         } else {
-            report(KafkaError(code, "client", message: reason))
+            var error = KafkaError(code, "client", message: reason)
+            if code == RD_KAFKA_RESP_ERR__SSL {
+                error.certificateProblem = certificateProblem.withLock { problem in
+                    defer { problem = nil }
+                    return problem
+                }
+            }
+            report(error)
         }
     }
 
@@ -168,6 +207,33 @@ extension KafkaHandle.Callbacks {
         let handler = rebalanceHandler.withLock { $0 }
         if let error = handler?(handle, code, list) { report(error) }
     }
+}
+
+/// Sets what tells of connections, of certificates that are not believed, and of quotas.
+private func setConnectionCallbacks(_ native: OpaquePointer, _ callbacks: KafkaHandle.Callbacks) {
+    rd_kafka_conf_set_throttle_cb(native) { _, _, _, milliseconds, opaque in
+        KafkaHandle.Callbacks.of(opaque)?.observer.throttle(.milliseconds(Int64(milliseconds)))
+    }
+    // It judges as librdkafka does without it; only the reason is kept, which the error itself does not name.
+    rd_kafka_conf_set_ssl_cert_verify_cb(native) { _, _, _, code, _, _, _, text, size, opaque in
+        guard let code = code?.pointee, code != 0 else { return 1 }
+        KafkaHandle.Callbacks.of(opaque)?.certificateProblem.withLock { $0 = .init(code: code) }
+        if let text, size > 0 { text.pointee = 0 }
+        return 0
+    }
+    rd_kafka_conf_interceptor_add_on_new(
+        native, "vigie",
+        { handle, _, opaque, _, _ in
+            rd_kafka_interceptor_add_on_broker_state_change(
+                handle, "vigie",
+                { _, _, _, name, port, state, opaque in
+                    if let name, let state {
+                        KafkaHandle.Callbacks.of(opaque)?.connection(
+                            to: "\(String(cString: name)):\(port)", state: String(cString: state))
+                    }
+                    return RD_KAFKA_RESP_ERR_NO_ERROR
+                }, opaque)
+        }, Unmanaged.passUnretained(callbacks).toOpaque())
 }
 
 extension Duration {

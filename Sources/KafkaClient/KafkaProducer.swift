@@ -59,14 +59,16 @@ public final class KafkaProducer: Sendable {
     /// - Parameters:
     ///   - configuration: how to reach the cluster. librdkafka's limits apply, such as `queue.buffering.max.messages`
     ///     and `message.timeout.ms`.
+    ///   - defaults: librdkafka's properties that this use of a producer wants; `configuration.properties` override
+    ///     them.
     ///   - observer: where the log and connection errors go.
     ///   - deliveries: called with the reports of one or more messages, in the order in which the broker acknowledged
     ///     them. Must return soon.
     public init(
-        configuration: KafkaConfiguration, observer: KafkaObserver = KafkaObserver(),
-        deliveries: @escaping @Sendable ([DeliveryReport]) -> Void
+        configuration: KafkaConfiguration, defaults: [(property: String, value: String)] = [],
+        observer: KafkaObserver = KafkaObserver(), deliveries: @escaping @Sendable ([DeliveryReport]) -> Void
     ) throws(KafkaConfigurationError) {
-        let defaults = [("enable.idempotence", "true"), ("acks", "all")]
+        let defaults = [("enable.idempotence", "true"), ("acks", "all")] + defaults
         let handle = try KafkaHandle(RD_KAFKA_PRODUCER, configuration, defaults: defaults, observer: observer) {
             rd_kafka_conf_set_events($0, RD_KAFKA_EVENT_DR | RD_KAFKA_EVENT_ERROR | RD_KAFKA_EVENT_STATS)
         }
@@ -197,6 +199,7 @@ public final class KafkaProducer: Sendable {
     /// - Throws: `.timedOut` if some have not.
     public func flush(timeout: Duration) async throws(KafkaError) {
         let handle = self.handle
+        poller.letGo()
         try await onOwnThread("kafka-flush") { () throws(KafkaError) in
             try check(rd_kafka_flush(handle.pointer, timeout.wholeMilliseconds), "flush")
         }
@@ -207,6 +210,7 @@ public final class KafkaProducer: Sendable {
     public func close(timeout: Duration) async {
         let handle = self.handle
         let poller = self.poller
+        poller.letGo()
         await onOwnThread("kafka-close") {
             if rd_kafka_flush(handle.pointer, timeout.wholeMilliseconds) != RD_KAFKA_RESP_ERR_NO_ERROR {
                 rd_kafka_purge(handle.pointer, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT)
@@ -250,13 +254,26 @@ private final class Poller: Sendable {
     private let isStopped = Atomic<Bool>(false)
     private nonisolated(unsafe) let queue: OpaquePointer
     private let handle: KafkaHandle
+    private let state = Mutex(State())
+
+    private struct State {
+        var answers = AnswerWatch()
+        /// Where messages went.
+        var partitions: Set<TopicPartition> = []
+    }
 
     init(handle: KafkaHandle, deliveries: @escaping @Sendable ([DeliveryReport]) -> Void) {
         self.handle = handle
         queue = rd_kafka_queue_get_main(handle.pointer)
         startThread(name: "kafka-producer") { [self] in
+            var interval = Duration.seconds(1)
             while !isStopped.load(ordering: .acquiring) {
-                poll(timeout: 1000, deliveries)
+                var isAnswered = false
+                poll(timeout: interval.wholeMilliseconds) { reports in
+                    isAnswered = reports.contains { $0.error == nil }
+                    deliveries(reports)
+                }
+                interval = watch(isAnswered: isAnswered)
             }
             // What was reported before the stop is still handed over.
             while poll(timeout: 0, deliveries) {}
@@ -270,6 +287,39 @@ private final class Poller: Sendable {
     func stop() {
         isStopped.store(true, ordering: .releasing)
         rd_kafka_queue_yield(queue)
+    }
+
+    /// Lets paused partitions go on: everything is to be sent now.
+    func letGo() {
+        state.withLock { state in act(state.answers.release(), state.partitions) }
+    }
+
+    /// Pauses and releases the partitions, and says when nothing is answered.
+    /// - Returns: when to look again, at the latest.
+    private func watch(isAnswered: Bool) -> Duration {
+        let waiting = Int(rd_kafka_outq_len(handle.pointer))
+        let (interval, isSilent) = state.withLock { state in
+            let now = ContinuousClock.now
+            let action = state.answers.look(
+                waiting: waiting, isAnswered: isAnswered, connections: handle.connectionChanges, at: now)
+            // Under the lock, so that `letGo` has the last word.
+            act(action, state.partitions)
+            return (state.answers.interval, state.answers.takeSilence(at: now))
+        }
+        if isSilent, handle.isConnected {
+            handle.report(RD_KAFKA_RESP_ERR__TIMED_OUT, "deliver \(waiting) messages")
+        }
+        return interval
+    }
+
+    private func act(_ action: AnswerWatch.Action, _ partitions: Set<TopicPartition>) {
+        guard action != .none, !partitions.isEmpty else { return }
+        withNativeList(partitions.map { ($0, 0) }) { list in
+            // Fails for a partition that is gone, which needs neither.
+            _ =
+                action == .hold
+                ? rd_kafka_pause_partitions(handle.pointer, list) : rd_kafka_resume_partitions(handle.pointer, list)
+        }
     }
 
     @discardableResult
@@ -292,6 +342,8 @@ private final class Poller: Sendable {
     private func reports(_ event: OpaquePointer) -> [DeliveryReport] {
         var reports: [DeliveryReport] = []
         reports.reserveCapacity(rd_kafka_event_message_count(event))
+        // Neighbours are mostly of one partition.
+        var last: (topic: OpaquePointer?, partition: Int32) = (nil, -1)
         while let message = rd_kafka_event_message_next(event)?.pointee {
             let token = UInt64(UInt(bitPattern: message._private))
             let error =
@@ -302,6 +354,11 @@ private final class Poller: Sendable {
                     isFatal: message.err == RD_KAFKA_RESP_ERR__FATAL)
             reports.append(
                 DeliveryReport(token: token, partition: message.partition, offset: message.offset, error: error))
+            if message.partition >= 0, last != (message.rkt, message.partition) {
+                last = (message.rkt, message.partition)
+                let partition = TopicPartition(String(cString: rd_kafka_topic_name(message.rkt)), message.partition)
+                state.withLock { _ = $0.partitions.insert(partition) }
+            }
         }
         return reports
     }
