@@ -6,15 +6,19 @@ public struct KafkaRebalanceHook {
     /// Partitions were given to this consumer: says where to start in each. One that is left out stays paused until
     /// `KafkaConsumer.seek` and `resume`.
     public var assigned: ([TopicPartition]) -> [TopicPartition: KafkaOffset]
+    /// Partitions that `assigned` gave an offset were not started there after all: they wait for `KafkaConsumer.move`.
+    public var notStarted: ([TopicPartition]) -> Void
     /// Partitions are taken away. If `isLost`, another consumer may have them already.
     public var revoked: (_ partitions: [TopicPartition], _ isLost: Bool) -> Void
 
     /// Makes a hook.
     public init(
         assigned: @escaping ([TopicPartition]) -> [TopicPartition: KafkaOffset],
+        notStarted: @escaping ([TopicPartition]) -> Void = { _ in },
         revoked: @escaping (_ partitions: [TopicPartition], _ isLost: Bool) -> Void
     ) {
         self.assigned = assigned
+        self.notStarted = notStarted
         self.revoked = revoked
     }
 }
@@ -61,10 +65,11 @@ public final class KafkaConsumer {
                 guard let handle, let list else { return }
                 KafkaHandle.Callbacks.of(opaque)?.rebalance(handle, code, list)
             }
-            rd_kafka_conf_set_offset_commit_cb($0) { handle, code, _, opaque in
+            rd_kafka_conf_set_offset_commit_cb($0) { _, code, _, opaque in
                 // Nothing to commit is no failure.
                 if code == RD_KAFKA_RESP_ERR_NO_ERROR || code == RD_KAFKA_RESP_ERR__NO_OFFSET { return }
-                KafkaHandle.Callbacks.of(opaque)?.receive(code, reason: "commit failed", handle: handle)
+                let error = KafkaError(code, "commit offsets to the group")
+                KafkaHandle.Callbacks.of(opaque)?.observer.log(7, "COMMIT", "\(error)")
             }
         }
         // Callbacks and errors are served by nextBatch too.
@@ -94,6 +99,7 @@ public final class KafkaConsumer {
 
     /// Reads these partitions from these offsets, in place of those before, without joining the group.
     public func assign(_ offsets: [TopicPartition: KafkaOffset]) throws(KafkaError) {
+        try membership.unpause(Array(offsets.keys), handle.pointer)
         try withNativeList(offsets.map { ($0.key, $0.value.native) }) { list throws(KafkaError) in
             try check(rd_kafka_assign(handle.pointer, list), "assign partitions")
         }
@@ -103,48 +109,64 @@ public final class KafkaConsumer {
 
     /// The partitions that this consumer reads.
     public var assignment: [TopicPartition] {
-        get throws(KafkaError) {
-            var list: NativePartitionList?
-            try check(rd_kafka_assignment(handle.pointer, &list), "read the assignment")
-            defer { if let list { rd_kafka_topic_partition_list_destroy(list) } }
-            return list?.partitions ?? []
-        }
+        get throws(KafkaError) { try membership.assignment(handle.pointer) }
     }
 
     /// Goes on reading assigned partitions from these offsets; also after `.offsetOutOfRange`.
+    /// - Throws: the first of what `move` says.
     public func seek(_ offsets: [TopicPartition: KafkaOffset], timeout: Duration) throws(KafkaError) {
-        if offsets.isEmpty { return }
+        if let error = move(offsets, timeout: timeout).min(by: { $0.key < $1.key })?.value { throw error }
+    }
+
+    /// Goes on reading assigned partitions from these offsets, each as far as it is possible.
+    /// - Returns: why some could not be moved; what comes of those is from nowhere in particular until they are.
+    public func move(_ offsets: [TopicPartition: KafkaOffset], timeout: Duration) -> [TopicPartition: KafkaError] {
+        if offsets.isEmpty { return [:] }
+        var failures: [TopicPartition: KafkaError] = [:]
         var stopped: [TopicPartition] = []
-        try withNativeList(offsets.map { ($0.key, $0.value.native) }) { list throws(KafkaError) in
-            try check(rd_kafka_seek_partitions(handle.pointer, list, timeout.wholeMilliseconds), "seek")
-            // librdkafka does not seek in a partition that it is not fetching: one without a valid offset, or one that
-            // was assigned a moment ago.
-            for index in list.elements.indices where list.elements[index].err == RD_KAFKA_RESP_ERR__STATE {
-                stopped.append(list.elements[index].topicPartition)
-                list.elements[index].err = RD_KAFKA_RESP_ERR_NO_ERROR
+        withNativeList(offsets.map { ($0.key, $0.value.native) }) { list in
+            var whole: KafkaError?
+            do throws(KafkaError) {
+                try check(rd_kafka_seek_partitions(handle.pointer, list, timeout.wholeMilliseconds), "seek")
+            } catch {
+                whole = error
             }
-            try list.checkElements("seek in")
+            for element in list.elements {
+                switch element.err {
+                case RD_KAFKA_RESP_ERR_NO_ERROR: break
+                // librdkafka does not seek in a partition that it is not fetching: one without a valid offset, or one
+                // that was assigned a moment ago, or that it could not assign.
+                case RD_KAFKA_RESP_ERR__STATE, RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION:
+                    stopped.append(element.topicPartition)
+                default:
+                    let place = element.topicPartition
+                    failures[place] = whole ?? KafkaError(element.err, "seek in \(place)")
+                }
+            }
         }
-        membership.positions.merge(offsets) { $1 }
-        if !stopped.isEmpty { try membership.restart(stopped, handle.pointer) }
+        for (partition, offset) in offsets where failures[partition] == nil {
+            membership.positions[partition] = offset
+        }
+        if !stopped.isEmpty {
+            do throws(KafkaError) {
+                try membership.restart(stopped, handle.pointer)
+            } catch {
+                for partition in stopped { failures[partition] = error }
+            }
+        }
+        return failures
     }
 
     /// Stops reading partitions, which stay assigned; what was fetched in advance is dropped and fetched again later.
     public func pause(_ partitions: [TopicPartition]) throws(KafkaError) {
-        try withNativeList(partitions.map { ($0, 0) }) { list throws(KafkaError) in
-            try check(rd_kafka_pause_partitions(handle.pointer, list), "pause")
-            try list.checkElements("pause")
-            membership.paused.formUnion(partitions)
-        }
+        try membership.setPaused(true, partitions, handle.pointer)
+        membership.paused.formUnion(partitions)
     }
 
     /// Reads paused partitions again.
     public func resume(_ partitions: [TopicPartition]) throws(KafkaError) {
-        try withNativeList(partitions.map { ($0, 0) }) { list throws(KafkaError) in
-            try check(rd_kafka_resume_partitions(handle.pointer, list), "resume")
-            try list.checkElements("resume")
-            membership.paused.subtract(partitions)
-        }
+        try membership.setPaused(false, partitions, handle.pointer)
+        membership.paused.subtract(partitions)
     }
 
     /// Where the next message of a partition comes from: after the last one that `nextBatch` gave, or where it was told
@@ -156,6 +178,35 @@ public final class KafkaConsumer {
     /// Asks the broker which offsets a partition has.
     public func watermarks(_ partition: TopicPartition, timeout: Duration) throws(KafkaError) -> KafkaWatermarks {
         try handle.watermarks(partition, timeout: timeout)
+    }
+
+    /// Asks the brokers up to where partitions can be read, with a request for each broker: the offset after the last
+    /// record or, with `isolation.level` `read_committed`, the first offset of the oldest open transaction.
+    /// - Parameter timeout: about how long to wait.
+    /// - Returns: the partitions that have an answer; one without a leader has none.
+    /// - Throws: why there is no answer at all.
+    public func endOffsets(
+        _ partitions: [TopicPartition], timeout: Duration
+    ) throws(KafkaError) -> [TopicPartition: Int64] {
+        if partitions.isEmpty { return [:] }
+        do throws(KafkaError) {
+            return try withNativeList(partitions.map { ($0, Int64(RD_KAFKA_OFFSET_END)) }) { list throws(KafkaError) in
+                try check(
+                    rd_kafka_offsets_for_times(handle.pointer, list, timeout.wholeMilliseconds), "read end offsets")
+                let answers = list.elements.filter { $0.err == RD_KAFKA_RESP_ERR_NO_ERROR && $0.offset >= 0 }
+                return Dictionary(answers.map { ($0.topicPartition, $0.offset) }, uniquingKeysWith: { $1 })
+            }
+        } catch {
+            // One partition without a leader leaves all of a request without an answer.
+            if [.timedOut, .transport, .allBrokersDown].contains(error.code) { throw error }
+            var found: [TopicPartition: Int64] = [:]
+            let end = ContinuousClock.now + timeout
+            for partition in partitions.shuffled() where ContinuousClock.now < end {
+                found[partition] = try? watermarks(partition, timeout: .milliseconds(100)).high
+            }
+            if found.isEmpty { throw error }
+            return found
+        }
     }
 
     /// The offsets that a partition has as of the last answer of its broker; asks nobody. Nil before the first one.
@@ -175,8 +226,8 @@ public final class KafkaConsumer {
     ///   - maximumMessages: how many messages and events at most, from 1.
     ///   - timeout: how long to wait for the first one.
     ///   - body: called once, also when nothing came. The messages are valid only until it returns. Those of a partition
-    ///     that was revoked while they were collected are left out; if the partition was assigned again at once, offsets
-    ///     may go back.
+    ///     that was revoked while they were collected are left out, also if it was assigned again at once; it is paused
+    ///     then, and `KafkaRebalanceHook.notStarted` says so.
     public func nextBatch<Result, Failure: Error>(
         maximumMessages: Int, timeout: Duration,
         _ body: (UnsafeBufferPointer<KafkaMessageView>, [KafkaConsumerEvent]) throws(Failure) -> Result
@@ -243,8 +294,8 @@ public final class KafkaConsumer {
 
     // MARK: The group
 
-    /// Tells the group how far this consumer is, so that ordinary tools show its lag. Does not wait; a failure goes to
-    /// the observer.
+    /// Tells the group how far this consumer is, so that ordinary tools show its lag. Does not wait; a failure is a line
+    /// of the observer's log, at level debug.
     /// - Parameter offsets: for each partition the offset of the next message to read.
     public func commit(_ offsets: [TopicPartition: Int64]) throws(KafkaError) {
         if offsets.isEmpty { return }
@@ -294,8 +345,10 @@ private final class Membership: @unchecked Sendable {
     var paused: Set<TopicPartition> = []
     /// All that is assigned.
     var assigned: Set<TopicPartition> { paused.union(positions.keys) }
-    /// Taken away since the current `nextBatch` began, and not given back.
+    /// Taken away since the current `nextBatch` began.
     var revoked: Set<TopicPartition> = []
+    /// Partitions that librdkafka has paused for us, assigned or not: it remembers that beyond their revocation.
+    private var pausedNatively: Set<TopicPartition> = []
 
     /// librdkafka's rebalance callback (rdkafka.h, rd_kafka_conf_set_rebalance_cb).
     func rebalance(_ handle: OpaquePointer, _ code: rd_kafka_resp_err_t, _ list: NativePartitionList) -> KafkaError? {
@@ -304,12 +357,20 @@ private final class Membership: @unchecked Sendable {
             if code == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
                 wasAssigned = true
                 let offsets = hook?.assigned(partitions) ?? [:]
+                // What was collected of these is from before; nothing else of them may be among it.
+                let mixed = partitions.filter { revoked.contains($0) && offsets[$0] != nil }
                 for partition in partitions {
-                    positions[partition] = offsets[partition]
-                    if offsets[partition] == nil { paused.insert(partition) } else { paused.remove(partition) }
+                    let offset = revoked.contains(partition) ? nil : offsets[partition]
+                    positions[partition] = offset
+                    if offset == nil { paused.insert(partition) } else { paused.remove(partition) }
                 }
-                revoked.subtract(partitions)
-                try assign(partitions, handle)
+                if !mixed.isEmpty { hook?.notStarted(mixed) }
+                do throws(KafkaError) {
+                    try assign(partitions, handle)
+                } catch {
+                    hook?.notStarted(partitions)
+                    throw error
+                }
             } else {
                 hook?.revoked(partitions, rd_kafka_assignment_lost(handle) != 0)
                 revoked.formUnion(partitions)
@@ -330,8 +391,13 @@ private final class Membership: @unchecked Sendable {
     /// Takes partitions out of the assignment and puts them back, each at its position.
     func restart(_ partitions: [TopicPartition], _ handle: OpaquePointer) throws(KafkaError) {
         if isCooperative(handle) {
-            try withNativeList(partitions.map { ($0, 0) }) { list throws(KafkaError) in
-                try check(rd_kafka_incremental_unassign(handle, list), "restart partitions")
+            // One that could not be assigned is not to be taken out.
+            let held = Set(try assignment(handle))
+            let removed = partitions.filter { held.contains($0) }
+            if !removed.isEmpty {
+                try withNativeList(removed.map { ($0, 0) }) { list throws(KafkaError) in
+                    try check(rd_kafka_incremental_unassign(handle, list), "restart partitions")
+                }
             }
             try assign(partitions, handle)
         } else {
@@ -340,8 +406,17 @@ private final class Membership: @unchecked Sendable {
         }
     }
 
+    /// What librdkafka has assigned.
+    func assignment(_ handle: OpaquePointer) throws(KafkaError) -> [TopicPartition] {
+        var list: NativePartitionList?
+        try check(rd_kafka_assignment(handle, &list), "read the assignment")
+        defer { if let list { rd_kafka_topic_partition_list_destroy(list) } }
+        return list?.partitions ?? []
+    }
+
     /// Assigns partitions at their positions, and pauses those that are to be.
     private func assign(_ partitions: [TopicPartition], _ handle: OpaquePointer) throws(KafkaError) {
+        try unpause(partitions.filter { !paused.contains($0) }, handle)
         // A partition without a position is paused, so that the offset 0 is never asked for.
         let starts = partitions.map { ($0, positions[$0]?.native ?? 0) }
         try withNativeList(starts) { list throws(KafkaError) in
@@ -351,10 +426,32 @@ private final class Membership: @unchecked Sendable {
                 try check(rd_kafka_assign(handle, list), "assign partitions")
             }
         }
-        let pausedHere = partitions.filter { paused.contains($0) }
-        if pausedHere.isEmpty { return }
-        try withNativeList(pausedHere.map { ($0, 0) }) { list throws(KafkaError) in
-            try check(rd_kafka_pause_partitions(handle, list), "pause")
+        try setPaused(true, partitions.filter { paused.contains($0) }, handle)
+    }
+
+    /// Lets partitions be read that librdkafka has paused since an earlier assignment.
+    func unpause(_ partitions: [TopicPartition], _ handle: OpaquePointer) throws(KafkaError) {
+        try setPaused(false, partitions.filter { pausedNatively.contains($0) }, handle)
+    }
+
+    /// Pauses or resumes partitions. librdkafka has no pause for one that it does not know.
+    func setPaused(
+        _ isPaused: Bool, _ partitions: [TopicPartition], _ handle: OpaquePointer
+    ) throws(KafkaError) {
+        if partitions.isEmpty { return }
+        let operation = isPaused ? "pause" : "resume"
+        try withNativeList(partitions.map { ($0, 0) }) { list throws(KafkaError) in
+            try check(
+                isPaused ? rd_kafka_pause_partitions(handle, list) : rd_kafka_resume_partitions(handle, list), operation
+            )
+            for element in list.elements {
+                switch element.err {
+                case RD_KAFKA_RESP_ERR_NO_ERROR where isPaused: pausedNatively.insert(element.topicPartition)
+                case RD_KAFKA_RESP_ERR_NO_ERROR, RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION:
+                    pausedNatively.remove(element.topicPartition)
+                default: throw KafkaError(element.err, "\(operation) \(element.topicPartition)")
+                }
+            }
         }
     }
 

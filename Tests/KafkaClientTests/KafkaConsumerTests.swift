@@ -114,6 +114,42 @@ actor KafkaConsumerTests {
         consumer.close()
     }
 
+    /// librdkafka remembers a pause beyond the revocation; nobody who is given a partition expects that.
+    @Test(arguments: ["range", "cooperative-sticky"])
+    func aPauseEndsWithTheAssignment(strategy: String) async throws {
+        try cluster.createTopic("other", partitions: 1)
+        try await fill(cluster.bootstrapServers, "t", partition: 0, count: 10)
+        let consumer = try consumer("g-\(strategy)", ["partition.assignment.strategy": strategy])
+        var owned: Set<TopicPartition> = []
+        let hook = KafkaRebalanceHook(
+            assigned: { partitions in
+                owned.formUnion(partitions)
+                return Dictionary(uniqueKeysWithValues: partitions.map { ($0, .at(0)) })
+            }, revoked: { partitions, _ in owned.subtract(partitions) })
+        let partition = TopicPartition("t", 0)
+        try consumer.subscribe(to: ["t"], hook: hook)
+        #expect(consumer.collect { messages, _ in messages.count >= 10 }.messages.count == 10)
+        try consumer.pause([partition])
+        try consumer.subscribe(to: ["other"], hook: hook)
+        _ = consumer.collect { _, _ in owned.map(\.topic) == ["other"] }
+        try consumer.subscribe(to: ["t"], hook: hook)
+        let (messages, _) = consumer.collect { messages, _ in messages.count >= 10 }
+        #expect(messages.map(\.offset) == Array(0..<10))
+        consumer.close()
+    }
+
+    @Test func endOffsetsComeForAllPartitionsAtOnce() async throws {
+        try await fill(cluster.bootstrapServers, "t", partition: 0, count: 10)
+        try await fill(cluster.bootstrapServers, "t", partition: 1, count: 3)
+        let consumer = try consumer()
+        let (first, second) = (TopicPartition("t", 0), TopicPartition("t", 1))
+        #expect(try consumer.endOffsets([first, second], timeout: .seconds(10)) == [first: 10, second: 3])
+        #expect(try consumer.endOffsets([], timeout: .seconds(10)) == [:])
+        try cluster.brokerDown()
+        #expect(throws: KafkaError.self) { try consumer.endOffsets([first], timeout: .seconds(1)) }
+        consumer.close()
+    }
+
     @Test func anOffsetOutOfRangeIsAnEventAndTheOwnerDecides() async throws {
         try await fill(cluster.bootstrapServers, "t", count: 10)
         let consumer = try consumer()

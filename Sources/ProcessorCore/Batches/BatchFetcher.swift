@@ -40,10 +40,10 @@ actor BatchFetcher {
     private let executor: ThreadExecutor
 
     private var consumer: KafkaConsumer?
-    private var tracker: PartitionTracker
+    private let reader: PartitionReader
     private var decoder: ReadingDecoder
-    private var ends = EndOfPartition()
-    private var nextRelocation = ContinuousClock.now
+    private var ends = EndOffsetProbe()
+    private let groupOffsets: GroupOffsets
     private var nextObservation = ContinuousClock.now
 
     nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
@@ -66,7 +66,9 @@ actor BatchFetcher {
         self.monitor = monitor
         self.log = log
         self.wallClock = wallClock
-        tracker = PartitionTracker(settings: settings, log: log)
+        reader = PartitionReader(
+            topic: settings.topic, offsets: ConsumedOffsets(settings: settings, log: log), log: log)
+        groupOffsets = GroupOffsets(topic: settings.topic, monitor: monitor, log: log)
         decoder = ReadingDecoder(limits: settings.limits)
     }
 
@@ -78,13 +80,17 @@ actor BatchFetcher {
             error: { error in log.warning("Kafka", ["error": "\(error)"]) })
         let consumer = try KafkaConsumer(
             configuration: settings.consumerConfiguration(worker: worker), group: settings.group, observer: observer)
-        try consumer.subscribe(to: [settings.topic], hook: tracker.hook)
+        let monitor = monitor
+        reader.onLocated = { monitor.locate($0) }
+        reader.beforeRevocation = { [groupOffsets] in groupOffsets.tell($0, consumer) }
         self.consumer = consumer
+        try reader.start(consumer)
     }
 
     /// Leaves the group.
     func stop() {
-        consumer?.close()
+        if let consumer { groupOffsets.tell(reader.states.assigned, consumer) }
+        reader.stop()
         consumer = nil
     }
 
@@ -95,46 +101,40 @@ actor BatchFetcher {
         var batch = ReadingBatch()
         let began = ContinuousClock.now
         while !shutdown.isMade {
-            if !tracker.waiting.isEmpty { relocateWaiting() }
-            if ContinuousClock.now >= nextObservation { observePartitions() }
-            if settings.rules.silence != nil { askForEnds() }
             let room = batch.room(maximum: settings.maximumBatch)
+            if room > 0 {
+                reader.makeRoom()
+            } else if gate.wait(milliseconds: 1000) {
+                break
+            } else {
+                // The writer takes long. Nothing is read then, but the consumer is polled, so that the group keeps it.
+                reader.fill()
+            }
+            reader.settle(into: &batch)
+            if ContinuousClock.now >= nextObservation { observePartitions() }
             if room <= 0 {
-                if gate.wait(milliseconds: 1000) { break }
-                try stayInGroup(&batch)
+                try collect(into: &batch, atMost: 1000, timeout: .milliseconds(100))
                 continue
             }
             let timeout: Duration =
                 batch.isEmpty
                 ? .milliseconds(500) - min(.milliseconds(500), began.duration(to: .now)) : .milliseconds(2)
             try collect(into: &batch, atMost: min(room, 10_000), timeout: timeout)
-            let isDue = !batch.isEmpty || tracker.hasChanged || began.duration(to: .now) >= .milliseconds(500)
+            let isDue = !batch.isEmpty || reader.hasChanged || began.duration(to: .now) >= .milliseconds(500)
             if isDue, gate.wait(milliseconds: 0) { break }
         }
         if shutdown.isMade, batch.isEmpty { return nil }
-        defer { tracker.hasChanged = false }
+        defer { reader.hasChanged = false }
         return Fetched(
-            batch: batch, partitions: tracker.hasChanged ? tracker.assigned : nil,
-            reached: ends.reached(tracker.positions))
+            batch: batch, partitions: reader.hasChanged ? reader.states.assigned : nil,
+            reached: ends.reached(reader.states.positions))
     }
 
     /// Forgets what was fetched and reads on from where the database says, as soon as it does.
-    func resynchronise() throws {
-        // A change of partitions may have been told with the batch that was forgotten.
-        tracker.hasChanged = true
-        monitor.forgetPartitions()
+    func resynchronise() {
+        monitor.forgetPositions()
         ends.forget()
-        let offsets: [TopicPartition: KafkaOffset]
-        do {
-            offsets = try tracker.relocate(tracker.assigned)
-        } catch let error as PostgresError where error.isTransient {
-            log.warning("cannot read offsets, the partitions wait", ["error": "\(error)"])
-            tracker.forgetPositions()
-            if let consumer { try consumer.pause(try consumer.assignment) }
-            return
-        }
-        log.notice("reading on from the offsets in the database", ["partitions": offsets.count])
-        try consumer?.seek(offsets, timeout: .seconds(10))
+        reader.resynchronise()
     }
 
     private func collect(into batch: inout ReadingBatch, atMost limit: Int, timeout: Duration) throws {
@@ -146,25 +146,23 @@ actor BatchFetcher {
         for event in events { try handle(event, &batch) }
     }
 
-    /// Asks the broker up to where there are messages, which is how silence is told from being behind.
-    private func askForEnds() {
-        guard let consumer else { return }
-        ends.ask(Set(tracker.positions.keys), at: .now, now: { wallClock.now().milliseconds }) { partition in
-            let marks = try consumer.watermarks(TopicPartition(settings.topic, partition), timeout: .seconds(1))
-            // One that holds nothing has been read wherever its reader stands.
-            return marks.low < marks.high ? marks.high : 0
-        }
-    }
-
-    /// Tells how far each partition is, once a second.
+    /// Asks the broker up to where there are messages, which is how silence, and a partition that stands still, are told
+    /// from having nothing to read; then tells how far each partition is.
     private func observePartitions() {
         nextObservation = .now + .seconds(1)
+        guard let consumer else { return }
+        let topic = settings.topic
+        ends.ask(reader.states.assigned, at: .now, now: { wallClock.now().milliseconds }) { partitions in
+            let ends = try consumer.endOffsets(partitions.map { TopicPartition(topic, $0) }, timeout: .seconds(1))
+            return Dictionary(uniqueKeysWithValues: ends.map { ($0.key.partition, $0.value) })
+        }
+        let positions = reader.states.positions
         monitor.observe(
-            tracker.assigned.map { partition in
-                PartitionView(
-                    partition: partition, position: tracker.positions[partition],
-                    end: consumer?.cachedWatermarks(TopicPartition(settings.topic, partition))?.high)
+            reader.states.assigned.map { partition in
+                let high = consumer.cachedWatermarks(TopicPartition(topic, partition))?.high
+                return ends.view(partition, position: positions[partition], highWatermark: high, at: .now)
             })
+        groupOffsets.tell(reader.states.assigned, consumer)
     }
 
     private func decode(_ messages: UnsafeBufferPointer<KafkaMessageView>, into batch: inout ReadingBatch) {
@@ -175,15 +173,22 @@ actor BatchFetcher {
         while first < messages.count {
             let partition = messages[first].partition
             var index = first
+            // What comes of a partition that is not read, or from before its position, is not part of what is read.
+            let position = reader.states.readPosition(partition)
+            var next = position ?? Int64.max
+            var taken = 0
             while index < messages.count, messages[index].partition == partition {
-                decode(messages[index], into: &batch, now: now)
+                if messages[index].offset >= next {
+                    decode(messages[index], into: &batch, now: now)
+                    next = messages[index].offset + 1
+                    taken += 1
+                }
                 index += 1
             }
-            let next = messages[index - 1].offset + 1
-            batch.count(
-                messages: index - first, partition: partition, through: next,
-                from: tracker.positions[partition] ?? messages[first].offset)
-            tracker.advance(partition, to: next)
+            if let position, taken > 0 {
+                batch.count(messages: taken, partition: partition, through: next, from: position)
+                reader.advance(partition, to: next)
+            }
             first = index
         }
     }
@@ -214,8 +219,10 @@ actor BatchFetcher {
 
     private func handle(_ event: KafkaConsumerEvent, _ batch: inout ReadingBatch) throws {
         switch event {
-        case .partitionEnd: break
-        case .offsetOutOfRange(let partition, let offset): try reset(partition, offset, &batch)
+        case .partitionEnd(let place, let offset): reachEnd(of: place.partition, at: offset, &batch)
+        case .offsetOutOfRange(let place, _):
+            reader.cut(place.partition)
+            ends.forget()
         case .partitionError(let partition, let error):
             log.warning("a partition cannot be read", ["partition": "\(partition)", "error": "\(error)"])
         case .error(let error):
@@ -226,61 +233,13 @@ actor BatchFetcher {
         }
     }
 
-    /// The broker has no such offset: it has dropped old messages, lost new ones, or the topic was made anew. Reading
-    /// goes on at the oldest that there is; what was admitted before is dropped by its number, and what is missing is a
-    /// hole in its stream.
-    ///
-    /// That is a part of the batch: whoever reads the partition next, be it after a rebalance before anything new comes,
-    /// must not look for the old offset in the new messages.
-    private func reset(_ place: TopicPartition, _ offset: Int64, _ batch: inout ReadingBatch) throws {
-        let position = tracker.positions[place.partition]
-        log.warning(
-            "the broker does not have the offset to go on from, reading from its oldest message",
-            ["partition": "\(place)", "offset": position ?? offset])
-        ends.forget()
-        guard let consumer else { return }
-        var start = KafkaOffset.earliest
-        do throws(KafkaError) {
-            let low = try consumer.watermarks(place, timeout: .seconds(10)).low
-            if let position {
-                batch.count(messages: 0, partition: place.partition, through: low, from: position)
-                tracker.advance(place.partition, to: low)
-            }
-            start = .at(low)
-        } catch {
-            log.warning("the broker does not say which its oldest message is", ["error": "\(error)"])
-        }
-        try consumer.seek([place: start], timeout: .seconds(10))
-    }
-
-    /// The database is away and the batch is full: polls without reading, so that the group keeps this member.
-    private func stayInGroup(_ batch: inout ReadingBatch) throws {
-        guard let consumer else { return }
-        let partitions = try consumer.assignment
-        try consumer.pause(partitions)
-        // What was on its way already is taken along.
-        try collect(into: &batch, atMost: 1000, timeout: .milliseconds(100))
-        // Those whose offset is not known yet stay paused.
-        try consumer.resume(try consumer.assignment.filter { !tracker.waiting.contains($0.partition) })
-    }
-
-    /// Tries to find out where to read partitions that came while the database was away.
-    private func relocateWaiting() {
-        guard ContinuousClock.now >= nextRelocation else { return }
-        nextRelocation = .now + .seconds(1)
-        do {
-            let offsets = try tracker.relocate(tracker.waiting)
-            // Moved last, so that where it reads rests on nothing that was before; what is fetched between the two is dropped
-            // by the seek, as nobody polls.
-            try consumer?.resume(Array(offsets.keys))
-            try consumer?.seek(offsets, timeout: .seconds(10))
-        } catch let error as KafkaError {
-            // Nothing may be read from where the consumer stands now.
-            tracker.forgetPositions()
-            if let consumer { try? consumer.pause(consumer.assignment) }
-            log.warning("cannot go to the offsets, the partitions wait", ["error": "\(error)"])
-        } catch {
-            log.warning("cannot read offsets, the partitions wait", ["error": "\(error)"])
-        }
+    /// All that is committed of a partition was given. Its end may lie after the last message: what marks the end of a
+    /// transaction, and what a transaction wrote that was aborted, has offsets too.
+    private func reachEnd(of partition: Int32, at end: Int64, _ batch: inout ReadingBatch) {
+        guard let position = reader.states.readPosition(partition), end >= position else { return }
+        ends.reachEnd(of: partition, at: end)
+        if end == position { return }
+        batch.count(messages: 0, partition: partition, through: end, from: position)
+        reader.advance(partition, to: end)
     }
 }

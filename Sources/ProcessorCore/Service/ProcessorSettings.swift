@@ -116,6 +116,8 @@ public struct ProcessorSettings: Sendable {
     private static let consumerDefaults = [
         // A member that comes or goes moves only the partitions that must move; the others go on being read.
         "partition.assignment.strategy": "cooperative-sticky",
+        // The end of a partition is told, which lies after what marks the end of a transaction.
+        "enable.partition.eof": "true",
         // How soon partitions that were added to the topic are seen.
         "topic.metadata.refresh.interval.ms": "30000",
         // What is fetched in advance: a batch is all that is needed.

@@ -19,6 +19,11 @@ struct ReadingPipeline: Service {
         settings.workers == 1 ? "postgres" : "postgres (worker \(worker))"
     }
 
+    /// What a worker's partitions are reported under.
+    static func partitionsPart(worker: Int, of settings: ProcessorSettings) -> String {
+        settings.workers == 1 ? "partitions" : "partitions (worker \(worker))"
+    }
+
     func run() async throws {
         let shutdown = ShutdownRequest.current ?? ShutdownRequest()
         let gate = WriterGate()
@@ -62,7 +67,7 @@ struct ReadingPipeline: Service {
             }
             current = try await following
             if case .stale = outcome {
-                try await fetcher.resynchronise()
+                await fetcher.resynchronise()
                 current = try await fetcher.next()
             }
         }

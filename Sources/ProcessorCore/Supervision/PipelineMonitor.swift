@@ -7,8 +7,12 @@ struct PartitionView: Sendable, Equatable {
     var partition: Int32
     /// The next offset to read; nil while it is not known.
     var position: Int64?
-    /// The offset that the next message will get, as of the broker's last answer; nil before the first one.
+    /// Up to where there are messages to read, as of the broker's last answer; nil before the first one.
     var end: Int64?
+    /// The same, if the broker said so within the last seconds.
+    var freshEnd: Int64?
+    /// How many offsets after the last one that can be read belong to open transactions, or to what waits for them.
+    var heldBack: Int64 = 0
     /// The next offset in PostgreSQL: what was read before it is in the tables.
     var committed: Int64?
 
@@ -115,6 +119,15 @@ final class PipelineMonitor: Sendable {
 
     // MARK: What the fetcher tells
 
+    /// Takes note of what the database says of where partitions are to be read.
+    func locate(_ offsets: [Int32: Int64]) {
+        state.withLock { state in
+            for (partition, offset) in offsets {
+                state.partitions[partition, default: PartitionView(partition: partition)].committed = offset
+            }
+        }
+    }
+
     /// Takes note of the partitions that are assigned, and of how far each was read. One that was not known starts where
     /// the database says, so that is what is committed of it.
     func observe(_ views: [PartitionView]) {
@@ -129,8 +142,18 @@ final class PipelineMonitor: Sendable {
     }
 
     /// Forgets how far the partitions are, as they are read again from where the database says.
-    func forgetPartitions() {
-        state.withLock { $0.partitions = [:] }
+    func forgetPositions() {
+        state.withLock { state in
+            for partition in state.partitions.keys {
+                state.partitions[partition]?.position = nil
+                state.partitions[partition]?.committed = nil
+            }
+        }
+    }
+
+    /// The next offset in PostgreSQL of each partition for which it is known.
+    var committed: [Int32: Int64] {
+        state.withLock { $0.partitions.compactMapValues(\.committed) }
     }
 
     // MARK: What the writer tells

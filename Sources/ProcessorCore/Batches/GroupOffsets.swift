@@ -1,0 +1,34 @@
+import KafkaClient
+import Monitoring
+
+/// Tells the consumer group how far PostgreSQL is, so that ordinary tools such as `kafka-consumer-groups --describe` and
+/// lag exporters show the truth. Nothing ever reads these offsets back; what fails is told again with the next change.
+///
+/// It belongs to the fetching thread, as the consumer does.
+final class GroupOffsets {
+    private let topic: String
+    private let monitor: PipelineMonitor
+    private let log: Log
+    private var told: [Int32: Int64] = [:]
+
+    /// - Parameter monitor: knows how far the database is.
+    init(topic: String, monitor: PipelineMonitor, log: Log) {
+        self.topic = topic
+        self.monitor = monitor
+        self.log = log
+    }
+
+    /// Tells what has changed of partitions that are assigned. Does not wait for the answer.
+    func tell(_ partitions: Set<Int32>, _ consumer: KafkaConsumer) {
+        told = told.filter { partitions.contains($0.key) }
+        let changed = monitor.committed.filter { partitions.contains($0.key) && told[$0.key] != $0.value }
+        if changed.isEmpty { return }
+        do {
+            try consumer.commit(
+                Dictionary(uniqueKeysWithValues: changed.map { (TopicPartition(topic, $0.key), $0.value) }))
+            told.merge(changed) { $1 }
+        } catch {
+            log.debug("cannot tell the group its offsets", ["error": "\(error)"])
+        }
+    }
+}
