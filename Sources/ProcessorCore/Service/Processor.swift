@@ -77,7 +77,7 @@ public struct Processor: Sendable {
         let maintenance = Maintenance(
             settings: settings, metrics: metrics, health: health, log: log, wallClock: wallClock, clock: clock)
         let supervision = Supervision(
-            supervisor: supervisor, settings: settings, endpoint: endpoint.map { url(of: $0) },
+            supervisor: supervisor, settings: settings, health: health, endpoint: endpoint.map { url(of: $0) },
             log: log.component("supervision"), wallClock: wallClock, clock: clock)
         var members =
             [ServiceGroup.Member("supervision", supervision)] + workers + [.init("maintenance", maintenance)]

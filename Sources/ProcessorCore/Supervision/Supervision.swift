@@ -10,6 +10,7 @@ struct Supervision: Service {
 
     let supervisor: Supervisor
     let settings: ProcessorSettings
+    let health: Health
     /// Where this processor answers; nil if nowhere.
     let endpoint: String?
     let log: Log
@@ -42,7 +43,35 @@ struct Supervision: Service {
             let seconds = elapsed() / .seconds(1)
             elapsed = Platform.elapsed(on: clock)
             supervisor.turn(now: wallClock.now(), seconds: seconds)
+            for pipeline in supervisor.pipelines { watch(pipeline) }
         }
+    }
+
+    /// Says which partitions stand still.
+    private func watch(_ pipeline: PipelineMonitor) {
+        let part = ReadingPipeline.healthPart(worker: pipeline.worker, of: settings)
+        let isHeldUp = health.state(of: part) != .healthy
+        let (findings, state) = supervisor.watch(pipeline, isHeldUp: isHeldUp, at: .now)
+        for finding in findings {
+            switch finding {
+            case .stalled(let partition, let offset, let end):
+                log.error(
+                    "a partition stands still although it has messages that nobody has read: restart the processor",
+                    ["partition": partition, "offset": offset.map { "\($0)" } ?? "unknown", "end": end])
+            case .advances(let partition):
+                log.notice("a partition that stood still goes on", ["partition": partition])
+            case .heldBack(let partition, let offset, let count):
+                log.warning(
+                    "an open transaction holds messages back",
+                    [
+                        "partition": partition, "from": offset, "messages": count,
+                        "remedy": PartitionWatchdog.remedy(topic: settings.topic, partition: partition),
+                    ])
+            case .released(let partition):
+                log.notice("no open transaction holds messages back any more", ["partition": partition])
+            }
+        }
+        health.report(ReadingPipeline.partitionsPart(worker: pipeline.worker, of: settings), state)
     }
 }
 

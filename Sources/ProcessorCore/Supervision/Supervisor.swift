@@ -90,6 +90,8 @@ final class Supervisor: Sendable {
         var cpuSeconds: Double?
         var database: DatabaseView?
         var databaseError: String?
+        /// By the number of the pipeline.
+        var watchdogs: [Int: PartitionWatchdog] = [:]
         var namedPartitions: Set<Int32> = []
         var namedAlerts: Set<[String]> = []
     }
@@ -156,6 +158,23 @@ final class Supervisor: Sendable {
             state.cpuSeconds = usage.cpuSeconds
         }
         nameMetrics()
+    }
+
+    /// Looks whether the partitions of a pipeline stand still.
+    /// - Parameters:
+    ///   - isHeldUp: whether the pipeline cannot write for now, which is said elsewhere.
+    /// - Returns: what has changed, and what is to be said of the pipeline's partitions.
+    func watch(
+        _ pipeline: PipelineMonitor, isHeldUp: Bool, at instant: ContinuousClock.Instant
+    ) -> (findings: [PartitionWatchdog.Finding], health: Health.State) {
+        let views = pipeline.partitions
+        return state.withLock { state in
+            var watchdog = state.watchdogs[pipeline.worker] ?? PartitionWatchdog()
+            let findings = watchdog.observe(
+                views, isHeldUp: isHeldUp || state.databaseError != nil, at: instant)
+            state.watchdogs[pipeline.worker] = watchdog
+            return (findings, watchdog.health(topic: identity.topic))
+        }
     }
 
     // MARK: The database
@@ -225,6 +244,12 @@ final class Supervisor: Sendable {
             self.map { Double($0.pipelines.reduce(0) { $0 + $1.partitions.count }) }
         }
         registry.gauge(
+            "vigie_stalled_partitions",
+            "Partitions that have not advanced for a minute although there are messages that nobody has read."
+        ) { [weak self] in
+            self?.state.withLock { state in Double(state.watchdogs.values.reduce(0) { $0 + $1.stalled.count }) }
+        }
+        registry.gauge(
             "vigie_missing_readings",
             "Readings of all streams in the database that were numbered and have not arrived, as of the last look."
         ) { [weak self] in
@@ -257,6 +282,14 @@ final class Supervisor: Sendable {
                 labels: ["partition": "\(partition)"]
             ) { [weak self] in
                 self?.pipelines.lazy.compactMap { $0.lag(of: partition) }.first.map { Double($0) }
+            }
+            registry.gauge(
+                "vigie_held_back_messages",
+                "Offsets of a partition that cannot be read yet, as they belong to an open transaction or follow one.",
+                labels: ["partition": "\(partition)"]
+            ) { [weak self] in
+                self?.pipelines.lazy.flatMap(\.partitions).first { $0.partition == partition }
+                    .map { Double($0.heldBack) }
             }
         }
         for alert in alerts {
