@@ -3,6 +3,9 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 DURATION ?=
+# The private broker of demo and tests: `apache` or `stand-in`. Without it Apache Kafka, and the stand-in where that cannot
+# be had.
+KAFKA ?=
 # On a colour terminal the compiler is called with other options, and everything would be built again.
 SWIFT_RELEASE := TERM=dumb swift build --configuration release --static-swift-stdlib
 
@@ -29,9 +32,9 @@ build: install-build ## Build the three programs in release mode
 	$(SWIFT_RELEASE)
 
 .PHONY: demo
-demo: install-build ## Run it all with simulated boards and watch it live; DURATION=30 ends by itself
+demo: install-build ## Run it all with simulated boards and watch it live; DURATION=30 ends by itself; KAFKA=stand-in
 	@$(SWIFT_RELEASE) || { echo "vigie: the build failed." >&2; exit 1; }
-	@.vigie/venv/bin/python demo/demo.py $(if $(DURATION),--duration $(DURATION))
+	@.vigie/venv/bin/python demo/demo.py $(if $(DURATION),--duration $(DURATION)) $(if $(KAFKA),--kafka $(KAFKA))
 
 .PHONY: clean-demo
 clean-demo: ## Remove the demo's data

@@ -28,6 +28,7 @@ def on_signal(number, _frame):
 
 def parse_arguments():
     parser = argparse.ArgumentParser(prog="make demo", description=__doc__)
+    parser.add_argument("--kafka", choices=("apache", "stand-in"), help="the private broker: Apache Kafka, or the stand-in")
     parser.add_argument("--duration", type=seconds, help="seconds after which the demo ends by itself")
     parser.add_argument("--kafka-port", type=int, help="the private broker's port; any free one without it")
     return parser.parse_args()
@@ -43,7 +44,7 @@ def seconds(text):
 def only_one():
     """Holds the demo's lock until this process ends."""
     DEMO.mkdir(parents=True, exist_ok=True)
-    # User postgres passes through to its own folder; everything else in here is closed to others.
+    # User postgres passes through.
     DEMO.chmod(0o711)
     lock = open(DEMO / "lock", "w")
     try:
@@ -64,7 +65,12 @@ def watch(pipeline, measurements, view, duration):
 
 def run(arguments):
     started = time.monotonic()
-    pipeline = Pipeline(kafka_port=arguments.kafka_port, say=lambda text: print(f"  {text}", flush=True))
+
+
+    def say(text):
+        print(f"{time.monotonic() - started:6.1f} s  {text}", flush=True)
+
+    pipeline = Pipeline(arguments.kafka, arguments.kafka_port, say)
     status = 0
     stopped_by = None
     verified = None
@@ -72,7 +78,9 @@ def run(arguments):
     try:
         pipeline.start()
         measurements = Measurements(pipeline)
-        print(f"  Everything runs after {time.monotonic() - started:.1f} s.\n", flush=True)
+        pipeline.start_gateways()
+        measurements.begin()
+        say("Everything runs.\n")
         with LiveView() if sys.stdout.isatty() else PlainView() as view:
             watch(pipeline, measurements, view, arguments.duration)
     except Stopped as stopped:

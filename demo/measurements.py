@@ -31,7 +31,7 @@ class Snapshot:
     stored: int
     """Readings stored since the start of this demo."""
     median: float | None
-    """Seconds from the measurement of the air to its row, over the last half minute."""
+    """Seconds from the begin of a measurement, which its reading is stamped with, to its row, over the last half minute."""
     nearly_worst: float | None
     """The 95th percentile of the same."""
     windows: int
@@ -40,6 +40,8 @@ class Snapshot:
     lost: int
     dashboard: str | None = None
     """Where the dashboard answers."""
+    first: float | None = None
+    """Seconds from when everything ran to the first row; below 0 if it was there before. None if there is none yet."""
     error: str | None = None
 
 
@@ -55,6 +57,16 @@ LOST = "SELECT coalesce(sum(last_seq - first_seq + 1), 0)::bigint AS lost FROM l
 
 WINDOWS = """
     SELECT count(*) AS written, count(*) FILTER (WHERE is_final) AS final FROM sensor_data_agg WHERE updated_at >= %s
+"""
+
+# Of the rows since the demo's start, how long after everything ran the first one was there.
+FIRST = """
+    SELECT extract(epoch FROM min(first) - %(runs_at)s)::float8 AS seconds
+    FROM sensor, LATERAL (
+        SELECT min(ingested_at) AS first FROM sensor_data
+        WHERE sensor_data.sensor_id = sensor.sensor_id AND sensor_data.gateway_id = sensor.gateway_id
+            AND event_time > %(started_at)s AND event_time < %(started_at)s + interval '1 minute'
+    ) AS firsts
 """
 
 # By sensor, so that the index on sensor and time serves it however much has been stored.
@@ -80,6 +92,12 @@ class Measurements:
         # (time, readings stored), for the rate over the last seconds.
         self.history = collections.deque(maxlen=12)
         self.last = None
+        self.runs_at = self.started_at
+
+    def begin(self):
+        """Everything runs from now on; readings of boards that started a moment ago count already."""
+        self.started = time.monotonic()
+        self.runs_at = datetime.datetime.now(datetime.UTC)
 
     def take(self):
         """The state now. When PostgreSQL does not answer: the last state, with the error."""
@@ -112,6 +130,9 @@ class Measurements:
             windows=windows.written,
             final_windows=windows.final,
             lost=one(LOST).lost - self.lost_before,
+            first=self.database.execute(
+                FIRST, {"started_at": self.started_at, "runs_at": self.runs_at}
+            ).fetchone().seconds,
             dashboard=self.pipeline.dashboard.address if self.pipeline.dashboard else None,
         )
 

@@ -12,35 +12,34 @@ import psycopg
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from vigie_harness.checkout import ROOT, STATE
+from vigie_harness.checkout import ROOT, STATE, programs
 from vigie_harness.errors import HarnessError
 from vigie_harness.ports import free_port
 from vigie_harness.postgres import Postgres
 from vigie_harness.processes import Process
-from vigie_harness.servers import quiet_connection
-from vigie_harness.stand_in import FetchPace, Noida
+from vigie_harness.servers import choose_broker, quiet_connection
 
 # A test's demo has its own folder, and the programs as they are built for tests.
 DEMO = pathlib.Path(os.environ.get("VIGIE_DEMO", STATE / "demo"))
 TEMPLATES = pathlib.Path(__file__).resolve().parent / "configuration"
 RECORDINGS = ROOT / "Tests" / "IntegrationTests" / "Data"
-PROGRAMS = pathlib.Path(os.environ.get("VIGIE_BIN", ROOT / ".build" / "release"))
+PROGRAMS = programs("release")
 DASHBOARD = ROOT / "dashboard" / "run"
 TOPIC = "sensor.readings"
 PARTITIONS = 4
 
-# The private broker keeps all of a topic in memory and writes it out whole: a demo needs the last hours only.
+# The stand-in keeps all of a topic in memory and writes it out whole: a demo needs the last hours only.
 RETENTION = {"retention.bytes": str(1 << 20)}
 
 
 class Program:
     """One of Vigie's programs: its process and where it answers."""
 
-    def __init__(self, name, arguments, port, ready_path="/readyz", environment=None):
+    def __init__(self, name, arguments, port, logs, ready_path="/readyz", environment=None):
         self.name = name
         self.address = f"http://127.0.0.1:{port}"
         self.ready_path = ready_path
-        self.process = Process(name, arguments, DEMO / "logs" / f"{name}.log", environment=environment)
+        self.process = Process(name, arguments, logs / f"{name}.log", environment=environment)
 
     def wait_until_ready(self):
         self.process.wait_until(self.is_ready)
@@ -54,54 +53,60 @@ class Program:
 
 
 class Pipeline:
-    def __init__(self, kafka_port, say):
-        self.kafka_port = kafka_port
+    """The demo's parts. What takes long to start does so beside the others."""
+
+    def __init__(self, wanted, kafka_port, say):
         self.say = say
-        self.broker = None
-        self.pace = None
         self.postgres = None
         self.processor = None
         self.dashboard = None
         self.gateways = []
         self.problems = []
-        self.kafka = os.environ.get("VIGIE_KAFKA")
         self.connection = os.environ.get("VIGIE_POSTGRES")
+        DEMO.mkdir(parents=True, exist_ok=True)
+        self.broker = choose_broker(DEMO, wanted, port=kafka_port, with_pace=True)
+        # Rows and offsets belong to one broker's messages: each kind of broker has a demo of its own.
+        self.folder = DEMO / self.broker.kind
+        self.kafka = None
 
     # Start
 
     def start(self):
+        # User postgres passes through to its own folder; everything else in here is closed to others.
+        self.folder.mkdir(mode=0o711, exist_ok=True)
         for folder in ("logs", "configuration", "outboxes"):
-            (DEMO / folder).mkdir(exist_ok=True)
+            (self.folder / folder).mkdir(exist_ok=True)
         for program in ("vigie-gateway", "vigie-processor"):
             if not (PROGRAMS / program).exists():
                 raise HarnessError(f"{program} is not built: run `make build`.")
-        self._start_servers()
+        if self.broker.note:
+            self.say(self.broker.note)
+        self.broker.launch()
+        self._start_postgres()
+        self._wait_for_broker()
+        self._migrate()
+        self._launch_dashboard()
         self._create_topics()
         self._start_processor()
-        self._start_dashboard()
-        self._start_gateways()
+        self._wait_for_dashboard()
 
-    def _start_servers(self):
+    def _start_postgres(self):
         if self.connection:
             self.say(f"PostgreSQL: {quiet_connection(self.connection)} (VIGIE_POSTGRES)")
         else:
-            self.postgres = Postgres(DEMO / "postgres")
+            self.postgres = Postgres(self.folder / "postgres")
             self.postgres.start()
             self.connection = self.postgres.connection
             self.say(f'PostgreSQL {self.postgres.version}: psql "{self.connection}"')
-        if self.kafka:
-            self.say(f"Kafka: {self.kafka} (VIGIE_KAFKA)")
-        else:
-            self.broker = Noida(DEMO / "broker")
-            self.broker.start()
-            self.pace = FetchPace(self.broker, self.kafka_port)
-            self.pace.start()
-            self.kafka = self.pace.bootstrap
-            self.say(f"Broker: {self.kafka}, {Noida.description}")
+
+    def _wait_for_broker(self):
+        self.broker.start()
+        self.kafka = self.broker.bootstrap
+        self.say(f"Broker: {self.kafka}, {self.broker.description}")
 
     def _create_topics(self):
-        configuration = RETENTION if self.broker else {}
-        replicas = 1 if self.broker else -1
+        configuration = RETENTION if self.broker.kind == "stand-in" else {}
+        replicas = 1 if self.broker.server else -1
         topics = [
             NewTopic(TOPIC, PARTITIONS, replicas, config=configuration),
             NewTopic(f"{TOPIC}.rejected", 1, replicas, config=configuration),
@@ -116,23 +121,22 @@ class Pipeline:
                         f"topic {topic} cannot be created on {self.kafka}: {error.args[0].str()}"
                     ) from error
 
-    def _start_processor(self):
+    def _migrate(self):
+        """Brings the schema up to date, before anybody needs it."""
         port = free_port()
+        self.processor_port = port
         path = self._configuration("processor", connection=json.dumps(self.connection), port=port)
         self._run_to_end("migrate", path)
-        self.processor = Program("processor", [PROGRAMS / "vigie-processor", "run", "--config", path], port)
+
+    def _start_processor(self):
+        path = self.folder / "configuration" / "processor.yaml"
+        arguments = [PROGRAMS / "vigie-processor", "run", "--config", path]
+        self.processor = Program("processor", arguments, self.processor_port, self.folder / "logs")
         self.processor.wait_until_ready()
-        self.say(f"Processor: {self.processor.address}/metrics")
+        self.say(f"Processor: {self.processor.address}/")
 
-    def _start_dashboard(self):
-        """Starts the dashboard, as a role that may only read where the database is our own.
-
-        A machine that cannot get its packages still has the rest of the demo.
-        """
-        installed = subprocess.run([DASHBOARD, "--install"], check=False)
-        if installed.returncode != 0:
-            self.say("Dashboard: not started, as its packages could not be installed.")
-            return
+    def _launch_dashboard(self):
+        """Starts the dashboard, as a role that may only read where the database is our own."""
         connection = self.connection
         if self.postgres:
             self.postgres.make_reader()
@@ -142,21 +146,25 @@ class Pipeline:
             "dashboard",
             [DASHBOARD, "--server.address", "127.0.0.1", "--server.port", port],
             port,
+            self.folder / "logs",
             ready_path="/_stcore/health",
             environment=os.environ | {"VIGIE_POSTGRES": connection},
         )
-        # Before the boards: the demo's numbers begin with their first readings.
+
+    def _wait_for_dashboard(self):
         self.dashboard.wait_until_ready()
         self.say(f"Dashboard: {self.dashboard.address}")
 
-    def _start_gateways(self):
+    def start_gateways(self):
+        """Starts the boards, last: the demo's numbers begin with their first readings."""
         for template in sorted(TEMPLATES.glob("gateway-*.yaml")):
             name = template.stem.removeprefix("gateway-")
             port = free_port()
-            (DEMO / "outboxes" / name).mkdir(exist_ok=True)
-            path = self._configuration(template.stem, outbox=DEMO / "outboxes" / name, port=port)
-            program = Program(name, [PROGRAMS / "vigie-gateway", "run", "--config", path], port)
-            self.gateways.append(program)
+            outbox = self.folder / "outboxes" / name
+            outbox.mkdir(exist_ok=True)
+            path = self._configuration(template.stem, outbox=outbox, port=port)
+            arguments = [PROGRAMS / "vigie-gateway", "run", "--config", path]
+            self.gateways.append(Program(name, arguments, port, self.folder / "logs"))
         for program in self.gateways:
             program.wait_until_ready()
             self.say(f"Board {program.name}: {program.address}/metrics")
@@ -164,8 +172,8 @@ class Pipeline:
     def _configuration(self, name, **values):
         """Fills in the template of this name; what it gives may hold a password, so only we can read it."""
         template = string.Template((TEMPLATES / f"{name}.yaml").read_text())
-        path = DEMO / "configuration" / f"{name}.yaml"
-        values |= {"kafka": self.kafka, "topic": TOPIC, "recordings": RECORDINGS}
+        path = self.folder / "configuration" / f"{name}.yaml"
+        values |= {"kafka": self.broker.bootstrap, "topic": TOPIC, "recordings": RECORDINGS}
         path.write_text(template.substitute(values))
         path.chmod(0o600)
         return path
@@ -183,13 +191,18 @@ class Pipeline:
 
     def check(self):
         """Raises with the end of its log if a process has died."""
-        for part in self._parts:
-            part.process.check()
+        for process in self._processes:
+            process.check()
 
     @property
-    def _parts(self):
-        parts = (self.postgres, self.broker, self.pace, self.processor, self.dashboard, *self.gateways)
-        return [part for part in parts if part]
+    def _processes(self):
+        programs = [program.process for program in (self.processor, self.dashboard, *self.gateways) if program]
+        return [*self._server_processes, *programs]
+
+    @property
+    def _server_processes(self):
+        postgres = [self.postgres.process] if self.postgres and self.postgres.process else []
+        return [*postgres, *self.broker.processes]
 
     # Stop
 
@@ -204,7 +217,7 @@ class Pipeline:
             self._stop(self.dashboard)
         last = None
         if self.processor:
-            if self.processor.process.is_running and all(part.process.is_running for part in self._servers):
+            if self.processor.process.is_running and all(process.is_running for process in self._server_processes):
                 self._wait_until_read()
                 last = measurements.take() if measurements else None
             self._stop(self.processor)
@@ -212,29 +225,22 @@ class Pipeline:
 
     def verify(self):
         """Shows the processor's certificate; its exit status."""
-        path = DEMO / "configuration" / "processor.yaml"
+        path = self.folder / "configuration" / "processor.yaml"
         return subprocess.run([PROGRAMS / "vigie-processor", "verify", "--config", path], check=False).returncode
 
     def stop_servers(self):
         """Stops broker and PostgreSQL. The problems of the whole stop."""
-        for part in self._servers:
-            self._stop(part)
+        self.broker.stop()
+        if self.postgres:
+            self.postgres.stop()
         return self.problems
 
-    @property
-    def _servers(self):
-        return [part for part in (self.pace, self.broker, self.postgres) if part]
-
-    def _stop(self, part):
-        was_running = part.process and part.process.is_running
-        name = part.process.name if part.process else ""
-        if isinstance(part, Program):
-            ended_well = part.process.stop()
-        else:
-            part.stop()
-            ended_well = True
+    def _stop(self, program):
+        was_running = program.process.is_running
+        ended_well = program.process.stop()
         if was_running and not ended_well:
-            self.problems.append(f"{name} {part.process.ending} when it was asked to stop; see {part.process.log}")
+            process = program.process
+            self.problems.append(f"{program.name} {process.ending} when it was asked to stop; see {process.log}")
 
     def _wait_until_read(self, bound=15):
         """Waits until the processor has committed everything that the topic holds."""

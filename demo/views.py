@@ -8,6 +8,9 @@ from rich.table import Table
 from rich.text import Text
 
 # Status by symbol and colour, so that neither alone carries it.
+# What the latency counts, and what it does not.
+COUNTED = "from a measurement's begin to its row (5 s of it are an SCD41's first)"
+
 STATUS = {"ok": ("●", "green"), "warning": ("▲", "yellow"), "failure": ("✖", "red")}
 
 
@@ -44,7 +47,7 @@ class PlainView:
         waiting = [f"{board.name} {whole(board.waiting)}" for board in snapshot.boards]
         print(
             f"{clock(snapshot.uptime)}  {snapshot.rate:5.1f} readings/s  {snapshot.stored:,} stored  "
-            f"latency p50 {delay(snapshot.median)} p95 {delay(snapshot.nearly_worst)}  "
+            f"measurement to row p50 {delay(snapshot.median)} p95 {delay(snapshot.nearly_worst)}  "
             f"{snapshot.windows} windows  sensors "
             + " ".join(f"{count} {name}" for name, count in counts.items())
             + f"  outbox {', '.join(waiting)}"
@@ -105,7 +108,7 @@ def figures(snapshot):
         ("up", clock(snapshot.uptime)),
         ("readings/s", f"{snapshot.rate:.1f}"),
         ("stored", f"{snapshot.stored:,}"),
-        ("latency p50", delay(snapshot.median)),
+        ("measurement to row p50", delay(snapshot.median)),
         ("p95", delay(snapshot.nearly_worst)),
         ("windows", f"{snapshot.windows:,} ({snapshot.final_windows:,} final)"),
         ("lost", f"{snapshot.lost:,}"),
@@ -130,13 +133,22 @@ def summary(snapshot):
     lines = [
         ("ran for", clock(snapshot.uptime)),
         ("readings stored", f"{snapshot.stored:,} of {len(snapshot.sensors)} sensors on {len(snapshot.boards)} boards"),
-        ("latency", f"p50 {delay(snapshot.median)}, p95 {delay(snapshot.nearly_worst)} (measured air to row)"),
+        ("first row", first_row(snapshot)),
+        ("latency", f"p50 {delay(snapshot.median)}, p95 {delay(snapshot.nearly_worst)}, {COUNTED}"),
         ("windows written", f"{snapshot.windows:,}, of which {snapshot.final_windows:,} are final"),
         ("readings lost", f"{snapshot.lost:,}"),
     ]
     if left:
         lines.append(("left in outboxes", whole(left)))
     return "\nSummary\n" + "\n".join(f"  {name:<17} {text}" for name, text in lines) + "\n"
+
+
+def first_row(snapshot):
+    if snapshot.first is None:
+        return "none yet"
+    if snapshot.first <= 0:
+        return f"{delay(-snapshot.first)} before everything ran"
+    return f"{delay(snapshot.first)} after everything ran"
 
 
 def number(value, digits):

@@ -14,6 +14,7 @@ from .kafka.cluster import KafkaCluster
 from .kafka.finding import find_kafka
 from .kafka.home import KafkaHome, KafkaMissing
 from .postgres import Postgres, postgres_programs
+from .processes import Process
 from .stand_in import Noida, StandIn, noida_program
 
 Kind = Literal["apache", "stand-in", "yours"]
@@ -40,6 +41,10 @@ class Broker:
     def bootstrap(self) -> str:
         return self.server.bootstrap if self.server else self.address
 
+    @property
+    def processes(self) -> list[Process]:
+        return self.server.processes if self.server else []
+
     def launch(self) -> None:
         """Starts what takes long, without waiting for it; `start` then does that."""
         if isinstance(self.server, KafkaCluster):
@@ -56,7 +61,7 @@ class Broker:
 
 
 def choose_broker(
-    folder, wanted: Literal["kafka", "stand-in"] | None = None, *, port: int | None = None, with_pace: bool = False
+    folder, wanted: Literal["apache", "stand-in"] | None = None, *, port: int | None = None, with_pace: bool = False
 ) -> Broker:
     """The broker of a command, not started yet.
 
@@ -73,7 +78,7 @@ def choose_broker(
             home = find_kafka()
             return Broker("apache", home.description, KafkaCluster(home, pathlib.Path(folder) / "kafka", port=port))
         except KafkaMissing as missing:
-            if wanted == "kafka":
+            if wanted == "apache":
                 raise
             note = f"Apache Kafka is not used: {missing}. Instead: {StandIn.description}; {LOSS}."
     kind_of = StandIn if with_pace else Noida
@@ -90,7 +95,7 @@ def kafka_home() -> KafkaHome | None:
 class Services:
     """A broker and a PostgreSQL for one command: `environment` says where they are, `parts` what they are."""
 
-    def __init__(self, folder, wanted: Literal["kafka", "stand-in"] | None = None):
+    def __init__(self, folder, wanted: Literal["apache", "stand-in"] | None = None):
         self.folder = pathlib.Path(folder)
         self.broker = choose_broker(self.folder, wanted)
         self.postgres = None if "VIGIE_POSTGRES" in os.environ else Postgres(self.folder / "postgres", durable=False)

@@ -26,6 +26,10 @@ class Noida(LoopbackServer):
 
     description = "noida-db 0.2.3, a small broker with Kafka's protocol for tests, not Apache Kafka"
 
+    @property
+    def processes(self) -> list[Process]:
+        return [self.process] if self.process else []
+
     def launch(self) -> Process:
         return Process(
             "the broker",

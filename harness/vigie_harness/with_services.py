@@ -1,6 +1,6 @@
 """Runs a command with a broker and a PostgreSQL of its own, and says in the end what it ran against.
 
-    tools/with-services [--broker kafka|stand-in] -- COMMAND...
+    tools/with-services [--broker apache|stand-in] -- COMMAND...
 
 VIGIE_KAFKA (a bootstrap list) and VIGIE_POSTGRES (a connection string) name servers to use instead. Without VIGIE_KAFKA it
 is Apache Kafka, from KAFKA_HOME or fetched; where it cannot be had, the stand-in. The command gets:
@@ -52,8 +52,8 @@ def parse(words: list[str]) -> tuple[str | None, list[str]]:
         if name != "--broker":
             raise SystemExit(f"vigie: {word} is no option: see --help.")
         wanted = value or (words.pop(0) if words else "")
-        if wanted not in ("kafka", "stand-in"):
-            raise SystemExit("vigie: --broker is kafka or stand-in.")
+        if wanted not in ("apache", "stand-in"):
+            raise SystemExit("vigie: --broker is apache or stand-in.")
     if not words:
         print(__doc__.strip())
         raise SystemExit(2)

@@ -14,6 +14,7 @@ import re
 import secrets
 import shutil
 import subprocess
+import sys
 import tempfile
 
 from ..checkout import STATE
@@ -86,6 +87,7 @@ def prepare(home: KafkaHome) -> Runtime:
     with _locked(FOLDER / "lock"):
         if runtime.folder.is_dir():
             return runtime
+        print(f"Preparing {home.description} for quick starts, once", file=sys.stderr, flush=True)
         unfinished = pathlib.Path(tempfile.mkdtemp(prefix="unfinished-", dir=FOLDER))
         try:
             _make(Runtime(home, unfinished))
