@@ -9,9 +9,9 @@ KAFKA ?=
 # On a colour terminal the compiler is called with other options, and everything would be built again.
 SWIFT_RELEASE := TERM=dumb swift build --configuration release --static-swift-stdlib
 
-# Integration tests run one after the other: each starts several programs, and two at once on two cores prove less.
-# Line by line, so that a run that is ended for taking too long still shows where it was.
-SWIFT_TEST := stdbuf --output=L swift test --skip-build -Xswiftc -warnings-as-errors
+# The servers of a test run are started once; vigie_harness.test_run knows the parts and their bounds.
+WITH_SERVICES := tools/with-services $(if $(KAFKA),--broker $(KAFKA)) --
+TEST_RUN := .vigie/venv/bin/python -m vigie_harness.test_run
 
 .PHONY: help
 help: ## This list
@@ -46,27 +46,25 @@ lint: install-build ## Check the format of the Swift files, and the Python files
 	.vigie/venv/bin/ruff check --quiet
 
 .PHONY: test
-test: install lint ## Run all tests, those against a real broker and a real PostgreSQL included
+test: install lint programs-for-tests ## Run all tests on Apache Kafka and PostgreSQL; KAFKA=stand-in: without Kafka
+	$(WITH_SERVICES) $(TEST_RUN)
+
+.PHONY: programs-for-tests
+programs-for-tests: install
 	swift build --build-tests -Xswiftc -warnings-as-errors
-	.vigie/venv/bin/python -m unittest discover --start-directory tools/tests
-	.vigie/venv/bin/python -m unittest discover --start-directory harness/tests
-	tools/with-services -- timeout --foreground 600 $(SWIFT_TEST) --skip '^IntegrationTests\.'
-	tools/with-services -- timeout --foreground 1200 $(SWIFT_TEST) --filter '^IntegrationTests\.' --no-parallel
-	tools/with-services -- .vigie/venv/bin/python -m unittest discover --start-directory Tests/Browser
-	@$(MAKE) --no-print-directory test-dashboard
-	.vigie/venv/bin/python -m unittest discover --start-directory demo/tests
-	@$(MAKE) --no-print-directory test-hardware
+	$(SWIFT_RELEASE) --product vigie-gateway
+	$(SWIFT_RELEASE) --product vigie-simbus
 
 .PHONY: test-dashboard
 test-dashboard: install ## Run the dashboard's tests: its logic, and in a real browser on a running pipeline
 	swift build --build-tests -Xswiftc -warnings-as-errors
-	tools/with-services -- .vigie/venv/bin/python -m unittest discover --start-directory dashboard/tests
+	$(WITH_SERVICES) $(TEST_RUN) dashboard browser
 
 .PHONY: test-hardware
 test-hardware: install ## Run the release gateway in a virtual machine, on simulated chips of Debian's kernel
 	$(SWIFT_RELEASE) --product vigie-gateway
 	$(SWIFT_RELEASE) --product vigie-simbus
-	.vigie/venv/bin/python -m unittest discover --start-directory Tests/Guest
+	$(WITH_SERVICES) $(TEST_RUN) hardware
 
 # Of `make storm`: the seed of the schedule (drawn without it), how many faults, nodes of Kafka, the most faults of one
 # storm, and the mean seconds between two.

@@ -1,4 +1,4 @@
-"""A virtual machine with Debian's own kernel and this project's programs, made and run in seconds. Standard library only.
+"""A virtual machine with Debian's own kernel and this project's programs, made and run in seconds.
 
 No root is needed: the initial RAM disk is written here, byte by byte, and QEMU runs it by pure emulation (tcg).
 """
@@ -16,15 +16,19 @@ import subprocess
 import tarfile
 import time
 
-# Kernel modules that simulated hardware needs; what they depend on is found by itself.
-MODULES = ("vhci-hcd", "i2c-dev", "i2c-tiny-usb", "uhid", "hid-cp2112")
+# Kernel modules that simulated hardware and a network card need; what they depend on is found by itself.
+MODULES = ("vhci-hcd", "i2c-dev", "i2c-tiny-usb", "uhid", "hid-cp2112", "virtio-pci", "virtio-net")
 # Where they and their dependencies are, under lib/modules/VERSION/kernel.
-MODULE_FOLDERS = ("drivers/usb/", "drivers/i2c/", "drivers/hid/", "drivers/gpio/", "drivers/mfd/")
-
+MODULE_FOLDERS = (
+    "drivers/usb/", "drivers/i2c/", "drivers/hid/", "drivers/gpio/", "drivers/mfd/", "drivers/virtio/",
+    "drivers/net/virtio_net", "drivers/net/net_failover", "net/core/failover",
+)  # fmt: skip
 
 # The guest's time passes with the instructions that it executes, and jumps when it waits: a loaded host changes nothing
 # that happens in it, and waiting costs nothing (QEMU, -icount). That is for one processor.
 TIME = ("-smp", "1", "-icount", "shift=1,sleep=off")
+# With what is outside it shares the host's time, and has a network card: 10.0.2.2 is the host's loopback interface there.
+NETWORK = ("-nic", "user,model=virtio-net-pci")
 
 
 class GuestError(Exception):
@@ -248,12 +252,17 @@ def make_initial_disk(architecture, modules, programs, files, root=pathlib.Path(
     return disk.finish()
 
 
-def boot(architecture, kernel, disk, log, limit):
-    """Runs the guest until it powers itself off, its console in `log`. GuestError if it does not within `limit` s."""
+def boot(architecture, kernel, disk, log, limit, scenario, network=False):
+    """Runs a scenario in the guest until it powers itself off, its console in `log`.
+
+    scenario: the name of its script, and what else init.sh shall find on the kernel's command line. network: the guest
+    reaches the host's servers, and its time is the host's. GuestError if it does not end within `limit` seconds.
+    """
+    surroundings = NETWORK if network else (*TIME, "-nic", "none")
     command = [
-        *architecture.qemu, "-accel", "tcg", *TIME, "-nic", "none", "-display", "none", "-monitor", "none",
+        *architecture.qemu, "-accel", "tcg", *surroundings, "-display", "none", "-monitor", "none",
         "-serial", f"file:{log}", "-no-reboot", "-kernel", str(kernel), "-initrd", str(disk),
-        "-append", f"console={architecture.console} quiet panic=-1",
+        "-append", f"console={architecture.console} quiet panic=-1 scenario={scenario}",
     ]  # fmt: skip
     try:
         subprocess.run(command, check=True, stdin=subprocess.DEVNULL, capture_output=True, timeout=limit)

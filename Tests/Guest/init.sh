@@ -1,6 +1,6 @@
 #!/bin/busybox sh
-# What happens in the guest: simulated chips in Debian's kernel, the gateway on top of it, and one trouble after the
-# other. It waits for what it can observe, and judges nothing: the console and the outbox go to the host, which does.
+# What happens in the guest: simulated chips in Debian's kernel, the gateway on top of it, and a scenario: one trouble
+# after the other (troubles.sh), or readings on their way to Kafka (publishing.sh). It waits for what it can observe, and judges nothing: the console and the outbox go to the host, which does.
 /bin/busybox --install -s /bin
 export PATH=/bin HOME=/
 mount -t proc none /proc
@@ -97,5 +97,21 @@ vigie-simbus run --config /gateway.yaml >/run/simbus.log 2>&1 &
 simbus_process=$!
 wait_for 60 vigie-simbus status
 vigie-simbus status
-. /scenario.sh
+# Values that the drivers resolve; board.py knows them too.
+simbus set cellar temperature=21.5 humidity=40 pressure=1000
+simbus set office temperature=23 humidity=45 co2=800
+simbus set porch temperature=5.25 humidity=70 battery=3.9
+simbus set attic temperature=28 humidity=30 pressure=1010
+simbus set hall temperature=19 humidity=50 pressure=990
+simbus set loft temperature=34.5 humidity=25 pressure=980
+simbus set annex temperature=12 humidity=60 co2=500
+
+for word in $(cat /proc/cmdline); do
+    case $word in
+        scenario=*) scenario=${word#scenario=} ;;
+        kafka_port=*) kafka_port=${word#kafka_port=} ;;
+        kafka_topic=*) kafka_topic=${word#kafka_topic=} ;;
+    esac
+done
+. /"$scenario".sh
 poweroff -f

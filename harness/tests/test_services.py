@@ -4,7 +4,6 @@ import os
 import pathlib
 import signal
 import socket
-import struct
 import subprocess
 import tempfile
 import time
@@ -15,7 +14,7 @@ from vigie_harness.errors import HarnessError
 from vigie_harness.postgres import Postgres
 from vigie_harness.scratch import scratch_folder
 from vigie_harness.servers import quiet_connection
-from vigie_harness.stand_in import FetchPace, Noida
+from vigie_harness.stand_in import Noida
 
 WITH_SERVICES = ROOT / "tools/with-services"
 ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("VIGIE_")}
@@ -125,50 +124,13 @@ class Texts(unittest.TestCase):
             self.assertIn("***", shown)
 
     def test_a_port_in_use_is_one_clear_sentence(self):
-        import socket
-
+        
         with socket.socket() as taken, tempfile.TemporaryDirectory() as folder:
             taken.bind(("127.0.0.1", 0))
             taken.listen()
             port = taken.getsockname()[1]
             with self.assertRaisesRegex(HarnessError, f"port {port} is in use"):
                 Noida(folder, port).start()
-
-
-class Pace(unittest.TestCase):
-    """What stands before the demo's broker."""
-
-    def setUp(self):
-        folder = tempfile.TemporaryDirectory()
-        self.addCleanup(folder.cleanup)
-        self.broker = Noida(folder.name)
-        self.addCleanup(self.broker.stop)
-        self.broker.start()
-        self.pace = FetchPace(self.broker)
-        self.addCleanup(self.pace.stop)
-        self.pace.start()
-
-    def ask(self, connection, key, version, body):
-        """The answer to a request of Kafka's protocol, without its number."""
-        request = struct.pack(">hhih", key, version, 7, -1) + body
-        connection.sendall(len(request).to_bytes(4, "big") + request)
-        answer = b""
-        while len(answer) < 4 or len(answer) < 4 + int.from_bytes(answer[:4], "big"):
-            answer += connection.recv(1 << 16)
-        self.assertEqual(answer[4:8], struct.pack(">i", 7))
-        return answer[8:]
-
-    def test_answers_come_at_a_pace_and_name_its_address(self):
-        with socket.create_connection(("127.0.0.1", self.pace.port)) as connection:
-            # Metadata, version 1: the brokers, each a number, a host, a port and a rack.
-            answer = self.ask(connection, 3, 1, struct.pack(">i", 0))
-            self.assertEqual(answer[:4], struct.pack(">i", 1))
-            self.assertEqual(answer[8:23], b"\0\x09127.0.0.1" + struct.pack(">i", self.pace.port))
-            # Fetch, version 4, of no topic: the first is answered at once.
-            began = time.monotonic()
-            for _ in range(11):
-                self.ask(connection, 1, 4, struct.pack(">iiiibi", -1, 500, 1, 1 << 20, 0, 0))
-            self.assertGreaterEqual(time.monotonic() - began, 0.2)
 
 
 if __name__ == "__main__":

@@ -1,14 +1,5 @@
 # Sourced by init.sh, once the simulated chips are there.
 
-# Values that the drivers resolve; test_guest.py knows them too.
-simbus set cellar temperature=21.5 humidity=40 pressure=1000
-simbus set office temperature=23 humidity=45 co2=800
-simbus set porch temperature=5.25 humidity=70 battery=3.9
-simbus set attic temperature=28 humidity=30 pressure=1010
-simbus set hall temperature=19 humidity=50 pressure=990
-simbus set loft temperature=34.5 humidity=25 pressure=980
-simbus set annex temperature=12 humidity=60 co2=500
-
 echo "DETECT 0"
 i2cdetect -y 0
 echo "DETECT 1"

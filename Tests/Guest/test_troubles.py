@@ -1,12 +1,11 @@
 """The release gateway in hardware mode on simulated chips of Debian's own kernel, in a virtual machine.
 
-What happens in the guest is in scenario.sh; here its console and its outbox are compared with the values that were set.
+What happens in the guest is in troubles.sh; here its console and its outbox are compared with the values that were set.
 """
 
 import base64
 import gzip
 import json
-import os
 import pathlib
 import re
 import shutil
@@ -15,37 +14,11 @@ import sys
 import tempfile
 import unittest
 
+import board
 import guest
+from board import FIRST, QUANTITIES, TOLERANCE
 
-HERE = pathlib.Path(__file__).resolve().parent
-ROOT = HERE.parents[1]
-STATE = ROOT / ".vigie"
-if os.environ.get("VIGIE_GUEST") == "arm64":
-    # As tools/debian13/test-arm64 makes it.
-    ARCHITECTURE = guest.ARM64
-    SYSTEM = STATE / "debian13/arm64"
-    RELEASE = STATE / "debian13/build/arm64/release"
-    APT_OPTIONS = (f"--config-file={STATE / 'debian13/arm64.apt.conf'}",)
-else:
-    ARCHITECTURE = guest.AMD64
-    SYSTEM = pathlib.Path("/")
-    RELEASE = ROOT / ".build/release"
-    APT_OPTIONS = ()
-PROGRAMS = ("vigie-gateway", "vigie-simbus")
-TOOLS = ("i2cdetect", "i2ctransfer", "gpiodetect", "gpioset", "sqlite3")
-# Seconds. Quiet it takes a fraction; a loaded machine shall not fail.
-LIMIT = 1800
-
-# What the scenario sets, first and later.
-FIRST = {
-    "cellar": {"temperature": 21.5, "humidity": 40, "pressure": 1000},
-    "office": {"temperature": 23, "humidity": 45, "co2": 800},
-    "porch": {"temperature": 5.25, "humidity": 70, "battery_voltage": 3.9},
-    "attic": {"temperature": 28, "humidity": 30, "pressure": 1010},
-    "hall": {"temperature": 19, "humidity": 50, "pressure": 990},
-    "loft": {"temperature": 34.5, "humidity": 25, "pressure": 980},
-    "annex": {"temperature": 12, "humidity": 60, "co2": 500},
-}
+# What the scenario sets later than board.FIRST.
 LATER = {
     "cellar": {"temperature": -7.5, "humidity": 85, "pressure": 960},
     "office": {"temperature": 31, "humidity": 55, "co2": 2400},
@@ -68,10 +41,6 @@ CHIPS = {
     (2, 6, "0x44", "sht3x", "loft"),
     (2, None, "0x62", "scd40", "annex"),
 }
-# Half a step of the coarsest chip that gives the quantity, and what its driver rounds: BME280 with single conversions
-# 0.005 degrees, 0.03 hPa, 0.01 %; SCD4x 1 ppm; ADS1115 125 microvolts behind a divider by two.
-TOLERANCE = {"temperature": 0.01, "humidity": 0.02, "pressure": 0.05, "co2": 0.5, "battery_voltage": 0.0003}
-QUANTITIES = tuple(TOLERANCE)
 INTERVAL = 1000  # Milliseconds.
 
 
@@ -94,45 +63,9 @@ class GuestTests(unittest.TestCase):
     def setUpClass(cls):
         cls.folder = pathlib.Path(tempfile.mkdtemp(prefix="vigie-guest-"))
         cls.addClassCleanup(shutil.rmtree, cls.folder, ignore_errors=True)
-        # Of the last run, whatever became of it.
-        cls.log = STATE / "guest-console.log"
-        STATE.mkdir(exist_ok=True)
-        cache = STATE / "cache"
-        package = guest.download_kernel(ARCHITECTURE, cache / "kernel", APT_OPTIONS)
-        kernel, modules = guest.unpack_kernel(package, cache / "guest" / package.stem)
-        programs = {f"/bin/{name}": cls.stripped(RELEASE / name) for name in PROGRAMS}
-        for name in TOOLS:
-            folders = ":".join(str(SYSTEM / folder) for folder in ("usr/sbin", "usr/bin", "sbin", "bin"))
-            programs[f"/bin/{name}"] = pathlib.Path(shutil.which(name, path=folders) or name)
-        files = {f"/{path.name}": path.read_bytes() for path in HERE.glob("*.sh")}
-        files["/init"] = files.pop("/init.sh")
-        files["/gateway.yaml"] = (HERE / "gateway.yaml").read_bytes()
-        disk = cls.folder / "disk"
-        disk.write_bytes(guest.make_initial_disk(ARCHITECTURE, modules, programs, files, SYSTEM))
-        try:
-            guest.boot(ARCHITECTURE, kernel, disk, cls.log, LIMIT)
-            cls.console = cls.log.read_text(errors="replace").replace("\r", "")
-            if "\nDONE " not in cls.console:
-                raise guest.GuestError(f"the guest did not get to its end:\n{cls.console[-4000:]}")
-        except guest.GuestError as error:
-            raise guest.GuestError(f"{error}\nIts console is kept in {cls.keep_log()}") from None
+        cls.console, cls.log = board.run_scenario(cls.folder, "troubles")
         cls.readings = cls.read_outbox()
         cls.phases = [(name, int(time)) for name, time in re.findall(r"^PHASE (\w+) (\d+)$", cls.console, re.M)]
-
-    @classmethod
-    def stripped(cls, program):
-        if not program.exists():
-            raise guest.GuestError(f"{program} is missing: 'make build' makes it")
-        if ARCHITECTURE is not guest.AMD64:
-            return program  # Our strip knows no other processor; it was linked without symbols.
-        guest.run("strip", "-o", cls.folder / program.name, program)
-        return cls.folder / program.name
-
-    @classmethod
-    def keep_log(cls):
-        kept = STATE / "failed"
-        kept.mkdir(parents=True, exist_ok=True)
-        return shutil.copy(cls.log, kept / cls.log.name)
 
     @classmethod
     def read_outbox(cls):
@@ -149,7 +82,7 @@ class GuestTests(unittest.TestCase):
     def run(self, result=None):
         result = super().run(result)
         if result and not result.wasSuccessful():
-            self.keep_log()
+            board.keep(self.log)
         return result
 
     def during(self, phase, sensor):

@@ -1,0 +1,133 @@
+"""Runs the parts of `make test` one after the other on the same servers, and says what each took and what did not run.
+
+    tools/with-services -- .vigie/venv/bin/python -m vigie_harness.test_run [PART...]
+
+Each part has a bound of its own, after which it is ended. All run, also after one that failed; the exit status is 1 then.
+With VIGIE_KAFKA_REQUIRED=1 a run without Apache Kafka fails, too.
+"""
+
+import dataclasses
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+
+from .checkout import ROOT
+
+PYTHON = sys.executable
+SWIFT_TEST = ("stdbuf", "--output=L", "swift", "test", "--skip-build", "-Xswiftc", "-warnings-as-errors")
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """A command, and the seconds after which it is ended."""
+
+    name: str
+    command: Sequence
+    bound: float
+
+
+def unittests(folder: str) -> list[str]:
+    return [PYTHON, "-m", "unittest", "discover", "--verbose", "--start-directory", folder]
+
+
+PARTS = (
+    Part("tools", unittests("tools/tests"), 600),
+    Part("harness", unittests("harness/tests"), 1200),
+    Part("units", [*SWIFT_TEST, "--skip", r"^IntegrationTests\."], 600),
+    # One after the other: each starts several programs, and two at once on two cores prove less.
+    Part("integration", [*SWIFT_TEST, "--filter", r"^IntegrationTests\.", "--no-parallel"], 2400),
+    Part("browser", unittests("Tests/Browser"), 1200),
+    Part("dashboard", unittests("dashboard/tests"), 1200),
+    Part("demo", unittests("demo/tests"), 600),
+    Part("hardware", unittests("Tests/Guest"), 900),
+)
+
+
+@dataclasses.dataclass
+class Outcome:
+    part: Part
+    seconds: float
+    status: str
+    skipped: list[str]
+
+
+# unittest: test_x (module.Class.test_x) ... skipped 'why'
+_UNITTEST = re.compile(r"^(?:(\w+) \((\S+)\).*?|.*) \.\.\. skipped ['\"](.*)['\"]$")
+# Swift Testing: ➜ Test name() skipped: "why", or a whole suite.
+_SWIFT = re.compile(r"^\S+\s+(Test|Suite) (.+?) skipped(?:: \"?(.*?)\"?)?\.?$")
+
+
+def skipped_test(line: str) -> str | None:
+    """The test that a line says did not run, with the reason."""
+    if found := _UNITTEST.match(line):
+        return f"{found[2] or line.partition(' ... ')[0]}: {found[3]}"
+    if found := _SWIFT.match(line):
+        return f"{found[2]}: {found[3] or 'no reason given'}"
+    return None
+
+
+def run(part: Part) -> Outcome:
+    print(f"\n=== {part.name}", flush=True)
+    began = time.monotonic()
+    skipped = []
+    # In our process group, so that a terminal's Ctrl-C reaches it; `timeout` ends it with all that it started.
+    command = ["timeout", "--foreground", "--kill-after=60", f"{part.bound}", *map(str, part.command)]
+    with subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
+        env=os.environ | {"PYTHONUNBUFFERED": "1"}) as child:  # fmt: skip
+        try:
+            for line in child.stdout:
+                sys.stdout.write(line)
+                sys.stdout.flush()
+                if test := skipped_test(line.rstrip("\n")):
+                    skipped.append(test)
+        except BaseException:
+            child.send_signal(signal.SIGTERM)
+            raise
+    status = "passed" if child.returncode == 0 else f"failed ({child.returncode})"
+    if child.returncode == 124:
+        status = f"ended after {part.bound} s"
+    return Outcome(part, time.monotonic() - began, status, skipped)
+
+
+def report(outcomes: list[Outcome]) -> None:
+    print("\nParts:")
+    for outcome in outcomes:
+        missing = f", {len(outcome.skipped)} tests did not run" if outcome.skipped else ""
+        print(f"  {outcome.part.name:<12} {outcome.seconds:>6.0f} s  {outcome.status}{missing}")
+    print(f"  {'all':<12} {sum(outcome.seconds for outcome in outcomes):>6.0f} s")
+    if any(outcome.skipped for outcome in outcomes):
+        print("\nThese tests did not run:")
+        for outcome in outcomes:
+            for test in outcome.skipped:
+                print(f"  {outcome.part.name}: {test}")
+    sys.stdout.flush()
+
+
+def main() -> int:
+    names = sys.argv[1:]
+    if unknown := set(names) - {part.name for part in PARTS}:
+        print(f"vigie: there is no part {', '.join(sorted(unknown))}: {', '.join(part.name for part in PARTS)}")
+        return 2
+    outcomes = []
+    try:
+        for part in PARTS:
+            if not names or part.name in names:
+                outcomes.append(run(part))
+    except KeyboardInterrupt:
+        return 130
+    finally:
+        report(outcomes)
+    is_required = os.environ.get("VIGIE_KAFKA_REQUIRED") == "1"
+    if is_required and os.environ.get("VIGIE_KAFKA_KIND") == "stand-in":
+        print("vigie: these tests ran without Apache Kafka, and were to run on it.")
+        return 1
+    return 0 if all(outcome.status == "passed" for outcome in outcomes) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
