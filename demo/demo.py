@@ -28,7 +28,9 @@ def on_signal(number, _frame):
 
 def parse_arguments():
     parser = argparse.ArgumentParser(prog="make demo", description=__doc__)
-    parser.add_argument("--kafka", choices=("apache", "stand-in"), help="the private broker: Apache Kafka, or the stand-in")
+    parser.add_argument(
+        "--kafka", choices=("apache", "stand-in"), help="the private broker: Apache Kafka, or the stand-in"
+    )
     parser.add_argument("--duration", type=seconds, help="seconds after which the demo ends by itself")
     parser.add_argument("--kafka-port", type=int, help="the private broker's port; any free one without it")
     return parser.parse_args()
@@ -65,7 +67,6 @@ def watch(pipeline, measurements, view, duration):
 
 def run(arguments):
     started = time.monotonic()
-
 
     def say(text):
         print(f"{time.monotonic() - started:6.1f} s  {text}", flush=True)

@@ -31,7 +31,7 @@ class Snapshot:
     stored: int
     """Readings stored since the start of this demo."""
     median: float | None
-    """Seconds from the begin of a measurement, which its reading is stamped with, to its row, over the last half minute."""
+    """Seconds from a measurement's begin, which its reading is stamped with, to its row, over the last half minute."""
     nearly_worst: float | None
     """The 95th percentile of the same."""
     windows: int
@@ -118,6 +118,8 @@ class Measurements:
         self.history.append((now, stored))
         then, stored_then = self.history[0]
         latency = one(LATENCY)
+        times = {"started_at": self.started_at, "runs_at": self.runs_at}
+        first = self.database.execute(FIRST, times).fetchone()
         windows = one(WINDOWS, self.started_at)
         return Snapshot(
             uptime=now - self.started,
@@ -130,9 +132,7 @@ class Measurements:
             windows=windows.written,
             final_windows=windows.final,
             lost=one(LOST).lost - self.lost_before,
-            first=self.database.execute(
-                FIRST, {"started_at": self.started_at, "runs_at": self.runs_at}
-            ).fetchone().seconds,
+            first=first.seconds,
             dashboard=self.pipeline.dashboard.address if self.pipeline.dashboard else None,
         )
 

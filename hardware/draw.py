@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Draws wiring.svg and multiplexer.svg beside this file. Both have a light ground of their own, so that wires keep their
-usual colours on a dark page too."""
+"""Draws wiring.svg and multiplexer.svg beside this file. Both have a light ground of their own, so that wires keep
+their usual colours on a dark page too."""
 
 import html
 import pathlib
@@ -81,8 +81,9 @@ class Drawing:
 RAILS = [("3V3", 130), ("SDA", 175), ("SCL", 220), ("GND", 265)]
 
 
-def drops(drawing, x, y, kinds=("3V3", "SDA", "SCL", "GND"), first=20, step=30, rails=dict(RAILS)):
+def drops(drawing, x, y, kinds=("3V3", "SDA", "SCL", "GND"), first=20, step=30, rails=None):
     """A breakout's four wires to the rails; returns its pins."""
+    rails = rails or dict(RAILS)
     names = {"3V3": "VIN", "GND": "GND", "SDA": "SDA", "SCL": "SCL"}
     for index, kind in enumerate(kinds):
         at = x + first + step * index
@@ -132,7 +133,7 @@ def wiring():
     d.ground(475, 345)
 
     # Pull-ups of the sensors' side.
-    for x, kind, name in ((556, "SDA", "R4"), (586, "SCL", "R5")):
+    for x, kind in ((556, "SDA"), (586, "SCL")):
         d.wire("3V3", (x, 130), (x, 133))
         d.dot("3V3", x, 130)
         d.wire(kind, (x, 173), (x, rail[kind]))
@@ -172,9 +173,7 @@ def wiring():
     d.wire("cell", (a0, top + 120), (a0, 640))
     d.dot("cell", a0, 580)
     d.wire("GND", (a0, 580), (a0 + 45, 580), (a0 + 45, 588))
-    d.parts.append(
-        f'<path d="M{a0 + 33},590 h24 M{a0 + 33},598 h24" stroke="#1d1d1d" stroke-width="3"/>'
-    )
+    d.parts.append(f'<path d="M{a0 + 33},590 h24 M{a0 + 33},598 h24" stroke="#1d1d1d" stroke-width="3"/>')
     d.ground(a0 + 45, 600)
     d.text(a0 + 62, 602, "C1", "small")
     d.resistor(a0, 620, "", side=14)
@@ -230,13 +229,15 @@ def multiplexer():
     rails = {"3V3": 100, "SDA": 140, "SCL": 180, "GND": 220}
     for kind, y in rails.items():
         d.wire(kind, (60, y), (330, y))
-        d.text(60, y - 9, {"3V3": "3V3 switched"}.get(kind, f"{kind} (after Q2, Q3)" if kind != "GND" else kind), "small")
+        d.text(
+            60, y - 9, {"3V3": "3V3 switched"}.get(kind, f"{kind} (after Q2, Q3)" if kind != "GND" else kind), "small"
+        )
     d.box(330, 80, 190, 240)
     d.text(400, 190, "TCA9548A", "heading", "middle")
     d.text(400, 214, "0x70: A0, A1,", "small", "middle")
     d.text(400, 232, "A2 to GND", "small", "middle")
     d.text(400, 250, "RESET to VIN", "small", "middle")
-    for index, (y, channel, name) in enumerate(((100, 0, "station duct"), (250, 1, "station hall"))):
+    for y, channel, name in ((100, 0, "station duct"), (250, 1, "station hall")):
         low = {"SDA": y + 10, "SCL": y + 40}
         for kind in ("SDA", "SCL"):
             d.wire(kind, (520, low[kind]), (640, low[kind]))
@@ -245,8 +246,18 @@ def multiplexer():
         d.box(640, y - 10, 380, 80)
         d.text(830, y + 22, f"{name}: channel {channel}", "heading", "middle")
         d.text(830, y + 46, "BME280 0x76   SCD41 0x62   SHT4x 0x44", "small", "middle")
-    d.text(330, 360, "Each channel has pull-ups of its own: the breakouts' are enough. VIN and GND of all sensors are on", "small")
-    d.text(330, 380, "3V3 switched and GND. A channel's chips are reached with multiplexer: {address: 0x70, channel: 1}.", "small")
+    d.text(
+        330,
+        360,
+        "Each channel has pull-ups of its own: the breakouts' are enough. VIN and GND of all sensors are on",
+        "small",
+    )
+    d.text(
+        330,
+        380,
+        "3V3 switched and GND. A channel's chips are reached with multiplexer: {address: 0x70, channel: 1}.",
+        "small",
+    )
     return d
 
 

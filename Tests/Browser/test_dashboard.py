@@ -78,9 +78,7 @@ class DashboardTest(unittest.TestCase):
         cls.folder = scratch_folder()
         cls.addClassCleanup(shutil.rmtree, cls.folder, ignore_errors=True)
         # Its own, as it is taken away in the middle.
-        cls.postgres = Postgres(
-            cls.folder / "postgres", durable=False, settings={"track_commit_timestamp": "on"}
-        )
+        cls.postgres = Postgres(cls.folder / "postgres", durable=False, settings={"track_commit_timestamp": "on"})
         cls.addClassCleanup(cls.postgres.stop)
         cls.postgres.start()
         cls.kafka = os.environ["VIGIE_KAFKA"]
@@ -91,9 +89,7 @@ class DashboardTest(unittest.TestCase):
             made.result(300)
         configuration = cls.folder / "processor.yaml"
         configuration.write_text(
-            CONFIGURATION.format(
-                kafka=cls.kafka, topic=cls.topic, postgres=cls.postgres.connection, port=free_port()
-            )
+            CONFIGURATION.format(kafka=cls.kafka, topic=cls.topic, postgres=cls.postgres.connection, port=free_port())
         )
         processor = cls.programs / "vigie-processor"
         subprocess.run([processor, "migrate", "--config", configuration], check=True, capture_output=True)
@@ -232,7 +228,9 @@ class DashboardTest(unittest.TestCase):
 
         def rows():
             return sorted(
-                driver.execute_script("return [...document.querySelectorAll('.vg-sensors b')].map((b) => b.textContent)")
+                driver.execute_script(
+                    "return [...document.querySelectorAll('.vg-sensors b')].map((b) => b.textContent)"
+                )
             )
 
         # Until then the whole page draws itself anew for each sensor that is new.
@@ -241,7 +239,8 @@ class DashboardTest(unittest.TestCase):
         wanted = [f"air-0002-{number:02}" for number in range(1, SENSORS + 1)]
         wait_until("the table holds the chosen site alone", lambda: rows() == wanted)
         scrolled = driver.execute_script(
-            "const main = document.querySelector('[data-testid=\"stMain\"]'); main.scrollTo(0, 400); return main.scrollTop"
+            "const main = document.querySelector('[data-testid=\"stMain\"]'); main.scrollTo(0, 400);"
+            "return main.scrollTop"
         )
         self.updates(driver, 3)
         # A choice that was lost would not come back.
@@ -343,10 +342,10 @@ class DashboardTest(unittest.TestCase):
         wait_until("the view is there", lambda: driver.find_elements(By.CSS_SELECTOR, ".vg-card"))
         self.updates(driver, 1)
         for choice in ("period=3h", "quantities=humidity"):
-            wait_until(f"the address has {choice}", lambda: choice in driver.current_url)  # noqa: B023
+            wait_until(f"the address has {choice}", lambda: choice in driver.current_url)
         for view in VIEWS:
             driver.get(f"{self.url}{view}?lang=fr")
-            wait_until(f"{view} is there", lambda: driver.find_elements(By.CSS_SELECTOR, MARKS[view]))  # noqa: B023
+            wait_until(f"{view} is there", lambda: driver.find_elements(By.CSS_SELECTOR, MARKS[view]))
             self.assertEqual(driver.execute_script("return document.documentElement.lang"), "fr")
             # Streamlit's program may not look for its server where it is not.
             self.clean(driver)
@@ -367,8 +366,8 @@ class DashboardTest(unittest.TestCase):
         wait_until("the view is there", lambda: driver.find_elements(By.CSS_SELECTOR, MARKS["now"]))
         # Another site, of two sensors, one of which stops after half of its ten readings.
         self.fleet(
-            "--rate=2", "--count=60", f"--gateways={GATEWAYS + 1}", "--sensors-per-gateway=1", "--silent=1", "--seed=13",
-            "--interval=2s",
+            "--rate=2", "--count=60", f"--gateways={GATEWAYS + 1}", "--sensors-per-gateway=1", "--silent=1",
+            "--seed=13", "--interval=2s",
         )  # fmt: skip
         silent = f"air-{GATEWAYS + 1:04}-01"
 
@@ -376,8 +375,8 @@ class DashboardTest(unittest.TestCase):
             """Of its row on the page."""
             return driver.execute_script(
                 """
-                const name = [...document.querySelectorAll('.vg-sensors b')].find((b) => b.textContent === arguments[0]);
-                return name?.closest('tr').firstElementChild.title;
+                const names = [...document.querySelectorAll('.vg-sensors b')];
+                return names.find((b) => b.textContent === arguments[0])?.closest('tr').firstElementChild.title;
                 """,
                 silent,
             )

@@ -135,7 +135,7 @@ monitoring:
         for driver in self.browsers.values():
             wait_until(
                 "all partitions are shown",
-                lambda: len(driver.find_elements(By.CSS_SELECTOR, "#partitions tbody tr")) == PARTITIONS,  # noqa: B023
+                lambda: len(driver.find_elements(By.CSS_SELECTOR, "#partitions tbody tr")) == PARTITIONS,
             )
             self.assertIn("Nothing has come yet.", self.text(driver, "banner"))
             self.assertEqual(self.errors(driver), [])
@@ -154,15 +154,16 @@ monitoring:
         )  # fmt: skip
         self.addCleanup(fleet.stop)
         for name, driver in self.browsers.items():
-            wait_until("messages are shown", lambda: self.total(driver) > 0)  # noqa: B023
+            wait_until("messages are shown", lambda: self.total(driver) > 0)
             before = self.total(driver)
-            wait_until("the number of messages changes", lambda: self.total(driver) > before)  # noqa: B023
-            wait_until("throughput is shown", lambda: self.number(driver, "throughput") > 0)  # noqa: B023
-            wait_until("latency is shown", lambda: self.number(driver, "latency") > 0)  # noqa: B023
+            wait_until("the number of messages changes", lambda: self.total(driver) > before)
+            wait_until("throughput is shown", lambda: self.number(driver, "throughput") > 0)
+            wait_until("latency is shown", lambda: self.number(driver, "latency") > 0)
             wait_until(
                 "all is well",
-                lambda: self.text(driver, "health") == "healthy"  # noqa: B023
-                and not driver.find_element(By.ID, "banner").is_displayed(),  # noqa: B023
+                lambda: (
+                    self.text(driver, "health") == "healthy" and not driver.find_element(By.ID, "banner").is_displayed()
+                ),
             )
             self.no_horizontal_scroll(driver, name)
         # Not before every browser has seen what it is to see, however long that took.
@@ -171,7 +172,7 @@ monitoring:
         wait_until("everything is processed", lambda: self.status()["counts"]["messages"] == self.sent)
         rows = int(self.postgres.psql("SELECT count(*) FROM sensor_data"))
         for name, driver in self.browsers.items():
-            wait_until("all messages are shown", lambda: self.total(driver) == self.sent)  # noqa: B023
+            wait_until("all messages are shown", lambda: self.total(driver) == self.sent)
             # In one go, as the page draws itself anew each second.
             facts = driver.execute_script(
                 "return Object.fromEntries([...document.querySelectorAll('#counts dt')]"
@@ -179,9 +180,12 @@ monitoring:
             )
             self.assertEqual(int(facts["Rows written"].replace(",", "")), rows, name)
             self.assertEqual(
-                int(facts["Duplicates dropped"].replace(",", "")) + int(facts["Rejected"].lstrip("▲ ").replace(",", "")) + rows, self.sent
+                int(facts["Duplicates dropped"].replace(",", ""))
+                + int(facts["Rejected"].lstrip("▲ ").replace(",", ""))
+                + rows,
+                self.sent,
             )
-            wait_until("nothing is behind", lambda: self.number(driver, "lag") == 0)  # noqa: B023
+            wait_until("nothing is behind", lambda: self.number(driver, "lag") == 0)
             self.assertGreater(len(driver.find_elements(By.CSS_SELECTOR, "#distribution .bar")), 0)
             self.assertGreater(len(driver.find_elements(By.CSS_SELECTOR, "#batches .bar")), 0)
             self.assertEqual(len(driver.find_elements(By.CSS_SELECTOR, "#stages li")), 4)
@@ -200,7 +204,7 @@ monitoring:
         for driver in self.browsers.values():
             wait_until(
                 "the page says that the database is away",
-                lambda: "PostgreSQL cannot be used" in self.text(driver, "banner"),  # noqa: B023
+                lambda: "PostgreSQL cannot be used" in self.text(driver, "banner"),
             )
         self.assertEqual(self.request_status("status"), 503)
         self.picture("database-away")
@@ -208,7 +212,7 @@ monitoring:
         for driver in self.browsers.values():
             wait_until(
                 "the page says that all is well again",
-                lambda: not driver.find_element(By.ID, "banner").is_displayed(),  # noqa: B023
+                lambda: not driver.find_element(By.ID, "banner").is_displayed(),
             )
         # A part that did nothing meanwhile notices only now that its session is gone.
         wait_until("the status is good again", lambda: self.request_status("status") == 200)
@@ -225,7 +229,9 @@ monitoring:
             self.assertEqual(self.errors(driver), [])
         self.assertTrue(self.processor.stop())
         for name, driver in self.browsers.items():
-            wait_until("the page is stale", lambda: "stale" in driver.find_element(By.TAG_NAME, "body").get_attribute("class"))  # noqa: B023, E501
+            wait_until(
+                "the page is stale", lambda: "stale" in driver.find_element(By.TAG_NAME, "body").get_attribute("class")
+            )
             self.assertIn("does not answer", self.text(driver, "banner"))
             self.assertEqual(self.text(driver, "health"), "no answer")
             self.assertEqual(self.total(driver), self.sent, "what was known stays to be read")

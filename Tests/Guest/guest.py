@@ -27,7 +27,7 @@ MODULE_FOLDERS = (
 # The guest's time passes with the instructions that it executes, and jumps when it waits: a loaded host changes nothing
 # that happens in it, and waiting costs nothing (QEMU, -icount). That is for one processor.
 TIME = ("-smp", "1", "-icount", "shift=1,sleep=off")
-# With what is outside it shares the host's time, and has a network card: 10.0.2.2 is the host's loopback interface there.
+# With what is outside it shares the host's time, and has a network card: 10.0.2.2 is the host's loopback there.
 NETWORK = ("-nic", "user,model=virtio-net-pci")
 
 

@@ -151,7 +151,9 @@ class GuestTests(unittest.TestCase):
     def test_scan_names_every_chip_and_its_place(self):
         scan = self.answer("scan")
         found = {
-            (bus["bus"], chip["channel"], chip["address"], chip["chip"]) for bus in scan["buses"] for chip in bus["chips"]
+            (bus["bus"], chip["channel"], chip["address"], chip["chip"])
+            for bus in scan["buses"]
+            for chip in bus["chips"]
         }
         self.assertEqual(found, {place[:4] for place in CHIPS} | {(2, None, "0x70", "tca9548a")})
         compared = {
@@ -180,12 +182,14 @@ class GuestTests(unittest.TestCase):
             self.assertEqual(status, 0, text + errors)
             parts = re.split(r"^(\w+)  \d{4}-.*\n", text, flags=re.M)[1:]
             self.assertEqual(parts[::2], stations, text)
-            for station, table in zip(stations, parts[1::2]):
+            for station, table in zip(stations, parts[1::2], strict=True):
                 found = dict(re.findall(r"^ *(\w+) +(-?[\d,]+\.\d+) ", table, re.M))
                 self.assertEqual(set(found), set(FIRST[station]), text)
                 for name, value in FIRST[station].items():
                     step = 10 ** -digits[name]
-                    self.assertAlmostEqual(float(found[name].replace(",", "")), value, delta=step + TOLERANCE[name], msg=text)
+                    self.assertAlmostEqual(
+                        float(found[name].replace(",", "")), value, delta=step + TOLERANCE[name], msg=text
+                    )
 
     def test_calibrate_shows_what_is_in_force(self):
         shown = self.answer("calibrate")
@@ -211,7 +215,7 @@ class GuestTests(unittest.TestCase):
             check = states["buses"][f"/dev/i2c-{bus}"]
             self.assertEqual(check["state"], "ok", check)
             self.assertIn("in use by", check["seen"])
-        for subject, check in states["chips"].items():
+        for check in states["chips"].values():
             self.assertEqual(check["state"], "skipped", check)
         self.assertEqual({check["state"] for check in states["board"].values()}, {"ok"}, states["board"])
         self.assertRegex(states["storage"]["/run/outbox.sqlite"]["seen"], r"^sound; [\d,]+ readings wait")
@@ -268,9 +272,11 @@ class GuestTests(unittest.TestCase):
         for phase, others in (("disturbed", ("office", "annex")), ("stuck", ("cellar", "annex"))):
             for sensor in others:
                 times = [reading.time for reading in self.during(phase, sensor)]
-                gaps = sorted(later - earlier for earlier, later in zip(times, times[1:]))
+                gaps = sorted(later - earlier for earlier, later in zip(times, times[1:], strict=False))
                 self.assertGreaterEqual(len(gaps), 3)
-                self.assertAlmostEqual(gaps[(len(gaps) - 1) // 2], INTERVAL, delta=150, msg=f"{sensor}, {phase}: {gaps}")
+                self.assertAlmostEqual(
+                    gaps[(len(gaps) - 1) // 2], INTERVAL, delta=150, msg=f"{sensor}, {phase}: {gaps}"
+                )
 
     def test_the_boards_lines_work(self):
         self.assertRegex(self.console, r"\ngpiochip\d \[cp2112_gpio\] \(8 lines\)\n")

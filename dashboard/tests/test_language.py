@@ -81,7 +81,10 @@ class Numbers(unittest.TestCase):
         self.assertEqual(FRENCH.duration(timedelta(days=2, hours=1)), "2\u202fj\u00a01\u202fh")
         self.assertEqual(ENGLISH.ago(-3), "just now")
         self.assertEqual(FRENCH.ago(20), "il y a 20\u202fs")
-        self.assertEqual([ENGLISH.age(age) for age in (-1, 0.9, 9.99, 70.5)], ["0\u202fs", "0\u202fs", "9\u202fs", "1\u202fmin\u00a010\u202fs"])
+        self.assertEqual(
+            [ENGLISH.age(age) for age in (-1, 0.9, 9.99, 70.5)],
+            ["0\u202fs", "0\u202fs", "9\u202fs", "1\u202fmin\u00a010\u202fs"],
+        )
 
     def test_dates(self):
         zone = timezone(timedelta(hours=2))

@@ -47,8 +47,13 @@ def bounds(*rows: tuple[str, str, str, float]) -> pandas.DataFrame:
 class Status(unittest.TestCase):
     def frame(self, **changes) -> pandas.DataFrame:
         row = {
-            "gateway_id": "g", "sensor_id": "s", "interval_ms": 5000, "last_status": "ok", "severity": None,
-            "age": 1.0, "arrival_age": 1.0,
+            "gateway_id": "g",
+            "sensor_id": "s",
+            "interval_ms": 5000,
+            "last_status": "ok",
+            "severity": None,
+            "age": 1.0,
+            "arrival_age": 1.0,
         }
         return with_status(pandas.DataFrame([row | changes]))
 
@@ -74,11 +79,21 @@ class Status(unittest.TestCase):
 
     def test_the_worst_are_first(self):
         rows = [
-            {"gateway_id": "g", "sensor_id": name, "interval_ms": 5000, "last_status": status, "severity": severity,
-             "age": age, "arrival_age": age}
+            {
+                "gateway_id": "g",
+                "sensor_id": name,
+                "interval_ms": 5000,
+                "last_status": status,
+                "severity": severity,
+                "age": age,
+                "arrival_age": age,
+            }
             for name, status, severity, age in (
-                ("a", "ok", None, 1.0), ("b", "ok", None, 90.0), ("c", "warning", None, 1.0),
-                ("d", "warning", "critical", 1.0), ("e", "failure", None, 1.0),
+                ("a", "ok", None, 1.0),
+                ("b", "ok", None, 90.0),
+                ("c", "warning", None, 1.0),
+                ("d", "warning", "critical", 1.0),
+                ("e", "failure", None, 1.0),
             )
         ]
         self.assertEqual(list(with_status(pandas.DataFrame(rows))["sensor_id"]), ["d", "e", "c", "b", "a"])
@@ -110,8 +125,15 @@ class Series(unittest.TestCase):
         frame["simulated"] = True
         frame.loc[0, "estimated"] = True
         figure = series.figure(
-            frame, ["g/s"], ["temperature"], bounds(("temperature", "critical", "above", 20.5)), NOW,
-            NOW + timedelta(minutes=11), 0.0, LANGUAGES["fr"], LIGHT,
+            frame,
+            ["g/s"],
+            ["temperature"],
+            bounds(("temperature", "critical", "above", 20.5)),
+            NOW,
+            NOW + timedelta(minutes=11),
+            0.0,
+            LANGUAGES["fr"],
+            LIGHT,
         )
         line, marks = figure.data
         self.assertEqual((line.line.dash, line.connectgaps, len(line.x)), ("dot", False, 6))
@@ -149,9 +171,7 @@ class Values(unittest.TestCase):
 
     def labels(self, xs: list[float], ys: list[float], texts: list[str]):
         xs, ys = numpy.array(xs, float), numpy.array(ys, float)
-        markers = numpy.stack(
-            (xs - places.RADIUS, ys - places.RADIUS, xs + places.RADIUS, ys + places.RADIUS)
-        )
+        markers = numpy.stack((xs - places.RADIUS, ys - places.RADIUS, xs + places.RADIUS, ys + places.RADIUS))
         shown, positions = places.with_room(xs, ys, texts, range(len(texts)), places.Boxes(markers))
         boxes = [
             places.beside(x, y, len(text) * places.LETTER_WIDTH)[position]
@@ -203,7 +223,8 @@ class Places(unittest.TestCase):
             figure = places.figure(frame, "status", LANGUAGES["en"], DARK)
             return {
                 text.split("<br>")[0]: (x, y)
-                for trace in figure.data if trace.text is not None
+                for trace in figure.data
+                if trace.text is not None
                 for text, x, y in zip(trace.text, trace.x, trace.y, strict=True)
             }
 
@@ -264,12 +285,13 @@ class Seeded(unittest.TestCase):
         self.assertAlmostEqual(found.figures["readings_before"], 6, delta=1.5)
 
     def test_a_sensor_that_measures_rarely_reported_an_hour_ago(self):
-        # Others measure every two minutes, and what they sent in five is looked at for all; this one had its turn before.
+        # Others measure every two minutes, and of all what came in five is looked at; this one had its turn before.
         with scratch_database(self.plan) as address:
             sensor = {"gateway_id": "lyon-school", "sensor_id": "lyon-office"}
             with psycopg.connect(address) as connection:
                 (latest,) = connection.execute(
-                    "SELECT last_event_time FROM sensor WHERE (gateway_id, sensor_id) = (%(gateway_id)s, %(sensor_id)s)",
+                    "SELECT last_event_time FROM sensor "
+                    "WHERE (gateway_id, sensor_id) = (%(gateway_id)s, %(sensor_id)s)",
                     sensor,
                 ).fetchone()
             before = latest - timedelta(hours=1)
@@ -393,7 +415,12 @@ class Seeded(unittest.TestCase):
             test.selectbox(key="colour-en").set_value("temperature").run()
             test.selectbox(key="order-en").set_value("battery_level").run()
             test.button_group(key="period-en").set_value("15m").run()
-            told = {"quantities": ["humidity", "co2"], "colour": "temperature", "order": "battery_level", "period": "15m"}
+            told = {
+                "quantities": ["humidity", "co2"],
+                "colour": "temperature",
+                "order": "battery_level",
+                "period": "15m",
+            }
             self.assertEqual(dict(test.query_params), told)
             # Another language is another name for the same choice.
             test.button_group(key="lang").set_value("fr").run()

@@ -84,7 +84,9 @@ class TrendView(unittest.TestCase):
         low, high = figure["layout"]["yaxis"]["range"]
         self.assertTrue(all(low < bound < high for bound in drawn))
         # Only in the plot of the values, not in those of coverage below it.
-        self.assertEqual({(shape["xref"], shape["yref"]) for shape in shapes} or {("x domain", "y")}, {("x domain", "y")})
+        self.assertEqual(
+            {(shape["xref"], shape["yref"]) for shape in shapes} or {("x domain", "y")}, {("x domain", "y")}
+        )
 
     def test_one_figure_a_sensor(self):
         test = self.run_view(trend_quantities=["humidity"], trend_layout="apart")

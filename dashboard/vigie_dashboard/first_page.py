@@ -35,7 +35,9 @@ def routes(views: Sequence[str], base_path: str) -> list[Route]:
 def _answer(request: Request) -> HTMLResponse:
     accepted = request.headers.get("accept-language", "").split(",")[0].split(";")[0].strip()
     language = language_of(request.query_params.get("lang"), accepted)
-    return HTMLResponse(first_page(language.code, language.text("application.title")), headers={"Cache-Control": "no-cache"})
+    return HTMLResponse(
+        first_page(language.code, language.text("application.title")), headers={"Cache-Control": "no-cache"}
+    )
 
 
 def first_page(code: str, title: str) -> str:

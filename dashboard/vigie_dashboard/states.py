@@ -38,9 +38,7 @@ class Loaded(Generic[Value]):
     error: DatabaseError | None = None
 
 
-def load(
-    context: Context, key: str, read: Callable[[Reader], Value], quiet: bool = False
-) -> Loaded[Value] | None:
+def load(context: Context, key: str, read: Callable[[Reader], Value], quiet: bool = False) -> Loaded[Value] | None:
     """Reads from the database, and shows the page's state if that fails.
 
     What was read last under this key comes back with the error when the database is away, so that a page which
@@ -82,11 +80,8 @@ def guarded(context: Context) -> Iterator[None]:
 
 def show_error(context: Context, error: DatabaseError) -> None:
     """The state that an error means, in the place of what cannot be shown."""
-    for kind, key, symbol in _STATES:
-        if isinstance(error, kind):
-            break
-    else:
-        key, symbol = "state.failed", "✖"
+    meant = ((key, symbol) for kind, key, symbol in _STATES if isinstance(error, kind))
+    key, symbol = next(meant, ("state.failed", "✖"))
     show_state(context, key, symbol)
 
 

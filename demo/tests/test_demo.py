@@ -41,9 +41,7 @@ class DemoTest(unittest.TestCase):
             text=True,
             timeout=600,
         )
-        logs = "".join(
-            f"{log.name}:\n{last_lines(log)}\n" for log in sorted((folder / "demo").glob("*/logs/*.log"))
-        )
+        logs = "".join(f"{log.name}:\n{last_lines(log)}\n" for log in sorted((folder / "demo").glob("*/logs/*.log")))
         # Whatever did not end well is told, and is the exit status.
         self.assertEqual(demo.returncode, 0, f"{demo.stdout}\n{logs}")
         self.assertIn("everything agrees", demo.stdout)

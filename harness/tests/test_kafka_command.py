@@ -93,7 +93,9 @@ class CommandTest(unittest.TestCase):
         send(settings | {"sasl.username": "bob"}, "readings", "two")
         made = self.done(certificate="old", name="client", begins=-7200, ends=-3600)
         dates = subprocess.run(
-            ["openssl", "x509", "-noout", "-checkend", "0", "-in", made["certificate"]], capture_output=True, check=False
+            ["openssl", "x509", "-noout", "-checkend", "0", "-in", made["certificate"]],
+            capture_output=True,
+            check=False,
         )
         self.assertEqual(dates.returncode, 1, "it has expired")
 

@@ -1,7 +1,7 @@
 """Fetching Apache Kafka: whole or not at all, verified, and not asked in vain twice a day.
 
-Maven is a script here that fetches from a repository on loopback, as Debian has no packaged plugin of ours; the real one
-is asked for what it cannot reach.
+Maven is a script here that fetches from a repository on loopback, as Debian has no packaged plugin of ours; the real
+one is asked for what it cannot reach.
 """
 
 import functools
@@ -60,9 +60,7 @@ class Fetching(unittest.TestCase):
             (repository / name).write_bytes(content)
         (repository / "list").write_text("\n".join(JARS))
         self.repository = repository
-        server = http.server.ThreadingHTTPServer(
-            ("127.0.0.1", 0), functools.partial(Quiet, directory=str(repository))
-        )
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(repository)))
         threading.Thread(target=server.serve_forever, daemon=True).start()
         self.addCleanup(server.server_close)
         self.addCleanup(server.shutdown)
@@ -180,7 +178,9 @@ class Pins(unittest.TestCase):
         names = [line.split()[1] for line in (FOLDER / "libs.sha256").read_text().splitlines()]
         pom = (FOLDER / "pom.xml").read_text()
         for artifact in ("kafka_2.13", "kafka-tools", "log4j-slf4j-impl"):
-            version = pom.partition(f"<artifactId>{artifact}</artifactId>")[2].partition("<version>")[2].partition("<")[0]
+            version = (
+                pom.partition(f"<artifactId>{artifact}</artifactId>")[2].partition("<version>")[2].partition("<")[0]
+            )
             self.assertIn(f"{artifact}-{version}.jar", names)
         self.assertEqual(len(names), len(set(names)))
 

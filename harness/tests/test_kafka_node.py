@@ -215,7 +215,9 @@ class Secured(unittest.TestCase):
 
     def test_a_client_without_a_certificate_or_with_an_expired_one_is_refused(self):
         boss = self.cluster.client_settings("boss")
-        bare = {key: value for key, value in boss.items() if key not in ("ssl.certificate.location", "ssl.key.location")}
+        bare = {
+            key: value for key, value in boss.items() if key not in ("ssl.certificate.location", "ssl.key.location")
+        }
         self.assertEqual(error_of(send, bare, "readings", "one", bound=2), "_MSG_TIMED_OUT")
         expired = self.cluster.authority.issue_expired("client", file="expired")
         old = self.cluster.client_settings("boss", expired)

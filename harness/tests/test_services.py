@@ -124,7 +124,7 @@ class Texts(unittest.TestCase):
             self.assertIn("***", shown)
 
     def test_a_port_in_use_is_one_clear_sentence(self):
-        
+
         with socket.socket() as taken, tempfile.TemporaryDirectory() as folder:
             taken.bind(("127.0.0.1", 0))
             taken.listen()

@@ -1,4 +1,4 @@
-"""The stand-in for where Apache Kafka cannot be had: the pipeline runs on it, through its restart, and is at rest with it.
+"""The stand-in for where Apache Kafka cannot be had: the pipeline runs on it, through its restart, and is at rest.
 
 The programs are those of VIGIE_BIN, .build/debug by default.
 """
@@ -172,8 +172,6 @@ class Pace(unittest.TestCase):
             for _ in range(11):
                 self.ask(connection, 1, 4, struct.pack(">iiiibi", -1, 500, 1, 1 << 20, 0, 0))
             self.assertGreaterEqual(time.monotonic() - began, 0.2)
-
-
 
 
 if __name__ == "__main__":

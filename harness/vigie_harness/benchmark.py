@@ -67,7 +67,9 @@ def make_broker(kind, folder):
     """The broker of a benchmark, and what its clients need in their environment."""
     if kind == "tansu":
         if not tansu_program():
-            raise HarnessError("Tansu is missing: `make benchmark-packages` installs it from Benchmarks/requirements.txt.")
+            raise HarnessError(
+                "Tansu is missing: `make benchmark-packages` installs it from Benchmarks/requirements.txt."
+            )
         tansu = Tansu(folder)
         return tansu, tansu.environment
     if kind == "noida":
@@ -79,6 +81,10 @@ def make_broker(kind, folder):
 
 def run(program, arguments, environment, **rest):
     return subprocess.run([program, *arguments], env=os.environ | environment, check=True, **rest)
+
+
+# How many messages are done.
+CONSUMED = "SELECT coalesce(sum(next_offset), 0) FROM consumed_offset"
 
 
 class Processor:
@@ -134,7 +140,7 @@ lateness: 10m
         try:
             while True:
                 # The offsets are few; counting rows would take time from what is measured.
-                done = self.connection.execute("SELECT coalesce(sum(next_offset), 0) FROM consumed_offset").fetchone()[0]
+                (done,) = self.connection.execute(CONSUMED).fetchone()
                 if done >= messages:
                     break
                 self.check(child)

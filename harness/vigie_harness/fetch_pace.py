@@ -1,9 +1,9 @@
 """Paces the answers of noida-db to fetches: python3 -m vigie_harness.fetch_pace PORT BROKER_PORT
 
-noida-db answers a fetch at once also if it has nothing to give, and a client then asks again at once, so that both keep a
-core busy at rest; Apache Kafka holds such a fetch. This passes everything on between 127.0.0.1:PORT and a noida-db at
-127.0.0.1:BROKER_PORT, lets a connection ask for messages every 20 ms, and names its own port where the broker names that
-one's.
+noida-db answers a fetch at once also if it has nothing to give, and a client then asks again at once, so that both
+keep a core busy at rest; Apache Kafka holds such a fetch. This passes everything on between 127.0.0.1:PORT and a
+noida-db at 127.0.0.1:BROKER_PORT, lets a connection ask for messages every 20 ms, and names its own port where the
+broker names that one's.
 """
 
 import asyncio

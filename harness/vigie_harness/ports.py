@@ -1,7 +1,8 @@
 """Free ports of the loopback interface.
 
-They lie below those that the kernel gives to outgoing connections, which would take one away between the moment when it is
-found and the moment when a server listens on it. Another program may still do so: who starts a server tries again.
+They lie below those that the kernel gives to outgoing connections, which would take one away between the moment when
+it is found and the moment when a server listens on it. Another program may still do so: who
+starts a server tries again.
 """
 
 import contextlib

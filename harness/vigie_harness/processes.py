@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from .checkout import ROOT
 from .errors import HarnessError
 
-# The kernel sends the signal of a parent's death when the thread ends that made the child: this one lives as long as the
-# process does.
+# The kernel sends the signal of a parent's death when the thread ends that made the child: this one lives as long as
+# the process does.
 _spawner = concurrent.futures.ThreadPoolExecutor(1, "spawner")
 
 
@@ -146,7 +146,9 @@ class Process:
             self.check()
             if time.monotonic() > deadline:
                 self.stop()
-                raise HarnessError(f"{self.name} was not ready after {bound:.0f} s; see {self.log}:\n{last_lines(self.log)}")
+                raise HarnessError(
+                    f"{self.name} was not ready after {bound:.0f} s; see {self.log}:\n{last_lines(self.log)}"
+                )
             time.sleep(0.01)
 
     @property

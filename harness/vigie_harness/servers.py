@@ -65,8 +65,8 @@ def choose_broker(
 ) -> Broker:
     """The broker of a command, not started yet.
 
-    VIGIE_KAFKA names yours. Otherwise it is Apache Kafka, and where that cannot be had the stand-in, unless one of them is
-    wanted. with_pace: the stand-in is to be at rest when there is nothing to read.
+    VIGIE_KAFKA names yours. Otherwise it is Apache Kafka, and where that cannot be had the stand-in, unless one of
+    them is wanted. with_pace: the stand-in is to be at rest when there is nothing to read.
     """
     if wanted is None and (address := os.environ.get("VIGIE_KAFKA")):
         # Within another command with services it is what that one says.

@@ -33,7 +33,16 @@ class Noida(LoopbackServer):
     def launch(self) -> Process:
         return Process(
             "the broker",
-            [noida_program(), "start", "--data-dir", self.folder / "data", "--only", "kafka", "--kafka-port", self.port],
+            [
+                noida_program(),
+                "start",
+                "--data-dir",
+                self.folder / "data",
+                "--only",
+                "kafka",
+                "--kafka-port",
+                self.port,
+            ],
             self.folder / "broker.log",
         )
 

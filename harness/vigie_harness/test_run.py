@@ -2,8 +2,8 @@
 
     tools/with-services -- .vigie/venv/bin/python -m vigie_harness.test_run [PART...]
 
-Each part has a bound of its own, after which it is ended. All run, also after one that failed; the exit status is 1 then.
-With VIGIE_KAFKA_REQUIRED=1 a run without Apache Kafka fails, too.
+Each part has a bound of its own, after which it is ended. All run, also after one that failed; the exit status is 1
+then. With VIGIE_KAFKA_REQUIRED=1 a run without Apache Kafka fails, too.
 """
 
 import dataclasses

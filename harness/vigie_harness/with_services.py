@@ -2,8 +2,8 @@
 
     tools/with-services [--broker apache|stand-in] -- COMMAND...
 
-VIGIE_KAFKA (a bootstrap list) and VIGIE_POSTGRES (a connection string) name servers to use instead. Without VIGIE_KAFKA it
-is Apache Kafka, from KAFKA_HOME or fetched; where it cannot be had, the stand-in. The command gets:
+VIGIE_KAFKA (a bootstrap list) and VIGIE_POSTGRES (a connection string) name servers to use instead. Without
+VIGIE_KAFKA it is Apache Kafka, from KAFKA_HOME or fetched; where it cannot be had, the stand-in. The command gets:
 
     VIGIE_KAFKA, VIGIE_POSTGRES    where the servers are
     VIGIE_KAFKA_KIND               apache, stand-in or yours
@@ -115,7 +115,9 @@ def keep(temporary: pathlib.Path) -> None:
 def special_files(folder, names):
     """Those of the names that are neither files, folders nor links."""
     kinds = {name: pathlib.Path(folder, name).lstat().st_mode for name in names}
-    return {name for name, mode in kinds.items() if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode) or stat.S_ISLNK(mode))}
+    return {
+        name for name, mode in kinds.items() if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode) or stat.S_ISLNK(mode))
+    }
 
 
 def end(child) -> None:

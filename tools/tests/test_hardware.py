@@ -24,7 +24,8 @@ class Hardware(unittest.TestCase):
                 self.assertRegex(line, r'^SUBSYSTEM=="[a-z0-9-]+",( KERNEL=="[^"]+",)? GROUP="[a-z0-9]+", MODE="0660"$')
         try:
             result = subprocess.run(
-                ["udevadm", "verify", "--resolve-names=never", rules], capture_output=True, text=True, check=False)
+                ["udevadm", "verify", "--resolve-names=never", rules], capture_output=True, text=True, check=False
+            )
         except FileNotFoundError:
             self.skipTest("there is no udevadm")
         if "nknown" in result.stderr and "verify" in result.stderr:

@@ -1,4 +1,4 @@
-"""tools/install on a machine that has nothing yet: apt, pip and Swift are scripts that write down what they are told."""
+"""tools/install on a machine that has nothing yet: apt, pip and Swift are scripts that note what they are told."""
 
 import pathlib
 import shutil
@@ -48,8 +48,8 @@ class Install(unittest.TestCase):
         for name, text in PROGRAMS.items():
             self.program(self.programs / name, text)
         # Nothing of this machine is found, its Swift least of all.
-        for name in ("bash", "cat", "cmp", "cp", "dirname", "env", "grep", "head", "mkdir", "mv", "rm", "sed", "sha256sum",
-                     "stat", "touch", "chmod"):  # fmt: skip
+        for name in ("bash", "cat", "cmp", "cp", "dirname", "env", "grep", "head", "mkdir", "mv", "rm", "sed",
+                     "sha256sum", "stat", "touch", "chmod"):  # fmt: skip
             (self.programs / name).symlink_to(shutil.which(name))
         self.program(self.programs / "swift", SWIFT)
         (self.folder / "packages").touch()
@@ -70,7 +70,11 @@ class Install(unittest.TestCase):
 
     def install(self, *purposes):
         return subprocess.run(
-            [self.folder / "tools/install", *purposes], env=self.environment, capture_output=True, text=True, check=False
+            [self.folder / "tools/install", *purposes],
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            check=False,
         )
 
     def installed(self):

@@ -27,7 +27,7 @@ SMALLEST_KILOMETRES = 0.2
 # So many values can stand beside their sensors, if each has room; so many sensors are tried.
 MOST_VALUES = 40
 MOST_TRIED = 120
-# In pixels: the narrowest map, on a phone, the radius of a marker, the height of a value's text, and its width a letter.
+# In pixels: the narrowest map, on a phone, the radius of a marker, the height of a value's text, its width a letter.
 NARROWEST = 340
 RADIUS = 8
 TEXT_HEIGHT = 13

@@ -349,7 +349,12 @@ def ranges(context: Context, ranking: pandas.DataFrame, quantity: str, looks: Ma
 
 
 def periods(
-    context: Context, both: pandas.DataFrame, quantity: str, look: Line, limits: tuple[float, float] | None, drawn: Bands
+    context: Context,
+    both: pandas.DataFrame,
+    quantity: str,
+    look: Line,
+    limits: tuple[float, float] | None,
+    drawn: Bands,
 ) -> go.Figure:
     """One sensor: this period as a strong line, the earlier one dashed, and the bounds of the rules."""
     language = context.language
@@ -480,7 +485,10 @@ def week(context: Context, table: pandas.DataFrame, is_share: bool) -> go.Figure
             texttemplate="%{text}",
             textfont={"size": 11},
             customdata=[
-                [f"{days[day]}, {hour:02d}:00–{(hour + 1) % 24:02d}:00 · {written(values[hour][day])}" for day in range(7)]
+                [
+                    f"{days[day]}, {hour:02d}:00–{(hour + 1) % 24:02d}:00 · {written(values[hour][day])}"
+                    for day in range(7)
+                ]
                 for hour in hours
             ],
             hovertemplate="%{customdata}<extra></extra>",

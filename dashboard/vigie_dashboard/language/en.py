@@ -190,8 +190,8 @@ TEXTS: dict[str, str] = {
     "trend.evolution.lines": "The lines are averages; with three sensors or fewer, bands show the extremes.",
     "trend.evolution.help": (
         "The strip below is the coverage: the share of the expected readings that are there, hatched below 50 %. "
-        "Averages of such times, and of times that stand alone, are hollow circles. ▼ marks lost readings. Dashed lines and "
-        "the bands beyond them are the bounds of the rules as they are today."
+        "Averages of such times, and of times that stand alone, are hollow circles. ▼ marks lost readings. Dashed "
+        "lines and the bands beyond them are the bounds of the rules as they are today."
     ),
     "trend.scope": "Of which sensors",
     "trend.scope.all": "All sensors",

@@ -1,8 +1,8 @@
 """What the view `now` reads.
 
-Latest values come from `sensor`, which has a row a sensor. Whatever touches `sensor_data` names a short range of times as
-values, so that the planner leaves out all other days. What is about all sensors is counted among the rows of that time,
-which stand side by side: a look into the index for each of a thousand sensors would be a thousand pages.
+Latest values come from `sensor`, which has a row a sensor. Whatever touches `sensor_data` names a short range of times
+as values, so that the planner leaves out all other days. What is about all sensors is counted among the rows of that
+time, which stand side by side: a look into the index for each of a thousand sensors would be a thousand pages.
 """
 
 from collections.abc import Sequence

@@ -83,7 +83,8 @@ def _quantity_columns(quantity: str) -> str:
 
 
 # What every aggregate of windows needs. OFFSET 0 keeps the look-ups what they are: the planner cannot know how many
-# windows there will be, and would rather read the whole table. A sensor owes windows from its first reading on, and those that are over now.
+# windows there will be, and would rather read the whole table. A sensor owes
+# windows from its first reading on, and those that are over now.
 _WINDOWS = f"""
     FROM {_CHOSEN}
     JOIN sensor s ON s.gateway_id = chosen.gateway_id AND s.sensor_id = chosen.sensor_id

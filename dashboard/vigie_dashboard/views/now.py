@@ -292,7 +292,9 @@ def _table_choices(context: Context) -> None:
         )
     if len(snapshot) > MOST_ROWS:
         st.toggle(
-            context.text("now.every_row", count=context.language.number(len(snapshot))), key="every", bind="query-params"
+            context.text("now.every_row", count=context.language.number(len(snapshot))),
+            key="every",
+            bind="query-params",
         )
 
 
@@ -321,9 +323,7 @@ def _sensors(context: Context) -> None:
         st.html(parts.sensor_table(context, shown.head(rows)))
         if len(shown) > rows:
             language = context.language
-            st.caption(
-                context.text("now.rows", shown=language.number(rows), count=language.number(len(shown)))
-            )
+            st.caption(context.text("now.rows", shown=language.number(rows), count=language.number(len(shown))))
 
 
 def in_order(sensors: pandas.DataFrame, order: str) -> pandas.DataFrame:

@@ -1,4 +1,4 @@
-"""The pieces of HTML of the view `now`: what Streamlit's own tables cannot show in colour, with a symbol, on a phone."""
+"""The HTML of the view `now`: what Streamlit's own tables cannot show in colour, with a symbol, on a phone."""
 
 import functools
 from datetime import datetime
@@ -36,7 +36,8 @@ def style(context: Context) -> str:
 .vg-card .vg-number {{ font-size:2rem; line-height:1.15; font-weight:600; font-variant-numeric:tabular-nums; }}
 .vg-card .vg-of {{ font-size:1rem; font-weight:400; color:{palette.muted}; }}
 .vg-card .vg-change {{ font-size:.88rem; color:{palette.muted}; }}
-.vg-alert {{ display:grid; grid-template-columns:7.5rem minmax(8rem,1.2fr) minmax(10rem,1.2fr) minmax(8rem,1.2fr) 8.5rem;
+.vg-alert {{ display:grid;
+  grid-template-columns:7.5rem minmax(8rem,1.2fr) minmax(10rem,1.2fr) minmax(8rem,1.2fr) 8.5rem;
   gap:.1rem .9rem; padding:.42rem .7rem; border-left:.3rem solid var(--c); border-bottom:1px solid {palette.grid};
   align-items:baseline; }}
 .vg-alert > * {{ min-width:0; overflow-wrap:anywhere; }}
@@ -46,7 +47,8 @@ def style(context: Context) -> str:
 .vg-sensors {{ border-collapse:collapse; width:100%; font-size:.95rem; }}
 .vg-sensors th, .vg-sensors td {{ padding:.32rem .6rem; text-align:left; white-space:nowrap; font-weight:400;
   border:0; border-bottom:1px solid {palette.grid}; }}
-.vg-sensors thead th {{ color:{palette.muted}; font-size:.88rem; white-space:normal; vertical-align:bottom; border-bottom:1px solid {palette.muted}; }}
+.vg-sensors thead th {{ color:{palette.muted}; font-size:.88rem; white-space:normal; vertical-align:bottom;
+  border-bottom:1px solid {palette.muted}; }}
 .vg-sensors b {{ font-weight:600; }}
 .vg-sensors .vg-n {{ text-align:right; font-variant-numeric:tabular-nums; }}
 .vg-sensors td:last-child {{ color:{palette.muted}; }}
@@ -110,11 +112,17 @@ def cards(context: Context, sensors: pandas.DataFrame, alerts: pandas.DataFrame,
     known = figures["known_before"] > 0
     return (
         '<div class="vg-cards">'
-        + _card(context, "now.figure.reporting", total - stale, figures["reporting_before"] if known else None, of=total)
+        + _card(
+            context, "now.figure.reporting", total - stale, figures["reporting_before"] if known else None, of=total
+        )
         + _card(context, "now.figure.in_alarm", in_alarm, figures["in_alarm_before"] if known else None, "warning")
         + _card(context, "now.figure.stale", stale, figures["stale_before"] if known else None, "stale")
         + _card(
-            context, "now.figure.critical", int((alerts["severity"] == "critical").sum()), None, "critical",
+            context,
+            "now.figure.critical",
+            int((alerts["severity"] == "critical").sum()),
+            None,
+            "critical",
             note=language.count("now.alerts_open", len(alerts)),
         )
         + _card(context, "now.figure.readings", figures["readings"], figures["readings_before"] if known else None)
@@ -162,10 +170,14 @@ def alert_list(
     shown = alerts.head(most)
     about = sensors[sensors["sensor_id"].isin(shown["sensor_id"])]
     latest = {(sensor.gateway_id, sensor.sensor_id): sensor for sensor in about.itertuples()}
-    lines = [_alert(context, alert, latest.get((alert.gateway_id, alert.sensor_id)), now) for alert in shown.itertuples()]
+    lines = [
+        _alert(context, alert, latest.get((alert.gateway_id, alert.sensor_id)), now) for alert in shown.itertuples()
+    ]
     more = len(alerts) - most
     if more > 0:
-        lines.append(f'<div class="vg-muted" style="padding:.4rem .7rem">{escape(language.count("now.more", more))}</div>')
+        lines.append(
+            f'<div class="vg-muted" style="padding:.4rem .7rem">{escape(language.count("now.more", more))}</div>'
+        )
     return "".join(lines)
 
 
@@ -174,7 +186,8 @@ def _alert(context: Context, alert, sensor, now: datetime) -> str:
     since = alert.pending_since
     return (
         f'<div class="vg-alert vg-{escape(alert.severity)}">'
-        f'<span class="vg-s">{SYMBOLS.get(alert.severity, "▲")} {escape(language.text("status." + alert.severity))}</span>'
+        f'<span class="vg-s">{SYMBOLS.get(alert.severity, "▲")} '
+        f"{escape(language.text('status.' + alert.severity))}</span>"
         f'<span class="vg-sensor"><b>{escape(alert.sensor_id or alert.gateway_id)}</b>'
         + (f' <span class="vg-muted">{escape(alert.gateway_id)}</span>' if alert.sensor_id else "")
         + f'</span><span class="vg-what">{escape(what(context, alert))}</span>'
@@ -221,7 +234,7 @@ def _values(context: Context, alert, sensor) -> str:
 
 
 def sensor_table(context: Context, sensors: pandas.DataFrame) -> str:
-    """A row a sensor. In HTML, as Streamlit's own tables take a second to write a thousand rows in the reader's numbers."""
+    """A row a sensor. In HTML: Streamlit's own tables take a second to write a thousand rows in a reader's numbers."""
     language = context.language
     quantities = [quantity for quantity in QUANTITIES if sensors[quantity.name].notna().any()]
     head = [("now.status", ""), ("now.sensor", ""), ("now.age", "vg-n")]
@@ -241,7 +254,8 @@ def sensor_table(context: Context, sensors: pandas.DataFrame) -> str:
     ]
     ages = each_written(sensors["age"] // 1, language.age)
     rows = [
-        f'<tr>{statuses[status]}<th scope="row"><b>{escape(sensor)}</b> <span class="vg-muted">{escape(gateway)}</span></th>'
+        f'<tr>{statuses[status]}<th scope="row"><b>{escape(sensor)}</b> '
+        f'<span class="vg-muted">{escape(gateway)}</span></th>'
         f'<td class="vg-n">{age}</td>{"".join(f"""<td class="vg-n">{value or "–"}</td>""" for value in values)}'
         f"<td>{escape(mark)}</td></tr>"
         for status, sensor, gateway, age, mark, *values in zip(
@@ -261,7 +275,10 @@ def sensor_table(context: Context, sensors: pandas.DataFrame) -> str:
 
 
 def _status_cell(text: str, status: str) -> str:
-    return f'<td class="vg-{status}" title="{escape(text)}"><span class="vg-s">{SYMBOLS[status]} <span>{escape(text)}</span></span></td>'
+    return (
+        f'<td class="vg-{status}" title="{escape(text)}"><span class="vg-s">{SYMBOLS[status]} '
+        f"<span>{escape(text)}</span></span></td>"
+    )
 
 
 def _marks(context: Context, sensors: pandas.DataFrame) -> list[str]:

@@ -274,11 +274,13 @@ def _history(
     now = context.local_time(context.now())
     figure = charts.lines(local, columns, now, unit, context.palette, context.language, is_duration=is_duration)
     last = {name: local[column].dropna() for column, name in columns.items()}
-    alt = "; ".join(
-        f"{name}: {charts.duration(values.iloc[-1], context.language) if is_duration else charts.written(values.iloc[-1], unit, context.language)}"  # noqa: E501
-        for name, values in last.items()
-        if len(values)
-    )
+
+    def written(value: float) -> str:
+        if is_duration:
+            return charts.duration(value, context.language)
+        return charts.written(value, unit, context.language)
+
+    alt = "; ".join(f"{name}: {written(values.iloc[-1])}" for name, values in last.items() if len(values))
     context.show(figure, key, alt, CHART_HEIGHT)
 
 
@@ -341,7 +343,8 @@ def _table(context: Context, rows: list[tuple[str, str, str]]) -> str:
     lines = "".join(
         f'<tr><th scope="row" style="{cell};text-align:left;font-weight:400">{html.escape(name)}</th>'
         f'<td style="{cell};text-align:right;font-variant-numeric:tabular-nums">{html.escape(number)}</td>'
-        f'<td style="{cell};text-align:right;color:{muted};font-variant-numeric:tabular-nums">{html.escape(share)}</td></tr>'  # noqa: E501
+        f'<td style="{cell};text-align:right;color:{muted};font-variant-numeric:tabular-nums">'
+        f"{html.escape(share)}</td></tr>"
         for name, number, share in rows
     )
     return f'<table class="counts" style="width:100%;border-collapse:collapse;font-size:0.9rem">{lines}</table>'
@@ -358,7 +361,7 @@ def _gateways(context: Context, gateways: pandas.DataFrame) -> None:
         return
     with st.container(horizontal=True, vertical_alignment="top", key="operation-gateways-choice"):
         counts = gateways["state"].value_counts()
-        options = [state for state in condition.GATEWAY_STATES]
+        options = list(condition.GATEWAY_STATES)
         chosen = st.pills(
             text("operation.gateways.state"), options, selection_mode="multi", key="operation-states",
             format_func=lambda state: f"{SYMBOLS[GATEWAY_STATUS[state]]} {text(f'operation.gateway.{state}')}",
@@ -373,9 +376,7 @@ def _gateways(context: Context, gateways: pandas.DataFrame) -> None:
     if wanted.strip():
         shown = shown[shown["gateway_id"].str.contains(wanted.strip(), case=False, regex=False)]
     summary = ", ".join(
-        language.count(f"operation.gateways.count.{state}", int(counts[state]))
-        for state in options
-        if state in counts
+        language.count(f"operation.gateways.count.{state}", int(counts[state])) for state in options if state in counts
     )
     more = len(shown) - MOST_GATEWAYS
     _caption(summary + (" · " + text("operation.gateways.more", count=language.number(more)) if more > 0 else ""))
@@ -478,7 +479,8 @@ def _losses(context: Context, data: Operation) -> None:
             }
         )
         st.dataframe(
-            _styled(context, table, {"readings": language.number, "age": language.ago}), hide_index=True, placeholder="–",
+            _styled(context, table, {"readings": language.number, "age": language.ago}),
+            hide_index=True, placeholder="–",
             key="operation-losses-rows", column_config=_columns(context, "operation.loss.column", ("gateway_id",)),
         )  # fmt: skip
 

@@ -1,6 +1,6 @@
 """Fills a scratch database with sensors and days of history that have all that the views must cope with.
 
-    VIGIE_POSTGRES=... .vigie/venv/bin/python -m vigie_harness.dashboard.history [--sensors 12] [--days 3] [--interval 60]
+    VIGIE_POSTGRES=... .vigie/venv/bin/python -m vigie_harness.dashboard.history [--sensors 12] [--days 3]
 
 With --follow it goes on making readings until it is ended.
 
@@ -33,10 +33,33 @@ SITES = (
 ROOMS = ("classroom", "library", "office", "corridor", "vault", "laboratory", "canteen", "gymnasium")
 
 QUANTITIES = ("temperature", "humidity", "co2", "pressure", "battery_level")
-COLUMNS = ["gateway_id", "sensor_id", "stream_id", "seq", "event_time", "time_quality", "interval_ms", "temperature", "humidity", "co2", "pressure", "battery_level", "battery_voltage", "faults", "latitude", "longitude", "simulated", "status", "late", "kafka_partition", "kafka_offset", "ingested_at"]
+COLUMNS = [
+    "gateway_id",
+    "sensor_id",
+    "stream_id",
+    "seq",
+    "event_time",
+    "time_quality",
+    "interval_ms",
+    "temperature",
+    "humidity",
+    "co2",
+    "pressure",
+    "battery_level",
+    "battery_voltage",
+    "faults",
+    "latitude",
+    "longitude",
+    "simulated",
+    "status",
+    "late",
+    "kafka_partition",
+    "kafka_offset",
+    "ingested_at",
+]
 
 
-# Quantity, severity, side, bound, hysteresis and the minimum duration in milliseconds. Nothing here ever passes the last.
+# Quantity, severity, side, bound, hysteresis, minimum duration in milliseconds. Nothing here ever passes the last.
 RULES = (
     ("co2", "warning", "above", 1500.0, 100.0, 300_000),
     ("co2", "critical", "above", 3000.0, 100.0, 300_000),
@@ -150,11 +173,7 @@ def readings(plan: Plan, sensor: Sensor, chance: random.Random) -> Iterator[dict
         faults = None
         if sensor.part == "faulty" and (age < 2700 or chance.random() < 0.002):
             faults, values["co2"] = ["scd41:crc"], None
-        warning = (
-            values["temperature"] > 30
-            or (values["co2"] or 0) > 1500
-            or values["battery_level"] < 15
-        )
+        warning = values["temperature"] > 30 or (values["co2"] or 0) > 1500 or values["battery_level"] < 15
         yield {
             "gateway_id": sensor.gateway,
             "sensor_id": sensor.name,
@@ -278,8 +297,15 @@ def _streams(connection: psycopg.Connection, plan: Plan, sequences: dict[str, in
             first = last // 2
             connection.execute(
                 "INSERT INTO loss VALUES (%s, %s, %s, %s, %s, %s, %s)",
-                (gateway, stream, first, first + lost - 1, plan.now - timedelta(hours=9),
-                 plan.now - timedelta(hours=8), plan.now - timedelta(hours=8)),
+                (
+                    gateway,
+                    stream,
+                    first,
+                    first + lost - 1,
+                    plan.now - timedelta(hours=9),
+                    plan.now - timedelta(hours=8),
+                    plan.now - timedelta(hours=8),
+                ),
             )
     for partition in range(4):
         connection.execute(
@@ -293,15 +319,39 @@ def _alert(connection, sensor, kind, variable, severity, since, closed=None, val
     escalated = opened + timedelta(minutes=4) if severity == "critical" else None
     connection.execute(
         "INSERT INTO alert VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
-        (number, sensor.gateway, "" if kind == "loss" else sensor.name, kind, variable, severity, since, opened,
-         escalated, closed, value, worst, detail, closed or opened),
+        (
+            number,
+            sensor.gateway,
+            "" if kind == "loss" else sensor.name,
+            kind,
+            variable,
+            severity,
+            since,
+            opened,
+            escalated,
+            closed,
+            value,
+            worst,
+            detail,
+            closed or opened,
+        ),
     )
     if not closed:
         connection.execute(
             "INSERT INTO alert_state VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
-            (sensor.gateway, "" if kind == "loss" else sensor.name, kind, variable,
-             "above" if detail.startswith("above") else "below" if detail.startswith("below") else None,
-             since, escalated, worst, detail, severity, number),
+            (
+                sensor.gateway,
+                "" if kind == "loss" else sensor.name,
+                kind,
+                variable,
+                "above" if detail.startswith("above") else "below" if detail.startswith("below") else None,
+                since,
+                escalated,
+                worst,
+                detail,
+                severity,
+                number,
+            ),
         )
 
 
@@ -309,21 +359,57 @@ def _alerts(connection: psycopg.Connection, plan: Plan, sensors: list[Sensor]) -
     now, minute = plan.now, timedelta(minutes=1)
     for sensor in sensors:
         if sensor.part == "hot":
-            _alert(connection, sensor, "threshold", "temperature", "warning", now - 28 * minute,
-                   value=30.4, worst=sensor.last["temperature"], detail="above 30.0")
+            _alert(
+                connection,
+                sensor,
+                "threshold",
+                "temperature",
+                "warning",
+                now - 28 * minute,
+                value=30.4,
+                worst=sensor.last["temperature"],
+                detail="above 30.0",
+            )
         elif sensor.part == "critical":
-            _alert(connection, sensor, "threshold", "co2", "critical", now - 30 * minute,
-                   value=1530.0, worst=sensor.last["co2"], detail="above 3000.0")
+            _alert(
+                connection,
+                sensor,
+                "threshold",
+                "co2",
+                "critical",
+                now - 30 * minute,
+                value=1530.0,
+                worst=sensor.last["co2"],
+                detail="above 3000.0",
+            )
         elif sensor.part == "stuffy":
-            _alert(connection, sensor, "threshold", "co2", "warning", now - 24 * minute,
-                   value=1740.0, worst=1812.0, detail="above 1500.0")
+            _alert(
+                connection,
+                sensor,
+                "threshold",
+                "co2",
+                "warning",
+                now - 24 * minute,
+                value=1740.0,
+                worst=1812.0,
+                detail="above 1500.0",
+            )
         elif sensor.part == "silent":
             _alert(connection, sensor, "silence", "", "warning", now - 30 * minute, detail="no reading for 300 s")
         elif sensor.part == "faulty":
             _alert(connection, sensor, "fault", "scd41", "warning", now - 45 * minute, detail="scd41:crc")
         elif sensor.part == "battery":
-            _alert(connection, sensor, "battery", "battery_level", "warning", now - timedelta(hours=5),
-                   value=14.9, worst=7.0, detail="below 15.0")
+            _alert(
+                connection,
+                sensor,
+                "battery",
+                "battery_level",
+                "warning",
+                now - timedelta(hours=5),
+                value=14.9,
+                worst=7.0,
+                detail="below 15.0",
+            )
     chance = random.Random(plan.seed)
     hours = plan.days * 24
     for _ in range(int(plan.days * 6)):
@@ -337,10 +423,27 @@ def _alerts(connection: psycopg.Connection, plan: Plan, sensors: list[Sensor]) -
                 ("silence", "", None, "no reading for 320 s"),
             )
         )
-        _alert(connection, sensor, kind, variable, "critical" if chance.random() < 0.2 else "warning", since,
-               closed=since + timedelta(minutes=chance.uniform(8, 90)), value=value, worst=value, detail=detail)
-    _alert(connection, sensors[1], "loss", _stream(sensors[1].gateway), "warning", now - timedelta(hours=8),
-           detail="37 readings missing")
+        _alert(
+            connection,
+            sensor,
+            kind,
+            variable,
+            "critical" if chance.random() < 0.2 else "warning",
+            since,
+            closed=since + timedelta(minutes=chance.uniform(8, 90)),
+            value=value,
+            worst=value,
+            detail=detail,
+        )
+    _alert(
+        connection,
+        sensors[1],
+        "loss",
+        _stream(sensors[1].gateway),
+        "warning",
+        now - timedelta(hours=8),
+        detail="37 readings missing",
+    )
 
 
 def _processors(connection: psycopg.Connection, plan: Plan) -> None:
@@ -348,9 +451,17 @@ def _processors(connection: psycopg.Connection, plan: Plan) -> None:
         connection.execute(
             "INSERT INTO processor VALUES (%s, 0, %s, %s, '1.0.0', 'sensor.readings', 'vigie-processor', %s, %s, %s, "
             "%s, 'healthy', %s, %s)",
-            (f"processor-{index + 1}", f"central-{index + 1}", 4100 + index, [index * 2, index * 2 + 1],
-             f"http://127.0.0.1:{9465 + index}", 3 - index, 6.2 + index, plan.now - timedelta(hours=30 - index),
-             plan.now),
+            (
+                f"processor-{index + 1}",
+                f"central-{index + 1}",
+                4100 + index,
+                [index * 2, index * 2 + 1],
+                f"http://127.0.0.1:{9465 + index}",
+                3 - index,
+                6.2 + index,
+                plan.now - timedelta(hours=30 - index),
+                plan.now,
+            ),
         )
 
 

@@ -39,7 +39,7 @@ CLIENT = {"log_level": 0, "reconnect.backoff.ms": 20, "reconnect.backoff.max.ms"
 class KafkaAdmin:
     """What an administrator does, each step with its result. Errors are HarnessError with Kafka's own text.
 
-    `settings` are librdkafka's, such as `bootstrap.servers`. Quotas need `cluster`, as they are set by Kafka's own tool.
+    `settings` are librdkafka's, such as `bootstrap.servers`. Quotas need `cluster`: Kafka's own tool sets them.
     """
 
     def __init__(self, settings: Mapping, cluster: "KafkaCluster | None" = None):
@@ -68,7 +68,9 @@ class KafkaAdmin:
 
         Without a number of replicas it is the cluster's `default.replication.factor`.
         """
-        topic = NewTopic(name, partitions, replicas, config={key: str(value) for key, value in (settings or {}).items()})
+        topic = NewTopic(
+            name, partitions, replicas, config={key: str(value) for key, value in (settings or {}).items()}
+        )
         self._done(f"topic {name} cannot be created", self.client.create_topics([topic]))
         self.wait_for_topic(name, partitions)
 
@@ -99,7 +101,9 @@ class KafkaAdmin:
 
     def add_partitions(self, name: str, total: int) -> None:
         """Lets a topic have so many partitions."""
-        self._done(f"topic {name} cannot have {total} partitions", self.client.create_partitions([NewPartitions(name, total)]))
+        self._done(
+            f"topic {name} cannot have {total} partitions", self.client.create_partitions([NewPartitions(name, total)])
+        )
         self.wait_for_topic(name, total)
 
     def alter_topic(self, name: str, **settings) -> None:
@@ -143,7 +147,8 @@ class KafkaAdmin:
         with self._consumer() as consumer:
             partitions = self.metadata().topics[name].partitions
             return {
-                number: consumer.get_watermark_offsets(TopicPartition(name, number), timeout=BOUND) for number in partitions
+                number: consumer.get_watermark_offsets(TopicPartition(name, number), timeout=BOUND)
+                for number in partitions
             }
 
     @contextlib.contextmanager
@@ -184,13 +189,17 @@ class KafkaAdmin:
         self._done(f"user {name} cannot be deleted", self.client.alter_user_scram_credentials([change]))
 
     def grant(self, user: str, operation: str, *, topic: str | None = None, group: str | None = None) -> None:
-        """Lets a user do something, such as `write`, with a topic, a group or the cluster. `*` is any topic or group."""
-        binding = AclBinding(*self._resource(topic, group), f"User:{user}", "*", _operation(operation), AclPermissionType.ALLOW)
+        """Lets a user do something, such as `write`, with a topic, a group or the cluster. `*` is any of them."""
+        binding = AclBinding(
+            *self._resource(topic, group), f"User:{user}", "*", _operation(operation), AclPermissionType.ALLOW
+        )
         self._done(f"{user} cannot be granted {operation}", self.client.create_acls([binding]))
 
     def deny(self, user: str, operation: str, *, topic: str | None = None, group: str | None = None) -> None:
         """Forbids a user something, whatever is granted."""
-        binding = AclBinding(*self._resource(topic, group), f"User:{user}", "*", _operation(operation), AclPermissionType.DENY)
+        binding = AclBinding(
+            *self._resource(topic, group), f"User:{user}", "*", _operation(operation), AclPermissionType.DENY
+        )
         self._done(f"{user} cannot be denied {operation}", self.client.create_acls([binding]))
 
     def revoke(self, user: str, operation: str, *, topic: str | None = None, group: str | None = None) -> None:
@@ -227,7 +236,12 @@ class KafkaAdmin:
             ["--delete-config", ",".join(removed)] if removed else []
         )
         self._cluster.runtime.run(
-            "kafka.admin.ConfigCommand", "--bootstrap-server", self._cluster.inner_bootstrap, "--alter", *changes, *arguments
+            "kafka.admin.ConfigCommand",
+            "--bootstrap-server",
+            self._cluster.inner_bootstrap,
+            "--alter",
+            *changes,
+            *arguments,
         )
 
     def _done(self, what: str, answer: Mapping):

@@ -19,11 +19,11 @@ ATTEMPTS = 5
 
 
 class KafkaCluster:
-    """Apache Kafka of our own, with everything that it keeps in `folder`, which may hold what an earlier one left there.
+    """Apache Kafka of our own. Everything that it keeps is in `folder`, which may hold what an earlier one left there.
 
     folder: made if need be. nodes: how many; they are numbered from 1. security: what the clients' listener asks for.
-    properties: lines of server.properties, before which ours give way. with_proxies: a TcpProxy stands before each node,
-    and clients are told its port only. port: of the (first) node for clients; any free one without it.
+    properties: lines of server.properties, before which ours give way. with_proxies: a TcpProxy stands before each
+    node, and clients are told its port only. port: of the (first) node for clients; any free one without it.
 
         with KafkaCluster(home, folder, nodes=3) as kafka:
             kafka.admin.create_topic("readings", partitions=6)
@@ -53,7 +53,9 @@ class KafkaCluster:
         self.id = self._known_id()
         self.authority: CertificateAuthority | None = None
         self.client_certificate: Certificate | None = None
-        self.nodes = [KafkaNode(self, number, port if number == 1 else None, with_proxies) for number in range(1, nodes + 1)]
+        self.nodes = [
+            KafkaNode(self, number, port if number == 1 else None, with_proxies) for number in range(1, nodes + 1)
+        ]
         if self.security.uses_tls:
             self._make_certificates()
         self._admin: KafkaAdmin | None = None
@@ -100,7 +102,11 @@ class KafkaCluster:
         settings["security.protocol"] = security.protocol
         if security.sasl:
             name = user or next(iter(security.users))
-            settings |= {"sasl.mechanism": security.mechanism, "sasl.username": name, "sasl.password": security.users[name]}
+            settings |= {
+                "sasl.mechanism": security.mechanism,
+                "sasl.username": name,
+                "sasl.password": security.users[name],
+            }
         if self.authority:
             settings["ssl.ca.location"] = str(self.authority.certificate)
         if certificate := certificate or (self.client_certificate if security.client_certificates else None):
@@ -148,8 +154,8 @@ class KafkaCluster:
         """Ends all nodes in order, at the same time. True if all ended well within the bound (seconds)."""
         for node in self.nodes:
             node.ask_to_stop()
-        ended_well = all([node.stop(bound) for node in self.nodes])
-        return ended_well
+        ended_well = sum(node.stop(bound) for node in self.nodes)
+        return ended_well == len(self.nodes)
 
     def close(self) -> None:
         """Ends nodes and proxies."""

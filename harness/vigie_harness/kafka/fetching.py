@@ -1,7 +1,7 @@
 """Fetches Apache Kafka by Debian's maven: what pom.xml names, and of it only the jars that libs.sha256 pins.
 
-It comes into .vigie/kafka whole or not at all. A registry that cannot be reached is found out within seconds, and is not
-asked again for a day.
+It comes into .vigie/kafka whole or not at all. A registry that cannot be reached is found out within seconds, and is
+not asked again for a day.
 """
 
 import contextlib
@@ -82,7 +82,9 @@ class Fetch:
                 self._fetch()
             except KafkaMissing as missing:
                 self.failure.write_text(str(missing))
-                raise KafkaMissing(f"{missing}. It is tried again in a day, and at once by `tools/kafka fetch`") from None
+                raise KafkaMissing(
+                    f"{missing}. It is tried again in a day, and at once by `tools/kafka fetch`"
+                ) from None
             self.failure.unlink(missing_ok=True)
             return KafkaHome.at(self.folder)
 
@@ -97,8 +99,8 @@ class Fetch:
             age = time.time() - self.failure.stat().st_mtime
             if 0 <= age < DAY:
                 raise KafkaMissing(
-                    f"{self.failure.read_text()}. That was {_words(age)} ago; it is tried again after a day, and at once "
-                    "by `tools/kafka fetch`"
+                    f"{self.failure.read_text()}. That was {_words(age)} ago; it is tried again after a day, and "
+                    "at once by `tools/kafka fetch`"
                 )
 
     def _fetch(self) -> None:
@@ -163,7 +165,8 @@ class Fetch:
                 found[jar.name] = hashlib.file_digest(content, "sha256").hexdigest()
         if wrong := sorted(name for name in pinned.keys() | found.keys() if pinned.get(name) != found.get(name)):
             raise KafkaMissing(
-                f"what maven fetched is not what {self.checksums.name} pins, and was thrown away: {', '.join(wrong[:5])}"
+                f"what maven fetched is not what {self.checksums.name} pins, and was thrown away: "
+                + ", ".join(wrong[:5])
                 + (f" and {len(wrong) - 5} more" if len(wrong) > 5 else "")
             )
 

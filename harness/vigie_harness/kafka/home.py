@@ -57,7 +57,9 @@ def java() -> pathlib.Path:
     program = pathlib.Path(found).resolve()
     version = java_version(program)
     if version and int(version.split(".")[0]) < OLDEST_JAVA:
-        raise KafkaMissing(f"{program} is Java {version}, and Apache Kafka needs {OLDEST_JAVA} or newer: install default-jre-headless")
+        raise KafkaMissing(
+            f"{program} is Java {version}, and Apache Kafka needs {OLDEST_JAVA} or newer: install default-jre-headless"
+        )
     return program
 
 

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 class KafkaNode:
     """A node with a folder of its own: log folder, settings, what it said. KafkaCluster makes it.
 
-    `inner_port` is for the other nodes and for KafkaAdmin, `port` for clients, `advertised_port` is the one that they are
-    told: the proxy's, if there is one before it.
+    `inner_port` is for the other nodes and for KafkaAdmin, `port` for clients, `advertised_port` is the one that they
+    are told: the proxy's, if there is one before it.
     """
 
     def __init__(self, cluster: "KafkaCluster", number: int, port: int | None, with_proxy: bool):
@@ -56,7 +56,7 @@ class KafkaNode:
         self.process = Process(f"Kafka's node {self.id}", command, self.log, signal.SIGTERM)
 
     def stop(self, bound: float = 30.0) -> bool:
-        """Ends it in order: its partitions get other leaders first. True if it ended well within the bound (seconds)."""
+        """Ends it in order: its partitions get other leaders first. True if it ended well within `bound` seconds."""
         if not self.process:
             return True
         self.process.stop(bound)
@@ -173,7 +173,9 @@ class KafkaNode:
             "node.id": self.id,
             "listeners": ",".join(f"{name}://{host}:{port}" for name, port in listeners.items()),
             "advertised.listeners": f"INTERNAL://{host}:{self.inner_port},CLIENT://{host}:{self.advertised_port}",
-            "listener.security.protocol.map": f"INTERNAL:PLAINTEXT,CLIENT:{cluster.security.protocol},CONTROLLER:PLAINTEXT",
+            "listener.security.protocol.map": (
+                f"INTERNAL:PLAINTEXT,CLIENT:{cluster.security.protocol},CONTROLLER:PLAINTEXT"
+            ),
             "inter.broker.listener.name": "INTERNAL",
             "controller.listener.names": "CONTROLLER",
             "controller.quorum.voters": ",".join(f"{node.id}@{host}:{node.controller_port}" for node in cluster.nodes),

@@ -1,7 +1,7 @@
 """What is made once for each Kafka and Java, and kept in .vigie/kafka-runtime.
 
-A class data archive halves the time and the processor time of a node's start. A log folder that Kafka's own StorageTool has
-formatted is copied for each new node, with identities of its own, instead of starting a JVM for it.
+A class data archive halves the time and the processor time of a node's start. A log folder that Kafka's own
+StorageTool has formatted is copied for each new node, with identities of its own, instead of starting a JVM for it.
 """
 
 import base64

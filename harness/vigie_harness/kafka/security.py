@@ -73,8 +73,8 @@ class CertificateAuthority:
             f"[extensions]\nbasicConstraints = CA:FALSE\nsubjectAltName = {names}\n"
         )
         _openssl(
-            "req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-subj", f"/CN={name}",
-            "-keyout", made.key, "-out", request)  # fmt: skip
+            "req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-subj",
+            f"/CN={name}", "-keyout", made.key, "-out", request)  # fmt: skip
         _openssl(
             "ca", "-batch", "-notext", "-config", self.folder / "ca.conf", "-cert", self.certificate, "-keyfile",
             self.key, "-extensions", "extensions", "-startdate", _date(begins), "-enddate", _date(ends), "-in", request,
@@ -100,7 +100,7 @@ def _openssl(*arguments) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class Security:
-    """What the clients' listener of a cluster asks of its clients. Without anything it is open to everybody on loopback.
+    """What the clients' listener of a cluster asks of its clients. Without anything it is open to all on loopback.
 
     users: passwords by name, for `sasl`. With `authorise`, or with a super user, clients may do what rights are granted
     for (KafkaAdmin.grant); a client's name is its user's, or the CN of its certificate.
@@ -131,7 +131,9 @@ class Security:
     def authorises(self) -> bool:
         return self.authorise or bool(self.super_users)
 
-    def broker_settings(self, authority: CertificateAuthority | None, certificate: Certificate | None) -> dict[str, str]:
+    def broker_settings(
+        self, authority: CertificateAuthority | None, certificate: Certificate | None
+    ) -> dict[str, str]:
         """The lines of server.properties for listener CLIENT."""
         prefix = "listener.name.client."
         settings = {}
