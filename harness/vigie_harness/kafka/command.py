@@ -27,9 +27,9 @@ When all nodes serve, `run` writes one line:
      "authority": "authority.pem", "certificate": "client.pem", "key": "client.key",
      "authority_key": "authority.key"}
 
-`inner_bootstrap` is the nodes' own listener, without proxies, TLS, names and rights. `authority` and what follows are there
-with TLS only. After that each line of its standard input is a JSON object with one
-command, and is answered by one line: {"ok": true} with what the command gives, or {"error": "..."}. N is a node's number.
+`inner_bootstrap` is the nodes' own listener, without proxies, TLS, names and rights. `authority` and what follows are
+there with TLS only. After that each line of its standard input is a JSON object with one command, and is answered by
+one line: {"ok": true} with what the command gives, or {"error": "..."}. N is a node's number.
 
     {"stop": N}                ends a node in order             {"start": N}     starts it again, and waits
     {"kill": N}                ends it by SIGKILL               {"restart": N}   stop, then start
@@ -39,14 +39,15 @@ command, and is answered by one line: {"ok": true} with what the command gives, 
     {"restore": N}             sets the log folder of a node that does not run back to the copy ("name")
     {"lose": N}                empties the log folder of a node that does not run
     {"state": true}            {"nodes": [...]} as above
-    {"configure": {"KEY": "VALUE"}}                             more lines of server.properties, from a node's next start on
+    {"configure": {"KEY": "VALUE"}}     more lines of server.properties, from a node's next start on
 
     {"topic": NAME, "partitions": 3, "replicas": 3, "settings": {"retention.ms": 1000}}
     {"delete_topic": NAME}     {"alter_topic": NAME, "settings": {...}}     null takes a setting back
     {"partitions": NAME, "total": 6}
     {"delete_records": NAME, "before": {"0": 100}}
     {"leader": NAME, "partition": 0}                            {"ok": true, "leader": N}
-    {"describe": NAME}         {"ok": true, "partitions": [{"partition": 0, "leader": 1, "replicas": [1], "in_sync": [1]}]}
+    {"describe": NAME}
+            {"ok": true, "partitions": [{"partition": 0, "leader": 1, "replicas": [1], "in_sync": [1]}]}
     {"offsets": NAME}                                           {"ok": true, "offsets": {"0": [first, after the last]}}
     {"group_offsets": GROUP}                                    {"ok": true, "offsets": {"TOPIC": {"0": 17}}}
     {"set_group_offsets": GROUP, "offsets": {"TOPIC": {"0": 17}}}
