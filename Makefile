@@ -79,11 +79,11 @@ storm: build ## Run it all under seeded faults and check every reading: SEED=n F
 	VIGIE_BIN="$${VIGIE_BIN:-.build/release}" .vigie/venv/bin/vigie-storm $(if $(SEED),--seed $(SEED)) \
 		--faults $(FAULTS) --nodes $(NODES) --each $(EACH) --every $(EVERY)
 
-# Some two minutes. A fixed seed, so that each run meets the same faults.
+# The storm of `make test` alone.
 .PHONY: storm-test
 storm-test: install
 	swift build --build-tests -Xswiftc -warnings-as-errors
-	.vigie/venv/bin/vigie-storm --seed 10 --faults 60 --prove --optional
+	$(TEST_RUN) storm
 
 .PHONY: test-debian13
 test-debian13: ## Build and test with Debian 13's Swift 6.0, libraries and Java, in a root of its own

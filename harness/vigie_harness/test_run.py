@@ -8,6 +8,7 @@ then. With VIGIE_KAFKA_REQUIRED=1 a run without Apache Kafka fails, too.
 
 import dataclasses
 import os
+import pathlib
 import re
 import signal
 import subprocess
@@ -18,6 +19,8 @@ from collections.abc import Sequence
 from .checkout import ROOT
 
 PYTHON = sys.executable
+# Those of the virtual environment.
+PROGRAMS = pathlib.Path(PYTHON).parent
 SWIFT_TEST = ("stdbuf", "--output=L", "swift", "test", "--skip-build", "-Xswiftc", "-warnings-as-errors")
 
 
@@ -43,6 +46,8 @@ PARTS = (
     Part("browser", unittests("Tests/Browser"), 1200),
     Part("dashboard", unittests("dashboard/tests"), 1200),
     Part("demo", unittests("demo/tests"), 600),
+    # A fixed seed, so that each run meets the same faults; some two minutes.
+    Part("storm", [PROGRAMS / "vigie-storm", "--seed", "10", "--faults", "60", "--prove", "--optional"], 900),
     Part("hardware", unittests("Tests/Guest"), 900),
 )
 
