@@ -62,8 +62,8 @@ class Outcome:
 
 # unittest: test_x (module.Class.test_x) ... skipped 'why'
 _UNITTEST = re.compile(r"^(?:(\w+) \((\S+)\).*?|.*) \.\.\. skipped ['\"](.*)['\"]$")
-# Swift Testing: ➜ Test name() skipped: "why", or a whole suite.
-_SWIFT = re.compile(r"^\S+\s+(Test|Suite) (.+?) skipped(?:: \"?(.*?)\"?)?\.?$")
+# Swift Testing: ➜ Test name() skipped: "why". Of a suite that does not run it names each test too.
+_SWIFT = re.compile(r"^\S+\s+Test (.+?) skipped(?:: \"(.*)\"|\.)$")
 
 
 def skipped_test(line: str) -> str | None:
@@ -71,7 +71,7 @@ def skipped_test(line: str) -> str | None:
     if found := _UNITTEST.match(line):
         return f"{found[2] or line.partition(' ... ')[0]}: {found[3]}"
     if found := _SWIFT.match(line):
-        return f"{found[2]}: {found[3] or 'no reason given'}"
+        return f"{found[1]}: {found[2] or 'no reason given'}"
     return None
 
 
@@ -102,7 +102,8 @@ def run(part: Part) -> Outcome:
 def report(outcomes: list[Outcome]) -> None:
     print("\nParts:")
     for outcome in outcomes:
-        missing = f", {len(outcome.skipped)} tests did not run" if outcome.skipped else ""
+        count = len(outcome.skipped)
+        missing = f", {count} test{'s' if count > 1 else ''} did not run" if count else ""
         print(f"  {outcome.part.name:<12} {outcome.seconds:>6.0f} s  {outcome.status}{missing}")
     print(f"  {'all':<12} {sum(outcome.seconds for outcome in outcomes):>6.0f} s")
     if any(outcome.skipped for outcome in outcomes):

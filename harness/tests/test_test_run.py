@@ -1,0 +1,78 @@
+"""The run of `make test`: what did not run is told, and a part that takes too long is ended."""
+
+import contextlib
+import io
+import sys
+import time
+import unittest
+from unittest import mock
+
+from vigie_harness import test_run
+
+
+class Skipped(unittest.TestCase):
+    def test_the_lines_of_both_runners_are_understood(self):
+        for line, test in (
+            ('➜ Test b() skipped: "because"', "b(): because"),
+            ("➜ Test nothing() skipped.", "nothing(): no reason given"),
+            ('➜ Test "a name" skipped: "because "quoted""', '"a name": because "quoted"'),
+            ("test_x (module.Class.test_x) ... skipped 'no java'", "module.Class.test_x: no java"),
+            ('setUpClass (module.Class) ... skipped "needs Kafka: it\'s away"', "module.Class: needs Kafka: it's away"),
+        ):
+            self.assertEqual(test_run.skipped_test(line), test)
+
+    def test_other_lines_are_no_skipped_tests(self):
+        for line in (
+            '➜ Suite Whole skipped: "why"',
+            "◇ Test d() started.",
+            "✔ Test run with 5 tests in 1 suite passed after 0.001 seconds.",
+            "test_x (module.Class.test_x) ... ok",
+            "OK (skipped=1)",
+        ):
+            self.assertIsNone(test_run.skipped_test(line), line)
+
+
+class Run(unittest.TestCase):
+    def run_parts(self, *parts, **environment):
+        output = io.StringIO()
+        with (
+            mock.patch.object(test_run, "PARTS", parts),
+            mock.patch.object(sys, "argv", ["test_run"]),
+            mock.patch.dict("os.environ", environment),
+            contextlib.redirect_stdout(output),
+        ):
+            status = test_run.main()
+        return status, output.getvalue()
+
+    def part(self, name, script, bound=60):
+        return test_run.Part(name, [sys.executable, "-c", script], bound)
+
+    def test_all_parts_run_and_one_that_fails_is_the_status(self):
+        status, said = self.run_parts(
+            self.part("first", "raise SystemExit(3)"),
+            self.part("second", "print('test_x (a.B.test_x) ... skipped \"no java\"')"),
+        )
+        self.assertEqual(status, 1)
+        self.assertRegex(said, r"first +\d+ s  failed \(3\)\n")
+        self.assertRegex(said, r"second +\d+ s  passed, 1 test did not run\n")
+        self.assertIn("\nThese tests did not run:\n  second: a.B.test_x: no java\n", said)
+
+    def test_a_part_that_takes_too_long_is_ended(self):
+        began = time.monotonic()
+        status, said = self.run_parts(self.part("slow", "import time; time.sleep(600)", 0.5))
+        self.assertEqual(status, 1)
+        self.assertIn("ended after 0.5 s", said)
+        self.assertLess(time.monotonic() - began, 60)
+
+    def test_a_run_without_kafka_fails_where_it_is_required(self):
+        part = self.part("only", "")
+        stand_in = {"VIGIE_KAFKA_KIND": "stand-in"}
+        self.assertEqual(self.run_parts(part, **stand_in, VIGIE_KAFKA_REQUIRED="")[0], 0)
+        status, said = self.run_parts(part, **stand_in, VIGIE_KAFKA_REQUIRED="1")
+        self.assertEqual(status, 1)
+        self.assertIn("ran without Apache Kafka", said)
+        self.assertEqual(self.run_parts(part, VIGIE_KAFKA_KIND="apache", VIGIE_KAFKA_REQUIRED="1")[0], 0)
+
+
+if __name__ == "__main__":
+    unittest.main()
