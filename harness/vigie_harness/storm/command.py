@@ -121,7 +121,7 @@ def run(arguments, console: Console) -> int:
     began = time.monotonic()
     all_plans = plans(arguments)
     for number, plan in enumerate(all_plans, 1):
-        folder = arguments.folder / f"{plan.nodes}-{plan.seed}"
+        folder = arguments.folder.absolute() / f"{plan.nodes}-{plan.seed}"
         shutil.rmtree(folder, ignore_errors=True)
         storm = Storm(plan, folder, programs(), home, console)
         # The first asks it to end in order; there is no second way.
