@@ -158,7 +158,8 @@ def show(verdict: Verdict, storm: Storm, console: Console, number: str) -> None:
         console.print(verdict.story, soft_wrap=True, markup=False)
     if verdict.folder:
         console.print(f"logs and data: {verdict.folder}", soft_wrap=True)
-    console.print(f"took {verdict.seconds:.0f} s")
+    parts = ", ".join(f"{name} {seconds:.0f}" for name, seconds in verdict.phases.items())
+    console.print(f"took {sum(verdict.phases.values()):.0f} s ({parts})")
 
 
 def show_incidents(verdict: Verdict, storm: Storm, console: Console) -> None:

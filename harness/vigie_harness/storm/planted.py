@@ -10,12 +10,14 @@ from .oracle import Setting, Violation, examine
 
 # A row in the middle of a stream that the topic shows, so that nothing at an end explains it.
 _MIDDLE = """
-    SELECT gateway_id, stream_id, seq, sensor_id, event_time FROM sensor_data d
-    WHERE seq > 1
-        AND seq < (SELECT max(seq) FROM sensor_data o WHERE (o.gateway_id, o.stream_id) = (d.gateway_id, d.stream_id))
+    SELECT gateway_id, stream_id, seq, sensor_id, event_time
+    FROM (SELECT *, row_number() OVER (PARTITION BY gateway_id, stream_id ORDER BY seq) AS place,
+            count(*) OVER (PARTITION BY gateway_id, stream_id) AS length
+        FROM sensor_data) AS d
+    WHERE place = length / 2
         AND EXISTS (SELECT FROM storm.tapped t
             WHERE (t.gateway_id, t.stream_id, t.seq) = (d.gateway_id, d.stream_id, d.seq))
-    ORDER BY gateway_id, stream_id, abs(seq - (SELECT avg(seq) FROM sensor_data)), seq LIMIT 1
+    ORDER BY gateway_id, stream_id LIMIT 1
 """
 _IS_MIDDLE = "(gateway_id, stream_id, seq) = (SELECT gateway_id, stream_id, seq FROM middle)"
 _ONE_WINDOW = (

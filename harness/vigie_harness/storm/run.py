@@ -63,7 +63,8 @@ class Verdict:
     story: str = ""
     folder: pathlib.Path | None = None
     """Where logs and data stayed."""
-    seconds: float = 0.0
+    phases: dict[str, float] = field(default_factory=dict)
+    """Seconds of each part of it, in order."""
     was_interrupted: bool = False
 
     @property
@@ -98,8 +99,8 @@ class Storm:
                 member.abandon()
 
     def run(self) -> Verdict:
-        began = time.monotonic()
         verdict = Verdict(self.plan)
+        self._phase_began = time.monotonic()
         self.folder.mkdir(parents=True)
         # User postgres must pass through.
         self.folder.chmod(0o711)
@@ -119,9 +120,14 @@ class Storm:
                 verdict.incidents = list(world.incidents)
                 world.close()
             self.timeline.close()
-        verdict.seconds = time.monotonic() - began
         self._leave(world, verdict)
+        self._end_phase(verdict, "end")
         return verdict
+
+    def _end_phase(self, verdict: Verdict, name: str) -> None:
+        now = time.monotonic()
+        verdict.phases[name] = now - self._phase_began
+        self._phase_began = now
 
     # Its parts
 
@@ -129,6 +135,7 @@ class Storm:
         faults = schedule(self.plan, world.layout)
         (self.folder / "schedule.json").write_text(json.dumps([vars(fault) for fault in faults], indent=1))
         world.start()
+        self._end_phase(verdict, "start")
         if not world.layout.can_fill_disks:
             self.timeline.say("Disks are not filled: this user may not mount file systems.")
         self.timeline.restart_clock()
@@ -139,11 +146,14 @@ class Storm:
         )
         with self.timeline.progress():
             self._do(world, faults)
+            self._end_phase(verdict, "faults")
             if self._stopping.is_set():
                 verdict.was_interrupted = True
                 return
             ends = self._settle(world, verdict)
+            self._end_phase(verdict, "coming to rest")
         self._judge(world, verdict, ends, began_at)
+        self._end_phase(verdict, "judgement")
 
     def _do(self, world: World, faults: list[Fault]) -> None:
         # Something to lose comes first.
