@@ -115,6 +115,50 @@ final class ApacheKafka {
         try await command("revoke", user, ["operation": operation, "topic": topic])
     }
 
+    // MARK: Limits and proxies
+
+    /// Limits every client to so many bytes a second; nil takes a limit away.
+    func limit(producing: Int? = nil, consuming: Int? = nil) async throws {
+        let limits: [String: Any] = [
+            "producer_byte_rate": producing as Any? ?? NSNull(), "consumer_byte_rate": consuming as Any? ?? NSNull(),
+        ]
+        try await command("quota", limits, ["client_id": "<default>"])
+    }
+
+    /// What happens to connections that a proxy passes on.
+    enum Fault {
+        /// Those that are open end in order.
+        case cut
+        /// Those that are open are reset.
+        case reset
+        /// None comes about.
+        case refuse
+        /// Everything comes so much later.
+        case delay(seconds: Double)
+        /// So much comes through.
+        case throttle(bytesPerSecond: Int)
+        /// What comes is accepted, and goes nowhere.
+        case swallow
+        /// Nothing any more.
+        case heal
+
+        fileprivate var members: [String: Any] {
+            switch self {
+            case .cut: ["fault": "cut"]
+            case .reset: ["fault": "reset"]
+            case .refuse: ["fault": "refuse"]
+            case .delay(let seconds): ["fault": "delay", "seconds": seconds]
+            case .throttle(let rate): ["fault": "throttle", "bytes_per_second": rate]
+            case .swallow: ["fault": "swallow"]
+            case .heal: ["fault": "heal"]
+            }
+        }
+    }
+
+    /// Tells the proxies before all nodes what to do. They are there with argument `--via-proxy`, and then clients reach
+    /// the nodes through them.
+    func disturb(_ fault: Fault) async throws { try await command("proxy", "all", fault.members) }
+
     // MARK: Topics
 
     /// Who holds a partition.
