@@ -15,15 +15,12 @@ struct AnswerWatch {
 
     /// How long nothing may be answered before the partitions are paused.
     static let patience = Duration.seconds(1)
-    /// How long nothing may be answered before that is said.
-    static let silence = Duration.seconds(10)
     /// Messages that fit into requests on their way, were each alone in its own: none of them waits.
     static let harmless = 5
 
     private(set) var isHolding = false
     private var waitingSince: ContinuousClock.Instant?
     private var connections = 0
-    private var isSilenceTold = false
 
     /// How often to look.
     var interval: Duration { waitingSince == nil ? .seconds(1) : .milliseconds(250) }
@@ -41,7 +38,6 @@ struct AnswerWatch {
         self.connections = connections
         if waiting == 0 || isAnswered || isChanged {
             waitingSince = waiting > 0 ? now : nil
-            isSilenceTold = false
             return release()
         }
         let start = waitingSince ?? now
@@ -49,13 +45,6 @@ struct AnswerWatch {
         guard !isHolding, waiting > Self.harmless, start.duration(to: now) >= Self.patience else { return .none }
         isHolding = true
         return .hold
-    }
-
-    /// Whether nothing has been answered for `silence`: once for each such time.
-    mutating func takeSilence(at now: ContinuousClock.Instant) -> Bool {
-        guard let start = waitingSince, !isSilenceTold, start.duration(to: now) >= Self.silence else { return false }
-        isSilenceTold = true
-        return true
     }
 
     /// Ends the pause, if there is one.

@@ -189,11 +189,9 @@ extension KafkaHandle.Callbacks {
             report(KafkaError(original, "client", message: text, isFatal: true))
         } else {
             var error = KafkaError(code, "client", message: reason)
-            if code == RD_KAFKA_RESP_ERR__SSL {
-                error.certificateProblem = certificateProblem.withLock { problem in
-                    defer { problem = nil }
-                    return problem
-                }
+            // The certificate is judged before its error is reported.
+            if BrokerReport(error.message).isCertificateNotBelieved {
+                error.certificateProblem = certificateProblem.withLock { $0 }
             }
             report(error)
         }

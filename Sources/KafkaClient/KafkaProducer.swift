@@ -294,22 +294,17 @@ private final class Poller: Sendable {
         state.withLock { state in act(state.answers.release(), state.partitions) }
     }
 
-    /// Pauses and releases the partitions, and says when nothing is answered.
+    /// Pauses and releases the partitions.
     /// - Returns: when to look again, at the latest.
     private func watch(isAnswered: Bool) -> Duration {
         let waiting = Int(rd_kafka_outq_len(handle.pointer))
-        let (interval, isSilent) = state.withLock { state in
-            let now = ContinuousClock.now
+        return state.withLock { state in
             let action = state.answers.look(
-                waiting: waiting, isAnswered: isAnswered, connections: handle.connectionChanges, at: now)
+                waiting: waiting, isAnswered: isAnswered, connections: handle.connectionChanges, at: .now)
             // Under the lock, so that `letGo` has the last word.
             act(action, state.partitions)
-            return (state.answers.interval, state.answers.takeSilence(at: now))
+            return state.answers.interval
         }
-        if isSilent, handle.isConnected {
-            handle.report(RD_KAFKA_RESP_ERR__TIMED_OUT, "deliver \(waiting) messages")
-        }
-        return interval
     }
 
     private func act(_ action: AnswerWatch.Action, _ partitions: Set<TopicPartition>) {

@@ -14,21 +14,28 @@ public struct KafkaStateWatch: Sendable {
     /// How long a trouble stands against one that explains less and is reported in its place. librdkafka repeats what
     /// does not change every 30 s.
     public static let memory = Duration.seconds(60)
-    /// How long a connection must last to count: one that is made only to be refused does not.
+    /// How long a connection must last, without the trouble being reported again, to end it: one that is made only to be
+    /// refused does not count.
     public static let settling = Duration.seconds(2)
+    /// The same for a broker that did not answer: some requests may still find none.
+    public static let settlingAfterSilence = Duration.seconds(30)
 
     /// What is wrong now.
     public private(set) var trouble: KafkaTrouble?
     /// Since when it does not work, whatever the reasons were.
     public private(set) var since: ContinuousClock.Instant?
-    /// When a connection that is up now will have lasted for `settling`, if that would end the trouble: call `check`
-    /// then.
-    public private(set) var nextCheck: ContinuousClock.Instant?
+    /// When a connection that is there now will have ended the trouble: call `check` then.
+    public var nextCheck: ContinuousClock.Instant? {
+        guard let kind = trouble?.kind, kind.endsWithConnection, let connectedSince, let lastSeen else { return nil }
+        return max(connectedSince, lastSeen)
+            + (kind == .notAnswering ? Self.settlingAfterSilence : Self.settling)
+    }
     private let configuration: KafkaConfiguration
     /// Until when an acknowledgement does not end a quota's trouble: a broker that delays its answers does answer.
     private var throttledUntil: ContinuousClock.Instant?
     private var lastSeen: ContinuousClock.Instant?
     private var connected: Set<String> = []
+    private var connectedSince: ContinuousClock.Instant?
 
     /// - Parameter configuration: how the client connects.
     public init(_ configuration: KafkaConfiguration) {
@@ -64,13 +71,10 @@ public struct KafkaStateWatch: Sendable {
     ) -> KafkaStateChange? {
         if isUp {
             connected.insert(name)
+            connectedSince = connectedSince ?? now
         } else {
             connected.remove(name)
-        }
-        if connected.isEmpty || trouble?.kind.isAboutConnections != true {
-            nextCheck = nil
-        } else if nextCheck == nil {
-            nextCheck = now + Self.settling
+            if connected.isEmpty { connectedSince = nil }
         }
         return nil
     }
@@ -78,7 +82,7 @@ public struct KafkaStateWatch: Sendable {
     /// Call at `nextCheck`.
     public mutating func check(at now: ContinuousClock.Instant) -> KafkaStateChange? {
         guard let due = nextCheck, due <= now else { return nil }
-        return recover(due - Self.settling)
+        return recover(connectedSince ?? now)
     }
 
     /// Takes that the cluster did what it was asked to: it acknowledged or gave a message.
@@ -99,12 +103,11 @@ public struct KafkaStateWatch: Sendable {
             guard found.kind.weight >= known.kind.weight || isOutdated else { return nil }
         }
         let start = since ?? now
-        (trouble, since, lastSeen, nextCheck) = (found, start, now, nil)
+        (trouble, since, lastSeen) = (found, start, now)
         return .trouble(found, duration: start.duration(to: now))
     }
 
     private mutating func recover(_ end: ContinuousClock.Instant) -> KafkaStateChange? {
-        nextCheck = nil
         guard let known = trouble, let start = since else { return nil }
         (trouble, since, lastSeen) = (nil, nil, nil)
         return .recovered(from: known, duration: max(.zero, start.duration(to: end)))

@@ -19,12 +19,14 @@ extension KafkaTrouble {
             self = .unknownHost(broker, report.reason)
         case RD_KAFKA_RESP_ERR__AUTHENTICATION, RD_KAFKA_RESP_ERR_SASL_AUTHENTICATION_FAILED,
             RD_KAFKA_RESP_ERR_UNSUPPORTED_SASL_MECHANISM:
-            self = .refusedUser(user, broker, report)
+            self = .refusedUser(broker, report, configuration)
         case RD_KAFKA_RESP_ERR__SSL, RD_KAFKA_RESP_ERR__TRANSPORT:
             self = .lostConnection(error, broker, report, configuration)
         case RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN, RD_KAFKA_RESP_ERR_BROKER_NOT_AVAILABLE,
             RD_KAFKA_RESP_ERR_NETWORK_EXCEPTION:
-            self = .unreachable("no broker of \(configuration.bootstrapServers) can be reached")
+            // What keeps each broker from being reached is reported before this, and explains more.
+            self = KafkaTrouble(
+                .unknown, "no broker of \(configuration.bootstrapServers) can be reached", remedy: Self.networkRemedy)
         case RD_KAFKA_RESP_ERR__TIMED_OUT, RD_KAFKA_RESP_ERR__TIMED_OUT_QUEUE, RD_KAFKA_RESP_ERR_REQUEST_TIMED_OUT:
             self = .notAnswering(broker)
         case RD_KAFKA_RESP_ERR__MSG_TIMED_OUT:
@@ -69,7 +71,7 @@ extension KafkaTrouble {
     /// A quota slows the client down.
     /// - Parameter duration: how long the broker delays its answers, if it said so.
     static func throttled(_ user: String, by duration: Duration?) -> KafkaTrouble {
-        let delay = duration.map { ", its answers by \($0)" } ?? ""
+        let delay = duration.map { ", its answers by \($0.components.seconds) s and more" } ?? ""
         return KafkaTrouble(
             .throttled, "a quota of the cluster slows \(user) down\(delay)",
             remedy: "raise the quota: kafka-configs.sh --entity-type users or clients, producer_byte_rate and"
@@ -121,16 +123,25 @@ extension KafkaTrouble {
             remedy: "check kafka.bootstrap, and the name server: getent hosts \(host)")
     }
 
-    private static func refusedUser(_ user: String, _ broker: String, _ report: BrokerReport) -> KafkaTrouble {
+    private static func refusedUser(
+        _ broker: String, _ report: BrokerReport, _ configuration: KafkaConfiguration
+    ) -> KafkaTrouble {
         let offered = report.reason.split(separator: "broker's supported mechanisms: ").dropFirst().first
-        guard offered == nil else {
+        if let offered {
             return KafkaTrouble(
-                .authentication, "\(broker) does not know kafka.mechanism; it offers \(offered ?? "")",
+                .authentication, "\(broker) does not know kafka.mechanism; it offers \(offered)",
                 remedy: "set kafka.mechanism to one of these")
         }
+        var remedy = "check kafka.username, kafka.mechanism and the first line of kafka.password_file"
+        if let mechanism = configuration.mechanism, !mechanism.isUnderstoodByKafka4 {
+            remedy +=
+                "; Kafka 4 does not take \(mechanism.rawValue) from librdkafka"
+                + " \(String(cString: rd_kafka_version_str())): use PLAIN inside TLS, a client certificate, or librdkafka"
+                + " 2.6.1 (Debian 13) or newer"
+        }
         return KafkaTrouble(
-            .authentication, "\(broker) refuses \(user): \(report.reason)",
-            remedy: "check kafka.username, kafka.mechanism and the first line of kafka.password_file")
+            .authentication, "\(broker) refuses \(configuration.username ?? "this client"): \(report.reason)",
+            remedy: remedy)
     }
 
     private static func wrongProtocol(_ text: String) -> KafkaTrouble {
@@ -234,6 +245,9 @@ struct BrokerReport {
         return String(whole)
     }
 
+    /// Whether the broker's certificate is the reason.
+    var isCertificateNotBelieved: Bool { tlsReason == TLSReason.certificateVerifyFailed }
+
     /// The reason in an error number of OpenSSL's, `error:0A000086:...`: its low 12 bits, in OpenSSL 1.1 as in 3.
     var tlsReason: Int? {
         guard let start = text.ranges(of: "error:").first?.upperBound else { return nil }
@@ -260,7 +274,7 @@ extension KafkaError.CertificateProblem? {
         case .notYetValid?: "set this machine's clock: timedatectl; if it is right, renew the broker's certificate"
         case .unknownAuthority?: "set kafka.ca_file to the authority of the broker's certificate"
         case .otherName?:
-            "set kafka.bootstrap, and advertised.listeners of the broker, to a name that the certificate is for"
+            "set kafka.bootstrap to a name that the certificate is for, and advertised.listeners of the broker too"
         case .other?, nil:
             "check the broker's certificate and kafka.ca_file: openssl s_client -connect HOST:PORT -CAfile FILE"
         }

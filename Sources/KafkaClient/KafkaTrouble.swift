@@ -47,8 +47,11 @@ public struct KafkaTrouble: Sendable, Equatable, CustomStringConvertible {
             }
         }
 
-        /// Whether it keeps one connection from working; it is over when a broker is connected.
-        public var isAboutConnections: Bool { weight <= 2 && self != .notAnswering }
+        /// Whether it is over when a broker is connected for a while. What the cluster forbids or lacks is not.
+        var endsWithConnection: Bool { weight <= 2 }
+
+        /// Whether it is no trouble while another broker is connected.
+        var isAboutConnections: Bool { weight <= 2 && self != .notAnswering }
     }
 
     /// Which trouble.

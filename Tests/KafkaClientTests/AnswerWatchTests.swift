@@ -60,14 +60,4 @@ import Testing
         let again = look(&watch, 100, at: 3, connections: 2)
         #expect(hold == .hold && release == .release && wait == .none && again == .hold)
     }
-
-    @Test func silenceIsToldOnce() {
-        var watch = AnswerWatch()
-        var told: [Int] = []
-        for second in 0..<60 {
-            _ = look(&watch, 3, at: Double(second), answered: second == 30)
-            if watch.takeSilence(at: at(Double(second))) { told.append(second) }
-        }
-        #expect(told == [10, 40])
-    }
 }

@@ -38,7 +38,7 @@ import Testing
             #expect(watch.failed(Self.late, at: at(Double(second))) == nil)
         }
         // Health has the latest reason.
-        #expect(watch.trouble?.text == "no broker of kafka-1:9092,kafka-2:9092 can be reached")
+        #expect(watch.trouble?.text == "no connection to kafka-1:9092: Connection refused")
         #expect(watch.connection(to: "kafka-1:9092", isUp: true, at: at(200)) == nil)
         let change = watch.succeeded(at: at(201))
         guard case .recovered(_, let duration) = change else {
@@ -83,7 +83,7 @@ import Testing
     }
 
     @Test mutating func aReasonThatExplainsMoreReplacesOneThatExplainsLess() {
-        #expect(Self.kind(watch.failed(Self.down, at: at(0))) == .unreachable)
+        #expect(Self.kind(watch.failed(Self.down, at: at(0))) == .unknown)
         #expect(Self.kind(watch.failed(Self.password, at: at(5))) == .authentication)
         // What follows from it says nothing new,
         for second in 6..<120 {
@@ -93,6 +93,23 @@ import Testing
         // but a reason that is not repeated is none for ever.
         #expect(Self.kind(watch.failed(Self.refused, at: at(300))) == .unreachable)
         #expect(watch.since == at(0))
+    }
+
+    /// A broker whose disk hangs takes connections and lets requests time out.
+    @Test mutating func aBrokerThatOnlyTakesConnectionsIsNotWell() throws {
+        let silence = KafkaError(
+            .timedOut, "client",
+            message: "kafka-1:9092/1: 1 request(s) timed out: disconnect (after 10000ms in state UP)")
+        #expect(Self.kind(watch.failed(silence, at: at(0))) == .notAnswering)
+        for second in stride(from: 10.0, to: 100, by: 10) {
+            _ = watch.connection(to: "kafka-1:9092", isUp: true, at: at(second - 8))
+            #expect(watch.check(at: at(second - 1)) == nil)
+            #expect(watch.failed(silence, at: at(second)) == nil)
+            _ = watch.connection(to: "kafka-1:9092", isUp: false, at: at(second))
+        }
+        _ = watch.connection(to: "kafka-1:9092", isUp: true, at: at(100))
+        let due = try #require(watch.nextCheck)
+        #expect(due == at(130) && watch.check(at: due) != nil && watch.trouble == nil)
     }
 
     /// The list of who may write is no matter of connections: only an acknowledgement ends it.

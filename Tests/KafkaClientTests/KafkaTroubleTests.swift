@@ -35,7 +35,7 @@ import Testing
         let found = try trouble(.transport, "kafka-1:9092/1: Disconnected (after 30000ms in state UP)")
         #expect(found.kind == .unreachable && found.text == "the connection to kafka-1:9092 was lost")
         let all = try trouble(.allBrokersDown, "1/1 brokers are down")
-        #expect(all.kind == .unreachable && all.text == "no broker of kafka-1:9092 can be reached")
+        #expect(all.kind == .unknown && all.text == "no broker of kafka-1:9092 can be reached")
     }
 
     @Test func anUnknownNameIsToldWithTheNameOnly() throws {
@@ -148,6 +148,10 @@ import Testing
         #expect(found.kind == .authentication && found.remedy.contains("kafka.password_file"))
         #expect(found.text.hasPrefix("kafka-1:9094 refuses cellar: Authentication failed during authentication"))
         #expect(found.text.hasSuffix("SCRAM-SHA-512"))
+        // Which Kafka 4 refuses from a library before 2.6.1, whatever the password is.
+        #expect(
+            found.remedy.contains("use PLAIN inside TLS")
+                == !KafkaConfiguration.Mechanism.scramSHA512.isUnderstoodByKafka4)
         let mechanism = try trouble(
             .authentication,
             "sasl_plaintext://kafka-1:9094/bootstrap: SASL SCRAM-SHA-256 mechanism handshake failed: Broker: Unsupported"
