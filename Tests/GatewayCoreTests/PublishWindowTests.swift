@@ -6,16 +6,18 @@ import Testing
 @testable import GatewayCore
 
 @Suite struct PublishWindowTests {
+    private let start = ContinuousClock.Instant.now
+
     private func window(sent count: Int64, limit: Int = 10) -> PublishWindow {
         var window = PublishWindow(limit: limit)
-        for sequence in 1...count { window.send(sequence) }
+        for sequence in 1...count { window.send(sequence, at: start) }
         return window
     }
 
     private func expectAcknowledged(
         _ window: inout PublishWindow, _ expected: Int64?, sourceLocation: SourceLocation = #_sourceLocation
     ) {
-        let through = window.takeAcknowledged()
+        let through = window.takeAcknowledged(at: start)
         #expect(through == expected, sourceLocation: sourceLocation)
     }
 
@@ -45,8 +47,77 @@ import Testing
         #expect(window.room == 0)
         window.settle(1, isDelivered: true)
         #expect(window.room == 0)
-        _ = window.takeAcknowledged()
+        _ = window.takeAcknowledged(at: start)
         #expect(window.room == 1)
+    }
+
+    /// Doubles from answer to answer while there is more to send, up to the limit.
+    @Test func aBrokerThatAnswersIsGivenMore() {
+        var window = PublishWindow(limit: 100)
+        var paces: [Int] = []
+        for _ in 0..<6 {
+            paces.append(window.room)
+            let first = window.sentThrough + 1
+            for sequence in first..<first + Int64(window.room) { window.send(sequence, at: start) }
+            for sequence in first...window.sentThrough { window.settle(sequence, isDelivered: true) }
+            _ = window.takeAcknowledged(at: start)
+        }
+        #expect(paces == [5, 10, 20, 40, 80, 100])
+    }
+
+    /// Readings that come one by one do not pile up in a producer whose broker is silent, whatever it took before.
+    @Test func aSilentBrokerIsGivenFew() {
+        var window = PublishWindow(limit: 1000)
+        for sequence in 1...5 as ClosedRange<Int64> { window.send(sequence, at: start) }
+        for sequence in 1...5 as ClosedRange<Int64> { window.settle(sequence, isDelivered: true) }
+        _ = window.takeAcknowledged(at: start)
+        #expect(window.room == 10)
+        var sent = 0
+        for sequence in 6...100 as ClosedRange<Int64> where window.room > 0 {
+            window.send(sequence, at: start)
+            window.rest()
+            sent += 1
+        }
+        #expect(sent == PublishWindow.leastPace)
+    }
+
+    /// Readings are given in groups while there are many, and one by one while there are few.
+    @Test func isFilledWhenHalfOfItIsFree() {
+        var window = PublishWindow(limit: 5)
+        var worth: [Bool] = []
+        for sequence in 1...5 as ClosedRange<Int64> {
+            worth.append(window.isWorthFilling)
+            window.send(sequence, at: start)
+        }
+        worth.append(window.isWorthFilling)
+        #expect(worth == [true, true, true, true, false, false])
+    }
+
+    /// A slow link or a quota is given less, until answers come soon again.
+    @Test func lateAnswersHalveThePace() {
+        var window = PublishWindow(limit: 1000)
+        var now = start
+        func answer(after seconds: Double) -> Int {
+            let first = window.sentThrough + 1
+            for sequence in first..<first + Int64(window.room) { window.send(sequence, at: now) }
+            for sequence in first...window.sentThrough { window.settle(sequence, isDelivered: true) }
+            now += .seconds(seconds)
+            _ = window.takeAcknowledged(at: now)
+            return window.pace
+        }
+        #expect([0.1, 0.1, 0.1, 0.1].map(answer) == [10, 20, 40, 80])
+        #expect([3, 6, 6, 6, 6, 6].map(answer) == [80, 40, 20, 10, 5, 5])
+        #expect([1.5].map(answer) == [10])
+    }
+
+    /// What is on its way when the outbox is empty may stay: a link with a long way needs it.
+    @Test func restingTakesNothingBack() {
+        var window = window(sent: 5, limit: 100)
+        for sequence in 1...5 as ClosedRange<Int64> { window.settle(sequence, isDelivered: true) }
+        _ = window.takeAcknowledged(at: start)
+        for sequence in 6...13 as ClosedRange<Int64> { window.send(sequence, at: start) }
+        window.rest()
+        #expect(window.pace == 8 && window.room == 0)
     }
 
     @Test func sendsAgainFromTheFirstFailureOnceAllIsAnswered() {
@@ -61,14 +132,14 @@ import Testing
         window.settle(5, isDelivered: false)
         expectRewind(&window, true)
         #expect(window.sentThrough == 2)
-        #expect(window.room == 10)
+        #expect(window.room == PublishWindow.leastPace)
     }
 
     @Test func aSkippedReadingHoldsNothingUp() {
         var window = PublishWindow(limit: 10)
-        window.send(1)
-        window.skip(2)
-        window.send(3)
+        window.send(1, at: start)
+        window.skip(2, at: start)
+        window.send(3, at: start)
         window.settle(3, isDelivered: true)
         window.settle(1, isDelivered: true)
         expectAcknowledged(&window, 3)
@@ -78,7 +149,7 @@ import Testing
         var window = window(sent: 6)
         window.settle(1, isDelivered: true)
         window.settle(3, isDelivered: true)
-        _ = window.takeAcknowledged()
+        _ = window.takeAcknowledged(at: start)
         window.restart()
         #expect(window == PublishWindow(limit: window.limit))
         // A late report changes nothing.
@@ -101,13 +172,13 @@ import Testing
                 #expect(window.sentThrough >= acknowledged || window == PublishWindow(limit: 20), "seed \(seed)")
                 // What is acknowledged is not there any more.
                 let next = max(window.sentThrough, acknowledged) + 1
-                window.send(next)
+                window.send(next, at: start)
                 onTheirWay.append(next)
             }
             if let index = onTheirWay.indices.randomElement(using: &random) {
                 window.settle(onTheirWay.remove(at: index), isDelivered: Int.random(in: 0..<10, using: &random) > 0)
             }
-            if let through = window.takeAcknowledged() {
+            if let through = window.takeAcknowledged(at: start) {
                 #expect(through > acknowledged, "seed \(seed)")
                 acknowledged = through
             }

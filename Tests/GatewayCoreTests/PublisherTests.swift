@@ -150,7 +150,7 @@ import Testing
             line.split(separator: "in=\"").last?.split(separator: " ").first.flatMap { Double($0) }
         }
         try #require(pauses.count == 7)
-        #expect(pauses[5] >= 4 && pauses[6] <= 0.25, "\(pauses) s")
+        #expect(pauses[5] >= 2 && pauses[6] <= 0.25, "\(pauses) s")
     }
 
     private static func sequence(in message: [UInt8]) -> Int64 {

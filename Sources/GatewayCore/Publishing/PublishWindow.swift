@@ -1,12 +1,16 @@
 /// The readings on their way to the broker: what was sent, what was acknowledged, and from where to go on. Pure, so
 /// that its tests need no broker.
 struct PublishWindow: Equatable {
-    /// The most readings on their way at once.
+    /// The most readings on their way at once, ever.
     let limit: Int
+    /// The most readings on their way now. A broker that answers soon is given more, up to `limit`. One that does not
+    /// answer is not given what would only wait in the producer, a slow link not what it cannot carry before requests
+    /// time out, and a quota is not exceeded by more than it must be.
+    private(set) var pace: Int
     /// The largest number sent; sending goes on behind it.
     private(set) var sentThrough: Int64
     /// The numbers on their way, in order, and what became of each.
-    private var inFlight: [(sequence: Int64, state: State)] = []
+    private var inFlight: [(sequence: Int64, state: State, since: ContinuousClock.Instant)] = []
     /// Whether one of them failed, so that nothing more is sent until all have an answer.
     private(set) var hasFailed = false
 
@@ -16,30 +20,42 @@ struct PublishWindow: Equatable {
 
     static func == (left: PublishWindow, right: PublishWindow) -> Bool {
         left.limit == right.limit && left.sentThrough == right.sentThrough && left.hasFailed == right.hasFailed
-            && left.inFlight.elementsEqual(right.inFlight) { $0 == $1 }
+            && left.inFlight.elementsEqual(right.inFlight) { $0.sequence == $1.sequence && $0.state == $1.state }
     }
 
     /// - Parameter acknowledgedThrough: the largest number that the broker is known to have.
     init(limit: Int, acknowledgedThrough: Int64 = 0) {
         self.limit = limit
+        pace = min(limit, Self.leastPace)
         sentThrough = acknowledgedThrough
     }
 
+    /// As many as librdkafka has requests on their way: none of them waits behind another.
+    static let leastPace = 5
+
+    /// An answer within this time is followed by more readings than before,
+    static let soon = Duration.seconds(2)
+    /// and one after this time by fewer.
+    static let late = Duration.seconds(5)
+
     /// How many more may be sent now.
-    var room: Int { hasFailed ? 0 : limit - inFlight.count }
+    var room: Int { hasFailed ? 0 : max(0, pace - inFlight.count) }
+
+    /// Whether so many may be sent that it is worth while: at least half of what may be on its way.
+    var isWorthFilling: Bool { room > 0 && room >= pace / 2 }
 
     /// Whether nothing is on its way.
     var isEmpty: Bool { inFlight.isEmpty }
 
     /// Notes that a reading was handed to the producer. Numbers ascend.
-    mutating func send(_ sequence: Int64) {
-        inFlight.append((sequence, .sent))
+    mutating func send(_ sequence: Int64, at now: ContinuousClock.Instant) {
+        inFlight.append((sequence, .sent, now))
         sentThrough = sequence
     }
 
     /// Notes a reading that will never be sent: it is skipped as if it were acknowledged.
-    mutating func skip(_ sequence: Int64) {
-        inFlight.append((sequence, .acknowledged))
+    mutating func skip(_ sequence: Int64, at now: ContinuousClock.Instant) {
+        inFlight.append((sequence, .acknowledged, now))
         sentThrough = sequence
     }
 
@@ -53,12 +69,23 @@ struct PublishWindow: Equatable {
 
     /// Takes out the readings that are acknowledged without a gap from the front.
     /// - Returns: the number of the last one; nil if there is none.
-    mutating func takeAcknowledged() -> Int64? {
+    mutating func takeAcknowledged(at now: ContinuousClock.Instant) -> Int64? {
         let count = inFlight.firstIndex { $0.state != .acknowledged } ?? inFlight.count
         guard count > 0 else { return nil }
         let last = inFlight[count - 1].sequence
+        let duration = inFlight[0].since.duration(to: now)
         inFlight.removeFirst(count)
+        if duration < Self.soon {
+            pace = min(limit, pace + count)
+        } else if duration > Self.late {
+            pace = min(limit, max(Self.leastPace, pace / 2))
+        }
         return last
+    }
+
+    /// Notes that the outbox has no more than what is on its way: there is nothing to hurry for.
+    mutating func rest() {
+        pace = min(limit, max(Self.leastPace, inFlight.count))
     }
 
     /// After a failure, once every reading has an answer: forgets all from the first failed one on, so that they are
@@ -69,6 +96,7 @@ struct PublishWindow: Equatable {
         if let first = inFlight.first { sentThrough = first.sequence - 1 }
         inFlight = []
         hasFailed = false
+        pace = min(limit, Self.leastPace)
         return true
     }
 

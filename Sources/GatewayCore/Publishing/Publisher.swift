@@ -3,6 +3,7 @@ import Monitoring
 import Outbox
 import Platform
 import Readings
+import Synchronization
 
 /// Sends what is in the outbox, in the order of the numbers, and deletes what the broker has acknowledged.
 actor Publisher: Service {
@@ -14,6 +15,8 @@ actor Publisher: Service {
         case delivered(producer: Int, [DeliveryReport])
         /// A pause after a failure is over.
         case pauseEnded
+        /// A broker is connected, for the first time or again.
+        case connected
         /// Try now, whatever pause there is: the board may not be there much longer.
         case flush
         /// Send what is there, then stop.
@@ -29,6 +32,7 @@ actor Publisher: Service {
     private let metrics: GatewayMetrics
     private let health: Health
     private let log: Log
+    private let monitor: KafkaStateMonitor
     private let clock: any Clock<Duration>
     private let events: AsyncStream<Event>
     private nonisolated let wake: AsyncStream<Event>.Continuation
@@ -36,9 +40,27 @@ actor Publisher: Service {
     private var window: PublishWindow
     private var producer: KafkaProducer?
     private var producerNumber = 0
-    private var backoff = Backoff(firstMilliseconds: 250, longestMilliseconds: 30_000)
+    private var answers = Answers()
+    private var backoff = Publisher.firstBackoff
     private var isPaused = false
     private var isStopping = false
+
+    /// Between attempts while a broker answers and refuses: whoever lifts a quota or an access list sees readings within
+    /// 5 s. Without a broker librdkafka tries to connect by itself, and a connection ends the pause.
+    private static let firstBackoff = Backoff(firstMilliseconds: 250, longestMilliseconds: 4000)
+
+    /// What a gateway wants of librdkafka; `kafka.properties` overrides it.
+    static let producerDefaults: [(property: String, value: String)] = [
+        // A reading at rest goes at once. While the outbox drains, what waits for requests on their way goes in one.
+        ("linger.ms", "0"),
+        // librdkafka draws from 75 to 150 % of it, so that a thousand boards do not come at once.
+        ("reconnect.backoff.max.ms", "1500"),
+        // How long a request may have no answer: a broker that hangs is given up then, and so is a connection that a quota
+        // holds up. PublishWindow sees to it that a slow link carries what is on its way in less.
+        ("socket.timeout.ms", "10000"),
+        // How long a topic may be missing before that is an error.
+        ("topic.metadata.propagation.max.ms", "5000"),
+    ]
 
     /// - Parameters:
     ///   - events: what wakes the publisher; `wake` puts into it.
@@ -58,6 +80,13 @@ actor Publisher: Service {
         self.metrics = metrics
         self.health = health
         self.log = log
+        let kafkaLog = log.component("kafka")
+        monitor = KafkaStateMonitor(
+            configuration, log: { facility, message in kafkaLog.debug(message, ["facility": facility]) }
+        ) { change in
+            kafkaLog.report(change)
+            health.report("kafka", change)
+        }
         self.clock = clock
         self.window = PublishWindow(limit: window)
     }
@@ -92,8 +121,8 @@ actor Publisher: Service {
         switch event {
         case .appended: break
         case .delivered(let number, let reports):
-            if number == producerNumber { try await settle(reports) }
-        case .pauseEnded, .flush: isPaused = false
+            if number == producerNumber { try await settle(reports + answers.take()) }
+        case .pauseEnded, .connected, .flush: isPaused = false
         case .stop:
             isStopping = true
             startTimer(drainTime, .drainTimeOver)
@@ -111,30 +140,49 @@ actor Publisher: Service {
     }
 
     /// Hands readings to the producer until the window is full or the outbox has no more.
+    ///
+    /// They go in groups: librdkafka puts into one request what is there when it looks, and without a pause for lingering
+    /// that would be one reading, were they given one by one as earlier ones are acknowledged.
     private func fill() async throws {
-        while window.room > 0 {
-            let records = try await outbox.read(after: window.sentThrough, limit: min(window.room, 500))
-            guard !records.isEmpty else { return }
-            for record in records {
-                guard try await send(record) else { return }
+        while window.isWorthFilling {
+            let records = try await outbox.read(after: window.sentThrough, limit: min(window.room, 1000))
+            guard !records.isEmpty else {
+                window.rest()
+                return
+            }
+            // All are encoded before the first is given.
+            for message in records.map(Message.init) {
+                guard try await send(message) else { return }
             }
         }
     }
 
+    /// A reading as it goes to the topic.
+    private struct Message {
+        let reading: Reading
+        let value: [UInt8]
+        let headers: [KafkaHeader]
+
+        init(_ record: OutboxRecord) {
+            reading = record.reading
+            value = reading.encoded()
+            headers = record.committedAt.map { [KafkaHeader(committedAt: $0.milliseconds)] } ?? []
+        }
+    }
+
     /// - Returns: whether to go on sending.
-    private func send(_ record: OutboxRecord) async throws -> Bool {
-        let reading = record.reading
-        let value = reading.encoded()
+    private func send(_ message: Message) async throws -> Bool {
+        let reading = message.reading
         do {
-            guard value.count <= Reading.maximumEncodedSize else {
-                try await setAside(reading, "\(value.count) bytes, at most \(Reading.maximumEncodedSize) are allowed")
+            guard message.value.count <= Reading.maximumEncodedSize else {
+                try await setAside(
+                    reading, "\(message.value.count) bytes, at most \(Reading.maximumEncodedSize) are allowed")
                 return true
             }
             try currentProducer().send(
-                topic: topic, key: Array(reading.gatewayID.description.utf8), value: value,
-                headers: record.committedAt.map { [KafkaHeader(committedAt: $0.milliseconds)] } ?? [],
-                token: UInt64(reading.sequence))
-            window.send(reading.sequence)
+                topic: topic, key: Array(reading.gatewayID.description.utf8), value: message.value,
+                headers: message.headers, token: UInt64(reading.sequence))
+            window.send(reading.sequence, at: .now)
             return true
         } catch let error as KafkaError where error.code == .messageTooLarge {
             try await setAside(reading, "\(error)")
@@ -152,7 +200,7 @@ actor Publisher: Service {
         log.error("a reading can never be sent", ["seq": reading.sequence, "reason": reason])
         try await outbox.quarantine(reading, reason: reason)
         metrics.quarantined.increment()
-        window.skip(reading.sequence)
+        window.skip(reading.sequence, at: .now)
     }
 
     private func settle(_ reports: [DeliveryReport]) async throws {
@@ -174,21 +222,31 @@ actor Publisher: Service {
             window.settle(sequence, isDelivered: report.error == nil)
             failure = failure ?? report.error
         }
-        if let last = window.takeAcknowledged() {
+        if let last = window.takeAcknowledged(at: .now) {
             try await outbox.acknowledge(through: last)
-            backoff = Backoff(firstMilliseconds: 250, longestMilliseconds: 30_000)
-            health.report("kafka", .healthy)
+            backoff = Self.firstBackoff
         }
-        metrics.published.increment(by: UInt64(reports.count { $0.error == nil }))
-        if let failure { pause(after: failure) }
+        let delivered = reports.count { $0.error == nil }
+        metrics.published.increment(by: UInt64(delivered))
+        if let failure {
+            pause(after: failure)
+        } else if delivered > 0 {
+            monitor.succeeded()
+            if monitor.trouble == nil { health.report("kafka", .healthy) }
+        }
         _ = window.rewind()
     }
 
     private func pause(after error: any Error) {
         let wait = backoff.next()
-        log.warning("cannot publish, trying again", ["error": "\(error)", "in": "\(wait)"])
-        health.report("kafka", .degraded("\(error)"))
         metrics.publishFailures.increment()
+        if let error = error as? KafkaError {
+            log.debug("cannot publish, trying again", ["error": "\(error)", "in": "\(wait)"])
+            monitor.failed(error)
+        } else {
+            log.warning("cannot publish, trying again", ["error": "\(error)", "in": "\(wait)"])
+            health.report("kafka", .degraded("\(error)"))
+        }
         guard !isPaused else { return }
         isPaused = true
         startTimer(wait, .pauseEnded)
@@ -204,14 +262,18 @@ actor Publisher: Service {
 
     private func currentProducer() throws -> KafkaProducer {
         if let producer { return producer }
-        let (number, wake, log) = (producerNumber, wake, log.component("kafka"))
+        let (number, wake, answers) = (producerNumber, wake, Answers())
+        self.answers = answers
+        var observer = monitor.observer
+        let noteConnection = observer.connection
+        observer.connection = { broker, isUp in
+            noteConnection(broker, isUp)
+            if isUp { wake.yield(.connected) }
+        }
         let made = try KafkaProducer(
-            configuration: configuration,
-            observer: KafkaObserver(
-                log: { _, facility, message in log.debug(message, ["facility": facility]) },
-                error: { error in log.warning("Kafka", ["error": "\(error)"]) })
+            configuration: configuration, defaults: Self.producerDefaults, observer: observer
         ) { reports in
-            wake.yield(.delivered(producer: number, reports))
+            if let reports = answers.add(reports) { wake.yield(.delivered(producer: number, reports)) }
         }
         producer = made
         return made
@@ -224,5 +286,31 @@ actor Publisher: Service {
         producer = nil
         producerNumber += 1
         window.restart()
+    }
+}
+
+/// What a producer reports while the publisher is at work: taken together, so that the outbox deletes much at once.
+private final class Answers: Sendable {
+    private let state = Mutex((isTold: false, waiting: [DeliveryReport]()))
+
+    /// Takes reports.
+    /// - Returns: those that the publisher is to be told; nil if they wait for `take`, since it has been told of others.
+    func add(_ reports: [DeliveryReport]) -> [DeliveryReport]? {
+        state.withLock { state in
+            guard state.isTold else {
+                state.isTold = true
+                return reports
+            }
+            state.waiting += reports
+            return nil
+        }
+    }
+
+    /// What came since those that the publisher was told.
+    func take() -> [DeliveryReport] {
+        state.withLock { state in
+            defer { state = (false, []) }
+            return state.waiting
+        }
     }
 }
