@@ -9,6 +9,8 @@
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 #include <poll.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -85,12 +87,15 @@ static inline void vigie_describe(X509 *certificate, vigie_certificate *result) 
     result->not_after = vigie_seconds(X509_get0_notAfter(certificate));
 }
 
-// Copies OpenSSL's last reason.
-static inline void vigie_tls_reason(char *reason, size_t size) {
+// Copies OpenSSL's last reason. Returns the alert of the other side (RFC 8446, 6) that it is, or 0.
+static inline int vigie_tls_reason(char *reason, size_t size) {
     unsigned long code = ERR_get_error();
     if (code) ERR_error_string_n(code, reason, size);
     else snprintf(reason, size, "%s", errno ? strerror(errno) : "the connection was closed");
     ERR_clear_error();
+    int is_alert = ERR_GET_LIB(code) == ERR_LIB_SSL && ERR_GET_REASON(code) > SSL_AD_REASON_OFFSET
+        && ERR_GET_REASON(code) < SSL_AD_REASON_OFFSET + 256;
+    return is_alert ? ERR_GET_REASON(code) - SSL_AD_REASON_OFFSET : 0;
 }
 
 // The first certificate of a PEM file: 0, or -1 with a reason.
@@ -114,19 +119,53 @@ static inline int vigie_read_certificate(const char *path, vigie_certificate *re
 
 // What a handshake showed.
 typedef struct {
+    int is_attempted;     // Whether the files could be used, so that it was begun.
     int is_done;          // Whether the handshake came to its end.
     long verification;    // X509_V_OK, or why the certificate is not believed.
     char reason[256];     // Why it failed, or what the verification says.
     char version[32];     // Such as TLSv1.3.
     int has_certificate;
     vigie_certificate certificate;
+    int wants_certificate;  // Whether the server asked for the client's certificate.
+    int alert;              // The alert with which the server ended it, in the handshake or at the question; 0 for none.
+    int is_refused;         // Whether the server ended the connection at the question.
+    char refusal[256];      // How.
 } vigie_handshake;
 
-// Makes one TLS handshake on a connected socket. The certificate is judged and not insisted on, so that it can be shown.
+// Called when the server asks for a certificate.
+static inline int vigie_note_request(SSL *session, void *is_asked) {
+    (void)session;
+    *(int *)is_asked = 1;
+    return 1;
+}
+
+// Sends a question and waits for the first byte of the answer. In TLS 1.3 a server judges the client's certificate after
+// the client's part of the handshake, so only this shows whether it goes on.
+static inline void vigie_ask(SSL *session, const void *question, int size, vigie_handshake *result) {
+    char byte;
+    ERR_clear_error();
+    errno = 0;
+    int count = SSL_write(session, question, size);
+    // What the server said before it closed can still be read when nothing can be written any more.
+    int read = SSL_read(session, &byte, 1);
+    if (read > 0) return;
+    int is_late = count > 0 && SSL_get_error(session, read) == SSL_ERROR_WANT_READ;
+    if (is_late) return;
+    result->is_refused = 1;
+    result->alert = vigie_tls_reason(result->refusal, sizeof result->refusal);
+}
+
+// Makes one TLS handshake on a connected socket, and then asks the question, if there is one. The certificate is judged
+// and not insisted on, so that it can be shown.
 static inline void vigie_shake_hands(
     int socket_, const char *host, const char *authorities, const char *certificate, const char *key,
-    vigie_handshake *result) {
+    const void *question, int size, vigie_handshake *result) {
     memset(result, 0, sizeof *result);
+    // OpenSSL writes without MSG_NOSIGNAL.
+    sigset_t pipe, before;
+    sigemptyset(&pipe);
+    sigaddset(&pipe, SIGPIPE);
+    pthread_sigmask(SIG_BLOCK, &pipe, &before);
     ERR_clear_error();
     errno = 0;
     SSL_CTX *context = SSL_CTX_new(TLS_client_method());
@@ -136,7 +175,9 @@ static inline void vigie_shake_hands(
     if (is_ready && !authorities) is_ready = SSL_CTX_set_default_verify_paths(context) == 1;
     if (is_ready && certificate) is_ready = SSL_CTX_use_certificate_chain_file(context, certificate) == 1;
     if (is_ready && key) is_ready = SSL_CTX_use_PrivateKey_file(context, key, SSL_FILETYPE_PEM) == 1;
+    if (is_ready) SSL_CTX_set_cert_cb(context, vigie_note_request, &result->wants_certificate);
     if (is_ready) is_ready = (session = SSL_new(context)) != NULL;
+    result->is_attempted = is_ready;
     if (is_ready) {
         X509_VERIFY_PARAM *parameters = SSL_get0_param(session);
         if (X509_VERIFY_PARAM_set1_ip_asc(parameters, host) != 1) {
@@ -148,7 +189,7 @@ static inline void vigie_shake_hands(
         errno = 0;
         result->is_done = SSL_set_fd(session, socket_) == 1 && SSL_connect(session) == 1;
     }
-    if (!result->is_done) vigie_tls_reason(result->reason, sizeof result->reason);
+    if (!result->is_done) result->alert = vigie_tls_reason(result->reason, sizeof result->reason);
     if (session) {
         X509 *peer = SSL_get1_peer_certificate(session);
         if (peer) {
@@ -163,9 +204,13 @@ static inline void vigie_shake_hands(
                 snprintf(
                     result->reason, sizeof result->reason, "%s",
                     X509_verify_cert_error_string(result->verification));
+            if (size > 0) vigie_ask(session, question, size, result);
             SSL_shutdown(session);
         }
         SSL_free(session);
     }
     SSL_CTX_free(context);
+    struct timespec now = {0, 0};
+    while (sigtimedwait(&pipe, NULL, &now) > 0) continue;
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
 }

@@ -156,7 +156,10 @@ import Testing
         for (name, server, remedy) in [
             ("another authority", try certificates.server("localhost", by: "other"), "kafka.ca_file"),
             ("another name", try certificates.server("another.example"), "kafka.bootstrap to a name"),
-            ("an expired certificate", try certificates.server("localhost", valid: .past), "has expired"),
+            (
+                "an expired certificate", try certificates.server("localhost", valid: .past),
+                "renew the broker's certificate"
+            ),
         ] {
             try await trouble(name, signs: ["certificate"], [gateway, processor]) { try await scene.show(server) }
             let wrong = try await failure(scene, gatewayFile, name)

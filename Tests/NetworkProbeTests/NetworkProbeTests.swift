@@ -54,12 +54,14 @@ import Testing
     }
 
     private func handshake(
-        _ server: Server, host: String, authorities: String?
+        _ server: Server, host: String, authorities: String?, certificate: String? = nil, key: String? = nil,
+        question: [UInt8] = []
     ) throws -> NetworkProbe.Handshake {
         let connection = try NetworkProbe.connect(
             NetworkProbe.resolve("127.0.0.1", port: server.port), bound: .seconds(60))
         return NetworkProbe.handshake(
-            on: connection, host: host, authorities: authorities, certificate: nil, key: nil)
+            on: connection, host: host, authorities: authorities, certificate: certificate, key: key,
+            question: question)
     }
 
     @Test func aHandshakeShowsAndJudgesTheCertificate() throws {
@@ -72,6 +74,7 @@ import Testing
             ])
         let good = try handshake(server, host: "broker", authorities: folder.path("authority.pem"))
         #expect(good.problem == nil && good.version == "TLSv1.3" && good.certificate?.subject == "/CN=broker")
+        #expect(good.isAttempted && !good.wantsCertificate && good.verification == 0 && good.refusal == nil)
         let other = try handshake(server, host: "another", authorities: folder.path("authority.pem"))
         #expect(other.problem?.lowercased() == "hostname mismatch" && other.certificate != nil)
         let number = try handshake(server, host: "127.0.0.1", authorities: folder.path("authority.pem"))
@@ -79,8 +82,33 @@ import Testing
         let unknown = try handshake(server, host: "broker", authorities: folder.path("other.pem"))
         #expect(unknown.problem?.contains("unable to get local issuer certificate") == true)
         #expect(unknown.version != nil, "it is judged, and not insisted on")
+        // X509_V_ERR_HOSTNAME_MISMATCH and X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY.
+        #expect(other.verification == 62 && unknown.verification == 20)
         let missing = try handshake(server, host: "broker", authorities: folder.path("none.pem"))
-        #expect(missing.version == nil && missing.problem != nil)
+        #expect(missing.version == nil && missing.problem != nil && !missing.isAttempted)
+    }
+
+    /// In TLS 1.3 the server judges the client after the handshake, in TLS 1.2 within it.
+    @Test(arguments: ["-tls1_3", "-tls1_2"]) func aServerThatWantsACertificateIsRecognised(version: String) throws {
+        let folder = try Certificates()
+        let server = try Server(
+            "openssl",
+            arguments: [
+                "s_server", "-accept", "127.0.0.1:0", "-cert", folder.path("server.pem"), "-key",
+                folder.path("server.key"), "-Verify", "1", "-verify_return_error", "-CAfile",
+                folder.path("authority.pem"), version, "-rev",
+            ])
+        let question = Array("who is there\n".utf8)
+        let authority = folder.path("authority.pem")
+        let without = try handshake(server, host: "broker", authorities: authority, question: question)
+        #expect(without.wantsCertificate && without.isAttempted)
+        #expect(without.version == nil || without.refusal != nil, "\(without)")
+        // handshake_failure before TLS 1.3, certificate_required from it on.
+        #expect(without.alert == (version == "-tls1_3" ? 116 : 40), "\(without)")
+        let with = try handshake(
+            server, host: "broker", authorities: authority, certificate: folder.path("server.pem"),
+            key: folder.path("server.key"), question: question)
+        #expect(with.wantsCertificate && with.problem == nil && with.refusal == nil && with.alert == nil, "\(with)")
     }
 
     @Test func whoDoesNotSpeakTLSIsToldApart() throws {

@@ -375,24 +375,67 @@ extension [Check] {
     }
 
     @Test func certificatesAreJudged() {
-        func handshake(_ certificate: NetworkProbe.Certificate?, problem: String? = nil, version: String? = "TLSv1.3")
-            -> Check
-        {
-            broker {
-                $0.servers = [
-                    server(handshake: .init(version: version, certificate: certificate, problem: problem))
-                ]
-            }[1]
+        func handshake(
+            _ certificate: NetworkProbe.Certificate?, problem: String? = nil, version: String? = "TLSv1.3",
+            verification: Int = 0
+        ) -> Check {
+            check(
+                .init(version: version, certificate: certificate, problem: problem, verification: verification))
         }
         let good = handshake(certificate(days: 90))
         #expect(good.state == .ok && good.seen.hasPrefix("TLSv1.3, /CN=kafka-1, valid for 90 days"))
         #expect(handshake(certificate(days: 29)).state == .warning)
-        #expect(handshake(certificate(days: -1)).seen.contains("has expired"))
         #expect(handshake(certificate(days: 90, since: 2)).remedy?.contains("timedatectl") == true)
-        let untrusted = handshake(certificate(days: 90), problem: "self-signed certificate")
+        // By OpenSSL's numbers, whatever its words are.
+        let untrusted = handshake(certificate(days: 90), problem: "self-signed certificate", verification: 19)
         #expect(untrusted.state == .failure && untrusted.remedy?.contains("kafka.ca_file") == true)
+        let expired = handshake(certificate(days: -1), problem: "certificate has expired", verification: 10)
+        #expect(expired.state == .failure && expired.remedy?.hasPrefix("renew the broker's certificate") == true)
+        #expect(expired.seen == "certificate has expired; its certificate is /CN=kafka-1 by /CN=authority")
+        let other = handshake(certificate(days: 90), problem: "hostname mismatch", verification: 62)
+        #expect(other.remedy?.contains("kafka.bootstrap to a name that the certificate") == true)
         let plain = handshake(nil, problem: "wrong version number", version: nil)
         #expect(plain.remedy?.contains("plaintext listener") == true)
+        let unusable = check(
+            .init(version: nil, certificate: nil, problem: "key values mismatch", isAttempted: false))
+        #expect(unusable.remedy?.contains("kafka.key_file") == true)
+    }
+
+    private func check(
+        _ handshake: NetworkProbe.Handshake, _ change: (inout BrokerExamination) -> Void = { _ in }
+    ) -> Check {
+        let checks = broker {
+            $0.servers = [server(handshake: handshake)]
+            change(&$0)
+        }
+        return checks.first { $0.subject == "kafka-1:9092 TLS" } ?? checks[0]
+    }
+
+    /// A broker that wants its clients' certificates says so only after the handshake, in words that change from one
+    /// release of OpenSSL to the next. That it asked for one is known.
+    @Test func aClientWithoutAGoodCertificateIsToldWhatToDo() {
+        let refused = NetworkProbe.Handshake(
+            version: "TLSv1.3", certificate: certificate(days: 90), problem: nil, wantsCertificate: true, alert: 42,
+            refusal: "ssl/tls alert bad certificate")
+        #expect(check(refused).remedy == "set kafka.certificate_file and kafka.key_file")
+        func own(days: Int64) -> Check {
+            check(refused) { examination in
+                examination.configuration.certificateFile = "/etc/vigie/me.pem"
+                examination.files = [
+                    .init(
+                        setting: "certificate_file", path: "/etc/vigie/me.pem",
+                        ownership: FileOwnership(user: 0, group: 0, mode: 0o644), isReadable: true,
+                        certificate: .success(certificate(days: days)))
+                ]
+            }
+        }
+        #expect(own(days: -1).remedy == "renew the certificate in kafka.certificate_file: it has expired")
+        #expect(own(days: 90).remedy?.contains("the broker trusts its authority") == true)
+        // Before TLS 1.3 the handshake itself fails.
+        let earlier = NetworkProbe.Handshake(
+            version: nil, certificate: certificate(days: 90), problem: "alert handshake failure",
+            wantsCertificate: true, alert: 40)
+        #expect(check(earlier).remedy == "set kafka.certificate_file and kafka.key_file")
     }
 
     @Test func filesAreJudged() {
@@ -428,7 +471,7 @@ extension [Check] {
                 KafkaError(.authentication, "client", message: "SASL authentication error: wrong password"),
             ]
         }
-        #expect(doubted[1].seen == "SASL authentication error: wrong password")
+        #expect(doubted[1].seen == "kafka-1:9092 refuses this client: wrong password")
         #expect(doubted[1].remedy?.contains("kafka.password_file") == true)
         let silent = broker { $0.cluster = .failure(KafkaError(.timedOut, "describe the cluster")) }
         #expect(silent[1].remedy?.contains("kafka.security") == true)

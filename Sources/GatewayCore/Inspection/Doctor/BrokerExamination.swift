@@ -103,7 +103,8 @@ struct BrokerExamination: Examination {
                 .broker, subject, .failure, "\(file.path): no certificate in PEM form (\(failure))",
                 remedy: "openssl x509 -in \(file.path) -noout -text shows what it is")
         case .success(let certificate):
-            return validity(of: certificate, subject: subject, prefix: "\(file.path): ", renew: "a new certificate")
+            return validity(
+                of: certificate, subject: subject, prefix: "\(file.path): ", renew: "a new certificate for \(subject)")
         }
     }
 
@@ -166,16 +167,28 @@ struct BrokerExamination: Examination {
 
     private func check(_ handshake: NetworkProbe.Handshake, _ server: Server) -> [Check] {
         let subject = "\(server.name) TLS"
-        if let problem = handshake.problem {
-            let who = handshake.certificate.map { "; its certificate is \($0.subject) by \($0.issuer)" } ?? ""
+        let who = handshake.certificate.map { "; its certificate is \($0.subject) by \($0.issuer)" } ?? ""
+        guard handshake.isAttempted else {
             return [
                 Check(
-                    .broker, subject, .failure, problem + who,
-                    remedy: handshake.version == nil
-                        ? "check kafka.security and the port: a plaintext listener does not speak TLS"
-                        : "set kafka.ca_file to the authority of the broker, and kafka.bootstrap to a name that the"
-                            + " certificate is for")
+                    .broker, subject, .failure, handshake.problem ?? "a file cannot be used",
+                    remedy: "check kafka.ca_file, kafka.certificate_file and kafka.key_file: the key must be the"
+                        + " certificate's")
             ]
+        }
+        guard handshake.verification == 0 else {
+            let trouble = KafkaTrouble.brokerCertificate(of: server.name, .init(code: Int32(handshake.verification)))
+            return [Check(.broker, subject, .failure, (handshake.problem ?? "") + who, remedy: trouble.remedy)]
+        }
+        if let ending = handshake.refusal ?? (handshake.version == nil ? handshake.problem : nil) {
+            let remedy =
+                handshake.wantsCertificate
+                ? clientCertificateRemedy(server)
+                : "check kafka.security and the port: a plaintext listener does not speak TLS"
+            return [Check(.broker, subject, .failure, ending + who, remedy: remedy)]
+        }
+        if let problem = handshake.problem {
+            return [Check(.broker, subject, .failure, problem + who, remedy: "check kafka.ca_file")]
         }
         guard let certificate = handshake.certificate else { return [] }
         return [
@@ -183,6 +196,17 @@ struct BrokerExamination: Examination {
                 of: certificate, subject: subject, prefix: "\(handshake.version ?? "TLS"), ",
                 renew: "a new certificate of the broker")
         ]
+    }
+
+    /// What to do about a client's certificate that the broker wants or refuses.
+    private func clientCertificateRemedy(_ server: Server) -> String {
+        let own = files.first { $0.setting == "certificate_file" }
+        if case .success(let certificate)? = own?.certificate,
+            certificate.validity.upperBound < now.milliseconds / 1000
+        {
+            return "renew the certificate in kafka.certificate_file: it has expired"
+        }
+        return KafkaTrouble.clientCertificate(refusedBy: server.name, configuration).remedy
     }
 
     // MARK: Cluster
@@ -245,23 +269,19 @@ struct BrokerExamination: Examination {
     }
 
     private func clusterFailure(_ error: KafkaError) -> Check {
-        // The first that names a cause; what comes after is that nobody is left to ask.
-        let cause = clientErrors.first { $0.code == .authentication || $0.code == .tls } ?? clientErrors.first ?? error
+        // The error that explains most; the others follow from it, such as that nobody is left to ask.
+        let troubles = (clientErrors + [error]).compactMap { KafkaTrouble($0, of: configuration) }
+        guard let cause = troubles.max(by: { $0.explains(lessThan: $1) }) else {
+            return Check(.broker, "cluster", .failure, error.message, remedy: "the broker's log tells more")
+        }
+        let isConnected = servers.contains(where: \.isReached)
+        // Somebody takes the connection, so it is neither the port nor a firewall.
         let remedy =
-            switch cause.code {
-            case .authentication:
-                "check kafka.username, kafka.mechanism and the first line of kafka.password_file"
-            case .tls: "check kafka.ca_file, kafka.certificate_file and kafka.key_file"
-            // In TLS 1.3 a broker judges the client's certificate after the handshake, and ends the connection.
-            case _ where cause.message.contains("SSL routines"):
-                configuration.certificateFile == nil
-                    ? "the broker may want a certificate: set kafka.certificate_file and kafka.key_file"
-                    : "check kafka.certificate_file and kafka.key_file: the broker may not trust them"
-            default:
-                "check kafka.security against the listener: plaintext, ssl, sasl_plaintext or sasl_ssl; the broker's log"
-                    + " tells more"
-            }
-        return Check(.broker, "cluster", .failure, cause.message, remedy: remedy)
+            isConnected && (cause.kind == .unreachable || cause.kind == .notAnswering)
+            ? "check kafka.security against the listener: plaintext, ssl, sasl_plaintext or sasl_ssl; the broker's log"
+                + " tells more"
+            : cause.remedy
+        return Check(.broker, "cluster", .failure, cause.text, remedy: remedy)
     }
 }
 
@@ -364,7 +384,7 @@ extension BrokerExamination {
             guard isTLS, withTLS else { return (time, nil) }
             let handshake = NetworkProbe.handshake(
                 on: connection, host: endpoint.host, authorities: configuration.certificateAuthorityFile,
-                certificate: configuration.certificateFile, key: configuration.keyFile)
+                certificate: configuration.certificateFile, key: configuration.keyFile, question: versionsRequest)
             return (time, handshake)
         }
         switch outcome {
@@ -408,6 +428,10 @@ extension BrokerExamination {
         clientErrors = errors.list.withLock { $0 }
     }
 }
+
+/// A request that every Kafka listener answers, before it knows who asks: ApiVersions, version 0 (Kafka protocol guide).
+/// Size, API key 18, version, correlation id, and no client id.
+private let versionsRequest: [UInt8] = [0, 0, 0, 10, 0, 18, 0, 0, 0, 0, 0, 1, 0xFF, 0xFF]
 
 extension NetworkProbe.Failure {
     /// It took longer than it may.
