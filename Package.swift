@@ -72,9 +72,9 @@ let programs: [Target] = [
     .executableTarget(name: "vigie-gateway", dependencies: ["GatewayCore", "Commands", "Platform", "Presentation"]),
     .executableTarget(
         name: "vigie-simbus",
-        dependencies: ["KernelHardware", "SimulatedHardware", "GatewayCore", "Monitoring", "Commands"]),
+        dependencies: ["KernelHardware", "SimulatedHardware", "GatewayCore", "Platform", "Commands"]),
     .executableTarget(name: "vigie-processor", dependencies: ["ProcessorCore", "Commands", "Readings"]),
-    .executableTarget(name: "vigie-fleet", dependencies: ["FleetCore", "Commands"]),
+    .executableTarget(name: "vigie-fleet", dependencies: ["FleetCore", "Commands", "Platform"]),
 ]
 
 let tests: [Target] = [
@@ -89,7 +89,7 @@ let tests: [Target] = [
     .testTarget(name: "HTTPClientTests", dependencies: ["HTTPClient", "Monitoring", "Platform", "TestSupport"]),
     .testTarget(name: "NetworkProbeTests", dependencies: ["NetworkProbe", "Platform"]),
     .testTarget(name: "KafkaClientTests", dependencies: ["KafkaClient", "Platform"]),
-    .testTarget(name: "PostgresClientTests", dependencies: ["PostgresClient"]),
+    .testTarget(name: "PostgresClientTests", dependencies: ["PostgresClient", "Platform", "TestSupport"]),
     .testTarget(name: "SensorBusTests", dependencies: ["SensorBus", "Platform", "TestSupport"]),
     .testTarget(
         name: "SensorDriversTests", dependencies: ["SensorDrivers", "SimulatedHardware", "Platform", "TestSupport"]),

@@ -22,6 +22,9 @@ public protocol Command: Sendable {
     static var options: [CommandOption<Self>] { get }
     /// What follows the options, such as `CHIP [KIND]`; empty by default: nothing may.
     static var operands: String { get }
+    /// Whether `run` receives SIGTERM and SIGINT and stops in order, be it by a `ServiceGroup` or by `signalStream`.
+    /// False by default: they end the program.
+    static var receivesSignals: Bool { get }
     /// Takes what follows the options; by default, nothing.
     mutating func take(operands: [String]) throws(UsageError)
     /// The command with every option at its default.
@@ -37,6 +40,8 @@ extension Command {
     public static var options: [CommandOption<Self>] { [] }
     /// No operands.
     public static var operands: String { "" }
+    /// Signals end the program.
+    public static var receivesSignals: Bool { false }
     /// Takes none.
     public mutating func take(operands: [String]) throws(UsageError) {
         if let operand = operands.first { throw UsageError("unexpected argument \"\(operand)\"") }

@@ -24,7 +24,20 @@ public struct Program: Sendable {
     }
 
     /// Runs the process's command line and ends the process.
-    public func main() async -> Never {
+    ///
+    /// SIGTERM and SIGINT are held from the first instruction on, for the command that receives them to find; any other
+    /// command is ended by them. On the main actor, where a program's main file is, so that nothing comes before.
+    @MainActor public func main() async -> Never {
+        do throws(SystemError) {
+            try holdSignals([SIGTERM, SIGINT])
+        } catch {
+            write("\(name): \(error)\n", to: STDERR_FILENO)
+            exit(1)
+        }
+        await runCommandLine()
+    }
+
+    private func runCommandLine() async -> Never {
         let status = await run(
             Array(CommandLine.arguments.dropFirst()),
             output: { write($0, to: STDOUT_FILENO) }, errors: { write($0, to: STDERR_FILENO) })
@@ -56,6 +69,7 @@ public struct Program: Sendable {
                 throw UsageError("unknown subcommand \"\(word)\"")
             }
             place = "\(name) \(word)"
+            if !command.receivesSignals { releaseSignals() }
             guard let ready = try parse(command, Array(parsed.operands.dropFirst())) else {
                 output(help(of: command))
                 return 0

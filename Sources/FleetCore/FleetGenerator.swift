@@ -24,7 +24,7 @@ public struct FleetMessage: Sendable, Equatable {
 /// The messages of a fleet of boards, one after the other: pure, and the same for the same plan.
 ///
 /// Every board has a stream of its own with seq 1, 2, 3 ... without a hole. Malformed messages take no seq.
-public struct FleetGenerator: Sequence, IteratorProtocol {
+public struct FleetGenerator: Sequence, IteratorProtocol, Sendable {
     /// What is produced.
     public private(set) var plan: FleetPlan
     /// What has been produced so far.

@@ -29,7 +29,11 @@ public struct FleetProducer: Sendable {
         self.rate = rate
     }
 
-    /// Sends all messages, and returns when the broker has acknowledged them.
+    /// How long the broker may take for what was sent, before it counts as undelivered; and the same after a stop.
+    private static let patience = (usual: Duration.seconds(60), stopping: Duration.seconds(10))
+
+    /// Sends all messages, and returns when the broker has acknowledged them. Cancelling the task stops it after what
+    /// was sent is acknowledged.
     /// - Parameters:
     ///   - generator: what to send; it is advanced.
     ///   - clock: what the rate is measured on.
@@ -48,14 +52,15 @@ public struct FleetProducer: Sendable {
         }
         let start = clock.now
         var sent = 0
-        while !isStopped(), deliveries.failure == nil, let message = generator.next() {
+        while !isStopped(), !Task.isCancelled, deliveries.failure == nil {
             if rate > 0, sent.isMultiple(of: burst) {
                 do {
                     try await clock.sleep(until: start.advanced(by: .seconds(Double(sent) / rate)), tolerance: nil)
                 } catch {
-                    break  // Cancelled: what was sent is still waited for.
+                    break
                 }
             }
+            guard let message = generator.next() else { break }
             do {
                 try await send(message, by: producer, deliveries)
             } catch {
@@ -64,7 +69,8 @@ public struct FleetProducer: Sendable {
             }
             sent += 1
         }
-        await producer.close(timeout: .seconds(60))
+        await producer.close(
+            timeout: Task.isCancelled ? FleetProducer.patience.stopping : FleetProducer.patience.usual)
         if let failure = deliveries.failure { throw failure }
     }
 
@@ -85,7 +91,7 @@ public struct FleetProducer: Sendable {
                 deliveries.sent()
                 return
             } catch {
-                guard error.code == .queueFull else { throw FleetError.kafka("\(error)") }
+                guard error.code == .queueFull, !Task.isCancelled else { throw FleetError.kafka("\(error)") }
                 // The bytes in the queue, not the messages: room comes with the next acknowledgements.
                 await deliveries.waitForNext()
             }
@@ -139,15 +145,24 @@ private final class Deliveries: Sendable {
         await wait(limit: state.withLock { $0.pending - 1 })
     }
 
+    /// Returns when no more than `limit` messages are on their way, or the task is cancelled.
     private func wait(limit: Int) async {
-        await withCheckedContinuation { continuation in
-            let isThere = state.withLock { state in
-                if state.pending <= limit { return true }
-                state.limit = limit
-                state.waiting = continuation
-                return false
+        await withTaskCancellationHandler {
+            await withCheckedContinuation { continuation in
+                let isThere = state.withLock { state in
+                    if state.pending <= limit || Task.isCancelled { return true }
+                    state.limit = limit
+                    state.waiting = continuation
+                    return false
+                }
+                if isThere { continuation.resume() }
             }
-            if isThere { continuation.resume() }
+        } onCancel: {
+            let waiting = state.withLock { state in
+                defer { state.waiting = nil }
+                return state.waiting
+            }
+            waiting?.resume()
         }
     }
 }

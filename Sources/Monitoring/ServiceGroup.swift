@@ -23,7 +23,8 @@ public struct ShutdownTimeout: Error, Equatable, Sendable, CustomStringConvertib
 /// Runs services together, and stops them in the reverse order of their start, each after the one before it has ended.
 ///
 /// A service that others depend on comes first in the list. The group stops on SIGTERM, on SIGINT, or when one of its
-/// services returns or throws. When the bound has passed, or on a second signal, what still runs is cancelled.
+/// services returns or throws. When the bound has passed, or on a second signal, what still runs is cancelled. What does
+/// not even end then, such as a call into a library that never returns, ends with the process, which says so.
 public struct ServiceGroup: Sendable {
     /// A service and the name that logs and errors give it.
     public struct Member: Sendable {
@@ -45,6 +46,8 @@ public struct ServiceGroup: Sendable {
     private let log: Log
     private let notifier: SystemdNotifier?
     private let clock: any Clock<Duration>
+    private let grace: Duration
+    private let giveUp: @Sendable () -> Void
 
     /// Makes a group.
     /// - Parameters:
@@ -54,9 +57,12 @@ public struct ServiceGroup: Sendable {
     ///   - log: where starts, stops and failures are written.
     ///   - notifier: told when the group is started and when it stops.
     ///   - clock: measures `bound`.
+    ///   - grace: how long what was cancelled may take to end before the program gives up.
+    ///   - giveUp: the last resort, called on a thread of its own; by default it ends the process with exit status 1.
     public init(
         _ members: [Member], bound: Duration = .seconds(30), signals: [Int32] = [SIGTERM, SIGINT], log: Log,
-        notifier: SystemdNotifier? = .fromEnvironment, clock: any Clock<Duration> = ContinuousClock()
+        notifier: SystemdNotifier? = .fromEnvironment, clock: any Clock<Duration> = ContinuousClock(),
+        grace: Duration = .seconds(5), giveUp: @escaping @Sendable () -> Void = { _exit(1) }
     ) {
         self.members = members
         self.bound = bound
@@ -64,9 +70,12 @@ public struct ServiceGroup: Sendable {
         self.log = log
         self.notifier = notifier
         self.clock = clock
+        self.grace = grace
+        self.giveUp = giveUp
     }
 
     private enum Event: Sendable {
+        case prepared((any Error)?)
         case signal(Int32)
         case signalsEnded
         case finished(Int, (any Error)?)
@@ -75,12 +84,16 @@ public struct ServiceGroup: Sendable {
     }
 
     /// Runs until every service has ended.
-    /// - Throws: the first error that a service ended with; else `ShutdownTimeout` if services had to be cancelled.
-    ///   Cancelling the task that runs this cancels every service.
-    public func run() async throws {
+    /// - Parameter preparation: what comes before the services. A stop that is asked for meanwhile cancels it, and then
+    ///   no service starts.
+    /// - Throws: what `preparation` threw; the first error that a service ended with; else `ShutdownTimeout` if services
+    ///   had to be cancelled. Cancelling the task that runs this cancels every service.
+    public func run(after preparation: @escaping @Sendable () async throws -> Void = {}) async throws {
         let requests = members.map { _ in ShutdownRequest() }
         let received = try signalStream(signals)
         try await withThrowingTaskGroup(of: Event.self) { group in
+            addSignalWait(&group, received)
+            guard try await prepare(&group, preparation) else { return }
             for (index, member) in members.enumerated() {
                 group.addTask {
                     do {
@@ -96,6 +109,42 @@ public struct ServiceGroup: Sendable {
         }
     }
 
+    /// Prepares the start.
+    /// - Returns: whether the services may start; false if a stop was asked for.
+    private func prepare(
+        _ group: inout ThrowingTaskGroup<Event, any Error>,
+        _ preparation: @escaping @Sendable () async throws -> Void
+    ) async throws -> Bool {
+        group.addTask {
+            do {
+                try await preparation()
+                return .prepared(nil)
+            } catch {
+                return .prepared(error)
+            }
+        }
+        while let event = try await group.next() {
+            switch event {
+            case .prepared(nil): return true
+            case .prepared(.some(let error)):
+                group.cancelAll()
+                throw error
+            case .signal(let number):
+                log.notice("stopping before the services have started", ["signal": number])
+                notifier?.stopping()
+                let lastResort = LastResort(after: grace, log: log, giveUp)
+                lastResort.arm(["the start"])
+                defer { lastResort.disarm() }
+                group.cancelAll()
+                while try await group.next() != nil {}
+                return false
+            // The task that runs this was cancelled; so is the preparation, and it says so.
+            default: break
+            }
+        }
+        return false
+    }
+
     private func supervise(
         _ group: inout ThrowingTaskGroup<Event, any Error>, _ requests: [ShutdownRequest],
         _ received: AsyncStream<Int32>
@@ -104,8 +153,8 @@ public struct ServiceGroup: Sendable {
         var isStopping = false
         var failure: (any Error)?
         var cancelled: [String]?
-        // Elapses with the group: cancelling it ends the wait for the next signal.
-        addSignalWait(&group, received)
+        let lastResort = LastResort(after: grace, log: log, giveUp)
+        defer { lastResort.disarm() }
         while !running.isEmpty, let event = try await group.next() {
             let wasStopping = isStopping
             switch event {
@@ -116,7 +165,7 @@ public struct ServiceGroup: Sendable {
                 addSignalWait(&group, received)
             case .signalsEnded:
                 isStopping = true
-            case .boundCancelled:
+            case .boundCancelled, .prepared:
                 break
             case .finished(let index, let error):
                 running.remove(index)
@@ -148,13 +197,17 @@ public struct ServiceGroup: Sendable {
                 }
             }
             if isStopping, let last = running.max() { requests[last].make() }
-            if cancelled != nil { group.cancelAll() }
+            if cancelled != nil {
+                group.cancelAll()
+                lastResort.arm(names(of: running))
+            }
         }
         group.cancelAll()
         if let failure { throw failure }
         if let cancelled { throw ShutdownTimeout(services: cancelled) }
     }
 
+    /// Ends with the group: cancelling it ends the wait for the next signal.
     private func addSignalWait(_ group: inout ThrowingTaskGroup<Event, any Error>, _ received: AsyncStream<Int32>) {
         group.addTask {
             for await number in received { return .signal(number) }
@@ -165,4 +218,51 @@ public struct ServiceGroup: Sendable {
     private func names(of running: Set<Int>) -> [String] {
         running.sorted().map { members[$0].name }
     }
+}
+
+/// Gives up when what was cancelled has not ended in time. On a thread of its own, for what does not end may hold every
+/// thread of the cooperative pool.
+private final class LastResort: Sendable {
+    private struct State {
+        var isArmed = false
+        var isOver = false
+        var names: [String] = []
+    }
+
+    private let state = Mutex(State())
+    private let grace: Duration
+    private let log: Log
+    private let giveUp: @Sendable () -> Void
+
+    init(after grace: Duration, log: Log, _ giveUp: @escaping @Sendable () -> Void) {
+        self.grace = grace
+        self.log = log
+        self.giveUp = giveUp
+    }
+
+    /// Begins to wait, the first time, for what has these names; later calls name what is left.
+    func arm(_ names: [String]) {
+        let wasArmed = state.withLock { state in
+            defer { state.isArmed = true }
+            state.names = names
+            return state.isArmed
+        }
+        if wasArmed { return }
+        startThread(name: "last-resort") { [self] in
+            let end = ContinuousClock.now + grace
+            while ContinuousClock.now < end {
+                if state.withLock({ $0.isOver }) { return }
+                usleep(10_000)
+            }
+            let left = state.withLock { $0.isOver ? nil : $0.names }
+            guard let left else { return }
+            log.error(
+                "giving up: services do not end although they were cancelled",
+                ["services": left.joined(separator: ","), "waited": "\(grace)"])
+            giveUp()
+        }
+    }
+
+    /// Everything has ended.
+    func disarm() { state.withLock { $0.isOver = true } }
 }

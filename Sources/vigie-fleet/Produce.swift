@@ -4,7 +4,6 @@ import Glibc
 import KafkaClient
 import Platform
 import Readings
-import Synchronization
 
 /// Sends a fleet's messages to Kafka.
 struct Produce: Planned {
@@ -12,7 +11,8 @@ struct Produce: Planned {
     static let summary = "Send the fleet's messages to a topic."
     static let discussion = """
         The same seed and start give the same messages, also the same streams: sent to a topic twice, the second time \
-        they are duplicates. An interrupt stops it after what was sent is acknowledged.
+        they are duplicates. An interrupt stops it after what was sent is \
+        acknowledged, for which the broker has 10 s.
         """
     static var options: [CommandOption<Produce>] {
         [
@@ -24,6 +24,7 @@ struct Produce: Planned {
         ] + PlanOptions.options()
     }
 
+    static let receivesSignals = true
     var bootstrap = "localhost:9092"
     var topic = "sensor.readings"
     var rate = 0.0
@@ -32,13 +33,20 @@ struct Produce: Planned {
 
     func run() async throws {
         guard rate >= 0 else { throw UsageError("--rate: expected 0 or more, found \(rate)") }
-        var generator = try FleetGenerator(try plan.plan(rate: rate, now: SystemWallClock().now()))
-        for number in [SIGINT, SIGTERM] { signal(number) { _ in isInterrupted.store(true, ordering: .relaxed) } }
+        let generated = try FleetGenerator(try plan.plan(rate: rate, now: SystemWallClock().now()))
+        let signals = try signalStream([SIGTERM, SIGINT])
         let producer = FleetProducer(
             configuration: KafkaConfiguration(bootstrapServers: bootstrap), topic: topic, rate: rate)
         let clock = ContinuousClock()
         let start = clock.now
-        try await producer.run(&generator, clock: clock) { isInterrupted.load(ordering: .relaxed) }
+        let sending = Task {
+            var generator = generated
+            try await producer.run(&generator, clock: clock)
+            return generator
+        }
+        let listening = Task { for await _ in signals { sending.cancel() } }
+        defer { listening.cancel() }
+        let generator = try await sending.value
         let seconds = (clock.now - start) / .seconds(1)
         let produced = generator.manifest
         if let manifest { try writeFile(produced.json, to: manifest) }
@@ -54,9 +62,6 @@ struct Produce: Planned {
 
     private func tenths(_ value: Double) -> Double { (value * 10).rounded() / 10 }
 }
-
-/// Set by a signal handler.
-private let isInterrupted = Atomic<Bool>(false)
 
 private func writeFile(_ text: String, to path: String) throws(SystemError) {
     let file = try systemCall("open", path) { open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o644) }

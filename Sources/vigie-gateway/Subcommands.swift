@@ -11,6 +11,7 @@ struct Run: Command {
     static var options: [CommandOption<Run>] {
         [.configuration(\.configuration)]
     }
+    static let receivesSignals = true
     var configuration = defaultConfiguration
 
     func run() async throws {

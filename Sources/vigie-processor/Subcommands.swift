@@ -10,6 +10,7 @@ struct Run: Command {
     static var options: [CommandOption<Run>] {
         [.configuration(\.configuration)]
     }
+    static let receivesSignals = true
     var configuration = defaultConfiguration
 
     func run() async throws {

@@ -2,7 +2,7 @@ import Commands
 import GatewayCore
 import Glibc
 import KernelHardware
-import Monitoring
+import Platform
 import SimulatedHardware
 
 struct Run: Command {
@@ -22,6 +22,7 @@ struct Run: Command {
             .flag("no-gpio", \.hasNoGPIO, "Without GPIO lines."),
         ]
     }
+    static let receivesSignals = true
     var configuration = "/etc/vigie/gateway.yaml"
     var control = ControlSocket.usualPath
     var seed: UInt64 = 1
@@ -31,9 +32,6 @@ struct Run: Command {
         let settings = try GatewaySettings(file: configuration)
         let board = try SimulatedBoard(
             settings, base: { SyntheticEnvironment(seed: seed &+ UInt64($0)) }, clock: ContinuousClock())
-        // Before anything is ready, so that a stop that comes early is not lost.
-        let signals = try signalStream([SIGTERM, SIGINT])
-
         var adapters: [Int: VirtualAdapter] = [:]
         for (number, bus) in board.buses.sorted(by: { $0.key < $1.key }) {
             let adapter = try await VirtualAdapter.plug(bus, name: "simulated I2C bus \(number)")
@@ -63,7 +61,7 @@ struct Run: Command {
         }
         print(bench.statusText, terminator: "")
         fflush(nil)
-        for await _ in signals { break }
+        for await _ in try signalStream([SIGTERM, SIGINT]) { break }
         withExtendedLifetime((adapters, chip, socket)) {}
     }
 

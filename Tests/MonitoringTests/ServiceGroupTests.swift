@@ -112,6 +112,49 @@ import Testing
         }
     }
 
+    @Test func whatDoesNotEndThoughCancelledIsTheLastResorts() async {
+        let (stuck, continuation) = AsyncStream.makeStream(of: Never.self)
+        let journal = Journal()
+        let deaf = Work {
+            // A task of its own knows nothing of the cancellation.
+            await Task { for await _ in stuck {} }.value
+        }
+        await #expect(throws: ShutdownTimeout(services: ["deaf"])) {
+            try await ServiceGroup(
+                [ServiceGroup.Member("deaf", deaf), ServiceGroup.Member("brief", Work {})], signals: [],
+                log: Log("test", to: LogOutput(descriptor: -1, format: .plain, minimum: .error)), notifier: nil,
+                clock: FixedClock(hasPassed: true), grace: .milliseconds(20)
+            ) {
+                journal.add("gave up")
+                continuation.finish()
+            }.run()
+        }
+        #expect(journal.all == ["gave up"])
+    }
+
+    @Test func servicesStartAfterThePreparation() async throws {
+        let journal = Journal()
+        try await group([ServiceGroup.Member("a", Work { journal.add("a") })]).run { journal.add("prepared") }
+        #expect(journal.all == ["prepared", "a"])
+    }
+
+    @Test func aPreparationThatFailsStartsNothing() async {
+        let journal = Journal()
+        await #expect(throws: Broken()) {
+            try await group([ServiceGroup.Member("a", Work { journal.add("a") })]).run { throw Broken() }
+        }
+        #expect(journal.all.isEmpty)
+    }
+
+    @Test func aStopDuringThePreparationCancelsItAndStartsNothing() async throws {
+        let journal = Journal()
+        try await group([ServiceGroup.Member("a", Work { journal.add("a") })], signals: [SIGVTALRM]).run {
+            kill(getpid(), SIGVTALRM)
+            do { try await Task.sleep(for: .seconds(600)) } catch { journal.add("cancelled") }
+        }
+        #expect(journal.all == ["cancelled"])
+    }
+
     @Test func cancellingTheGroupCancelsItsServices() async throws {
         let journal = Journal()
         let (started, continuation) = AsyncStream.makeStream(of: Void.self)
@@ -173,17 +216,5 @@ import Testing
         request.make()
         request.make()
         #expect(journal.all.isEmpty)
-    }
-}
-
-@Suite struct SignalTests {
-    @Test func everyStreamOfASignalReceivesIt() async throws {
-        var first = try signalStream([SIGWINCH]).makeAsyncIterator()
-        var second = try signalStream([SIGWINCH, SIGURG]).makeAsyncIterator()
-        kill(getpid(), SIGWINCH)
-        #expect(await first.next() == SIGWINCH)
-        #expect(await second.next() == SIGWINCH)
-        kill(getpid(), SIGURG)
-        #expect(await second.next() == SIGURG)
     }
 }
