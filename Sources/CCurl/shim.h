@@ -35,6 +35,15 @@ static inline CURLcode vigie_curl_set_sink(
     return code;
 }
 
+// `progress` is asked about once a second while a transfer waits, and more often while bytes come; anything but 0 ends it.
+static inline CURLcode vigie_curl_set_progress(
+    CURL *handle, int (*progress)(void *context, curl_off_t, curl_off_t, curl_off_t, curl_off_t), void *context) {
+    CURLcode code = curl_easy_setopt(handle, CURLOPT_XFERINFOFUNCTION, progress);
+    if (code == CURLE_OK) code = curl_easy_setopt(handle, CURLOPT_XFERINFODATA, context);
+    if (code == CURLE_OK) code = curl_easy_setopt(handle, CURLOPT_NOPROGRESS, 0L);
+    return code;
+}
+
 // `buffer` has CURL_ERROR_SIZE bytes and lives until another is set.
 static inline CURLcode vigie_curl_set_error_buffer(CURL *handle, char *buffer) {
     return curl_easy_setopt(handle, CURLOPT_ERRORBUFFER, buffer);

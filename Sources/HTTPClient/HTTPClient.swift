@@ -84,11 +84,15 @@ public final class HTTPClient {
     }
 
     /// Sends a content to an address.
-    /// - Parameter body: the content; its type is in a Content-Type among the headers.
+    /// - Parameters:
+    ///   - body: the content; its type is in a Content-Type among the headers.
+    ///   - isWanted: asked about once a second; once it says no, the request is given up.
     public func post(
-        _ address: HTTPAddress, headers: [Header] = [], body: [UInt8]
+        _ address: HTTPAddress, headers: [Header] = [], body: [UInt8], isWanted: () -> Bool = { true }
     ) throws(HTTPClientError) -> Answer {
-        try perform(address, headers, body: body)
+        try withoutActuallyEscaping(isWanted) { isWanted throws(HTTPClientError) in
+            try perform(address, headers, body: body, isWanted: isWanted)
+        }
     }
 
     // MARK: One request
@@ -97,11 +101,12 @@ public final class HTTPClient {
     private struct Sink {
         var body: [UInt8] = []
         let limit: Int
+        let isWanted: () -> Bool
         var isFull = false
     }
 
     private func perform(
-        _ address: HTTPAddress, _ headers: [Header], body: [UInt8]?
+        _ address: HTTPAddress, _ headers: [Header], body: [UInt8]?, isWanted: @escaping () -> Bool = { true }
     ) throws(HTTPClientError) -> Answer {
         let list = try HeaderList(headers)
         // Keeps connections, forgets all options.
@@ -109,10 +114,11 @@ public final class HTTPClient {
         reason.initialize(repeating: 0, count: Int(CURL_ERROR_SIZE))
         try configure(address)
         try check(vigie_curl_set_headers(handle, list.first))
-        var sink = Sink(limit: limits.answerSize)
+        var sink = Sink(limit: limits.answerSize, isWanted: isWanted)
         let code = withUnsafeMutablePointer(to: &sink) { sink in
             (body ?? []).withUnsafeBytes { bytes -> CURLcode in
                 var code = vigie_curl_set_sink(handle, take, sink)
+                if code == CURLE_OK { code = vigie_curl_set_progress(handle, goOn, sink) }
                 if code == CURLE_OK, body != nil {
                     code = vigie_curl_set_body(handle, bytes.baseAddress, curl_off_t(bytes.count))
                 }
@@ -141,6 +147,13 @@ public final class HTTPClient {
         }
         sink.pointee.body.append(contentsOf: UnsafeRawBufferPointer(start: bytes, count: length))
         return length
+    }
+
+    private typealias Progress =
+        @convention(c) (UnsafeMutableRawPointer?, curl_off_t, curl_off_t, curl_off_t, curl_off_t) -> Int32
+
+    private let goOn: Progress = { context, _, _, _, _ in
+        context?.assumingMemoryBound(to: Sink.self).pointee.isWanted() == false ? 1 : 0
     }
 
     private func configure(_ address: HTTPAddress) throws(HTTPClientError) {

@@ -12,6 +12,8 @@ public enum HTTPClientError: Error, Equatable, Sendable, CustomStringConvertible
     case timedOut(HTTPAddress, reason: String)
     /// The server cannot be trusted, or TLS does not come about.
     case insecure(HTTPAddress, reason: String)
+    /// Whoever asked did not want to wait any longer.
+    case givenUp(HTTPAddress)
     /// The answer is longer than allowed.
     case answerTooLarge(HTTPAddress, limit: Int)
     /// libcurl's other errors (CURLcode).
@@ -32,6 +34,8 @@ public enum HTTPClientError: Error, Equatable, Sendable, CustomStringConvertible
             "\(address) did not answer in time: \(reason)"
         case .insecure(let address, let reason):
             "\(address) cannot be trusted: \(reason); check its certificate, or name its authority's file"
+        case .givenUp(let address):
+            "the request to \(address) was given up"
         case .answerTooLarge(let address, let limit):
             "\(address) answered with more than \(limit) bytes"
         case .failed(let address, let code, let reason):
@@ -48,6 +52,8 @@ public enum HTTPClientError: Error, Equatable, Sendable, CustomStringConvertible
             self = .invalidAddress
         case CURLE_COULDNT_RESOLVE_HOST, CURLE_COULDNT_RESOLVE_PROXY, CURLE_COULDNT_CONNECT:
             self = .unreachable(address, reason: reason)
+        case CURLE_ABORTED_BY_CALLBACK:
+            self = .givenUp(address)
         case CURLE_OPERATION_TIMEDOUT:
             self = .timedOut(address, reason: reason)
         case CURLE_SSL_CONNECT_ERROR, CURLE_PEER_FAILED_VERIFICATION, CURLE_SSL_CACERT_BADFILE,

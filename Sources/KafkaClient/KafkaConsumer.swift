@@ -310,24 +310,42 @@ public final class KafkaConsumer {
     /// Errors that librdkafka handled by itself so far, such as lost connections.
     public var errorCount: Int { handle.errorCount }
 
+    /// How long `close` may take: with a broker that answers it takes milliseconds.
+    private static let closingBound = Duration.seconds(5)
+
     /// Leaves the group, calling the hook's `revoked` for what is assigned, and stops. Blocks for as long as pending
-    /// commits and leaving take; only `deinit` may follow.
+    /// commits and leaving take, but no longer than 5 s: then what is left of it is let go of, and the group notices by
+    /// its session. Only `deinit` may follow.
     public func close() {
         if isClosed { return }
         isClosed = true
-        giveEverythingBack()
-        let code = rd_kafka_consumer_close(handle.pointer)
-        if code != RD_KAFKA_RESP_ERR_NO_ERROR { handle.report(code, "close the consumer") }
+        let end = ContinuousClock.now + KafkaConsumer.closingBound
+        giveEverythingBack(until: end)
+        // rd_kafka_consumer_close knows no bound, so it closes in the background; what it asks of this thread comes
+        // through a queue.
+        let queue = rd_kafka_queue_new(handle.pointer)
+        if let error = rd_kafka_consumer_close_queue(handle.pointer, queue) {
+            handle.report(rd_kafka_error_code(error), "close the consumer")
+            rd_kafka_error_destroy(error)
+        }
+        while rd_kafka_consumer_closed(handle.pointer) == 0 {
+            guard ContinuousClock.now < end else {
+                handle.report(RD_KAFKA_RESP_ERR__TIMED_OUT, "close the consumer")
+                // To destroy it would wait for the same.
+                return handle.keep()
+            }
+            rd_kafka_queue_poll_callback(queue, 10)
+        }
+        rd_kafka_queue_destroy(queue)
     }
 
     /// librdkafka before 2.4 hangs for ever when a cooperative assignment comes while it closes (its issue 4527), as
     /// it does when two members stop one after the other. So its partitions are given back before; a static member
     /// leaves the group by that, which costs one rebalance more.
-    private func giveEverythingBack() {
+    private func giveEverythingBack(until end: ContinuousClock.Instant) {
         guard rd_kafka_version() < 0x0204_0000, membership.isCooperative(handle.pointer),
             rd_kafka_unsubscribe(handle.pointer) == RD_KAFKA_RESP_ERR_NO_ERROR
         else { return }
-        let end = ContinuousClock.now + .seconds(10)
         while !membership.assigned.isEmpty, ContinuousClock.now < end {
             nextBatch(maximumMessages: 1000, timeout: .milliseconds(50)) { _, _ in }
         }

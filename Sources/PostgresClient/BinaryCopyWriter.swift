@@ -1,18 +1,16 @@
-import CPostgres
-
 /// Encodes the rows of `COPY ... FROM STDIN (FORMAT binary)` (PostgreSQL manual, COPY, "Binary Format") and sends them
 /// in chunks. A row is `beginRow`, then one append a column, in the order of the statement's columns.
 ///
 /// Nothing is sent in the middle of a row, so only `beginRow` can fail.
 public struct BinaryCopyWriter: ~Copyable {
     var buffer: BinaryBuffer
-    let connection: OpaquePointer?
+    let connection: PostgresConnection?
     let chunkSize: Int
     /// Rows begun so far.
     public private(set) var rowCount = 0
 
     /// Without a connection what is encoded is dropped chunk by chunk, for measurements.
-    init(connection: OpaquePointer?, chunkSize: Int = 128 * 1024) {
+    init(connection: PostgresConnection?, chunkSize: Int = 128 * 1024) {
         self.connection = connection
         self.chunkSize = chunkSize
         buffer = BinaryBuffer(capacity: chunkSize + 4096)
@@ -24,7 +22,7 @@ public struct BinaryCopyWriter: ~Copyable {
 
     /// Begins the next row, and sends what is there if it is enough.
     /// - Parameter fields: how many columns follow.
-    /// - Throws: what `PQputCopyData` reported: the connection is lost.
+    /// - Throws: the connection is lost.
     public mutating func beginRow(fields: Int16) throws(PostgresError) {
         if buffer.count >= chunkSize { try send() }
         countRow()
@@ -76,10 +74,7 @@ public struct BinaryCopyWriter: ~Copyable {
     mutating func send() throws(PostgresError) {
         defer { buffer.count = 0 }
         guard let connection, buffer.count > 0 else { return }
-        // Blocks until libpq has taken all; 1 is success.
-        let status = PQputCopyData(
-            connection, buffer.bytes.baseAddress?.assumingMemoryBound(to: CChar.self), Int32(buffer.count))
-        if status != 1 { throw PostgresError(connection: connection, sql: "COPY") }
+        try connection.sendCopyData(buffer.bytes)
     }
 
     mutating func finish() throws(PostgresError) {

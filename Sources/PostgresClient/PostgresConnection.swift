@@ -2,9 +2,11 @@ import CPostgres
 import Glibc
 
 /// One connection to PostgreSQL. Every call blocks; use it from one thread at a time, such as inside an actor with a
-/// `ThreadExecutor`.
+/// `ThreadExecutor`. No call waits for a server that is gone: see `PostgresWaits`.
 public final class PostgresConnection {
     private let pointer: OpaquePointer
+    private let settings: ConnectionSettings
+    private let waits: PostgresWaits
     private let notices: NoticeReceiver
     private let preparesStatements: Bool
     private var statements: [StatementKey: String] = [:]
@@ -45,42 +47,32 @@ public final class PostgresConnection {
     ///   - applicationName: shown in pg_stat_activity unless the string or PGAPPNAME says otherwise.
     ///   - preparesStatements: whether `query(prepared:)` keeps statements in the session; not behind a pooler that gives
     ///     every transaction another session.
+    ///   - waits: bounds every wait, also this one.
     ///   - notice: called with the server's notices, while a call runs.
     /// - Throws: SQLSTATE 08001 if the server cannot be reached or refuses; 22023 if the string is not valid.
-    public init(
+    public convenience init(
         connectionString: String, applicationName: String, preparesStatements: Bool = true,
+        waits: PostgresWaits = PostgresWaits(), notice: @escaping (Notice) -> Void = { _ in }
+    ) throws(PostgresError) {
+        try self.init(
+            settings: ConnectionSettings(connectionString: connectionString, applicationName: applicationName),
+            preparesStatements: preparesStatements, waits: waits, notice: notice)
+    }
+
+    /// Connects as settings say.
+    init(
+        settings: ConnectionSettings, preparesStatements: Bool = true, waits: PostgresWaits,
         notice: @escaping (Notice) -> Void = { _ in }
     ) throws(PostgresError) {
-        guard let options = PQconninfoParse(connectionString, nil) else {
-            // libpq's reason may quote a part of the string, which may be the password.
-            throw PostgresError(sqlState: "22023", message: "the connection string is not valid")
-        }
-        defer { PQconninfoFree(options) }
-        var settings = [("client_encoding", "UTF8"), ("fallback_application_name", applicationName)]
-        var defaults = [
-            ("keepalives", "1"), ("keepalives_idle", "30"), ("keepalives_interval", "10"), ("keepalives_count", "3"),
-            ("tcp_user_timeout", "30000"),
-        ]
-        if getenv("PGCONNECT_TIMEOUT") == nil { defaults.append(("connect_timeout", "10")) }
-        var option = options
-        while let keyword = option.pointee.keyword {
-            let name = String(cString: keyword)
-            if let value = option.pointee.val, name != "client_encoding" {
-                defaults.removeAll { $0.0 == name }
-                settings.removeAll { $0.0 == name }
-                settings.append((name, String(cString: value)))
-            }
-            option += 1
-        }
-        settings += defaults
-
-        guard let pointer = connect(settings) else {
+        guard let pointer = try dial(settings, waits) else {
             throw PostgresError(sqlState: "53200", severity: "FATAL", message: "no memory for a connection")
         }
-        guard PQstatus(pointer) == CONNECTION_OK else {
+        guard PQstatus(pointer) == CONNECTION_OK, PQsetnonblocking(pointer, 1) == 0 else {
             defer { PQfinish(pointer) }
             throw PostgresError(sqlState: "08001", severity: "FATAL", message: errorText(of: pointer))
         }
+        self.settings = settings
+        self.waits = waits
         self.pointer = pointer
         self.preparesStatements = preparesStatements
         notices = NoticeReceiver(notice)
@@ -119,30 +111,22 @@ public final class PostgresConnection {
         return status == PQTRANS_INTRANS || status == PQTRANS_INERROR || status == PQTRANS_ACTIVE
     }
 
-    /// Closes the connection and opens it again with the same settings; prepared statements are forgotten.
-    public func reset() throws(PostgresError) {
-        statements = [:]
-        PQreset(pointer)
-        if PQstatus(pointer) != CONNECTION_OK {
-            throw PostgresError(sqlState: "08001", severity: "FATAL", message: errorText(of: pointer))
-        }
-    }
-
     // MARK: Statements
 
     /// Runs one or more statements without parameters; several run in one transaction unless they say otherwise.
     /// - Returns: how many rows the last one selected, inserted, updated or deleted.
     @discardableResult
     public func execute(_ sql: String) throws(PostgresError) -> Int {
-        try result(PQexec(pointer, sql), sql).affectedRows
+        try answer(sql) { PQsendQuery(pointer, sql) }.affectedRows
     }
 
     /// Runs one statement with parameters `$1`, `$2` ...
     public func query(_ sql: String, _ parameters: [PostgresParameter] = []) throws(PostgresError) -> PostgresResult {
-        let raw = withNative(parameters) { count, types, values, lengths, formats in
-            PQexecParams(pointer, sql, count, types, values, lengths, formats, 1)
+        try answer(sql) {
+            withNative(parameters) { count, types, values, lengths, formats in
+                PQsendQueryParams(pointer, sql, count, types, values, lengths, formats, 1)
+            }
         }
-        return try result(raw, sql)
     }
 
     /// Runs one statement that is prepared on this connection the first time and kept by its text, if the connection
@@ -152,17 +136,18 @@ public final class PostgresConnection {
     ) throws(PostgresError) -> PostgresResult {
         guard preparesStatements else { return try query(sql, parameters) }
         let name = try prepare(sql, parameters)
-        let raw = withNative(parameters) { count, _, values, lengths, formats in
-            PQexecPrepared(pointer, name, count, values, lengths, formats, 1)
+        return try answer(sql) {
+            withNative(parameters) { count, _, values, lengths, formats in
+                PQsendQueryPrepared(pointer, name, count, values, lengths, formats, 1)
+            }
         }
-        return try result(raw, sql)
     }
 
     private func prepare(_ sql: String, _ parameters: [PostgresParameter]) throws(PostgresError) -> String {
         let key = StatementKey(sql: sql, types: parameters.map(\.typeIdentifier))
         if let name = statements[key] { return name }
         let name = "vigie_\(statements.count + 1)"
-        _ = try result(PQprepare(pointer, name, sql, Int32(parameters.count), key.types), sql)
+        _ = try answer(sql) { PQsendPrepare(pointer, name, sql, Int32(parameters.count), key.types) }
         statements[key] = name
         return name
     }
@@ -188,7 +173,7 @@ public final class PostgresConnection {
             try execute("SET CONSTRAINTS ALL IMMEDIATE")
             return value
         }
-        let commit = try result(PQexec(pointer, "COMMIT"), "COMMIT")
+        let commit = try answer("COMMIT") { PQsendQuery(pointer, "COMMIT") }
         // The server answers ROLLBACK, not an error, if a statement failed and the body hid it.
         if String(cString: PQcmdStatus(commit.pointer)) != "COMMIT" {
             throw PostgresError(
@@ -208,7 +193,7 @@ public final class PostgresConnection {
 
     /// Ends a transaction without its effects.
     private func rollBack() {
-        PQclear(PQexec(pointer, "ROLLBACK"))
+        if isAlive { _ = try? answer("ROLLBACK") { PQsendQuery(pointer, "ROLLBACK") } }
         // If that failed, the connection is lost and the server rolls back by itself; anything else cannot be trusted.
         if PQtransactionStatus(pointer) != PQTRANS_IDLE { shutdown(PQsocket(pointer), Int32(SHUT_RDWR)) }
     }
@@ -220,47 +205,163 @@ public final class PostgresConnection {
     /// - Returns: how many rows were copied.
     @discardableResult
     public func copyIn(_ sql: String, _ body: (inout BinaryCopyWriter) throws -> Void) throws -> Int {
-        let begun = PQexec(pointer, sql)
+        let begun = try lastResult(sql) { PQsendQuery(pointer, sql) }
         guard PQresultStatus(begun) == PGRES_COPY_IN else {
-            if PQresultStatus(begun) == PGRES_COMMAND_OK || PQresultStatus(begun) == PGRES_TUPLES_OK {
-                PQclear(begun)
-                throw PostgresError(sqlState: "42601", message: "the statement is not COPY ... FROM STDIN", sql: sql)
-            }
             _ = try result(begun, sql)
-            return 0
+            throw PostgresError(sqlState: "42601", message: "the statement is not COPY ... FROM STDIN", sql: sql)
         }
         PQclear(begun)
         do {
-            var writer = BinaryCopyWriter(connection: pointer)
+            var writer = BinaryCopyWriter(connection: self)
             try body(&writer)
             try writer.finish()
         } catch {
             PQputCopyEnd(pointer, "the client gave up")
-            drain()
+            drain(sql)
             throw error
         }
-        if PQputCopyEnd(pointer, nil) != 1 {
+        guard PQputCopyEnd(pointer, nil) == 1 else {
             let error = PostgresError(connection: pointer, sql: sql)
-            drain()
+            drain(sql)
             throw error
         }
-        let raw = PQgetResult(pointer)
-        defer { drain() }
+        let raw = try flushAndTakeResult(sql)
+        defer { drain(sql) }
         return try result(raw, sql).affectedRows
     }
 
+    /// Sends a part of what is copied, and returns when the kernel has taken all of it.
+    func sendCopyData(_ bytes: UnsafeRawBufferPointer) throws(PostgresError) {
+        // libpq takes all of it into its memory, 1, unless the connection is lost.
+        let status = PQputCopyData(
+            pointer, bytes.baseAddress?.assumingMemoryBound(to: CChar.self), Int32(bytes.count))
+        guard status == 1, try flush("COPY") else { throw PostgresError(connection: pointer, sql: "COPY") }
+    }
+
     /// Takes every result that is still to come, so that the next statement can be sent.
-    private func drain() {
-        while let rest = PQgetResult(pointer) {
+    private func drain(_ sql: String) {
+        while let rest = try? flushAndTakeResult(sql) {
             // A connection that is stuck in COPY would give the same result for ever.
-            let status = PQresultStatus(rest)
+            let isStuck = isCopy(PQresultStatus(rest))
             PQclear(rest)
-            if status == PGRES_COPY_IN || status == PGRES_COPY_OUT || status == PGRES_COPY_BOTH {
+            if isStuck {
                 shutdown(PQsocket(pointer), Int32(SHUT_RDWR))
                 PQputCopyEnd(pointer, nil)
                 return
             }
         }
+    }
+
+    // MARK: Waiting
+
+    /// How often a wait looks whether it is to end, milliseconds.
+    static let slice: Int32 = 200
+    /// How long an answer that the server has given may still be on its way.
+    private static let grace = Duration.seconds(2)
+
+    /// Sends a statement and waits for its last result, as PQexec does.
+    private func answer(_ sql: String, _ send: () -> Int32) throws(PostgresError) -> PostgresResult {
+        try result(try lastResult(sql, send), sql)
+    }
+
+    private func lastResult(_ sql: String, _ send: () -> Int32) throws(PostgresError) -> OpaquePointer? {
+        guard send() == 1 else { throw PostgresError(connection: pointer, sql: sql) }
+        var last: OpaquePointer?
+        do throws(PostgresError) {
+            while let next = try flushAndTakeResult(sql) {
+                PQclear(last)
+                last = next
+                if isCopy(PQresultStatus(next)) || PQstatus(pointer) != CONNECTION_OK { break }
+            }
+        } catch {
+            PQclear(last)
+            throw error
+        }
+        return last
+    }
+
+    private func isCopy(_ status: ExecStatusType) -> Bool {
+        status == PGRES_COPY_IN || status == PGRES_COPY_OUT || status == PGRES_COPY_BOTH
+    }
+
+    /// The next result; nil if there is none left.
+    private func flushAndTakeResult(_ sql: String) throws(PostgresError) -> OpaquePointer? {
+        if try flush(sql) {
+            while PQisBusy(pointer) == 1 {
+                try wait(for: Int32(POLLIN), sql)
+                // A failure is in the result that PQgetResult makes of it.
+                if PQconsumeInput(pointer) == 0 { break }
+            }
+        }
+        return PQgetResult(pointer)
+    }
+
+    /// Sends what libpq holds; takes what comes meanwhile, as the server may wait for that.
+    /// - Returns: whether all was sent; false if the connection is lost, of which libpq knows more.
+    private func flush(_ sql: String) throws(PostgresError) -> Bool {
+        while true {
+            let status = PQflush(pointer)
+            if status <= 0 { return status == 0 }
+            try wait(for: Int32(POLLIN | POLLOUT), sql)
+            if PQconsumeInput(pointer) == 0 { return false }
+        }
+    }
+
+    /// Waits until the socket is ready, or a while of silence is over that proves nothing.
+    /// - Throws: SQLSTATE 08006, with the connection closed, if the wait is in vain or is to end.
+    private func wait(for events: Int32, _ sql: String) throws(PostgresError) {
+        // What TLS has decrypted already is not to be seen on the socket.
+        if PQsslInUse(pointer) == 1, events == Int32(POLLIN) {
+            if PQconsumeInput(pointer) == 0 || PQisBusy(pointer) == 0 { return }
+        }
+        let began = ContinuousClock.now
+        var probe: AsideCall<ServerProbe.Answer>?
+        var nextProbe = waits.silence.map { began + $0 }
+        var doubt: (reason: String, since: ContinuousClock.Instant)?
+        while true {
+            var descriptor = pollfd(fd: PQsocket(pointer), events: Int16(events), revents: 0)
+            let count = poll(&descriptor, 1, PostgresConnection.slice)
+            if count > 0 || (count < 0 && errno != EINTR) { return }
+            if let reason = waits.verdict(of: began) { throw abandon(reason, sql) }
+            if let doubt, .now - doubt.since >= PostgresConnection.grace { throw abandon(doubt.reason, sql) }
+            if let answer = probe?.value {
+                probe = nil
+                if case .gone(let reason) = answer {
+                    let silence = began.duration(to: .now).components.seconds
+                    doubt = ("no answer for \(silence) s, and \(reason)", .now)
+                }
+            }
+            if probe == nil, doubt == nil, let due = nextProbe, .now >= due {
+                nextProbe = waits.silence.map { .now + $0 }
+                let (settings, process) = (settings, backendProcess)
+                probe = AsideCall(thread: "database-probe") { ServerProbe.ask(settings, about: process) }
+            }
+        }
+    }
+
+    /// Gives the connection up: nothing can be expected of it any more.
+    private func abandon(_ reason: String, _ sql: String) -> PostgresError {
+        if waits.isStopping { cancel() }
+        shutdown(PQsocket(pointer), Int32(SHUT_RDWR))
+        // What had come is dropped, until libpq finds the connection closed.
+        while PQstatus(pointer) == CONNECTION_OK, PQconsumeInput(pointer) == 1 {}
+        while PQstatus(pointer) != CONNECTION_OK, let rest = PQgetResult(pointer) { PQclear(rest) }
+        return PostgresError(sqlState: "08006", severity: "FATAL", message: reason, sql: sql)
+    }
+
+    /// Asks the server to give up what it works on, so that it holds no lock for nobody, if it can be reached soon.
+    private func cancel() {
+        guard let ticket = PQgetCancel(pointer) else { return }
+        let number = UInt(bitPattern: ticket)
+        let call = AsideCall(thread: "database-cancel") {
+            guard let ticket = OpaquePointer(bitPattern: number) else { return true }
+            var reason = [CChar](repeating: 0, count: 256)
+            PQcancel(ticket, &reason, Int32(reason.count))
+            PQfreeCancel(ticket)
+            return true
+        }
+        let end = ContinuousClock.now + .milliseconds(500)
+        _ = call?.wait { ContinuousClock.now < end }
     }
 
     // MARK: Plumbing
@@ -304,10 +405,25 @@ public final class PostgresConnection {
     }
 }
 
-/// PQconnectdbParams with the settings as C strings.
-private func connect(_ settings: [(String, String)]) -> OpaquePointer? {
-    let keywords = settings.map { strdup($0.0) } + [nil]
-    let values = settings.map { strdup($0.1) } + [nil]
-    defer { for text in keywords + values { free(text) } }
-    return PQconnectdbParams(keywords.map { UnsafePointer($0) }, values.map { UnsafePointer($0) }, 0)
+/// PQconnectdbParams, which blocks, on a thread of its own: only so the look-up of a name has a bound too.
+/// - Returns: a connection that may have failed; nil without memory or descriptors.
+private func dial(_ settings: ConnectionSettings, _ waits: PostgresWaits) throws(PostgresError) -> OpaquePointer? {
+    func failure(_ reason: String) -> PostgresError {
+        PostgresError(sqlState: "08001", severity: "FATAL", message: reason)
+    }
+    let began = ContinuousClock.now
+    if let reason = waits.verdict(of: began) { throw failure(reason) }
+    let call = AsideCall(thread: "database-connect") {
+        UInt(bitPattern: settings.withNative { PQconnectdbParams($0, $1, 0) })
+    } discard: {
+        PQfinish(OpaquePointer(bitPattern: $0))
+    }
+    guard let call else { return nil }
+    var reason: String?
+    let made = call.wait {
+        reason = waits.verdict(of: began)
+        return reason == nil
+    }
+    guard let made else { throw failure(reason ?? "no connection was made") }
+    return OpaquePointer(bitPattern: made)
 }

@@ -46,8 +46,6 @@ struct PostgresConnectionTests {
         }
         #expect(try connection.query(prepared: "SELECT $1 AS x", [.value("text")]).value(0, 0) == "text")
         #expect(try connection.query("SELECT count(*) FROM pg_prepared_statements").value(0, 0) == Int64(2))
-        try connection.reset()
-        #expect(try connection.query(prepared: "SELECT $1 AS x", [.value(Int64(9))]).value(0, 0) == Int64(9))
     }
 
     @Test func anErrorHasItsCodeAndLeaksNoValue() throws {
@@ -145,9 +143,6 @@ struct PostgresConnectionTests {
         #expect(error.isTransient)
         #expect(!connection.isAlive)
         #expect(try postgresError { try connection.execute("SELECT 1") }.isTransient)
-        try connection.reset()
-        #expect(connection.isAlive)
-        #expect(try connection.query(prepared: "SELECT 1").value(0, 0) == Int32(1))
     }
 
     @Test func aConnectionKilledWithinATransactionIsNotUsable() throws {

@@ -168,7 +168,7 @@ actor AlertNotifier: Service {
                 limits: .init(connect: webhook.timeout, total: webhook.timeout, answerSize: 64 * 1024),
                 authorities: webhook.authorities)
         self.client = client
-        return try client.post(webhook.address, headers: headers, body: Array(payload.utf8))
+        return try client.post(webhook.address, headers: headers, body: Array(payload.utf8)) { !Task.isCancelled }
     }
 
     private func note(_ problem: String, _ key: String) {

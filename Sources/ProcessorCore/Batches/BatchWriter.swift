@@ -43,6 +43,8 @@ actor BatchWriter {
     private var nextLook = ContinuousClock.now
     private var pace: UpdatePace
     private var latest = Timestamp(milliseconds: 0)
+    /// Whether this is the end, and nothing is tried twice any more.
+    private var isStopping = false
 
     nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
 
@@ -157,11 +159,17 @@ actor BatchWriter {
     }
 
     /// Writes the open windows that have changed, before a stop: all of them if there is time, as whoever goes on with
-    /// their sensors writes them too.
+    /// their sensors writes them too. A database that does not take them now is left alone.
     func writeOpenWindows() async throws {
+        isStopping = true
         let end = ContinuousClock.now + .seconds(10)
         let changed = cache.filter { $0.value.sensors.values.contains(where: \.windows.hasChanges) }.map(\.key)
-        for portion in portions(changed) where ContinuousClock.now < end { try await writeWindows(of: portion) }
+        do {
+            for portion in portions(changed) where ContinuousClock.now < end { try await writeWindows(of: portion) }
+        } catch let error as PostgresError {
+            log.warning(
+                "open windows are not written before the stop; whoever reads on writes them", ["error": "\(error)"])
+        }
     }
 
     /// Takes note of the partitions that this processor has now: forgets the gateways of others, and takes up those
@@ -294,6 +302,7 @@ actor BatchWriter {
                 return result
             } catch let error as PostgresError {
                 connection = nil
+                if isStopping { throw error }
                 metrics.retries.increment()
                 let wait = backoff.next()
                 if error.isTransient {

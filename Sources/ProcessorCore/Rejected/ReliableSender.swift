@@ -64,7 +64,9 @@ final class ReliableSender: Sendable {
             while !open.isEmpty {
                 var failed = Dictionary(uniqueKeysWithValues: open.map { ($0, KafkaError?.none) })
                 do {
-                    failed = await send(messages, open, through: try currentProducer()).mapValues { $0 }
+                    failed = try await send(messages, open, through: try currentProducer()).mapValues { $0 }
+                } catch let error as CancellationError {
+                    throw error
                 } catch {
                     log.warning("cannot send messages", ["topic": topic, "error": "\(error)"])
                     if patience != nil { throw error }
@@ -95,11 +97,26 @@ final class ReliableSender: Sendable {
     private func isFinal(_ error: KafkaError) -> Bool { error.code == .messageTooLarge }
 
     /// Sends some of the messages and returns those that failed.
+    /// - Throws: CancellationError; whether the messages arrive is not known then.
     private func send(
+        _ messages: [Message], _ indices: Set<UInt64>, through producer: KafkaProducer
+    ) async throws -> [UInt64: KafkaError] {
+        let failed = await withTaskCancellationHandler {
+            await deliver(messages, indices, through: producer)
+        } onCancel: {
+            stopWaiting()
+        }
+        try Task.checkCancellation()
+        return failed
+    }
+
+    private func deliver(
         _ messages: [Message], _ indices: Set<UInt64>, through producer: KafkaProducer
     ) async -> [UInt64: KafkaError] {
         await withCheckedContinuation { continuation in
             waiting.withLock { $0 = Waiting(pending: indices, continuation: continuation) }
+            // The cancellation may have come before there was somebody to wake.
+            if Task.isCancelled { return stopWaiting() }
             for index in indices.sorted() {
                 let message = messages[Int(index)]
                 do throws(KafkaError) {
@@ -111,6 +128,15 @@ final class ReliableSender: Sendable {
                 }
             }
         }
+    }
+
+    /// Wakes who waits, although not all is known.
+    private func stopWaiting() {
+        let stopped = waiting.withLock { waiting in
+            defer { waiting = nil }
+            return waiting
+        }
+        stopped?.continuation.resume(returning: stopped?.failed ?? [:])
     }
 
     /// Takes note of messages that have arrived or failed.

@@ -33,6 +33,6 @@ extension ProcessorSettings {
     ) throws(PostgresError) -> PostgresConnection {
         try PostgresConnection(
             connectionString: postgres, applicationName: applicationName, preparesStatements: preparesStatements,
-            notice: notice)
+            waits: databaseWaits, notice: notice)
     }
 }

@@ -4,6 +4,16 @@ import Platform
 import PostgresClient
 import Readings
 
+/// Lets nothing wait for long any more for a database that does not answer, once a stop is asked for.
+private struct StopOfWaits: Service {
+    let waits: PostgresWaits
+
+    func run() async throws {
+        await gracefulShutdown()
+        waits.stop()
+    }
+}
+
 /// The central processor: what its command line calls.
 public struct Processor: Sendable {
     let settings: ProcessorSettings
@@ -71,9 +81,6 @@ public struct Processor: Sendable {
             endpoint = made
         }
         defer { endpoint?.stop() }
-        // After the endpoint, which says so while the database is away.
-        for name in try await migrate(health) { log.info("migrated", ["step": name]) }
-        await grantExistingReader()
         let maintenance = Maintenance(
             settings: settings, metrics: metrics, health: health, log: log, wallClock: wallClock, clock: clock)
         let supervision = Supervision(
@@ -88,7 +95,13 @@ public struct Processor: Sendable {
             members.append(.init("webhook", notifier))
         }
         if let watchdog = SystemdWatchdog(health: health) { members.append(.init("watchdog", watchdog)) }
-        try await ServiceGroup(members, log: log).run()
+        // The last one, as it is the first that is told to stop.
+        members.append(.init("database waits", StopOfWaits(waits: settings.databaseWaits)))
+        // The endpoint is there already, and says so while the database is away.
+        try await ServiceGroup(members, log: log).run { [self] in
+            for name in try await migrate(health) { log.info("migrated", ["step": name]) }
+            await grantExistingReader()
+        }
     }
 
     /// Sends rejected messages back to their topic.
@@ -139,18 +152,22 @@ public struct Processor: Sendable {
         return try await withConnection { try Verification(connection: $0, latePolicy: latePolicy).run() }
     }
 
-    /// Runs blocking work with a connection on a thread of its own.
+    /// Runs blocking work with a connection on a thread of its own. Cancelling ends what it waits for.
     private func withConnection<Result: Sendable>(
         _ body: @escaping @Sendable (PostgresConnection) throws -> Result
     ) async throws -> Result {
         let settings = settings
-        return try await withCheckedThrowingContinuation { continuation in
-            startThread(name: "database") {
-                continuation.resume(
-                    with: Swift.Result {
-                        try body(settings.connect(applicationName: "vigie-processor"))
-                    })
+        return try await withTaskCancellationHandler {
+            try await withCheckedThrowingContinuation { continuation in
+                startThread(name: "database") {
+                    continuation.resume(
+                        with: Swift.Result {
+                            try body(settings.connect(applicationName: "vigie-processor"))
+                        })
+                }
             }
+        } onCancel: {
+            settings.databaseWaits.end()
         }
     }
 }

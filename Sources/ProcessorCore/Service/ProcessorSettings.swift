@@ -4,6 +4,7 @@ import Glibc
 import KafkaClient
 import Monitoring
 import Platform
+import PostgresClient
 import ReadingDecoding
 import Windowing
 
@@ -25,6 +26,8 @@ public struct ProcessorSettings: Sendable {
     var maximumBatch: Int
     /// A libpq connection string.
     var postgres: String
+    /// Bounds the waits of all connections that are made with these settings, and ends them when the program stops.
+    private(set) var databaseWaits = PostgresWaits()
     /// Whether statements may be prepared in a session; not behind a pooler in transaction mode.
     var preparesStatements: Bool
     /// The role that may read everything.
