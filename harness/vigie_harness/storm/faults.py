@@ -33,7 +33,7 @@ class Action(Kind):
         self.chance = random.Random(fault.seed)
 
     def begin(self) -> None:
-        """Does it. Raises Void if that cannot be done."""
+        """Does it. Raises Void if that cannot be done, and has done nothing then."""
         raise NotImplementedError
 
     def end(self) -> None:

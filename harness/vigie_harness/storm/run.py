@@ -16,13 +16,15 @@ from ..errors import HarnessError
 from ..kafka.home import KafkaHome
 from . import oracle, planted, witness
 from .disk import SmallDisk
-from .faults import BY_NAME, KINDS, Void
+from .faults import BY_NAME, KINDS, Action, Void
 from .members import Incident
 from .oracle import Violation
 from .report import Entry, Story, Timeline
 from .schedule import Fault, Layout, draw
 from .world import World
 
+# How long a fault waits for what it needs, such as a session that can be ended, in seconds.
+PATIENCE = 5.0
 # Bounds of what comes after the last fault, in seconds.
 EMPTY, READ, FINAL = 240.0, 180.0, 90.0
 
@@ -179,7 +181,7 @@ class Storm:
         entry = self.timeline.begin(fault)
         action = BY_NAME[fault.kind](world, fault)
         try:
-            action.begin()
+            self._begin(action)
             try:
                 self._stopping.wait(fault.duration)
             finally:
@@ -189,6 +191,17 @@ class Storm:
             self.timeline.make_void(entry, str(void))
         except (HarnessError, psycopg.Error, KafkaException, OSError) as error:
             self.timeline.make_void(entry, f"{type(error).__name__}: {error}")
+
+    def _begin(self, action: Action) -> None:
+        """Does a fault; where that cannot be done because of another one, a moment later."""
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            try:
+                action.begin()
+                return
+            except Void:
+                if time.monotonic() > deadline or self._stopping.wait(0.2):
+                    raise
 
     def _show(self, world: World) -> None:
         seen = world.tap.count(world.topic)
