@@ -183,6 +183,11 @@ struct Verification {
     private static func compareWindows(_ latePolicy: LatePolicy) -> String {
         // Those that were late for a final window are left out of it on purpose then.
         let counted = latePolicy == .drop ? "AND NOT d.late" : ""
+        // A final window holds all its rows, whatever the clocks of those who wrote them. One that leaves late rows out has
+        // those that were there when it was written, and none that is not late came after.
+        let written = "d.ingested_at <= w.updated_at"
+        let (inWindow, isDatedByClock) =
+            latePolicy == .drop ? (written, "w.is_final") : ("(w.is_final OR \(written))", "false")
         let sums = WindowTable.quantities.flatMap { quantity in
             ["avg", "min", "max", "stddev_samp"].map {
                 "\($0)(d.\(quantity)) AS \(quantity)_\($0 == "stddev_samp" ? "stddev" : $0)"
@@ -216,7 +221,7 @@ struct Verification {
                             \(sums.joined(separator: ", "))
                         FROM sensor_data d WHERE d.sensor_id = w.sensor_id AND d.gateway_id = w.gateway_id
                             AND d.event_time >= w.window_start AND d.event_time < w.window_end
-                            AND d.ingested_at <= w.updated_at
+                            AND \(inWindow)
                         HAVING count(*) > 0) r ON true
                     LEFT JOIN sensor s ON s.sensor_id = w.sensor_id AND s.gateway_id = w.gateway_id
                 WHERE w.window_start >= \(since)),
@@ -237,7 +242,7 @@ struct Verification {
                         AND d.event_time >= w.window_start AND d.event_time < w.window_end
                         AND d.ingested_at > w.updated_at \(counted)
                     LIMIT 1) newer
-                WHERE w.is_final AND w.window_start >= \(since)),
+                WHERE \(isDatedByClock) AND w.window_start >= \(since)),
             problems AS (
                 SELECT problem, sensor_id, gateway_id, window_size, window_start FROM compared
                 WHERE problem IS NOT NULL
