@@ -110,28 +110,29 @@ class Fetch:
         began = time.monotonic()
         with tempfile.TemporaryDirectory(prefix="kafka-fetch-", dir=self.folder.parent) as name:
             work = pathlib.Path(name)
-            self._run(maven, work, len(pinned))
+            self._run(maven, work)
             self._verify(work / "kafka/libs", pinned)
             (work / "kafka").rename(self.folder)
         self.say(f"Apache Kafka is in {self.folder}, after {time.monotonic() - began:.0f} s; all checksums are right")
 
-    def _run(self, maven: str, work: pathlib.Path, count: int) -> None:
+    def _run(self, maven: str, work: pathlib.Path) -> None:
         self.log.unlink(missing_ok=True)
         command = [
             maven, "--batch-mode", "--errors", "--file", self.pom, f"-Dmaven.repo.local={work}/repository",
             f"-Daether.connector.connectTimeout={CONNECT}", f"-Daether.connector.requestTimeout={ANSWER}",
-            f"-Dmaven.wagon.http.retryHandler.count={RETRIES}", *self.options,
+            f"-Dmaven.wagon.http.retryHandler.count={RETRIES}",
+            f"-Daether.connector.http.retryHandler.count={RETRIES}", *self.options,
             f"{self.plugin}:copy-dependencies", "-DincludeScope=runtime", f"-DoutputDirectory={work}/kafka/libs",
         ]  # fmt: skip
         process = Process("maven", command, self.log, signal.SIGTERM)
         try:
-            self._watch(process, work, count)
+            self._watch(process, work)
         finally:
             process.stop(5)
         if process.exit_status != 0:
             raise KafkaMissing(f"maven could not fetch it: {self._reason()} (see {self.log})")
 
-    def _watch(self, process: Process, work: pathlib.Path, count: int) -> None:
+    def _watch(self, process: Process, work: pathlib.Path) -> None:
         """Waits for maven's end, as long as it goes on."""
         began = moved = told = time.monotonic()
         size = -1
@@ -147,7 +148,7 @@ class Fetch:
             if now - told > 10:
                 told = now
                 jars = sum(1 for _ in work.glob("repository/**/*.jar"))
-                self.say(f"  {jars} jars, {count} of which are Kafka's in the end; {size / 1e6:.0f} MB")
+                self.say(f"  {jars} jars until now, {size / 1e6:.0f} MB")
 
     def _reason(self) -> str:
         """The cause in maven's words, without its advice."""
