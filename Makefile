@@ -13,6 +13,9 @@ SWIFT_RELEASE := TERM=dumb swift build --configuration release --static-swift-st
 WITH_SERVICES := tools/with-services $(if $(KAFKA),--broker $(KAFKA)) --
 TEST_RUN := .vigie/venv/bin/python -m vigie_harness.test_run
 
+# Beside a build: fetches Kafka if there is none, and makes what quick starts need. What is wrong the demo or test run says.
+PREPARE_KAFKA := $(if $(VIGIE_KAFKA)$(filter stand-in,$(KAFKA)),,.vigie/venv/bin/vigie-kafka prepare >.vigie/kafka-prepare.log 2>&1 &)
+
 .PHONY: help
 help: ## This list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | \
@@ -33,7 +36,7 @@ build: install-build ## Build the three programs in release mode
 
 .PHONY: demo
 demo: install-build ## Run it all with simulated boards and watch it live; DURATION=30 ends by itself; KAFKA=stand-in
-	@$(SWIFT_RELEASE) || { echo "vigie: the build failed." >&2; exit 1; }
+	@$(PREPARE_KAFKA) $(SWIFT_RELEASE) || { echo "vigie: the build failed." >&2; exit 1; }; wait
 	@.vigie/venv/bin/python demo/demo.py $(if $(DURATION),--duration $(DURATION)) $(if $(KAFKA),--kafka $(KAFKA))
 
 .PHONY: clean-demo
@@ -51,7 +54,7 @@ test: install lint programs-for-tests ## Run all tests on Apache Kafka and Postg
 
 .PHONY: programs-for-tests
 programs-for-tests: install
-	swift build --build-tests -Xswiftc -warnings-as-errors
+	$(PREPARE_KAFKA) swift build --build-tests -Xswiftc -warnings-as-errors && wait
 	$(SWIFT_RELEASE) --product vigie-gateway
 	$(SWIFT_RELEASE) --product vigie-simbus
 

@@ -9,7 +9,7 @@ from rich.text import Text
 
 # Status by symbol and colour, so that neither alone carries it.
 # What the latency counts, and what it does not.
-COUNTED = "from a measurement's begin to its row (5 s of it are an SCD41's first)"
+COUNTED = "from the start of a measurement to its row; an SCD41's first one takes 5 s"
 
 STATUS = {"ok": ("●", "green"), "warning": ("▲", "yellow"), "failure": ("✖", "red")}
 

@@ -56,7 +56,8 @@ class Install(unittest.TestCase):
         self.release = self.folder / "os-release"
         self.release.write_text('ID=debian\nVERSION_ID="12"\n')
         self.environment = {
-            "PATH": str(self.programs), "STATE": str(self.folder), "VIGIE_OS_RELEASE": str(self.release)
+            "PATH": str(self.programs), "STATE": str(self.folder), "VIGIE_OS_RELEASE": str(self.release),
+            "KAFKA_HOME": "/opt/kafka",
         }  # fmt: skip
 
     def program(self, file, text):
@@ -112,11 +113,16 @@ class Install(unittest.TestCase):
             self.assertIn(word, done.stderr)
         self.assertEqual(self.installed(), set())
 
-    def test_maven_comes_only_when_it_is_asked_for(self):
+    def test_maven_comes_where_there_is_no_kafka(self):
         self.install("build", "test")
         self.assertNotIn("maven", self.installed())
         self.assertEqual(self.install("maven").returncode, 0)
         self.assertIn("maven", self.installed())
+        (self.folder / "packages").write_text("")
+        shutil.rmtree(self.folder / ".vigie")
+        del self.environment["KAFKA_HOME"]
+        self.assertEqual(self.install("build").returncode, 0)
+        self.assertEqual(self.installed(), listed("build") | {"maven"})
 
     def test_nothing_is_done_twice(self):
         self.assertIn("Installing", self.install("build", "test").stdout)
