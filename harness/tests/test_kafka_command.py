@@ -1,6 +1,7 @@
 """`vigie-kafka`: its one line of where it is, its commands, and its end."""
 
 import json
+import pathlib
 import signal
 import subprocess
 import unittest
@@ -104,7 +105,7 @@ class CommandTest(unittest.TestCase):
         self.child.send_signal(signal.SIGTERM)
         self.assertEqual(self.child.wait(60), 0)
         node = facts["nodes"][0]["pid"]
-        wait_until("the node is gone", lambda: not (ROOT / f"/proc/{node}").exists(), 30)
+        wait_until("the node is gone", lambda: not pathlib.Path(f"/proc/{node}").exists(), 30)
 
 
 if __name__ == "__main__":
