@@ -305,7 +305,7 @@ def parse_arguments(words=None) -> argparse.Namespace:
     commands.add_parser("prepare")
     commands.add_parser("fetch")
     commands.add_parser("where")
-    run = commands.add_parser("run")
+    run = commands.add_parser("run", prog="tools/kafka run")
     run.add_argument("--folder", type=pathlib.Path, required=True)
     run.add_argument("--nodes", type=int, choices=(1, 3), default=1)
     run.add_argument("--port", type=int)

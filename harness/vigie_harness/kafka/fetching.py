@@ -9,6 +9,7 @@ import dataclasses
 import fcntl
 import hashlib
 import pathlib
+import re
 import shutil
 import signal
 import subprocess
@@ -155,8 +156,9 @@ class Fetch:
         for line in last_lines(self.log, 10_000).splitlines():
             if "[ERROR]" in line:
                 text = line.partition("[ERROR]")[2].split(" -> [Help")[0].strip()
-                # The cause stands last, after everything that it is the cause of.
-                return text.rpartition("failed: ")[2] if "failed: " in text else text
+                # The cause stands last, after all that it is the cause of, each with long names of its own.
+                found = re.search(r"transfer failed for \S+(?:: | failed: )(.*)", text)
+                return found[1] if found else text.rpartition("failed: ")[2]
         return "it said nothing"
 
     def _verify(self, libs: pathlib.Path, pinned: dict[str, str]) -> None:
