@@ -33,6 +33,7 @@ public struct KafkaStateWatch: Sendable {
     private let configuration: KafkaConfiguration
     /// Until when an acknowledgement does not end a quota's trouble: a broker that delays its answers does answer.
     private var throttledUntil: ContinuousClock.Instant?
+    private var isProtocolDoubted = false
     private var lastSeen: ContinuousClock.Instant?
     private var connected: Set<String> = []
     private var connectedSince: ContinuousClock.Instant?
@@ -52,6 +53,10 @@ public struct KafkaStateWatch: Sendable {
         // About one message, or mended by whoever has the producer.
         case .messageTooLarge, .producerLost: return nil
         case let kind where kind.isAboutConnections && isConnected: return nil
+        // A broker that ends ends its connections too: only one that does so again may speak another protocol.
+        case .securityProtocol where !isProtocolDoubted:
+            isProtocolDoubted = true
+            return note(.lostConnection(error, of: configuration), now)
         default: return note(found, now)
         }
     }
@@ -109,7 +114,7 @@ public struct KafkaStateWatch: Sendable {
 
     private mutating func recover(_ end: ContinuousClock.Instant) -> KafkaStateChange? {
         guard let known = trouble, let start = since else { return nil }
-        (trouble, since, lastSeen) = (nil, nil, nil)
+        (trouble, since, lastSeen, isProtocolDoubted) = (nil, nil, nil, false)
         return .recovered(from: known, duration: max(.zero, start.duration(to: end)))
     }
 }

@@ -169,6 +169,12 @@ extension KafkaTrouble {
         if report.text.hasPrefix("Connection setup timed out") {
             return unreachable("no connection to \(broker): no answer in time")
         }
+        return .lostConnection(error, of: configuration)
+    }
+
+    /// A connection has ended, and no more is known.
+    static func lostConnection(_ error: KafkaError, of configuration: KafkaConfiguration) -> KafkaTrouble {
+        let broker = BrokerReport(error.message).broker ?? configuration.bootstrapServers
         return unreachable("the connection to \(broker) was lost")
     }
 

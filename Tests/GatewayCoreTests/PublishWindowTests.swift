@@ -81,16 +81,30 @@ import Testing
         #expect(sent == PublishWindow.leastPace)
     }
 
-    /// Readings are given in groups while there are many, and one by one while there are few.
-    @Test func isFilledWhenHalfOfItIsFree() {
-        var window = PublishWindow(limit: 5)
-        var worth: [Bool] = []
-        for sequence in 1...5 as ClosedRange<Int64> {
-            worth.append(window.isWorthFilling)
-            window.send(sequence, at: start)
+    /// Readings are given in groups while there are many on their way, and one by one while there are few.
+    @Test func isFilledWhenAQuarterOfItIsFree() {
+        var window = PublishWindow(limit: 80)
+        for sequence in 1...4 as ClosedRange<Int64> { window.send(sequence, at: start) }
+        #expect(window.isWorthFilling && window.room == 1)
+        window.send(5, at: start)
+        #expect(!window.isWorthFilling)
+        var answered: Int64 = 0
+        func answer(_ count: Int64) {
+            for _ in 0..<count {
+                answered += 1
+                window.settle(answered, isDelivered: true)
+            }
+            _ = window.takeAcknowledged(at: start)
         }
-        worth.append(window.isWorthFilling)
-        #expect(worth == [true, true, true, true, false, false])
+        while window.pace < 80 {
+            while window.room > 0 { window.send(window.sentThrough + 1, at: start) }
+            answer(5)
+        }
+        while window.room > 0 { window.send(window.sentThrough + 1, at: start) }
+        answer(19)
+        #expect(!window.isWorthFilling && window.room == 19)
+        answer(1)
+        #expect(window.isWorthFilling)
     }
 
     /// A slow link or a quota is given less, until answers come soon again.

@@ -200,9 +200,9 @@ import Testing
         let outbox = try await bench.openOutbox()
         try await outbox.append((1...300).map { try record($0) })
         cluster.pushRequestErrors(.produce, [.topicAuthorizationFailed, .topicAuthorizationFailed])
-        // One request for all: of several on their way at once the mock accepts those after a refused one, which a
-        // broker does not from an idempotent producer.
-        let whole = ["batch.num.messages": "300", "linger.ms": "60000"]
+        // One request for all that are given together: of several on their way at once the mock accepts those after a
+        // refused one, which a broker does not from an idempotent producer.
+        let whole = ["batch.num.messages": "300", "linger.ms": "200"]
         try await drain(makePublisher(bench, outbox, cluster, window: 300, properties: whole))
         #expect(firstOccurrences(try published(cluster)) == Array(1...300))
         #expect(try await outbox.status().depth == 0)

@@ -73,6 +73,19 @@ import Testing
         }
     }
 
+    /// librdkafka takes a broker that dies soon after a connection for one that wants SASL.
+    @Test mutating func anotherProtocolIsSaidWhenItIsSeenAgain() {
+        let guess = KafkaError(
+            .transport, "client",
+            message: "kafka-1:9092/1: Disconnected: verify that security.protocol is correctly configured, broker might"
+                + " require SASL authentication (after 0ms in state UP)")
+        #expect(Self.kind(watch.failed(guess, at: at(0))) == .unreachable)
+        #expect(watch.trouble?.text == "the connection to kafka-1:9092 was lost")
+        #expect(watch.failed(Self.refused, at: at(1)) == nil)
+        #expect(Self.kind(watch.failed(guess, at: at(2))) == .securityProtocol)
+        #expect(watch.failed(guess, at: at(3)) == nil && watch.failed(Self.down, at: at(3)) == nil)
+    }
+
     @Test mutating func oneBrokerOfSeveralMayBeAway() {
         _ = watch.connection(to: "kafka-1:9092", isUp: true, at: at(0))
         _ = watch.connection(to: "kafka-2:9092", isUp: true, at: at(0))

@@ -41,8 +41,9 @@ struct PublishWindow: Equatable {
     /// How many more may be sent now.
     var room: Int { hasFailed ? 0 : max(0, pace - inFlight.count) }
 
-    /// Whether so many may be sent that it is worth while: at least half of what may be on its way.
-    var isWorthFilling: Bool { room > 0 && room >= pace / 2 }
+    /// Whether so many may be sent that it is worth while: a quarter of what may be on its way. With fewer the requests
+    /// get small, with more the broker waits for us.
+    var isWorthFilling: Bool { room > 0 && room >= pace / 4 }
 
     /// Whether nothing is on its way.
     var isEmpty: Bool { inFlight.isEmpty }

@@ -232,7 +232,8 @@ actor Publisher: Service {
             pause(after: failure)
         } else if delivered > 0 {
             monitor.succeeded()
-            if monitor.trouble == nil { health.report("kafka", .healthy) }
+            // Later changes are the monitor's to report.
+            if health.state(of: "kafka") == nil { health.report("kafka", .healthy) }
         }
         _ = window.rewind()
     }
@@ -245,7 +246,7 @@ actor Publisher: Service {
             monitor.failed(error)
         } else {
             log.warning("cannot publish, trying again", ["error": "\(error)", "in": "\(wait)"])
-            health.report("kafka", .degraded("\(error)"))
+            health.report("outbox", .degraded("\(error)"))
         }
         guard !isPaused else { return }
         isPaused = true
