@@ -49,6 +49,14 @@ public final class KafkaStateMonitor: Sendable {
         update { $0.succeeded(at: $1) }
     }
 
+    /// Takes whether messages wait for the cluster's answer; see `KafkaStateWatch.isWaiting`.
+    public func waits(_ isWaiting: Bool) {
+        update { watch, _ in
+            watch.isWaiting = isWaiting
+            return nil
+        }
+    }
+
     private func update(_ change: (inout KafkaStateWatch, ContinuousClock.Instant) -> KafkaStateChange?) {
         // The report is made under the lock, so that two of them cannot change places.
         let due = watch.withLock { watch in

@@ -22,11 +22,15 @@ public struct KafkaStateWatch: Sendable {
 
     /// What is wrong now.
     public private(set) var trouble: KafkaTrouble?
+    /// Whether messages wait for the cluster's answer. While they do, only an answer ends a trouble, not a connection.
+    public var isWaiting = false
     /// Since when it does not work, whatever the reasons were.
     public private(set) var since: ContinuousClock.Instant?
     /// When a connection that is there now will have ended the trouble: call `check` then.
     public var nextCheck: ContinuousClock.Instant? {
-        guard let kind = trouble?.kind, kind.endsWithConnection, let connectedSince, let lastSeen else { return nil }
+        guard !isWaiting, let kind = trouble?.kind, kind.endsWithConnection, let connectedSince, let lastSeen else {
+            return nil
+        }
         return max(connectedSince, lastSeen)
             + (kind == .notAnswering ? Self.settlingAfterSilence : Self.settling)
     }

@@ -62,6 +62,18 @@ import Testing
         #expect(watch.nextCheck == nil)
     }
 
+    /// Who has something to send knows more than that there is a connection.
+    @Test mutating func whileMessagesWaitOnlyAnAnswerIsARecovery() {
+        watch.isWaiting = true
+        #expect(Self.kind(watch.failed(Self.refused, at: at(0))) == .unreachable)
+        _ = watch.connection(to: "kafka-1:9092", isUp: true, at: at(5))
+        #expect(watch.nextCheck == nil && watch.check(at: at(100)) == nil)
+        watch.isWaiting = false
+        #expect(watch.nextCheck == at(7))
+        watch.isWaiting = true
+        #expect(watch.succeeded(at: at(101)) != nil)
+    }
+
     /// A listener that wants SASL takes the connection and ends it at once, again and again.
     @Test mutating func aConnectionThatDoesNotLastIsNone() {
         #expect(Self.kind(watch.failed(Self.refused, at: at(0))) == .unreachable)

@@ -43,6 +43,8 @@ actor Publisher: Service {
     private var answers = Answers()
     private var backoff = Publisher.firstBackoff
     private var isPaused = false
+    /// Whether readings are on their way, as the monitor knows it.
+    private var isWaiting = false
     private var isStopping = false
 
     /// Between attempts while a broker answers and refuses: whoever lifts a quota or an access list sees readings within
@@ -135,6 +137,10 @@ actor Publisher: Service {
             pause(after: error)
         }
         if !isPaused { try await fill() }
+        if window.isEmpty == isWaiting {
+            isWaiting.toggle()
+            monitor.waits(isWaiting)
+        }
         if isStopping, window.isEmpty { return try await outbox.status().depth > 0 }
         return true
     }
