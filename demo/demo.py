@@ -119,6 +119,9 @@ def main():
         lock = only_one()
         with lock:
             return run(arguments)
+    except Stopped as stopped:
+        # Before anything was started.
+        return 128 + stopped.args[0]
     except HarnessError as error:
         print(f"vigie: {error}", file=sys.stderr)
         return 1
