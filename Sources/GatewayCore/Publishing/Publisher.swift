@@ -53,8 +53,9 @@ actor Publisher: Service {
 
     /// What a gateway wants of librdkafka; `kafka.properties` overrides it.
     static let producerDefaults: [(property: String, value: String)] = [
-        // A reading at rest goes at once. While the outbox drains, what waits for requests on their way goes in one.
-        ("linger.ms", "0"),
+        // A reading at rest goes nearly at once. Without any pause a group would begin with requests of one reading each,
+        // and what is behind would wait for their answers.
+        ("linger.ms", "1"),
         // librdkafka draws from 75 to 150 % of it, so that a thousand boards do not come at once.
         ("reconnect.backoff.max.ms", "1500"),
         // How long a request may have no answer: a broker that hangs is given up then, and so is a connection that a quota
@@ -120,10 +121,11 @@ actor Publisher: Service {
 
     /// - Returns: whether there is more to do.
     private func handle(_ event: Event) async throws -> Bool {
+        var acknowledged: Int64?
         switch event {
         case .appended: break
         case .delivered(let number, let reports):
-            if number == producerNumber { try await settle(reports + answers.take()) }
+            if number == producerNumber { acknowledged = try await settle(reports + answers.take()) }
         case .pauseEnded, .connected, .flush: isPaused = false
         case .stop:
             isStopping = true
@@ -131,12 +133,17 @@ actor Publisher: Service {
         case .drainTimeOver: return false
         }
         if let error = producer?.fatalError {
+            // The next producer begins with what is in the outbox.
+            if let last = acknowledged { try await outbox.acknowledge(through: last) }
+            acknowledged = nil
             // An idempotent producer cannot go on after some errors, such as a broker that lost its state.
             log.warning("the producer cannot go on and is made anew", ["error": "\(error)"])
             abandonProducer()
             pause(after: error)
         }
         if !isPaused { try await fill() }
+        // The next readings are on their way while the disk forgets those before.
+        if let acknowledged { try await outbox.acknowledge(through: acknowledged) }
         if window.isEmpty == isWaiting {
             isWaiting.toggle()
             monitor.waits(isWaiting)
@@ -147,11 +154,11 @@ actor Publisher: Service {
 
     /// Hands readings to the producer until the window is full or the outbox has no more.
     ///
-    /// They go in groups: librdkafka puts into one request what is there when it looks, and without a pause for lingering
-    /// that would be one reading, were they given one by one as earlier ones are acknowledged.
+    /// They go in groups: librdkafka puts into one request what is there when it looks, and that would be one reading,
+    /// were they given one by one as earlier ones are acknowledged.
     private func fill() async throws {
         while window.isWorthFilling {
-            let records = try await outbox.read(after: window.sentThrough, limit: min(window.room, 1000))
+            let records = try await outbox.read(after: window.sentThrough, limit: min(window.room, 250))
             guard !records.isEmpty else {
                 window.rest()
                 return
@@ -209,7 +216,8 @@ actor Publisher: Service {
         window.skip(reading.sequence, at: .now)
     }
 
-    private func settle(_ reports: [DeliveryReport]) async throws {
+    /// - Returns: the last reading that the broker has, with all before it; nil if that is none more than before.
+    private func settle(_ reports: [DeliveryReport]) async throws -> Int64? {
         var failure: KafkaError?
         for report in reports {
             let sequence = Int64(report.token)
@@ -228,10 +236,8 @@ actor Publisher: Service {
             window.settle(sequence, isDelivered: report.error == nil)
             failure = failure ?? report.error
         }
-        if let last = window.takeAcknowledged(at: .now) {
-            try await outbox.acknowledge(through: last)
-            backoff = Self.firstBackoff
-        }
+        let acknowledged = window.takeAcknowledged(at: .now)
+        if acknowledged != nil { backoff = Self.firstBackoff }
         let delivered = reports.count { $0.error == nil }
         metrics.published.increment(by: UInt64(delivered))
         if let failure {
@@ -242,6 +248,7 @@ actor Publisher: Service {
             if health.state(of: "kafka") == nil { health.report("kafka", .healthy) }
         }
         _ = window.rewind()
+        return acknowledged
     }
 
     private func pause(after error: any Error) {
