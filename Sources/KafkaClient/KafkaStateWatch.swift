@@ -102,7 +102,9 @@ public struct KafkaStateWatch: Sendable {
 
     private mutating func note(_ found: KafkaTrouble, _ now: ContinuousClock.Instant) -> KafkaStateChange? {
         if let known = trouble {
-            if known.kind == found.kind {
+            // That no broker can be reached may be reported before why.
+            let isReason = known.kind == .unknown && found.kind == .unreachable
+            if known.kind == found.kind || isReason {
                 // The latest words of it: "the connection was lost" becomes "connection refused".
                 trouble = found
                 lastSeen = now

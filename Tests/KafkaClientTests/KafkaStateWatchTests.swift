@@ -62,6 +62,14 @@ import Testing
         #expect(watch.nextCheck == nil)
     }
 
+    /// librdkafka may tell that all are down before it tells why.
+    @Test mutating func theReasonMayComeLater() {
+        #expect(Self.kind(watch.failed(Self.down, at: at(0))) == .unknown)
+        #expect(watch.failed(Self.refused, at: at(0.1)) == nil)
+        #expect(watch.trouble?.kind == .unreachable)
+        #expect(Self.kind(watch.failed(Self.password, at: at(1))) == .authentication)
+    }
+
     /// Who has something to send knows more than that there is a connection.
     @Test mutating func whileMessagesWaitOnlyAnAnswerIsARecovery() {
         watch.isWaiting = true
