@@ -35,6 +35,7 @@ actor BatchFetcher {
     private let shutdown: ShutdownRequest
     private let gate: WriterGate
     private let monitor: PipelineMonitor
+    private let kafka: KafkaHealth
     private let log: Log
     private let wallClock: any WallClock
     private let executor: ThreadExecutor
@@ -53,10 +54,10 @@ actor BatchFetcher {
     ///   - shutdown: ends the waiting.
     ///   - gate: open while the writer waits.
     ///   - monitor: is told how far each partition is.
+    ///   - health: is told how it stands with the broker.
     init(
         settings: ProcessorSettings, worker: Int, shutdown: ShutdownRequest, gate: WriterGate,
-        monitor: PipelineMonitor, log: Log,
-        wallClock: any WallClock
+        monitor: PipelineMonitor, health: Health, log: Log, wallClock: any WallClock
     ) {
         self.settings = settings
         self.worker = worker
@@ -66,6 +67,9 @@ actor BatchFetcher {
         self.monitor = monitor
         self.log = log
         self.wallClock = wallClock
+        kafka = KafkaHealth(
+            settings.consumerConfiguration(worker: worker), health: health,
+            part: ReadingPipeline.kafkaPart(worker: worker, of: settings), log: log.component("kafka"))
         reader = PartitionReader(
             topic: settings.topic, offsets: ConsumedOffsets(settings: settings, log: log), log: log)
         groupOffsets = GroupOffsets(topic: settings.topic, monitor: monitor, log: log)
@@ -74,12 +78,9 @@ actor BatchFetcher {
 
     /// Joins the group.
     func start() throws {
-        let log = log.component("kafka")
-        let observer = KafkaObserver(
-            log: { _, facility, message in log.debug(message, ["facility": facility]) },
-            error: { error in log.warning("Kafka", ["error": "\(error)"]) })
         let consumer = try KafkaConsumer(
-            configuration: settings.consumerConfiguration(worker: worker), group: settings.group, observer: observer)
+            configuration: settings.consumerConfiguration(worker: worker), group: settings.group,
+            observer: kafka.observer)
         let monitor = monitor
         reader.onLocated = { monitor.locate($0) }
         reader.beforeRevocation = { [groupOffsets] in groupOffsets.tell($0, consumer) }
@@ -140,7 +141,10 @@ actor BatchFetcher {
     private func collect(into batch: inout ReadingBatch, atMost limit: Int, timeout: Duration) throws {
         guard let consumer else { return }
         let events = consumer.nextBatch(maximumMessages: limit, timeout: timeout) { messages, events in
-            if !messages.isEmpty { decode(messages, into: &batch) }
+            if !messages.isEmpty {
+                kafka.succeeded()
+                decode(messages, into: &batch)
+            }
             return events
         }
         for event in events { try handle(event, &batch) }
@@ -154,6 +158,7 @@ actor BatchFetcher {
         let topic = settings.topic
         ends.ask(reader.states.assigned, at: .now, now: { wallClock.now().milliseconds }) { partitions in
             let ends = try consumer.endOffsets(partitions.map { TopicPartition(topic, $0) }, timeout: .seconds(1))
+            if ends.count == partitions.count { kafka.answered() }
             return Dictionary(uniqueKeysWithValues: ends.map { ($0.key.partition, $0.value) })
         }
         let positions = reader.states.positions
@@ -219,17 +224,18 @@ actor BatchFetcher {
 
     private func handle(_ event: KafkaConsumerEvent, _ batch: inout ReadingBatch) throws {
         switch event {
-        case .partitionEnd(let place, let offset): reachEnd(of: place.partition, at: offset, &batch)
+        case .partitionEnd(let place, let offset):
+            kafka.succeeded()
+            reachEnd(of: place.partition, at: offset, &batch)
         case .offsetOutOfRange(let place, _):
             reader.cut(place.partition)
             ends.forget()
-        case .partitionError(let partition, let error):
-            log.warning("a partition cannot be read", ["partition": "\(partition)", "error": "\(error)"])
+        case .partitionError(_, let error): kafka.failed(error)
         case .error(let error):
             if error.isFatal {
                 throw ConsumerFailed(error: error, member: settings.memberName(worker: worker))
             }
-            log.warning("Kafka", ["error": "\(error)"])
+            kafka.failed(error)
         }
     }
 

@@ -34,6 +34,8 @@ struct PartitionStates: Sendable, Hashable {
     private(set) var failed: Set<Int32> = []
     /// Whether no more messages can be taken now.
     private(set) var isFull = false
+    /// Whether nothing has happened since the last `settle` after which there may be something to do.
+    private var isSettled = true
 
     // MARK: What is known
 
@@ -60,6 +62,7 @@ struct PartitionStates: Sendable, Hashable {
 
     /// The group has given partitions. The consumer has started those with an offset there, and has paused the others.
     mutating func assign(_ partitions: Set<Int32>, at offsets: [Int32: Int64]) {
+        isSettled = false
         for partition in partitions {
             failed.remove(partition)
             if let offset = offsets[partition] {
@@ -74,6 +77,7 @@ struct PartitionStates: Sendable, Hashable {
 
     /// The consumer could not start partitions that the group has given; whether it has paused them does not matter.
     mutating func notStarted(_ partitions: Set<Int32>) {
+        isSettled = false
         for partition in partitions {
             if case .read(let offset)? = states[partition] { states[partition] = .located(offset) }
             if states[partition] != nil { paused.insert(partition) }
@@ -94,11 +98,14 @@ struct PartitionStates: Sendable, Hashable {
 
     /// The broker has no message at the position of a partition that is read.
     mutating func cut(_ partition: Int32) {
-        if case .read(let offset)? = states[partition] { states[partition] = .cut(offset) }
+        guard case .read(let offset)? = states[partition] else { return }
+        states[partition] = .cut(offset)
+        isSettled = false
     }
 
     /// What was taken is forgotten: the database says where all partitions are to be read.
     mutating func resynchronise() {
+        isSettled = false
         for partition in states.keys { states[partition] = .unlocated }
         failed = []
     }
@@ -107,18 +114,23 @@ struct PartitionStates: Sendable, Hashable {
     mutating func fill() {
         if isFull { return }
         isFull = true
+        isSettled = false
         // Pausing drops what the consumer has fetched in advance.
         for case (let partition, .read(let offset)) in states { states[partition] = .located(offset) }
     }
 
     /// Messages can be taken again.
     mutating func makeRoom() {
+        if !isFull { return }
         isFull = false
+        isSettled = false
     }
 
     /// What failed is tried again at the next `settle`.
     mutating func retry() {
+        if failed.isEmpty { return }
         failed = []
+        isSettled = false
     }
 
     // MARK: What is to be done
@@ -126,6 +138,9 @@ struct PartitionStates: Sendable, Hashable {
     /// Does all that is to be done for the partitions to be read; each thing once, until it works.
     /// - Returns: the partitions that go on elsewhere because the broker has no message at their position.
     mutating func settle(_ operations: inout some PartitionOperations) -> [Move] {
+        // It is called at every turn of a busy loop.
+        if isSettled { return [] }
+        isSettled = true
         let unlocated = pending { $0 == .unlocated }
         // Before anything that may take long, so that nothing is fetched in vain.
         pauseUnread(operations: &operations, except: isFull ? [] : pending(\.isLocated))

@@ -157,7 +157,7 @@ final class ReliableSender: Sendable {
         try producer.withLock { producer in
             if let producer { return producer }
             let log = log
-            let observer = KafkaObserver(error: { error in log.warning("Kafka", ["error": "\(error)"]) })
+            let observer = KafkaObserver(error: { error in log.debug("Kafka", ["error": "\(error)"]) })
             let made = try KafkaProducer(configuration: configuration, observer: observer) { [weak self] reports in
                 self?.settle(reports.map { ($0.token, $0.error) })
             }

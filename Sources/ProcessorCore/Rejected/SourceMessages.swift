@@ -28,7 +28,7 @@ final class SourceMessages {
         self.patience = patience
         var configuration = configuration
         configuration.properties["enable.partition.eof"] = "true"
-        let observer = KafkaObserver(error: { error in log.warning("Kafka", ["error": "\(error)"]) })
+        let observer = KafkaObserver(error: { error in log.debug("Kafka", ["error": "\(error)"]) })
         consumer = try KafkaConsumer(configuration: configuration, group: group, observer: observer)
         self.topic = topic
     }

@@ -67,6 +67,7 @@ public struct Processor: Sendable {
             health: health, registry: registry)
         let workers = (1...settings.workers).map { worker in
             health.report(ReadingPipeline.healthPart(worker: worker, of: settings), .starting)
+            health.report(ReadingPipeline.kafkaPart(worker: worker, of: settings), .starting)
             let pipeline = ReadingPipeline(
                 settings: settings, worker: worker, metrics: metrics, monitor: supervisor.addPipeline(), health: health,
                 log: settings.workers == 1 ? log : Log("worker-\(worker)"), wallClock: wallClock, clock: clock)

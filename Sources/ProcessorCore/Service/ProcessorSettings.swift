@@ -123,6 +123,9 @@ public struct ProcessorSettings: Sendable {
         "enable.partition.eof": "true",
         // How soon partitions that were added to the topic are seen.
         "topic.metadata.refresh.interval.ms": "30000",
+        // A broker that comes back is found within a second or so; there are few processors, so this costs it nothing.
+        // librdkafka adds its jitter.
+        "reconnect.backoff.max.ms": "1000",
         // What is fetched in advance: a batch is all that is needed.
         "queued.max.messages.kbytes": "4096",
         // While that is full, librdkafka from 2.2 on would otherwise look again only after a second.

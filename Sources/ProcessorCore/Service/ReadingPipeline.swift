@@ -19,6 +19,11 @@ struct ReadingPipeline: Service {
         settings.workers == 1 ? "postgres" : "postgres (worker \(worker))"
     }
 
+    /// What a worker's way to the broker is reported under.
+    static func kafkaPart(worker: Int, of settings: ProcessorSettings) -> String {
+        settings.workers == 1 ? "kafka" : "kafka (worker \(worker))"
+    }
+
     /// What a worker's partitions are reported under.
     static func partitionsPart(worker: Int, of settings: ProcessorSettings) -> String {
         settings.workers == 1 ? "partitions" : "partitions (worker \(worker))"
@@ -28,8 +33,8 @@ struct ReadingPipeline: Service {
         let shutdown = ShutdownRequest.current ?? ShutdownRequest()
         let gate = WriterGate()
         let fetcher = BatchFetcher(
-            settings: settings, worker: worker, shutdown: shutdown, gate: gate, monitor: monitor, log: log,
-            wallClock: wallClock)
+            settings: settings, worker: worker, shutdown: shutdown, gate: gate, monitor: monitor, health: health,
+            log: log, wallClock: wallClock)
         let writer = BatchWriter(
             settings: settings, worker: worker,
             rejectedTopic: RejectedTopic(
