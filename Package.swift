@@ -116,8 +116,8 @@ let tests: [Target] = [
     .testTarget(
         name: "IntegrationTests",
         dependencies: [
-            "FleetCore", "HTTPClient", "KafkaClient", "PostgresClient", "ReadingDecoding", "Readings", "Outbox",
-            "Platform", "TestSupport",
+            "CRdkafka", "FleetCore", "HTTPClient", "KafkaClient", "PostgresClient", "ReadingDecoding", "Readings",
+            "Outbox", "Platform", "TestSupport",
         ],
         resources: [.copy("Data")]),
 ]

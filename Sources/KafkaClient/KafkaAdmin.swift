@@ -138,7 +138,7 @@ public final class KafkaAdmin: Sendable {
         try await run { handle throws(KafkaError) in try handle.watermarks(partition, timeout: timeout) }
     }
 
-    private func run<Success: Sendable>(
+    func run<Success: Sendable>(
         _ body: @escaping @Sendable (KafkaHandle) throws(KafkaError) -> Success
     ) async throws(KafkaError) -> Success {
         let handle = self.handle

@@ -188,25 +188,7 @@ public final class KafkaConsumer {
     public func endOffsets(
         _ partitions: [TopicPartition], timeout: Duration
     ) throws(KafkaError) -> [TopicPartition: Int64] {
-        if partitions.isEmpty { return [:] }
-        do throws(KafkaError) {
-            return try withNativeList(partitions.map { ($0, Int64(RD_KAFKA_OFFSET_END)) }) { list throws(KafkaError) in
-                try check(
-                    rd_kafka_offsets_for_times(handle.pointer, list, timeout.wholeMilliseconds), "read end offsets")
-                let answers = list.elements.filter { $0.err == RD_KAFKA_RESP_ERR_NO_ERROR && $0.offset >= 0 }
-                return Dictionary(answers.map { ($0.topicPartition, $0.offset) }, uniquingKeysWith: { $1 })
-            }
-        } catch {
-            // One partition without a leader leaves all of a request without an answer.
-            if [.timedOut, .transport, .allBrokersDown].contains(error.code) { throw error }
-            var found: [TopicPartition: Int64] = [:]
-            let end = ContinuousClock.now + timeout
-            for partition in partitions.shuffled() where ContinuousClock.now < end {
-                found[partition] = try? watermarks(partition, timeout: .milliseconds(100)).high
-            }
-            if found.isEmpty { throw error }
-            return found
-        }
+        try handle.offsets(partitions, at: .latest, timeout: timeout)
     }
 
     /// The offsets that a partition has as of the last answer of its broker; asks nobody. Nil before the first one.

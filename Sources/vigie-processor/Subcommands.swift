@@ -41,7 +41,10 @@ struct Migrate: Command {
 struct Verify: Command {
     static let name = "verify"
     static let summary = "Recompute windows and streams from the raw readings, and print a certificate."
-    static let discussion = "The exit status is 1 if anything does not agree. Processors may go on running."
+    static let discussion = """
+        Also asks the broker, for a few seconds at most, for messages that nobody has read yet. The exit status is 1 if \
+        anything does not agree, or if readings are missing that may be among unread messages. Processors may go on running.
+        """
     static var options: [CommandOption<Verify>] {
         [.configuration(\.configuration)]
     }
@@ -51,10 +54,15 @@ struct Verify: Command {
         var description: String { "the tables do not agree with the readings" }
     }
 
+    struct Unfinished: Error, CustomStringConvertible {
+        var description: String { "readings are missing, and there are messages that nobody has read yet" }
+    }
+
     func run() async throws {
         let certificate = try await Processor(ProcessorSettings(file: configuration)).verify()
         print(certificate)
-        if !certificate.isGood { throw Mismatch() }
+        if certificate.mismatchCount > 0 { throw Mismatch() }
+        if !certificate.isGood { throw Unfinished() }
     }
 }
 

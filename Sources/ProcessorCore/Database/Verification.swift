@@ -19,13 +19,18 @@ public struct Certificate: Sendable, Equatable {
     public var finalWindows: Int64 = 0
     /// Those that begin before the readings that are kept, and so cannot be recomputed.
     public var oldWindows: Int64 = 0
+    /// Messages of the topic that nobody has read yet.
+    public var unread = UnreadMessages.notAsked("no broker was named")
     /// What does not agree, a line each, the first of each kind.
     public var mismatches: [String] = []
     /// How many things do not agree.
     public var mismatchCount: Int64 = 0
 
-    /// Whether all agrees.
-    public var isGood: Bool { mismatchCount == 0 }
+    /// Whether all agrees, and what is missing is not merely unread.
+    public var isGood: Bool { mismatchCount == 0 && !mayFindMissing }
+
+    /// Whether readings that are missing may be among messages that nobody has read yet.
+    public var mayFindMissing: Bool { missing > 0 && (unread.count ?? 0) > 0 }
 }
 
 extension Certificate: CustomStringConvertible {
@@ -33,19 +38,36 @@ extension Certificate: CustomStringConvertible {
     public var description: String {
         var lines = [
             "readings          \(rows) in \(streams) streams, each once" + (duplicates == 0 ? "" : ": NO"),
-            "missing readings  \(missing)" + (missing == 0 ? "" : ", listed in the table loss"),
+            "missing readings  \(missing)" + (missing == 0 ? "" : ", listed in the table loss")
+                + (mayFindMissing ? "; those among the unread messages are not lost" : ""),
+            "unread messages   \(unread)",
         ]
         if expired > 0 { lines.append("expired readings  \(expired), admitted once and older than retention keeps") }
         lines.append(
             "windows           \(windows), \(finalWindows) of them final, recomputed from the readings"
                 + (oldWindows == 0 ? "" : ", but for \(oldWindows) that are older than these"))
-        if isGood {
-            lines.append("verified          everything agrees")
-        } else {
+        if mismatchCount > 0 {
             lines.append("NOT VERIFIED      \(mismatchCount) mismatches, of which:")
             lines += mismatches.map { "  " + $0 }
+        } else {
+            lines.append(conclusion)
         }
         return lines.joined(separator: "\n")
+    }
+
+    /// What can be said when there is no mismatch.
+    private var conclusion: String {
+        switch unread.count {
+        case nil where missing > 0:
+            "verified          everything agrees that was read; missing readings may be among what was not"
+        case nil, 0: "verified          everything agrees"
+        case let count? where missing > 0:
+            """
+            NOT VERIFIED      what was read agrees, but missing readings may be among the \(count) unread messages: \
+            verify again when they are read
+            """
+        case let count?: "verified          everything agrees that was read; \(count) messages are not read yet"
+        }
     }
 }
 
@@ -53,6 +75,8 @@ extension Certificate: CustomStringConvertible {
 struct Verification {
     let connection: PostgresConnection
     var latePolicy = LatePolicy.recompute
+    /// What the broker had of the topic a moment ago; nil if it was not asked.
+    var topicEnds: TopicEnds?
 
     func run() throws -> Certificate {
         try connection.transaction {
@@ -66,6 +90,7 @@ struct Verification {
             try checkStreams(&certificate)
             try checkWindows(&certificate)
             try checkAlerts(&certificate)
+            if let topicEnds { certificate.unread = try topicEnds.unread(connection) }
             return certificate
         }
     }

@@ -147,10 +147,14 @@ public struct Processor: Sendable {
         }
     }
 
-    /// Recomputes windows and streams from the raw rows.
+    /// Recomputes windows and streams from the raw rows, and asks the broker for what nobody has read yet.
     public func verify() async throws -> Certificate {
         let latePolicy = settings.latePolicy
-        return try await withConnection { try Verification(connection: $0, latePolicy: latePolicy).run() }
+        let ends = await TopicEnds.ask(settings)
+        return try await withConnection { connection in
+            try ends.waitForReaders(connection)
+            return try Verification(connection: connection, latePolicy: latePolicy, topicEnds: ends).run()
+        }
     }
 
     /// Runs blocking work with a connection on a thread of its own. Cancelling ends what it waits for.
