@@ -109,7 +109,8 @@ let tests: [Target] = [
     .testTarget(
         name: "ProcessorCoreTests",
         dependencies: [
-            "ProcessorCore", "Alerting", "Configuration", "Monitoring", "Platform", "PostgresClient", "Presentation",
+            "ProcessorCore", "Alerting", "Configuration", "KafkaClient", "Monitoring", "Platform", "PostgresClient",
+            "Presentation",
             "Readings", "ReadingDecoding", "TestSupport",
         ]),
     .testTarget(name: "FleetCoreTests", dependencies: ["FleetCore", "ReadingDecoding", "Platform", "TestSupport"]),

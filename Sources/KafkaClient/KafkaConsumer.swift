@@ -44,6 +44,8 @@ public enum KafkaConsumerEvent: Sendable, Equatable {
 public final class KafkaConsumer {
     private let handle: KafkaHandle
     private let queue: OpaquePointer
+    private let group: String
+    private let isStaticMember: Bool
     private let membership = Membership()
     private var hasJoined = false
     private var isClosed = false
@@ -72,6 +74,8 @@ public final class KafkaConsumer {
                 KafkaHandle.Callbacks.of(opaque)?.observer.log(7, "COMMIT", "\(error)")
             }
         }
+        self.group = group
+        isStaticMember = configuration.properties["group.instance.id"] != nil
         // Callbacks and errors are served by nextBatch too.
         rd_kafka_poll_set_consumer(handle.pointer)
         queue = rd_kafka_queue_get_consumer(handle.pointer)
@@ -292,17 +296,33 @@ public final class KafkaConsumer {
     /// Errors that librdkafka handled by itself so far, such as lost connections.
     public var errorCount: Int { handle.errorCount }
 
+    /// The names (`client.id`) of the clients that are the group's members, as its coordinator has them.
+    public func memberClients(timeout: Duration) throws(KafkaError) -> [String] {
+        var list: UnsafePointer<rd_kafka_group_list>?
+        try check(
+            rd_kafka_list_groups(handle.pointer, group, &list, timeout.wholeMilliseconds),
+            "ask for the members of \(group)")
+        defer { rd_kafka_group_list_destroy(list) }
+        guard let list, list.pointee.group_cnt > 0 else { return [] }
+        return UnsafeBufferPointer(start: list.pointee.groups, count: Int(list.pointee.group_cnt)).flatMap { group in
+            UnsafeBufferPointer(start: group.members, count: Int(group.member_cnt))
+                .compactMap { $0.client_id.map { String(cString: $0) } }
+        }
+    }
+
     /// How long `close` may take: with a broker that answers it takes milliseconds.
     private static let closingBound = Duration.seconds(5)
 
     /// Leaves the group, calling the hook's `revoked` for what is assigned, and stops. Blocks for as long as pending
     /// commits and leaving take, but no longer than 5 s: then what is left of it is let go of, and the group notices by
     /// its session. Only `deinit` may follow.
-    public func close() {
+    /// - Parameter leavesGroup: whether a static member (`group.instance.id`) leaves too, so that the others get its
+    ///   partitions at once. If not, the group keeps its place for as long as its session. Any other member always leaves.
+    public func close(leavesGroup: Bool = true) {
         if isClosed { return }
         isClosed = true
         let end = ContinuousClock.now + KafkaConsumer.closingBound
-        giveEverythingBack(until: end)
+        if leavesGroup { leaveGroup(until: end) }
         // rd_kafka_consumer_close knows no bound, so it closes in the background; what it asks of this thread comes
         // through a queue.
         let queue = rd_kafka_queue_new(handle.pointer)
@@ -310,26 +330,39 @@ public final class KafkaConsumer {
             handle.report(rd_kafka_error_code(error), "close the consumer")
             rd_kafka_error_destroy(error)
         }
+        var dropped = [UnsafeMutablePointer<rd_kafka_message_t>?](repeating: nil, count: 100)
         while rd_kafka_consumer_closed(handle.pointer) == 0 {
             guard ContinuousClock.now < end else {
                 handle.report(RD_KAFKA_RESP_ERR__TIMED_OUT, "close the consumer")
                 // To destroy it would wait for the same.
                 return handle.keep()
             }
-            rd_kafka_queue_poll_callback(queue, 10)
+            // What was fetched in advance comes here too, and is dropped.
+            let count = rd_kafka_consume_batch_queue(queue, 10, &dropped, dropped.count)
+            for message in dropped.prefix(max(0, count)) { rd_kafka_message_destroy(message) }
         }
         rd_kafka_queue_destroy(queue)
     }
 
-    /// librdkafka before 2.4 hangs for ever when a cooperative assignment comes while it closes (its issue 4527), as
-    /// it does when two members stop one after the other. So its partitions are given back before; a static member
-    /// leaves the group by that, which costs one rebalance more.
-    private func giveEverythingBack(until end: ContinuousClock.Instant) {
-        guard rd_kafka_version() < 0x0204_0000, membership.isCooperative(handle.pointer),
+    /// Gives all partitions back and leaves the group, as `rd_kafka_consumer_close` does for members that are not static
+    /// only. Before closing also because librdkafka before 2.4 hangs for ever when a cooperative assignment comes while
+    /// it closes (its issue 4527), as it does when two members stop one after the other.
+    private func leaveGroup(until end: ContinuousClock.Instant) {
+        guard hasJoined, isStaticMember || rd_kafka_version() < 0x0204_0000,
             rd_kafka_unsubscribe(handle.pointer) == RD_KAFKA_RESP_ERR_NO_ERROR
         else { return }
         while !membership.assigned.isEmpty, ContinuousClock.now < end {
-            nextBatch(maximumMessages: 1000, timeout: .milliseconds(50)) { _, _ in }
+            nextBatch(maximumMessages: 1000, timeout: .milliseconds(10)) { _, _ in }
+        }
+        if !isStaticMember { return }
+        // The request goes out when the partitions are given back inside librdkafka too, which takes a moment, and not
+        // any more once it closes. Its name in the group goes with it.
+        let isSent = min(end, .now + .seconds(1))
+        while ContinuousClock.now < isSent, let name = rd_kafka_memberid(handle.pointer) {
+            let hasLeft = name.pointee == 0
+            rd_kafka_mem_free(handle.pointer, name)
+            if hasLeft { return }
+            nextBatch(maximumMessages: 1000, timeout: .milliseconds(5)) { _, _ in }
         }
     }
 }

@@ -314,6 +314,8 @@ public final class PostgresConnection {
         if PQsslInUse(pointer) == 1, events == Int32(POLLIN) {
             if PQconsumeInput(pointer) == 0 || PQisBusy(pointer) == 0 { return }
         }
+        // Closed: libpq says so when it is asked to read.
+        if PQsocket(pointer) < 0 { return }
         let began = ContinuousClock.now
         var probe: AsideCall<ServerProbe.Answer>?
         var nextProbe = waits.silence.map { began + $0 }

@@ -1,4 +1,5 @@
 import Foundation
+import KafkaClient
 import TestSupport
 import Testing
 
@@ -52,5 +53,57 @@ import Testing
         try await stream.finish(mayHaveMoved: true)
         hole.stop()
         try await site.remove()
+    }
+
+    /// Its sockets stay open, and nothing answers any more.
+    @Test(.requiresKafkaNodes, .timeLimit(.minutes(10)))
+    func everyProgramStopsWhileTheBrokerHangs() async throws {
+        let kafka = try await ApacheKafka()
+        let site = try await Site(
+            Site.Topics(partitions: 2), kafka: KafkaConfiguration(bootstrapServers: kafka.bootstrap))
+        let gateway = try site.write(
+            "gateway.yaml",
+            """
+            gateway: {id: hanging}
+            mode: simulated
+            outbox: {path: outbox.sqlite}
+            kafka: {bootstrap: "\(kafka.bootstrap)", topic: \(site.topic)}
+            stations:
+              - {sensor_id: one, interval: 100ms, chips: [{type: bme280}]}
+
+            """)
+        let configuration = try site.writeProcessorConfiguration()
+        let programs = [
+            (BuiltProgram.gateway, ["run", "--config", gateway]),
+            (.processor, ["run", "--config", configuration]),
+            (
+                .fleet,
+                [
+                    "produce", "--bootstrap=\(kafka.bootstrap)", "--topic=\(site.topic)", "--rate=200",
+                    "--count=1000000", "--seed=\(testSeed)",
+                ]
+            ),
+        ]
+        let processes = try programs.map { try $0.start($1, in: site.folder) }
+        try await waitUntil("readings of both are stored", within: .seconds(120)) {
+            for process in processes { try #require(process.isRunning, "\(process.output)") }
+            let gateways = try? site.value("SELECT count(DISTINCT gateway_id) FROM sensor_data", as: Int64.self)
+            return gateways ?? 0 > 1
+        }
+        try await kafka.pause(1)
+        // What is on its way now has no answer.
+        try await Task.sleep(for: .seconds(2))
+        let told = ContinuousClock.now
+        for process in processes { process.send(SIGTERM) }
+        for ((program, _), process) in zip(programs, processes) {
+            // What the fleet had sent has no answer, which it says.
+            let expected = ChildProcess.Ending.status(program == .fleet ? 1 : 0)
+            #expect(await process.ending() == expected, "\(program): \(process.output.suffix(4000))")
+            print("  \(program.rawValue): ended after \(told.duration(to: .now))")
+        }
+        #expect(told.duration(to: .now) < Self.bound)
+        try await kafka.resume(1)
+        try await site.remove()
+        try await kafka.remove()
     }
 }

@@ -1,5 +1,6 @@
 import Alerting
 import Configuration
+import KafkaClient
 import Testing
 
 @testable import ProcessorCore
@@ -51,6 +52,39 @@ import Testing
             #expect("\(error)".contains(expected))
             #expect("\(error)".contains("processor.yaml:3:"))
         }
+    }
+
+    @Test func aMemberOfTheGroupIsMissedSoonAndKeepsItsName() throws {
+        let member = try settings("kafka: {bootstrap: here, instance: left}\npostgres: {connection: a=b}")
+            .consumerConfiguration(worker: 2).properties
+        #expect(member["session.timeout.ms"] == "9000" && member["group.instance.id"] == "left-2")
+        #expect(member["client.id"] == "left" && member["partition.assignment.strategy"] == "cooperative-sticky")
+        let slow = try settings(
+            "kafka: {bootstrap: here, properties: {session.timeout.ms: 45000}}\npostgres: {connection: a=b}")
+        #expect(slow.consumerConfiguration(worker: 1).properties["session.timeout.ms"] == "45000")
+    }
+
+    @Test func theGroupProtocolConsumerNeedsALibraryThatKnowsIt() throws {
+        func problems(_ kafka: String) throws -> String {
+            do {
+                _ = try settings("postgres: {connection: a=b}\nkafka: {bootstrap: here, \(kafka)}")
+                return ""
+            } catch let error as ConfigurationError {
+                return "\(error)"
+            }
+        }
+        let found = try problems("group_protocol: consumer")
+        let own = try problems("group_protocol: consumer, properties: {session.timeout.ms: 9000}")
+        #expect(own.contains("session.timeout.ms is for the protocol classic only"), "\(own)")
+        guard KafkaConfiguration.isKnown(property: "group.protocol") else {
+            #expect(found.contains("too old for the protocol consumer") && found.contains("yaml:2:"), "\(found)")
+            return
+        }
+        #expect(found.isEmpty)
+        let member = try settings("postgres: {connection: a=b}\nkafka: {bootstrap: here, group_protocol: consumer}")
+            .consumerConfiguration(worker: 1).properties
+        #expect(member["group.protocol"] == "consumer" && member["session.timeout.ms"] == nil)
+        #expect(member["partition.assignment.strategy"] == nil && member["group.instance.id"] == nil)
     }
 
     @Test func nothingIsDeletedUnlessTold() throws {

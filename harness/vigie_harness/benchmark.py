@@ -63,8 +63,11 @@ def tansu_program():
     return os.environ.get("VIGIE_TANSU") or (program if program and program.exists() else None)
 
 
-def make_broker(kind, folder):
-    """The broker of a benchmark, and what its clients need in their environment."""
+def make_broker(kind, folder, properties=None):
+    """The broker of a benchmark, and what its clients need in their environment.
+
+    `properties` are more lines of Apache Kafka's server.properties.
+    """
     if kind == "tansu":
         if not tansu_program():
             raise HarnessError(
@@ -76,7 +79,7 @@ def make_broker(kind, folder):
         return Noida(folder / "broker"), {}
     # Memory as a server of its own would have, and a compiler that takes its time.
     options = ("-Xmx1g", "-XX:TieredStopAtLevel=4")
-    return KafkaCluster(find_kafka(), folder / "kafka", java_options=options), {}
+    return KafkaCluster(find_kafka(), folder / "kafka", properties=properties, java_options=options), {}
 
 
 def run(program, arguments, environment, **rest):
@@ -242,7 +245,9 @@ def servers(arguments):
     postgres = Postgres(folder / "postgres", settings={"track_commit_timestamp": "on"})
     started = []
     try:
-        broker, arguments.client_environment = make_broker(arguments.broker, folder)
+        broker, arguments.client_environment = make_broker(
+            arguments.broker, folder, getattr(arguments, "broker_properties", None)
+        )
         for service in (postgres, broker):
             started.append(service)
             service.start()

@@ -91,7 +91,7 @@ actor BatchFetcher {
     /// Leaves the group.
     func stop() {
         if let consumer { groupOffsets.tell(reader.states.assigned, consumer) }
-        reader.stop()
+        reader.stop(clientName: settings.clientName)
         consumer = nil
     }
 

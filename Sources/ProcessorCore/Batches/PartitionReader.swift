@@ -40,9 +40,15 @@ final class PartitionReader {
         try consumer.subscribe(to: [topic], hook: hook)
     }
 
-    /// Leaves the group.
-    func stop() {
-        consumer?.close()
+    /// Leaves the group, unless all its members have the same name: then there is nobody to take the partitions over,
+    /// and whoever starts again under this name goes on at once, which a group without members does only after its
+    /// broker's `group.initial.rebalance.delay.ms`.
+    /// - Parameter clientName: this process's name (`client.id`).
+    func stop(clientName: String) {
+        if let consumer {
+            let members = (try? consumer.memberClients(timeout: .milliseconds(500))) ?? []
+            consumer.close(leavesGroup: members.isEmpty || members.contains { $0 != clientName })
+        }
         consumer = nil
     }
 

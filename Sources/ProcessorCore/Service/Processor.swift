@@ -45,6 +45,7 @@ public struct Processor: Sendable {
                     return applied.map(\.name)
                 }
             } catch let error as PostgresError where error.isTransient {
+                try Task.checkCancellation()
                 let wait = backoff.next()
                 log.warning("the database is away, trying again", ["error": "\(error)", "in": "\(wait)"])
                 health.report(ReadingPipeline.healthPart(worker: 1, of: settings), .degraded("\(error)"))

@@ -20,6 +20,8 @@ public struct ProcessorSettings: Sendable {
     var group: String
     /// The name of this process in the group.
     var instance: String
+    /// How the group shares its partitions.
+    var groupProtocol: GroupProtocol
     /// How many members of the group this process is.
     var workers: Int
     /// The most messages of one transaction.
@@ -77,6 +79,8 @@ public struct ProcessorSettings: Sendable {
             ?? ProcessorSettings.hostName
         // Each worker has its own.
         self.kafka.properties["group.instance.id"] = nil
+        groupProtocol = kafka.value("group_protocol", as: .choice(GroupProtocol.classic), default: .classic)
+        if groupProtocol == .consumer { ProcessorSettings.checkConsumerProtocol(self.kafka.properties, kafka) }
         workers = kafka.value("workers", as: .integer(1...64), default: 1)
         maximumBatch = kafka.value("maximum_batch", as: .integer(1...1_000_000), default: 20_000)
 
@@ -103,22 +107,53 @@ public struct ProcessorSettings: Sendable {
     /// The name of one of this process' workers in the group, from 1.
     func memberName(worker: Int) -> String { "\(instance)-\(worker)" }
 
+    /// What the group's coordinator knows this process by, beside its members' names.
+    var clientName: String { kafka.properties["client.id"] ?? instance }
+
     /// How one of this process' workers, from 1, reaches the cluster as a member of the group.
     func consumerConfiguration(worker: Int) -> KafkaConfiguration {
         var configuration = kafka
-        // A static member that restarts gets its partitions back at once instead of waiting for its session to end.
-        configuration.properties["group.instance.id"] = memberName(worker: worker)
-        for (property, value) in ProcessorSettings.consumerDefaults
+        // A static member that crashed and restarts gets its partitions back at once instead of waiting for its session
+        // to end; one that stops in order leaves the group all the same, which librdkafka does with the protocol classic
+        // only.
+        if groupProtocol == .classic { configuration.properties["group.instance.id"] = memberName(worker: worker) }
+        configuration.properties["client.id"] = clientName
+        let defaults =
+            groupProtocol == .classic
+            ? ProcessorSettings.consumerDefaults.merging(ProcessorSettings.classicDefaults) { $1 }
+            : ProcessorSettings.consumerDefaults.merging(["group.protocol": "consumer"]) { $1 }
+        for (property, value) in defaults
         where configuration.properties[property] == nil && KafkaConfiguration.isKnown(property: property) {
             configuration.properties[property] = value
         }
         return configuration
     }
 
-    /// How librdkafka is set for a consumer that is as fast as the database.
-    private static let consumerDefaults = [
+    /// The group protocol `consumer` needs a library that knows it, and leaves to the broker what `classic` sets here.
+    private static func checkConsumerProtocol(_ properties: [String: String], _ section: Section) {
+        if !KafkaConfiguration.isKnown(property: "group.protocol") {
+            section.problem(
+                "this librdkafka is too old for the protocol consumer, which needs 2.4 or later; use classic",
+                at: "group_protocol")
+        }
+        for property in classicDefaults.keys.sorted() where properties[property] != nil {
+            section.problem(
+                "\(property) is for the protocol classic only: with consumer the broker decides", at: "properties")
+        }
+    }
+
+    /// How librdkafka is set as a member of a group of the protocol `classic`.
+    private static let classicDefaults = [
         // A member that comes or goes moves only the partitions that must move; the others go on being read.
         "partition.assignment.strategy": "cooperative-sticky",
+        // A processor that dies is missed after so long, a little above the 6 s that brokers allow at least.
+        "session.timeout.ms": "9000",
+        // How soon a member learns that another one has come or gone, and that there are partitions for it.
+        "heartbeat.interval.ms": "500",
+    ]
+
+    /// How librdkafka is set for a consumer that is as fast as the database.
+    private static let consumerDefaults = [
         // The end of a partition is told, which lies after what marks the end of a transaction.
         "enable.partition.eof": "true",
         // How soon partitions that were added to the topic are seen.
@@ -190,6 +225,14 @@ extension WindowPolicy {
         else { preconditionFailure("a minute is a valid window") }
         return policy
     }
+}
+
+/// How the members of a consumer group come to share its partitions.
+enum GroupProtocol: String, CaseIterable, Sendable {
+    /// The members agree on it through the broker; every broker and every library knows it.
+    case classic
+    /// The broker decides (KIP-848): Kafka 4 and librdkafka 2.4, in which it is a preview.
+    case consumer
 }
 
 /// What becomes of a reading that comes after windows that contain it were made final. It is a row in any case.
