@@ -60,6 +60,10 @@ public struct KafkaError: Error, Equatable, Sendable {
         public static let purgedFromQueue = Code(RD_KAFKA_RESP_ERR__PURGE_QUEUE)
         /// The message was dropped by a purge after it was sent: the broker may have it.
         public static let purgedInFlight = Code(RD_KAFKA_RESP_ERR__PURGE_INFLIGHT)
+        /// The group has given the member's name (`group.instance.id`) to another one, or remembers an older one.
+        public static let fencedInstance = Code(RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID)
+        /// A member of this name is still in the group, by the group protocol `consumer`. librdkafka knows it from 2.4 on.
+        public static let unreleasedInstance = Code(rawValue: 111)
         /// The consumer was away from its group for longer than `max.poll.interval.ms`.
         public static let maximumPollIntervalExceeded = Code(RD_KAFKA_RESP_ERR__MAX_POLL_EXCEEDED)
         /// The call does not fit the handle's state.

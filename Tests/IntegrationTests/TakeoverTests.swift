@@ -200,6 +200,35 @@ import Testing
         #expect(verify.ending == .status(0), "\(verify.output)")
     }
 
+    /// The one that was there first loses the name, and both go on.
+    @Test(.requiresApacheKafka, .timeLimit(.minutes(10)))
+    func twoProcessorsByOneNameShareThePartitions() async throws {
+        let site = try await Site(partitions: 4)
+        let configuration = try site.writeProcessorConfiguration(instance: "left")
+        var generator = try FleetGenerator(plan(6000))
+        try await site.send(3000, of: &generator)
+        func start(_ folder: String) throws -> ChildProcess {
+            try BuiltProgram.processor.start(["run", "--config", configuration], in: site.makeFolder(folder))
+        }
+        let first = try start("first")
+        try await waitUntil("the first one has partitions", within: .seconds(120)) {
+            try #require(first.isRunning, "\(first.output)")
+            return first.output.contains("partitions assigned")
+        }
+        let second = try start("second")
+        try await waitUntil("both have partitions", within: .seconds(120)) {
+            for processor in [first, second] { try #require(processor.isRunning, "\(processor.output)") }
+            let lines = first.output.split(separator: "\n")
+            guard let change = lines.firstIndex(where: { $0.contains("going on without a name") }) else { return false }
+            return lines[change...].contains { $0.contains("partitions assigned") && !$0.contains("=[]") }
+                && second.output.contains("partitions assigned")
+        }
+        try await site.send(3000, of: &generator)
+        #expect(generator.next() == nil)
+        try await expectEverythingOnce(site, generator.manifest, [first, second])
+        try await site.remove()
+    }
+
     /// Readings of one board come from two partitions then, the newer ones first.
     @Test(.timeLimit(.minutes(10)))
     func partitionsThatAreAddedLoseNothing() async throws {

@@ -17,19 +17,6 @@ actor BatchFetcher {
         var reached: [Int32: Int64] = [:]
     }
 
-    /// The group cannot be used any more.
-    struct ConsumerFailed: Error, CustomStringConvertible {
-        var error: KafkaError
-        var member: String
-
-        var description: String {
-            """
-            \(error); if another processor is the group's member "\(member)" too, \
-            give each process its own name (kafka.instance)
-            """
-        }
-    }
-
     private let settings: ProcessorSettings
     private let worker: Int
     private let shutdown: ShutdownRequest
@@ -41,6 +28,8 @@ actor BatchFetcher {
     private let executor: ThreadExecutor
 
     private var consumer: KafkaConsumer?
+    /// Whether it is the group's member by its name.
+    private var isNamed = true
     private let reader: PartitionReader
     private var decoder: ReadingDecoder
     private var ends = EndOffsetProbe()
@@ -78,9 +67,10 @@ actor BatchFetcher {
 
     /// Joins the group.
     func start() throws {
+        var configuration = settings.consumerConfiguration(worker: worker)
+        if !isNamed { configuration.properties["group.instance.id"] = nil }
         let consumer = try KafkaConsumer(
-            configuration: settings.consumerConfiguration(worker: worker), group: settings.group,
-            observer: kafka.observer)
+            configuration: configuration, group: settings.group, observer: kafka.observer)
         let monitor = monitor
         reader.onLocated = { monitor.locate($0) }
         reader.beforeRevocation = { [groupOffsets] in groupOffsets.tell($0, consumer) }
@@ -232,11 +222,26 @@ actor BatchFetcher {
             ends.forget()
         case .partitionError(_, let error): kafka.failed(error)
         case .error(let error):
-            if error.isFatal {
-                throw ConsumerFailed(error: error, member: settings.memberName(worker: worker))
+            if !error.isFatal {
+                kafka.failed(error)
+            } else if [.fencedInstance, .unreleasedInstance].contains(error.code), isNamed {
+                try goOnWithoutName(error)
+            } else {
+                throw error
             }
-            kafka.failed(error)
         }
+    }
+
+    /// Joins the group anew, by no name, which takes nothing from anybody: another process has this member's name, or what
+    /// the group knows of its members went back with a broker's disk.
+    private func goOnWithoutName(_ error: KafkaError) throws {
+        log.warning(
+            "the group knows another member by this one's name, going on without a name; "
+                + "if another process runs with it, give each its own (kafka.instance)",
+            ["member": settings.memberName(worker: worker), "error": "\(error)"])
+        reader.stop()
+        isNamed = false
+        try start()
     }
 
     /// All that is committed of a partition was given. Its end may lie after the last message: what marks the end of a

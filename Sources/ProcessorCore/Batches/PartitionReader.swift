@@ -50,6 +50,9 @@ final class PartitionReader {
             consumer.close(leavesGroup: members.isEmpty || members.contains { $0 != clientName })
         }
         consumer = nil
+        // A consumer that failed does not tell.
+        states.revoke(states.assigned)
+        hasChanged = true
     }
 
     private var hook: KafkaRebalanceHook {
