@@ -152,10 +152,14 @@ actor BatchFetcher {
             return Dictionary(uniqueKeysWithValues: ends.map { ($0.key.partition, $0.value) })
         }
         let positions = reader.states.positions
+        // Not in the closure below: Swift 6.0.3 refuses a second one that uses the consumer.
+        var highs: [Int32: Int64] = [:]
+        for partition in reader.states.assigned {
+            highs[partition] = consumer.cachedWatermarks(TopicPartition(topic, partition))?.high
+        }
         monitor.observe(
-            reader.states.assigned.map { partition in
-                let high = consumer.cachedWatermarks(TopicPartition(topic, partition))?.high
-                return ends.view(partition, position: positions[partition], highWatermark: high, at: .now)
+            reader.states.assigned.map {
+                ends.view($0, position: positions[$0], highWatermark: highs[$0], at: .now)
             })
         groupOffsets.tell(reader.states.assigned, consumer)
     }
