@@ -194,7 +194,7 @@ extension KafkaHandle {
 
     /// Hands out what the cluster says of a topic.
     /// - Throws: the cluster's error for the topic, `.unknownTopicOrPartition` if it does not exist.
-    fileprivate func describe<Success>(
+    func describe<Success>(
         _ name: String, timeout: Duration, _ body: (rd_kafka_metadata_topic_t) -> Success
     ) throws(KafkaError) -> Success {
         let operation = "describe topic \(name)"

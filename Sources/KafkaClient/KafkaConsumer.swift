@@ -47,6 +47,7 @@ public final class KafkaConsumer {
     private let group: String
     private let isStaticMember: Bool
     private let membership = Membership()
+    private var topics: [String] = []
     private var hasJoined = false
     private var isClosed = false
 
@@ -95,6 +96,7 @@ public final class KafkaConsumer {
     /// Joins the group; partitions come through the hook in a later `nextBatch`.
     public func subscribe(to topics: [String], hook: KafkaRebalanceHook) throws(KafkaError) {
         membership.hook = hook
+        self.topics = topics
         hasJoined = true
         try withNativeList(topics.map { (TopicPartition($0, RD_KAFKA_PARTITION_UA), 0) }) { list throws(KafkaError) in
             try check(rd_kafka_subscribe(handle.pointer, list), "subscribe to \(topics.joined(separator: ", "))")
@@ -296,18 +298,36 @@ public final class KafkaConsumer {
     /// Errors that librdkafka handled by itself so far, such as lost connections.
     public var errorCount: Int { handle.errorCount }
 
-    /// The names (`client.id`) of the clients that are the group's members, as its coordinator has them.
-    public func memberClients(timeout: Duration) throws(KafkaError) -> [String] {
+    /// Asks the coordinator for the group as it has it.
+    /// - Returns: nil if there is no such group.
+    public func describeGroup(timeout: Duration) throws(KafkaError) -> KafkaGroup? {
         var list: UnsafePointer<rd_kafka_group_list>?
         try check(
             rd_kafka_list_groups(handle.pointer, group, &list, timeout.wholeMilliseconds),
             "ask for the members of \(group)")
         defer { rd_kafka_group_list_destroy(list) }
-        guard let list, list.pointee.group_cnt > 0 else { return [] }
-        return UnsafeBufferPointer(start: list.pointee.groups, count: Int(list.pointee.group_cnt)).flatMap { group in
-            UnsafeBufferPointer(start: group.members, count: Int(group.member_cnt))
-                .compactMap { $0.client_id.map { String(cString: $0) } }
-        }
+        guard let list = list?.pointee, list.group_cnt > 0, let found = list.groups?.pointee else { return nil }
+        return KafkaGroup(found)
+    }
+
+    /// The name that the coordinator has given to this member; empty while it is none.
+    public var memberIdentifier: String {
+        guard let name = rd_kafka_memberid(handle.pointer) else { return "" }
+        defer { rd_kafka_mem_free(handle.pointer, name) }
+        return String(cString: name)
+    }
+
+    /// Asks the broker for the partitions of a topic, the newest too.
+    public func partitionCount(_ topic: String, timeout: Duration) throws(KafkaError) -> Int {
+        try handle.describe(topic, timeout: timeout) { Int($0.partition_cnt) }
+    }
+
+    /// Leaves the group and joins it again, so that its members share all partitions anew. The hook's `revoked` is
+    /// called for what is assigned, and what was fetched in advance is dropped.
+    public func rejoin() throws(KafkaError) {
+        guard hasJoined, !isClosed, let hook = membership.hook else { return }
+        leaveGroup(until: .now + KafkaConsumer.closingBound)
+        try subscribe(to: topics, hook: hook)
     }
 
     /// How long `close` may take: with a broker that answers it takes milliseconds.
@@ -358,10 +378,7 @@ public final class KafkaConsumer {
         // The request goes out when the partitions are given back inside librdkafka too, which takes a moment, and not
         // any more once it closes. Its name in the group goes with it.
         let isSent = min(end, .now + .seconds(1))
-        while ContinuousClock.now < isSent, let name = rd_kafka_memberid(handle.pointer) {
-            let hasLeft = name.pointee == 0
-            rd_kafka_mem_free(handle.pointer, name)
-            if hasLeft { return }
+        while ContinuousClock.now < isSent, !memberIdentifier.isEmpty {
             nextBatch(maximumMessages: 1000, timeout: .milliseconds(5)) { _, _ in }
         }
     }

@@ -35,6 +35,9 @@ actor BatchFetcher {
     private var ends = EndOffsetProbe()
     private let groupOffsets: GroupOffsets
     private var nextObservation = ContinuousClock.now
+    private let health: Health
+    private var coverage = GroupCoverage()
+    private var nextLookAtGroup = ContinuousClock.now + GroupCoverage.interval
 
     nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
 
@@ -54,6 +57,7 @@ actor BatchFetcher {
         self.shutdown = shutdown
         self.gate = gate
         self.monitor = monitor
+        self.health = health
         self.log = log
         self.wallClock = wallClock
         kafka = KafkaHealth(
@@ -76,6 +80,31 @@ actor BatchFetcher {
         reader.beforeRevocation = { [groupOffsets] in groupOffsets.tell($0, consumer) }
         self.consumer = consumer
         try reader.start(consumer)
+    }
+
+    /// Looks whether all partitions of the topic are somebody's.
+    private func lookAtGroup() {
+        nextLookAtGroup = .now + GroupCoverage.interval
+        guard let consumer, settings.groupProtocol == .classic else { return }
+        do {
+            guard let group = try consumer.describeGroup(timeout: .seconds(1)) else { return }
+            let count = try consumer.partitionCount(settings.topic, timeout: .seconds(1))
+            let finding = coverage.observe(
+                group, topic: settings.topic, partitionCount: count, member: consumer.memberIdentifier, at: .now)
+            health.report(
+                ReadingPipeline.groupPart(worker: worker, of: settings),
+                finding.unowned.isEmpty
+                    ? .healthy : .failed("nobody in the group reads the partitions \(finding.unowned.sorted())"))
+            if !finding.rejoinsFor.isEmpty {
+                log.warning(
+                    "nobody in the group reads some partitions; joining it anew, so that it shares all of them",
+                    ["partitions": finding.rejoinsFor.sorted().description])
+                try consumer.rejoin()
+            }
+        } catch {
+            // How it stands with the broker is said elsewhere.
+            log.debug("cannot look at the group", ["error": "\(error)"])
+        }
     }
 
     /// Leaves the group.
@@ -103,6 +132,7 @@ actor BatchFetcher {
             }
             reader.settle(into: &batch)
             if ContinuousClock.now >= nextObservation { observePartitions() }
+            if ContinuousClock.now >= nextLookAtGroup { lookAtGroup() }
             if room <= 0 {
                 try collect(into: &batch, atMost: 1000, timeout: .milliseconds(100))
                 continue
@@ -243,7 +273,7 @@ actor BatchFetcher {
             "the group knows another member by this one's name, going on without a name; "
                 + "if another process runs with it, give each its own (kafka.instance)",
             ["member": settings.memberName(worker: worker), "error": "\(error)"])
-        reader.stop()
+        reader.stop(clientName: settings.clientName)
         isNamed = false
         try start()
     }

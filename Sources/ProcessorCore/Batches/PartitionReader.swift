@@ -46,8 +46,9 @@ final class PartitionReader {
     /// - Parameter clientName: this process's name (`client.id`).
     func stop(clientName: String) {
         if let consumer {
-            let members = (try? consumer.memberClients(timeout: .milliseconds(500))) ?? []
-            consumer.close(leavesGroup: members.isEmpty || members.contains { $0 != clientName })
+            let group = try? consumer.describeGroup(timeout: .milliseconds(500))
+            let members = group?.members ?? []
+            consumer.close(leavesGroup: members.isEmpty || members.contains { $0.client != clientName })
         }
         consumer = nil
         // A consumer that failed does not tell.

@@ -29,6 +29,11 @@ struct ReadingPipeline: Service {
         settings.workers == 1 ? "partitions" : "partitions (worker \(worker))"
     }
 
+    /// What a worker says of its group is reported under.
+    static func groupPart(worker: Int, of settings: ProcessorSettings) -> String {
+        settings.workers == 1 ? "group" : "group (worker \(worker))"
+    }
+
     func run() async throws {
         let shutdown = ShutdownRequest.current ?? ShutdownRequest()
         let gate = WriterGate()
