@@ -152,7 +152,7 @@ import Testing
         let board = try Board(site, bootstrap: kafka.bootstrap)
         try await board.nextAcknowledgement()
         try await kafka.kill(1)
-        try await board.waitForLine("warning", "")
+        try await board.waitForLine("warning", "127.0.0.1:")
         let health = try await board.get("readyz")
         #expect(health.contains("kafka: degraded: ") && health.contains("check that the broker runs"), "\(health)")
         // Long enough for the pauses between attempts to have their full length.
