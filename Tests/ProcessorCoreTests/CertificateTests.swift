@@ -28,7 +28,8 @@ import Testing
         #expect(!good)
         let missing = "missing readings  1428, listed in the table loss; those among the unread messages are not lost"
         #expect(lines.contains(Substring(missing)))
-        let conclusion = "NOT VERIFIED      what was read agrees, but missing readings may be among the 716 unread messages"
+        let conclusion =
+            "NOT VERIFIED      what was read agrees, but missing readings may be among the 716 unread messages"
         #expect(lines.last?.hasPrefix(conclusion) == true)
         let complete = certificate(missing: 1428, unread: .known([:]))
         #expect(complete.good && complete.lines.last == "verified          everything agrees")

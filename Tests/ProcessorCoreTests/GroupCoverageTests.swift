@@ -18,7 +18,8 @@ import Testing
     }
 
     private func observe(
-        _ coverage: inout GroupCoverage, _ partitions: [[Int32]], isStable: Bool = true, member: Int = 0, after seconds: Int
+        _ coverage: inout GroupCoverage, _ partitions: [[Int32]], isStable: Bool = true, member: Int = 0,
+        after seconds: Int
     ) -> GroupCoverage.Finding {
         coverage.observe(
             group(partitions, isStable: isStable), topic: "readings", partitionCount: 5, member: "member-\(member)",
