@@ -190,19 +190,20 @@ class Secured(unittest.TestCase):
 
     def test_each_may_do_what_is_granted(self):
         admin = self.cluster.admin
+        admin.create_topic("granted")
         alice, bob = self.cluster.client_settings("alice"), self.cluster.client_settings("bob")
-        send(self.cluster.client_settings("boss"), "readings", "from the boss")
-        self.assertEqual(error_of(send, alice, "readings", "from alice"), "TOPIC_AUTHORIZATION_FAILED")
-        admin.grant("alice", "write", topic="readings")
-        send(alice, "readings", "from alice")
+        send(self.cluster.client_settings("boss"), "granted", "from the boss")
+        self.assertEqual(error_of(send, alice, "granted", "from alice"), "TOPIC_AUTHORIZATION_FAILED")
+        admin.grant("alice", "write", topic="granted")
+        send(alice, "granted", "from alice")
         self.assertIn(
-            error_of(receive, bob, "readings", 1), ("TOPIC_AUTHORIZATION_FAILED", "GROUP_AUTHORIZATION_FAILED")
+            error_of(receive, bob, "granted", 1), ("TOPIC_AUTHORIZATION_FAILED", "GROUP_AUTHORIZATION_FAILED")
         )
-        admin.grant("bob", "read", topic="readings")
+        admin.grant("bob", "read", topic="granted")
         admin.grant("bob", "read", group="*")
-        self.assertIn("from alice", receive(bob, "readings", 2, group="bobs"))
-        admin.revoke("alice", "write", topic="readings")
-        self.assertEqual(error_of(send, alice, "readings", "again"), "TOPIC_AUTHORIZATION_FAILED")
+        self.assertIn("from alice", receive(bob, "granted", 2, group="bobs"))
+        admin.revoke("alice", "write", topic="granted")
+        self.assertEqual(error_of(send, alice, "granted", "again"), "TOPIC_AUTHORIZATION_FAILED")
 
     def test_a_wrong_password_is_refused_and_a_new_one_taken(self):
         boss = self.cluster.client_settings("boss")
