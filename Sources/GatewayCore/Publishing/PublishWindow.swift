@@ -62,9 +62,14 @@ struct PublishWindow: Equatable {
 
     /// Takes a delivery report.
     mutating func settle(_ sequence: Int64, isDelivered: Bool) {
-        // Reports mostly come in the order of sending.
-        guard let index = inFlight.firstIndex(where: { $0.sequence == sequence && $0.state == .sent }) else { return }
-        inFlight[index].state = isDelivered ? .acknowledged : .failed
+        // Numbers ascend. A thousand reports come at once, so none may look at all that are on their way.
+        var (low, high) = (0, inFlight.count)
+        while low < high {
+            let middle = (low + high) / 2
+            if inFlight[middle].sequence < sequence { low = middle + 1 } else { high = middle }
+        }
+        guard low < inFlight.count, inFlight[low].sequence == sequence, inFlight[low].state == .sent else { return }
+        inFlight[low].state = isDelivered ? .acknowledged : .failed
         if !isDelivered { hasFailed = true }
     }
 
