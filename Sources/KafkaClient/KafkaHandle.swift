@@ -75,6 +75,7 @@ final class KafkaHandle: Sendable {
         _ type: rd_kafka_type_t, _ configuration: KafkaConfiguration, defaults: [(property: String, value: String)],
         observer: KafkaObserver, customize: (OpaquePointer) -> Void
     ) throws(KafkaConfigurationError) {
+        try tryOut(configuration, defaults)
         let native = try configuration.makeNative(defaults: defaults)
         let callbacks = Callbacks(observer: observer)
         // Unretained: deinit keeps `callbacks` until after rd_kafka_destroy, when librdkafka makes no call any more.
@@ -97,8 +98,8 @@ final class KafkaHandle: Sendable {
         customize(native)
         let (pointer, reason) = withErrorBuffer { rd_kafka_new(type, native, $0, $1) }
         guard let pointer else {
-            // rd_kafka_new takes the configuration over only if it succeeds.
-            rd_kafka_conf_destroy(native)
+            // rd_kafka_new takes the configuration over only if it succeeds. It has freed the interceptors all the same,
+            // so destroying it would free them twice (librdkafka 2.0.2 and 2.8.0): it is left as it is.
             throw KafkaConfigurationError(property: "", message: reason)
         }
         self.pointer = pointer
@@ -205,6 +206,24 @@ extension KafkaHandle.Callbacks {
         let handler = rebalanceHandler.withLock { $0 }
         if let error = handler?(handle, code, list) { report(error) }
     }
+}
+
+/// Makes a client that connects nowhere and lets it go, to find what librdkafka does not take before there are
+/// interceptors: files of TLS, properties that exclude each other.
+private func tryOut(
+    _ configuration: KafkaConfiguration, _ defaults: [(property: String, value: String)]
+) throws(KafkaConfigurationError) {
+    var configuration = configuration
+    configuration.bootstrapServers = ""
+    let native = try configuration.makeNative(defaults: defaults)
+    rd_kafka_conf_set_log_cb(native) { _, _, _, _ in }
+    let (pointer, reason) = withErrorBuffer { rd_kafka_new(RD_KAFKA_PRODUCER, native, $0, $1) }
+    guard let pointer else {
+        rd_kafka_conf_destroy(native)
+        throw KafkaConfigurationError(property: "", message: reason)
+    }
+    let address = UInt(bitPattern: pointer)
+    startThread(name: "rdkafka-destroy") { rd_kafka_destroy(OpaquePointer(bitPattern: address)) }
 }
 
 /// Sets what tells of connections, of certificates that are not believed, and of quotas.

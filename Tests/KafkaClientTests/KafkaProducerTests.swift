@@ -20,6 +20,21 @@ struct KafkaProducerTests {
             observer: observer, deliveries: reports.receive)
     }
 
+    /// librdkafka finds these only when it makes a client, and frees some of the configuration then.
+    @Test func whatCannotBeUsedIsAnErrorAndNoMore() throws {
+        for _ in 0..<20 {
+            for configuration in [
+                KafkaConfiguration(
+                    bootstrapServers: "127.0.0.1:9", securityProtocol: .tls, certificateAuthorityFile: "/nonexistent"),
+                KafkaConfiguration(bootstrapServers: "127.0.0.1:9", properties: ["acks": "1"]),
+            ] {
+                #expect(throws: KafkaConfigurationError.self) {
+                    _ = try KafkaProducer(configuration: configuration) { _ in }
+                }
+            }
+        }
+    }
+
     @Test func reportsComeInOrderAndInBatches() async throws {
         let producer = try producer()
         for token in 0..<5000 as Range<UInt64> {
