@@ -111,6 +111,8 @@ actor BatchFetcher {
     func stop() {
         if let consumer { groupOffsets.tell(reader.states.assigned, consumer) }
         reader.stop(clientName: settings.clientName)
+        // It holds the consumer, which holds the reader.
+        reader.beforeRevocation = { _ in }
         consumer = nil
     }
 
