@@ -127,9 +127,15 @@ import Testing
 
     /// What `doctor` says of the broker.
     private func diagnose(_ scene: Scene, _ configuration: String) async throws -> [Report.Check] {
-        let (_, output) = try await BuiltProgram.gateway.run(
-            ["doctor", "--json", "--config", configuration], in: scene.site.folder)
-        let line = try #require(output.split(separator: "\n").first, "\(output)")
+        try await report(
+            of: BuiltProgram.gateway.start(
+                ["doctor", "--json", "--config", configuration], in: scene.site.makeFolder("doctor-\(UUID())")))
+    }
+
+    /// What a `doctor` that was started says of the broker.
+    private func report(of doctor: ChildProcess) async throws -> [Report.Check] {
+        await doctor.ending()
+        let line = try #require(doctor.output.split(separator: "\n").first, "\(doctor.output)")
         return try JSONDecoder().decode(Report.self, from: Data(line.utf8)).checks.filter { $0.area == "broker" }
     }
 
@@ -179,12 +185,19 @@ import Testing
         try await site.waitForProgress([gateway, processor], "after a certificate was renewed")
 
         // A client is refused by the broker, after its own part of the handshake.
-        for (name, client) in [
+        let clients: [(String, Certificates.Pair?)] = [
             ("none", nil), ("expired", try certificates.client("cellar", valid: .past)),
             ("other", try certificates.client("cellar", by: "other")),
-        ] {
+        ]
+        let doctors = try clients.map { name, client -> (String, ChildProcess) in
             let file = try scene.writeGatewayConfiguration(scene.security(client), name: "client-\(name)")
-            let refused = try await failure(scene, file, name)
+            let doctor = try BuiltProgram.gateway.start(
+                ["doctor", "--json", "--config", file], in: site.makeFolder("client-\(name)"))
+            return (name, doctor)
+        }
+        for (name, doctor) in doctors {
+            let checks = try await report(of: doctor)
+            let refused = try #require(checks.first { $0.state == "failure" }, "\(name): \(checks)")
             let said = "\(refused.subject) \(refused.remedy ?? "")"
             #expect(said.contains("kafka.certificate_file"), "\(name): \(refused)")
         }
