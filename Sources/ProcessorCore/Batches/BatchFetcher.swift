@@ -177,23 +177,27 @@ actor BatchFetcher {
     private func observePartitions() {
         nextObservation = .now + .seconds(1)
         guard let consumer else { return }
-        let topic = settings.topic
-        ends.ask(reader.states.assigned, at: .now, now: { wallClock.now().milliseconds }) { partitions in
-            let ends = try consumer.endOffsets(partitions.map { TopicPartition(topic, $0) }, timeout: .seconds(1))
-            if ends.count == partitions.count { kafka.answered() }
-            return Dictionary(uniqueKeysWithValues: ends.map { ($0.key.partition, $0.value) })
-        }
+        askForEnds(consumer)
         let positions = reader.states.positions
-        // Not in the closure below: Swift 6.0.3 refuses a second one that uses the consumer.
         var highs: [Int32: Int64] = [:]
         for partition in reader.states.assigned {
-            highs[partition] = consumer.cachedWatermarks(TopicPartition(topic, partition))?.high
+            highs[partition] = consumer.cachedWatermarks(TopicPartition(settings.topic, partition))?.high
         }
         monitor.observe(
             reader.states.assigned.map {
                 ends.view($0, position: positions[$0], highWatermark: highs[$0], at: .now)
             })
         groupOffsets.tell(reader.states.assigned, consumer)
+    }
+
+    /// A method of its own: Swift 6.0.3 refuses other uses of the consumer beside a closure that has it.
+    private func askForEnds(_ consumer: KafkaConsumer) {
+        let topic = settings.topic
+        ends.ask(reader.states.assigned, at: .now, now: { wallClock.now().milliseconds }) { partitions in
+            let ends = try consumer.endOffsets(partitions.map { TopicPartition(topic, $0) }, timeout: .seconds(1))
+            if ends.count == partitions.count { kafka.answered() }
+            return Dictionary(uniqueKeysWithValues: ends.map { ($0.key.partition, $0.value) })
+        }
     }
 
     private func decode(_ messages: UnsafeBufferPointer<KafkaMessageView>, into batch: inout ReadingBatch) {
