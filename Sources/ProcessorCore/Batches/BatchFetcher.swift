@@ -187,7 +187,7 @@ actor BatchFetcher {
             reader.states.assigned.map {
                 ends.view($0, position: positions[$0], highWatermark: highs[$0], at: .now)
             })
-        groupOffsets.tell(reader.states.assigned, consumer)
+        groupOffsets.tellInPassing(reader.states.assigned, consumer)
     }
 
     /// A method of its own: Swift 6.0.3 refuses other uses of the consumer beside a closure that has it.

@@ -10,12 +10,32 @@ final class GroupOffsets {
     private let monitor: PipelineMonitor
     private let log: Log
     private var told: [Int32: Int64] = [:]
+    private var next = ContinuousClock.now
+    private var known: Set<Int32> = []
+
+    /// Between two commits while nothing else happens, and after partitions came or went.
+    ///
+    /// While the group shares its partitions out anew a commit does harm: the broker answers it only after the member has
+    /// joined again, and then as one of an older generation, for which librdkafka gives up all its partitions and joins
+    /// once more. No function of it says that this goes on, so commits are few, and none comes soon after another change.
+    private static let interval = Duration.seconds(5)
 
     /// - Parameter monitor: knows how far the database is.
     init(topic: String, monitor: PipelineMonitor, log: Log) {
         self.topic = topic
         self.monitor = monitor
         self.log = log
+    }
+
+    /// Tells what has changed of the partitions that are assigned, every now and then.
+    func tellInPassing(_ partitions: Set<Int32>, _ consumer: KafkaConsumer) {
+        if partitions != known {
+            known = partitions
+            next = .now + GroupOffsets.interval
+        }
+        guard ContinuousClock.now >= next else { return }
+        next = .now + GroupOffsets.interval
+        tell(partitions, consumer)
     }
 
     /// Tells what has changed of partitions that are assigned. Does not wait for the answer.
