@@ -106,6 +106,7 @@ import Testing
         await stop(processor)
         #expect(try group.offsets(of: site.topic, partitions: 2) == [0: 10, 1: 5])
 
+        try await waitUntil("the group is empty", within: .seconds(60)) { try group.isEmpty() }
         try group.set(site.topic, [0: 0, 1: 4])
         try await send(15..<20, to: 0)
         processor = try start(site)
@@ -113,6 +114,7 @@ import Testing
         await stop(processor)
         #expect(try group.offsets(of: site.topic, partitions: 2) == [0: 15, 1: 5])
 
+        try await waitUntil("the group is empty", within: .seconds(60)) { try group.isEmpty() }
         try group.delete()
         #expect(try group.offsets(of: site.topic, partitions: 2) == [:])
         try await send(20..<25, to: 1)

@@ -42,6 +42,16 @@ final class GroupInspector {
         #expect(try self.offsets(of: topic, partitions: Int32(offsets.count)) == offsets)
     }
 
+    /// Whether nobody is in the group: the only member keeps its place after a stop, for as long as its session.
+    func isEmpty() throws -> Bool {
+        var list: UnsafePointer<rd_kafka_group_list>?
+        try check(rd_kafka_list_groups(handle, group, &list, timeout))
+        defer { rd_kafka_group_list_destroy(list) }
+        guard let list else { return true }
+        let groups = UnsafeBufferPointer(start: list.pointee.groups, count: Int(list.pointee.group_cnt))
+        return groups.allSatisfy { $0.member_cnt == 0 }
+    }
+
     /// Deletes the group, which has no member.
     func delete() throws {
         let queue = rd_kafka_queue_new(handle)
