@@ -134,7 +134,7 @@ import Testing
         try await board.waitForLine("warning", "takes requests and does not answer")
         try await Task.sleep(for: .seconds(5))
         let used = try board.processorTime() - before
-        let share = used / (start.duration(to: .now) / .seconds(1))
+        let share = used / (start.duration(to: .now) / Duration.seconds(1))
         print("GatewayBrokerTests: \(share * 100) % of a core while the broker hangs, \(backlog) readings waiting")
         #expect(share < 0.1)
         try await kafka.resume(1)
