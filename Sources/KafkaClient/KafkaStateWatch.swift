@@ -37,7 +37,8 @@ public struct KafkaStateWatch: Sendable {
     private let configuration: KafkaConfiguration
     /// Until when an acknowledgement does not end a quota's trouble: a broker that delays its answers does answer.
     private var throttledUntil: ContinuousClock.Instant?
-    private var isProtocolDoubted = false
+    /// Since when a broker ends connections as one does that speaks another protocol.
+    private var protocolDoubtedSince: ContinuousClock.Instant?
     private var lastSeen: ContinuousClock.Instant?
     private var connected: Set<String> = []
     private var connectedSince: ContinuousClock.Instant?
@@ -57,9 +58,9 @@ public struct KafkaStateWatch: Sendable {
         // About one message, or mended by whoever has the producer.
         case .messageTooLarge, .producerLost: return nil
         case let kind where kind.isAboutConnections && isConnected: return nil
-        // A broker that ends ends its connections too: only one that does so again may speak another protocol.
-        case .securityProtocol where !isProtocolDoubted:
-            isProtocolDoubted = true
+        // A broker that ends ends all of its connections too: only one that does so later again may speak another protocol.
+        case .securityProtocol where protocolDoubtedSince.map { $0.duration(to: now) < Self.settling } ?? true:
+            protocolDoubtedSince = protocolDoubtedSince ?? now
             return note(.lostConnection(error, of: configuration), now)
         default: return note(found, now)
         }
@@ -120,7 +121,7 @@ public struct KafkaStateWatch: Sendable {
 
     private mutating func recover(_ end: ContinuousClock.Instant) -> KafkaStateChange? {
         guard let known = trouble, let start = since else { return nil }
-        (trouble, since, lastSeen, isProtocolDoubted) = (nil, nil, nil, false)
+        (trouble, since, lastSeen, protocolDoubtedSince) = (nil, nil, nil, nil)
         return .recovered(from: known, duration: max(.zero, start.duration(to: end)))
     }
 }

@@ -106,6 +106,21 @@ import Testing
         #expect(watch.failed(guess, at: at(3)) == nil && watch.failed(Self.down, at: at(3)) == nil)
     }
 
+    /// All connections to a broker that is killed end at once, some of them before their first answer.
+    @Test mutating func aBrokerThatDiesIsNotTakenForOneOfAnotherProtocol() {
+        let guess = KafkaError(
+            .transport, "client",
+            message: "kafka-1:9092/1: Disconnected while requesting ApiVersion: might be caused by incorrect"
+                + " security.protocol configuration (connecting to a SSL listener?) or broker version is < 0.10 (see"
+                + " api.version.request) (after 1ms in state APIVERSION_QUERY)")
+        #expect(Self.kind(watch.failed(Self.lost, at: at(0))) == .unreachable)
+        #expect(watch.failed(guess, at: at(0.01)) == nil && watch.failed(guess, at: at(0.03)) == nil)
+        #expect(watch.failed(guess, at: at(1.5)) == nil && watch.failed(Self.refused, at: at(1.6)) == nil)
+        #expect(watch.trouble?.kind == .unreachable)
+        // One that goes on doing so is another matter.
+        #expect(Self.kind(watch.failed(guess, at: at(2.5))) == .securityProtocol)
+    }
+
     @Test mutating func oneBrokerOfSeveralMayBeAway() {
         _ = watch.connection(to: "kafka-1:9092", isUp: true, at: at(0))
         _ = watch.connection(to: "kafka-2:9092", isUp: true, at: at(0))
