@@ -2,6 +2,8 @@
 
 import contextlib
 import io
+import os
+import signal
 import sys
 import time
 import unittest
@@ -63,6 +65,20 @@ class Run(unittest.TestCase):
         self.assertEqual(status, 1)
         self.assertIn("ended after 0.5 s", said)
         self.assertLess(time.monotonic() - began, 60)
+
+    def test_a_run_that_is_ended_tells_the_parts_that_were_done(self):
+        self.addCleanup(signal.signal, signal.SIGTERM, signal.getsignal(signal.SIGTERM))
+        with self.assertRaises(SystemExit) as ended, contextlib.redirect_stdout(io.StringIO()) as output:
+            ending = self.part(
+                "second", f"import os, signal, time; os.kill({os.getpid()}, signal.SIGTERM); time.sleep(60)"
+            )
+            with (
+                mock.patch.object(test_run, "PARTS", (self.part("first", ""), ending)),
+                mock.patch.object(sys, "argv", ["test_run"]),
+            ):
+                test_run.main()
+        self.assertEqual(ended.exception.code, 128 + signal.SIGTERM)
+        self.assertRegex(output.getvalue(), r"first +\d+ s  passed\n")
 
     def test_a_run_without_kafka_fails_where_it_is_required(self):
         part = self.part("only", "")

@@ -120,6 +120,8 @@ def main() -> int:
         print(f"vigie: there is no part {', '.join(sorted(unknown))}: {', '.join(part.name for part in PARTS)}")
         return 2
     outcomes = []
+    # Who ends the run learns of the parts that were done.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     try:
         for part in PARTS:
             if not names or part.name in names:
