@@ -134,7 +134,8 @@ import Testing
         try await board.waitForLine("warning", "takes requests and does not answer")
         try await Task.sleep(for: .seconds(5))
         let used = try board.processorTime() - before
-        let share = used / (start.duration(to: .now) / Duration.seconds(1))
+        let seconds: Double = start.duration(to: .now) / .seconds(1)
+        let share = used / seconds
         print("GatewayBrokerTests: \(share * 100) % of a core while the broker hangs, \(backlog) readings waiting")
         #expect(share < 0.1)
         try await kafka.resume(1)
