@@ -249,6 +249,10 @@ extension KafkaHandle {
             let (code, reason) = withErrorBuffer { set(options, timeout.wholeMilliseconds, $0, $1) }
             if code != RD_KAFKA_RESP_ERR_NO_ERROR { throw KafkaError(code, operation, message: reason) }
         }
+        // A cluster whose broker was away for a moment names no controller at first, and librdkafka then waits for one
+        // without asking again.
+        let deadline = ContinuousClock.now + timeout
+        while rd_kafka_controllerid(pointer, 500) < 0, ContinuousClock.now < deadline {}
         let queue = rd_kafka_queue_new(pointer)
         defer { rd_kafka_queue_destroy(queue) }
         send(options, queue)
