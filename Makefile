@@ -31,7 +31,7 @@ install-build:
 	@tools/install build
 
 .PHONY: build
-build: install-build ## Build the three programs in release mode
+build: install-build ## Build the programs in release mode
 	$(SWIFT_RELEASE)
 
 .PHONY: demo

@@ -39,10 +39,12 @@ class Program:
         self.name = name
         self.address = f"http://127.0.0.1:{port}"
         self.ready_path = ready_path
+        self.was_ready = False
         self.process = Process(name, arguments, logs / f"{name}.log", environment=environment)
 
     def wait_until_ready(self):
         self.process.wait_until(self.is_ready)
+        self.was_ready = True
 
     def is_ready(self):
         try:
@@ -238,7 +240,8 @@ class Pipeline:
     def _stop(self, program):
         was_running = program.process.is_running
         ended_well = program.process.stop()
-        if was_running and not ended_well:
+        # One that is still starting may not have taken charge of its signals yet.
+        if was_running and program.was_ready and not ended_well:
             process = program.process
             self.problems.append(f"{program.name} {process.ending} when it was asked to stop; see {process.log}")
 

@@ -39,6 +39,13 @@ class CommandTest(unittest.TestCase):
         self.assertTrue(answer.get("ok"), answer)
         return answer
 
+    def test_what_is_no_command_is_answered_too(self):
+        self.start()
+        for line, words in (("", "a JSON object"), ("hello", "a JSON object"), ('{"stop": "x"}', "no node 'x'")):
+            self.child.stdin.write(line + "\n")
+            self.child.stdin.flush()
+            self.assertIn(words, json.loads(self.child.stdout.readline())["error"], line)
+
     def test_a_node_obeys(self):
         facts = self.start("--via-proxy", "--property", "num.partitions=3")
         settings = {"bootstrap.servers": facts["bootstrap"]}

@@ -91,8 +91,8 @@ class KafkaCluster:
         return [node.process for node in self.nodes if node.process]
 
     def node(self, number: int) -> KafkaNode:
-        if not 1 <= number <= len(self.nodes):
-            raise HarnessError(f"there is no node {number}: they are numbered from 1 to {len(self.nodes)}")
+        if not isinstance(number, int) or not 1 <= number <= len(self.nodes):
+            raise HarnessError(f"there is no node {number!r}: they are numbered from 1 to {len(self.nodes)}")
         return self.nodes[number - 1]
 
     def client_settings(self, user: str | None = None, certificate: Certificate | None = None) -> dict[str, object]:

@@ -110,7 +110,10 @@ class Commands:
     def obey(self, line: str) -> dict:
         """The answer to one line."""
         try:
-            request = json.loads(line)
+            try:
+                request = json.loads(line)
+            except ValueError as error:
+                raise HarnessError(f"a command is a JSON object such as {{\"stop\": 1}}: {error}") from None
             if not isinstance(request, dict) or not request:
                 raise HarnessError("a command is a JSON object with a member")
             name, value = next(iter(request.items()))
@@ -355,8 +358,7 @@ def run(arguments: argparse.Namespace) -> int:
         commands = Commands(cluster)
         say(cluster_facts(cluster))
         for line in sys.stdin:
-            if line.strip():
-                say(commands.obey(line))
+            say(commands.obey(line))
     except (Stopped, BrokenPipeError):
         pass
     finally:
