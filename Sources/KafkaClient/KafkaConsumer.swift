@@ -43,7 +43,6 @@ public enum KafkaConsumerEvent: Sendable, Equatable {
 /// before letting go of it: leaving the group may take a round trip.
 public final class KafkaConsumer {
     private let handle: KafkaHandle
-    private let queue: OpaquePointer
     private let group: String
     private let isStaticMember: Bool
     private let membership = Membership()
@@ -79,13 +78,11 @@ public final class KafkaConsumer {
         isStaticMember = configuration.properties["group.instance.id"] != nil
         // Callbacks and errors are served by nextBatch too.
         rd_kafka_poll_set_consumer(handle.pointer)
-        queue = rd_kafka_queue_get_consumer(handle.pointer)
         handle.setRebalance(membership.rebalance)
     }
 
     deinit {
         close()
-        rd_kafka_queue_destroy(queue)
         // librdkafka before 2.4 ends the process when a cooperative consumer is destroyed that was about to get its first
         // partitions (its issue 4312), as one does that is told to stop while it starts.
         if hasJoined, !membership.wasAssigned, rd_kafka_version() < 0x0204_0000 { handle.keep() }
@@ -221,7 +218,8 @@ public final class KafkaConsumer {
         _ body: (UnsafeBufferPointer<KafkaMessageView>, [KafkaConsumerEvent]) throws(Failure) -> Result
     ) throws(Failure) -> Result {
         let capacity = max(maximumMessages, 1)
-        let raw = UnsafeMutablePointer<UnsafeMutablePointer<rd_kafka_message_t>?>.allocate(capacity: capacity)
+        let milliseconds = timeout.wholeMilliseconds
+        let raw = UnsafeMutablePointer<UnsafeMutablePointer<rd_kafka_message_t>>.allocate(capacity: capacity)
         let views = UnsafeMutablePointer<KafkaMessageView>.allocate(capacity: capacity)
         var count = 0
         defer {
@@ -230,16 +228,16 @@ public final class KafkaConsumer {
             views.deallocate()
         }
         membership.revoked = []
-        // librdkafka waits until the array is full; waiting for one message and then taking what there is keeps the
-        // delay small and the batches large.
-        count = max(0, rd_kafka_consume_batch_queue(queue, timeout.wholeMilliseconds, raw, 1))
-        if count == 1 && capacity > 1 {
-            count += max(0, rd_kafka_consume_batch_queue(queue, 0, raw + 1, capacity - 1))
+        // One at a time: what rd_kafka_consume_batch_queue gives, librdkafka 2.8 takes for a message, also the end of a
+        // partition at offset N, and so it goes on at N + 1 after its next pause. Each rebalance pauses all partitions.
+        while count < capacity, let message = rd_kafka_consumer_poll(handle.pointer, count == 0 ? milliseconds : 0) {
+            raw[count] = message
+            count += 1
         }
         var events: [KafkaConsumerEvent] = []
         var viewCount = 0
         for index in 0..<count {
-            guard let message = raw[index] else { continue }
+            let message = raw[index]
             if message.pointee.err != RD_KAFKA_RESP_ERR_NO_ERROR {
                 events.append(event(message))
                 continue

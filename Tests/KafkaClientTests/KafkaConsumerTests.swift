@@ -177,6 +177,22 @@ actor KafkaConsumerTests {
         consumer.close()
     }
 
+    /// librdkafka 2.8 goes on after the first message that comes then, if the end was taken with
+    /// rd_kafka_consume_batch_queue.
+    @Test func aPartitionThatWasPausedAtItsEndGoesOnThere() async throws {
+        try await fill(cluster.bootstrapServers, "t", count: 10)
+        let consumer = try consumer("g", ["enable.partition.eof": "true"])
+        let partition = TopicPartition("t", 0)
+        try consumer.assign([partition: .earliest])
+        _ = consumer.collect { _, events in !events.isEmpty }
+        try consumer.pause([partition])
+        try consumer.resume([partition])
+        try await fill(cluster.bootstrapServers, "t", count: 10)
+        let (messages, _) = consumer.collect { messages, _ in messages.count >= 10 }
+        #expect(messages.map(\.offset) == Array(10..<20))
+        consumer.close()
+    }
+
     @Test func aBrokerThatGoesAwayAndComesBackLosesNothing() async throws {
         try await fill(cluster.bootstrapServers, "t", count: 10)
         let consumer = try consumer("g", ["reconnect.backoff.max.ms": "200"])
