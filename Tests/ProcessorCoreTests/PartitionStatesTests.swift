@@ -82,6 +82,7 @@ private struct World: Hashable, PartitionOperations {
         case .assign(let partition): assign(partition, works: true)
         case .assignInVain(let partition): assign(partition, works: false)
         case .revoke(let partition):
+            skip()
             states.revoke([partition])
             places[Int(partition)].isAssigned = false
             places[Int(partition)].isFetching = false
@@ -107,7 +108,15 @@ private struct World: Hashable, PartitionOperations {
         }
     }
 
+    /// A rebalance moves what the consumer reads already: it goes on after the next message.
+    private mutating func skip() {
+        for index in places.indices where places[index].isFetching && !places[index].isPaused {
+            places[index].fetchPosition += 1
+        }
+    }
+
     private mutating func assign(_ partition: Int32, works: Bool) {
+        skip()
         let located = states.isFull ? [:] : locate([partition])
         states.assign([partition], at: located)
         guard works else {
@@ -128,10 +137,21 @@ private struct World: Hashable, PartitionOperations {
         let offset = place.fetchPosition
         if offset < place.low {
             places[Int(partition)].isFetching = false
-            states.cut(partition)
-        } else if offset < World.high {
+            if states.goesOn(partition, at: offset) { states.cut(partition) }
+        } else if offset > World.high {
+            // It is beyond the end.
+            places[Int(partition)].isFetching = false
+            if states.goesOn(partition, at: offset) { fault = "offset \(offset) was believed" }
+        } else if offset == World.high {
+            guard let position = states.readPosition(partition), states.goesOn(partition, at: offset) else { return }
+            if offset == position { return }
+            count(Span(from: position, to: offset, messages: 0), partition)
+            states.advance(partition, to: offset)
+        } else {
             places[Int(partition)].fetchPosition += 1
-            guard let position = states.readPosition(partition), offset >= position else { return }
+            guard let position = states.readPosition(partition), offset >= position,
+                states.goesOn(partition, at: offset)
+            else { return }
             if offset > position { fault = "offset \(offset) was taken where \(position) was next" }
             count(Span(from: position, to: offset + 1, messages: 1 << offset), partition)
             states.advance(partition, to: offset + 1)
@@ -150,7 +170,9 @@ private struct World: Hashable, PartitionOperations {
             if place.isAssigned, place.isPaused != (position == nil) {
                 fault = "\(state), and the consumer has paused it: \(place.isPaused)"
             }
-            if let position, !place.isAssigned || !place.isFetching || place.fetchPosition != position {
+            if let position, !states.doubted.contains(partition),
+                !place.isAssigned || !place.isFetching || place.fetchPosition != position
+            {
                 fault = "\(state), and the consumer is elsewhere"
             }
         }

@@ -204,28 +204,33 @@ actor BatchFetcher {
         let now = wallClock.now()
         let rowsBefore = batch.rows.count
         defer { sample(messages[0], into: &batch, row: rowsBefore, now: now) }
-        var first = 0
-        while first < messages.count {
-            let partition = messages[first].partition
-            var index = first
-            // What comes of a partition that is not read, or from before its position, is not part of what is read.
-            let position = reader.states.readPosition(partition)
-            var next = position ?? Int64.max
-            var taken = 0
-            while index < messages.count, messages[index].partition == partition {
-                if messages[index].offset >= next {
-                    decode(messages[index], into: &batch, now: now)
-                    next = messages[index].offset + 1
-                    taken += 1
-                }
-                index += 1
-            }
-            if let position, taken > 0 {
-                batch.count(messages: taken, partition: partition, through: next, from: position)
-                reader.advance(partition, to: next)
-            }
-            first = index
+        var rest = messages[...]
+        while let partition = rest.first?.partition {
+            let run = rest.prefix { $0.partition == partition }
+            take(run, of: partition, into: &batch, now: now)
+            rest = rest[run.endIndex...]
         }
+    }
+
+    /// Takes messages of one partition.
+    private func take(
+        _ run: Slice<UnsafeBufferPointer<KafkaMessageView>>, of partition: Int32, into batch: inout ReadingBatch,
+        now: Timestamp
+    ) {
+        // What comes of a partition that is not read, or from before its position, is not part of what is read.
+        guard let position = reader.states.readPosition(partition),
+            let start = run.firstIndex(where: { $0.offset >= position }),
+            reader.goesOn(partition, at: run[start].offset)
+        else { return }
+        var next = position
+        var taken = 0
+        for message in run[start...] where message.offset >= next {
+            decode(message, into: &batch, now: now)
+            next = message.offset + 1
+            taken += 1
+        }
+        batch.count(messages: taken, partition: partition, through: next, from: position)
+        reader.advance(partition, to: next)
     }
 
     /// Notes the way of a run's first message, if it became a row: its headers are worth reading once a run only.
@@ -257,7 +262,8 @@ actor BatchFetcher {
         case .partitionEnd(let place, let offset):
             kafka.succeeded()
             reachEnd(of: place.partition, at: offset, &batch)
-        case .offsetOutOfRange(let place, _):
+        case .offsetOutOfRange(let place, let offset):
+            guard reader.goesOn(place.partition, at: offset) else { break }
             reader.cut(place.partition)
             ends.forget()
         case .partitionError(_, let error): kafka.failed(error)
@@ -287,7 +293,9 @@ actor BatchFetcher {
     /// All that is committed of a partition was given. Its end may lie after the last message: what marks the end of a
     /// transaction, and what a transaction wrote that was aborted, has offsets too.
     private func reachEnd(of partition: Int32, at end: Int64, _ batch: inout ReadingBatch) {
-        guard let position = reader.states.readPosition(partition), end >= position else { return }
+        guard let position = reader.states.readPosition(partition), end >= position,
+            reader.goesOn(partition, at: end)
+        else { return }
         ends.reachEnd(of: partition, at: end)
         if end == position { return }
         batch.count(messages: 0, partition: partition, through: end, from: position)

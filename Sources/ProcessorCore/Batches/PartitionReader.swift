@@ -96,6 +96,16 @@ final class PartitionReader {
         }
     }
 
+    /// Whether what the consumer gives at an offset comes next in a partition, as `PartitionStates.goesOn` has it.
+    func goesOn(_ partition: Int32, at offset: Int64) -> Bool {
+        guard let position = states.readPosition(partition) else { return false }
+        if states.goesOn(partition, at: offset) { return true }
+        log.notice(
+            "Kafka's library went on elsewhere after a rebalance, going back to the position",
+            ["partition": "\(TopicPartition(topic, partition))", "position": position, "elsewhere": offset])
+        return false
+    }
+
     /// Notes that all up to an offset is in a batch.
     func advance(_ partition: Int32, to offset: Int64) {
         states.advance(partition, to: offset)

@@ -32,6 +32,9 @@ struct PartitionStates: Sendable, Hashable {
     private(set) var paused: Set<Int32> = []
     /// Those for which something failed; `settle` leaves them alone until `retry`.
     private(set) var failed: Set<Int32> = []
+    /// The partitions that are read, and at which the consumer may have gone on elsewhere by itself: librdkafka pauses all
+    /// partitions at each rebalance and goes on where it believes it has been.
+    private(set) var doubted: Set<Int32> = []
     /// Whether no more messages can be taken now.
     private(set) var isFull = false
     /// Whether nothing has happened since the last `settle` after which there may be something to do.
@@ -63,7 +66,9 @@ struct PartitionStates: Sendable, Hashable {
     /// The group has given partitions. The consumer has started those with an offset there, and has paused the others.
     mutating func assign(_ partitions: Set<Int32>, at offsets: [Int32: Int64]) {
         isSettled = false
+        doubt()
         for partition in partitions {
+            doubted.remove(partition)
             failed.remove(partition)
             if let offset = offsets[partition] {
                 states[partition] = isFull ? .located(offset) : .read(offset)
@@ -87,8 +92,21 @@ struct PartitionStates: Sendable, Hashable {
     /// The group has taken partitions away.
     mutating func revoke(_ partitions: Set<Int32>) {
         for partition in partitions { states[partition] = nil }
+        doubt()
         paused.subtract(partitions)
         failed.subtract(partitions)
+    }
+
+    /// The consumer gives what lies at an offset of a partition: a message, its end, or that there is nothing.
+    /// - Returns: whether it is what comes next. If not, and the consumer may have gone on elsewhere by itself, it is to
+    ///   be moved to the position once more. Offsets without a message are common on a topic with transactions, so what
+    ///   it gives when it was told where to go on is believed.
+    mutating func goesOn(_ partition: Int32, at offset: Int64) -> Bool {
+        guard case .read(let position)? = states[partition] else { return false }
+        if doubted.remove(partition) == nil || offset == position { return true }
+        states[partition] = .located(position)
+        isSettled = false
+        return false
     }
 
     /// All before an offset of a partition that is read has been taken.
@@ -185,6 +203,7 @@ struct PartitionStates: Sendable, Hashable {
         for partition in moved {
             if case .located(let offset)? = states[partition] { states[partition] = .read(offset) }
         }
+        doubted.subtract(moved)
     }
 
     private mutating func pauseUnread(operations: inout some PartitionOperations, except started: Set<Int32>) {
@@ -194,6 +213,11 @@ struct PartitionStates: Sendable, Hashable {
         if unread.isEmpty { return }
         operations.pause(Set(unread))
         paused.formUnion(unread)
+    }
+
+    /// Whatever is read may go on elsewhere now.
+    private mutating func doubt() {
+        doubted = Set(states.keys.filter { readPosition($0) != nil })
     }
 
     private func pending(_ isMeant: (State) -> Bool) -> Set<Int32> {
