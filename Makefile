@@ -9,9 +9,12 @@ KAFKA ?=
 # On a colour terminal the compiler is called with other options, and everything would be built again.
 SWIFT_RELEASE := TERM=dumb swift build --configuration release --static-swift-stdlib
 
+# A Ctrl-C in a command's first moments waits until it has its handlers, and then ends it without a traceback.
+BEGIN := env --block-signal=INT,TERM,HUP .vigie/venv/bin
+
 # The servers of a test run are started once; vigie_harness.test_run knows the parts and their bounds.
 WITH_SERVICES := tools/with-services $(if $(KAFKA),--broker $(KAFKA)) --
-TEST_RUN := .vigie/venv/bin/python -m vigie_harness.test_run
+TEST_RUN := $(BEGIN)/python -m vigie_harness.test_run
 
 # Beside a build: fetches Kafka if there is none, and makes what quick starts need. What is wrong the demo or test run says.
 PREPARE_KAFKA := $(if $(VIGIE_KAFKA)$(filter stand-in,$(KAFKA)),,.vigie/venv/bin/vigie-kafka prepare >.vigie/kafka-prepare.log 2>&1 &)
@@ -37,7 +40,7 @@ build: install-build ## Build the programs in release mode
 .PHONY: demo
 demo: install-build ## Run it all with simulated boards and watch it live; DURATION=30 ends by itself; KAFKA=stand-in
 	@$(PREPARE_KAFKA) $(SWIFT_RELEASE) || { echo "vigie: the build failed." >&2; exit 1; }; wait
-	@.vigie/venv/bin/python demo/demo.py $(if $(DURATION),--duration $(DURATION)) $(if $(KAFKA),--kafka $(KAFKA))
+	@$(BEGIN)/python demo/demo.py $(if $(DURATION),--duration $(DURATION)) $(if $(KAFKA),--kafka $(KAFKA))
 
 .PHONY: clean-demo
 clean-demo: ## Remove the demo's data
@@ -79,7 +82,7 @@ EVERY ?= 1
 
 .PHONY: storm
 storm: build ## Run it all under seeded faults and check every reading: SEED=n FAULTS=n NODES=1|3
-	VIGIE_BIN="$${VIGIE_BIN:-.build/release}" .vigie/venv/bin/vigie-storm $(if $(SEED),--seed $(SEED)) \
+	VIGIE_BIN="$${VIGIE_BIN:-.build/release}" $(BEGIN)/vigie-storm $(if $(SEED),--seed $(SEED)) \
 		--faults $(FAULTS) --nodes $(NODES) --each $(EACH) --every $(EVERY)
 
 # The storm of `make test` alone.

@@ -71,3 +71,12 @@ def error_of(call, *arguments, **more) -> str:
     except KafkaException as error:
         return error.args[0].name()
     raise AssertionError("it was not refused")
+
+
+def is_running(process: int) -> bool:
+    """Whether a process exists and is not a zombie that waits for its parent."""
+    try:
+        text = pathlib.Path(f"/proc/{process}/stat").read_text()
+    except FileNotFoundError:
+        return False
+    return text.rpartition(")")[2].split()[0] != "Z"

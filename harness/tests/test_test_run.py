@@ -9,7 +9,18 @@ import time
 import unittest
 from unittest import mock
 
-from vigie_harness import test_run
+from support import folder_of, is_running
+
+from vigie_harness import interrupts, test_run
+
+# Says who it is, in a link, and waits; a stubborn one does not listen to SIGTERM.
+ORPHAN = """
+import os, signal, sys, time
+if sys.argv[2] == "stubborn":
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+os.symlink(str(os.getpid()), f"{sys.argv[1]}/{sys.argv[2]}")
+time.sleep(600)
+"""
 
 
 class Skipped(unittest.TestCase):
@@ -35,6 +46,10 @@ class Skipped(unittest.TestCase):
 
 
 class Run(unittest.TestCase):
+    def setUp(self):
+        for number in interrupts.SIGNALS:
+            self.addCleanup(signal.signal, number, signal.getsignal(number))
+
     def run_parts(self, *parts, **environment):
         output = io.StringIO()
         with (
@@ -67,18 +82,38 @@ class Run(unittest.TestCase):
         self.assertLess(time.monotonic() - began, 60)
 
     def test_a_run_that_is_ended_tells_the_parts_that_were_done(self):
-        self.addCleanup(signal.signal, signal.SIGTERM, signal.getsignal(signal.SIGTERM))
-        with self.assertRaises(SystemExit) as ended, contextlib.redirect_stdout(io.StringIO()) as output:
-            ending = self.part(
-                "second", f"import os, signal, time; os.kill({os.getpid()}, signal.SIGTERM); time.sleep(60)"
-            )
-            with (
-                mock.patch.object(test_run, "PARTS", (self.part("first", ""), ending)),
-                mock.patch.object(sys, "argv", ["test_run"]),
-            ):
+        for number in interrupts.SIGNALS:
+            ending = self.part("second", f"import os, time; os.kill({os.getpid()}, {int(number)}); time.sleep(600)")
+            status, said = self.run_parts(self.part("first", ""), ending)
+            self.assertEqual(status, 128 + number)
+            self.assertRegex(said, r"first +\d+ s  passed\n")
+
+    def test_all_that_a_part_has_started_ends_with_it(self):
+        folder = folder_of(self)
+        kinds = ("first", "stubborn", "last")
+        # As `swift test` does: children with process groups of their own, which outlive it.
+        script = f"""
+import os, pathlib, signal, subprocess, sys, time
+for kind in {kinds!r}:
+    subprocess.Popen([sys.executable, "-c", {ORPHAN!r}, {str(folder)!r}, kind], process_group=0)
+while len(os.listdir({str(folder)!r})) < {len(kinds)}:
+    time.sleep(0.01)
+"""
+        for end, status in ((f"os.kill({os.getpid()}, signal.SIGTERM); time.sleep(600)", 143), ("", 0)):
+            with mock.patch.object(test_run, "INTERRUPTED", 1):
+                found, said = self.run_parts(self.part("only", script + end))
+            self.assertEqual(found, status, said)
+            for kind in kinds:
+                file = folder / kind
+                self.assertFalse(is_running(int(os.readlink(file))), f"the {kind} one outlived its part")
+                file.unlink()
+
+    def test_an_unknown_part_is_no_command_line(self):
+        with mock.patch.object(sys, "argv", ["test_run", "unit"]), contextlib.redirect_stderr(io.StringIO()) as said:
+            with self.assertRaises(SystemExit) as ended:
                 test_run.main()
-        self.assertEqual(ended.exception.code, 128 + signal.SIGTERM)
-        self.assertRegex(output.getvalue(), r"first +\d+ s  passed\n")
+        self.assertEqual(ended.exception.code, 2)
+        self.assertIn("unit is none of tools, harness, units", said.getvalue())
 
     def test_a_run_without_kafka_fails_where_it_is_required(self):
         part = self.part("only", "")

@@ -1,6 +1,7 @@
 """Child processes: started, watched, stopped, killed, paused, and waited for."""
 
 import concurrent.futures
+import contextlib
 import os
 import pathlib
 import pwd
@@ -38,6 +39,34 @@ def wait_until(what: str, is_so: Callable[[], object], bound: float = 60.0, inte
             raise HarnessError(f"not within {bound:.0f} s: {what}")
         time.sleep(interval)
     return found
+
+
+def session_members(session: int) -> list[int]:
+    """The processes of a session that have not ended (proc_pid_stat(5))."""
+    found = []
+    for folder in pathlib.Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            state, _, _, its_session = (folder / "stat").read_text().rpartition(")")[2].split()[:4]
+            if int(its_session) == session and state not in "ZX":
+                found.append(int(folder.name))
+    return found
+
+
+def end_session(session: int, bound: float) -> None:
+    """Asks all processes of a session to end, and kills those that have not when the bound (seconds) has passed.
+
+    Those too whose parent has ended, and that have a process group of their own.
+    """
+    deadline = time.monotonic() + bound
+    asked: set[int] = set()
+    while members := session_members(session):
+        is_late = time.monotonic() > deadline
+        for member in members:
+            if is_late or member not in asked:
+                asked.add(member)
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(member, signal.SIGKILL if is_late else signal.SIGTERM)
+        time.sleep(0.02)
 
 
 class Process:

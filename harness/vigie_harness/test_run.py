@@ -3,24 +3,31 @@
     tools/with-services -- .vigie/venv/bin/python -m vigie_harness.test_run [PART...]
 
 Each part has a bound of its own, after which it is ended. All run, also after one that failed; the exit status is 1
-then. With VIGIE_KAFKA_REQUIRED=1 a run without Apache Kafka fails, too.
+then. With VIGIE_KAFKA_REQUIRED=1 a run without Apache Kafka fails, too. Ctrl-C and SIGTERM end the part that runs, with
+all that it has started, and the run.
 """
 
+import argparse
 import dataclasses
 import os
 import pathlib
 import re
-import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Sequence
 
+from . import interrupts
 from .checkout import ROOT
+from .interrupts import Stopped
+from .processes import end_session
 
 PYTHON = sys.executable
 # Those of the virtual environment.
 PROGRAMS = pathlib.Path(PYTHON).parent
+# Seconds that a part has to end when it takes too long, and when the run is interrupted: tools/with-services waits 30.
+LATE, INTERRUPTED = 60.0, 20.0
 SWIFT_TEST = ("stdbuf", "--output=L", "swift", "test", "--skip-build", "-Xswiftc", "-warnings-as-errors")
 
 
@@ -79,22 +86,36 @@ def run(part: Part) -> Outcome:
     print(f"\n=== {part.name}", flush=True)
     began = time.monotonic()
     skipped = []
-    # In our process group, so that a terminal's Ctrl-C reaches it; `timeout` ends it with all that it started.
-    command = ["timeout", "--foreground", "--kill-after=60", f"{part.bound}", *map(str, part.command)]
+    is_late = threading.Event()
+    # In a session of its own, so that all of it can be ended: `swift test` gives its child a process group of its own,
+    # and ends without it.
     with subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
+        ["setpriv", "--pdeathsig=TERM", "--", *map(str, part.command)], cwd=ROOT, stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", start_new_session=True,
         env=os.environ | {"PYTHONUNBUFFERED": "1"}) as child:  # fmt: skip
+
+        def watch():
+            try:
+                child.wait(part.bound)
+            except subprocess.TimeoutExpired:
+                is_late.set()
+            # Also what it has left behind, which would hold its output open.
+            end_session(child.pid, LATE if is_late.is_set() else INTERRUPTED)
+
+        watcher = threading.Thread(target=watch, daemon=True)
+        watcher.start()
         try:
             for line in child.stdout:
                 sys.stdout.write(line)
                 sys.stdout.flush()
                 if test := skipped_test(line.rstrip("\n")):
                     skipped.append(test)
-        except BaseException:
-            child.send_signal(signal.SIGTERM)
+            watcher.join()
+        except Stopped:
+            end_session(child.pid, INTERRUPTED)
             raise
     status = "passed" if child.returncode == 0 else f"failed ({child.returncode})"
-    if child.returncode == 124:
+    if is_late.is_set():
         status = f"ended after {part.bound} s"
     return Outcome(part, time.monotonic() - began, status, skipped)
 
@@ -114,21 +135,27 @@ def report(outcomes: list[Outcome]) -> None:
     sys.stdout.flush()
 
 
+def known_part(name: str) -> str:
+    if name not in (names := [part.name for part in PARTS]):
+        raise argparse.ArgumentTypeError(f"{name} is none of {', '.join(names)}")
+    return name
+
+
 def main() -> int:
-    names = sys.argv[1:]
-    if unknown := set(names) - {part.name for part in PARTS}:
-        print(f"vigie: there is no part {', '.join(sorted(unknown))}: {', '.join(part.name for part in PARTS)}")
-        return 2
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    known = ", ".join(part.name for part in PARTS)
+    parser.add_argument("parts", metavar="PART", nargs="*", type=known_part, help=known)
+    names = parser.parse_args().parts
     outcomes = []
-    # Who ends the run learns of the parts that were done.
-    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     try:
+        interrupts.raise_stopped()
         for part in PARTS:
             if not names or part.name in names:
                 outcomes.append(run(part))
-    except KeyboardInterrupt:
-        return 130
+    except Stopped as stopped:
+        return stopped.status
     finally:
+        # Who ends the run learns of the parts that were done.
         report(outcomes)
     is_required = os.environ.get("VIGIE_KAFKA_REQUIRED") == "1"
     if is_required and os.environ.get("VIGIE_KAFKA_KIND") == "stand-in":
@@ -138,4 +165,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    interrupts.end_at_once()
     sys.exit(main())

@@ -12,34 +12,26 @@ VIGIE_KAFKA it is Apache Kafka, from KAFKA_HOME or fetched; where it cannot be h
     VIGIE_NOIDA                    the stand-in's program
     VIGIE_POSTGRES_BIN             the folder of PostgreSQL's programs
 
-The exit status is the command's.
+The exit status is the command's; 2 for what is no command line, 127 for a command that is not there.
 """
 
 import os
 import pathlib
 import shutil
-import signal
 import stat
 import subprocess
 import sys
 
-from . import versions
+from . import interrupts, versions
 from .checkout import STATE
-from .errors import HarnessError
+from .errors import HarnessError, UsageError, in_words
+from .interrupts import Stopped
 from .scratch import scratch_folder
 from .servers import Services
 
 
-class Stopped(Exception):
-    """A signal asked us to stop."""
-
-
-def on_signal(number, _frame):
-    raise Stopped(number)
-
-
 def parse(words: list[str]) -> tuple[str | None, list[str]]:
-    """Which broker is wanted, and the command; SystemExit for what is no command line."""
+    """Which broker is wanted, and the command; UsageError for what is no command line."""
     wanted = None
     while words and words[0].startswith("-"):
         word = words.pop(0)
@@ -50,23 +42,24 @@ def parse(words: list[str]) -> tuple[str | None, list[str]]:
             raise SystemExit(0)
         name, _, value = word.partition("=")
         if name != "--broker":
-            raise SystemExit(f"vigie: {word} is no option: see --help.")
+            raise UsageError(f"{word} is no option: see --help.")
         wanted = value or (words.pop(0) if words else "")
         if wanted not in ("apache", "stand-in"):
-            raise SystemExit("vigie: --broker is apache or stand-in.")
+            raise UsageError("--broker is apache or stand-in.")
     if not words:
-        print(__doc__.strip())
-        raise SystemExit(2)
+        raise UsageError("there is no command to run: see --help.")
     return wanted, words
 
 
 def main() -> int:
-    wanted, command = parse(sys.argv[1:])
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, on_signal)
     folder = services = child = None
     status = 1
     try:
+        wanted, command = parse(sys.argv[1:])
+        if not shutil.which(command[0]):
+            print(f"vigie: there is no command {command[0]}, or it may not be run.", file=sys.stderr)
+            return 127
+        interrupts.raise_stopped()
         folder = scratch_folder()
         # What the command leaves behind in the folder for temporary files goes with the rest.
         temporary = folder / "tmp"
@@ -78,16 +71,17 @@ def main() -> int:
         child = subprocess.Popen(command, env=os.environ | services.environment | {"TMPDIR": str(temporary)})
         status = child.wait()
     except Stopped as stopped:
-        # Nothing may interrupt the end from here on.
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, signal.SIG_IGN)
         if child:
             end(child)
-        status = 128 + stopped.args[0]
-    except (HarnessError, OSError) as error:
+        status = stopped.status
+    except HarnessError as error:
         print(f"vigie: {error}", file=sys.stderr)
+        status = error.status
+    except OSError as error:
+        print(f"vigie: {in_words(error)}", file=sys.stderr)
         status = 1
     finally:
+        interrupts.ignore()
         if services:
             services.stop()
         if folder:

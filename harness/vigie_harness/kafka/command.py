@@ -69,7 +69,8 @@ one line: {"ok": true} with what the command gives, or {"error": "..."}. N is a 
                                N may be "all". cut and reset are of the connections that are open; what else lasts until
                                heal. `python3 -m pydoc vigie_harness.proxy` says more.
 
-At the end of its standard input, and upon SIGTERM, it ends its nodes in order and then itself.
+At the end of its standard input, and upon SIGTERM, it ends its nodes in order and then itself, with status 0; upon
+Ctrl-C too, with status 130.
 """
 
 import argparse
@@ -82,7 +83,9 @@ from collections.abc import Callable
 
 from confluent_kafka import KafkaException
 
-from ..errors import HarnessError
+from .. import interrupts
+from ..errors import HarnessError, in_words
+from ..interrupts import Stopped
 from ..proxy import Direction
 from .cluster import KafkaCluster
 from .fetching import Fetch
@@ -90,14 +93,6 @@ from .finding import find_kafka
 from .node import KafkaNode
 from .runtime import prepare
 from .security import Security
-
-
-class Stopped(Exception):
-    """A signal asked us to stop."""
-
-
-def _on_signal(number, _frame):
-    raise Stopped(number)
 
 
 class Commands:
@@ -353,26 +348,30 @@ def say(answer: dict) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     cluster = make_cluster(arguments)
+    serves = False
     try:
         cluster.start()
         commands = Commands(cluster)
         say(cluster_facts(cluster))
+        serves = True
         for line in sys.stdin:
             say(commands.obey(line))
-    except (Stopped, BrokenPipeError):
+    except BrokenPipeError:
         pass
+    except Stopped as stopped:
+        # SIGTERM is how it is asked to end.
+        if not serves or stopped.status != 128 + signal.SIGTERM:
+            raise
     finally:
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, signal.SIG_IGN)
+        interrupts.ignore()
         cluster.close()
     return 0
 
 
 def main() -> int:
     arguments = parse_arguments()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _on_signal)
     try:
+        interrupts.raise_stopped()
         if arguments.command == "run":
             return run(arguments)
         home = Fetch()(asks_again=True) if arguments.command == "fetch" else find_kafka()
@@ -381,9 +380,12 @@ def main() -> int:
         print(f"{home.description}: {home.folder}")
         return 0
     except Stopped as stopped:
-        return 128 + stopped.args[0]
-    except (HarnessError, OSError, ValueError) as error:
+        return stopped.status
+    except HarnessError as error:
         print(f"vigie: {error}", file=sys.stderr)
+        return error.status
+    except OSError as error:
+        print(f"vigie: {in_words(error)}", file=sys.stderr)
         return 1
 
 

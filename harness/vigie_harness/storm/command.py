@@ -22,8 +22,10 @@ import time
 
 from rich.console import Console
 
+from .. import interrupts
 from ..checkout import STATE, programs
-from ..errors import HarnessError
+from ..errors import HarnessError, in_words
+from ..interrupts import Stopped
 from ..kafka.finding import find_kafka
 from ..kafka.home import KafkaMissing
 from .disk import SmallDisk
@@ -98,12 +100,19 @@ def main(words: list[str] | None = None) -> int:
         show_plans(arguments, console)
         return 0
     try:
+        interrupts.raise_stopped()
         return run(arguments, console)
+    except Stopped as stopped:
+        # Before the first storm, or between two.
+        return stopped.status
     except KafkaMissing as missing:
         print(f"vigie: the storm does not run, as it needs Apache Kafka: {missing}", file=sys.stderr)
         return 0 if arguments.optional else 1
     except HarnessError as error:
         print(f"vigie: {error}", file=sys.stderr)
+        return error.status
+    except OSError as error:
+        print(f"vigie: {in_words(error)}", file=sys.stderr)
         return 1
 
 
@@ -124,20 +133,29 @@ def run(arguments, console: Console) -> int:
         folder = arguments.folder.absolute() / f"{plan.nodes}-{plan.seed}"
         shutil.rmtree(folder, ignore_errors=True)
         storm = Storm(plan, folder, programs(), home, console)
-        # The first asks it to end in order; there is no second way.
-        for ask in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(ask, lambda *_, storm=storm: storm.stop())
+        # A signal asks it to end in order; there is no second way.
+        asked_by: list[int] = []
+
+        def end(number, _frame, storm=storm, asked_by=asked_by):
+            asked_by.append(number)
+            storm.stop()
+
+        for number_of_signal in interrupts.SIGNALS:
+            signal.signal(number_of_signal, end)
         verdict = storm.run()
         done += sum(1 for entry in storm.timeline.entries if not entry.void)
         show(verdict, storm, console, f" {number}/{len(all_plans)}" if len(all_plans) > 1 else "")
         if not verdict.is_good:
             failed.append(verdict)
-        if verdict.was_interrupted:
+        if asked_by:
             break
+        interrupts.raise_stopped()
     if len(all_plans) > 1:
         console.print(f"\n{done} faults in {number} storms, {len(failed)} failed, {time.monotonic() - began:.0f} s")
         for verdict in failed:
             console.print(f"  {verdict.plan.command}: {verdict.folder}", soft_wrap=True)
+    if asked_by:
+        return 128 + asked_by[0]
     return 1 if failed else 0
 
 
