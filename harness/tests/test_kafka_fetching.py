@@ -10,6 +10,7 @@ import http.server
 import os
 import pathlib
 import shutil
+import subprocess
 import sys
 import threading
 import time
@@ -18,11 +19,13 @@ from unittest import mock
 
 from support import folder_of
 
+from vigie_harness.errors import UsageError
 from vigie_harness.kafka import KafkaMissing
 from vigie_harness.kafka.fetching import FOLDER, Fetch
 from vigie_harness.kafka.finding import find_kafka
-from vigie_harness.kafka.home import KafkaHome
+from vigie_harness.kafka.home import KafkaHome, java
 from vigie_harness.ports import free_port
+from vigie_harness.servers import choose_broker, kafka_home
 
 JARS = {"kafka_2.13-9.8.7.jar": b"the broker", "kafka-clients-9.8.7.jar": b"its clients"}
 
@@ -152,10 +155,57 @@ class Fetching(unittest.TestCase):
         self.assertEqual(self.left_over(), set())
 
     def test_a_folder_that_is_named_is_used_or_told(self):
-        with mock.patch.dict(os.environ, {"KAFKA_HOME": str(self.folder)}):
-            with self.assertRaisesRegex(KafkaMissing, "no libs/kafka_"):
-                find_kafka(self.fetch)
+        nowhere = self.folder / "nowhere"
+        file = self.program("file", "")
+        empty = self.folder / "empty"
+        (empty / "libs").mkdir(parents=True)
+        for folder, words in (
+            (self.folder, f"{self.folder} has no libs/kafka_"),
+            (empty, f"{empty} has no libs/kafka_"),
+            (nowhere, f"there is no folder {nowhere}"),
+            (file, f"{file}/libs: Not a directory"),
+        ):
+            with mock.patch.dict(os.environ, {"KAFKA_HOME": str(folder)}):
+                # No KafkaMissing, for which the stand-in would take its place.
+                with self.assertRaisesRegex(UsageError, f"KAFKA_HOME cannot be used: .*{words}"):
+                    find_kafka(self.fetch)
+                with self.assertRaises(UsageError):
+                    choose_broker(self.folder)
+                with self.assertRaises(UsageError):
+                    kafka_home()
+                self.assertEqual(choose_broker(self.folder, "stand-in").kind, "stand-in")
         self.assertEqual(self.asked(), 0)
+
+    @unittest.skipUnless(shutil.which("java"), "there is no java")
+    def test_a_folder_that_is_named_is_used_only_with_a_java(self):
+        home = self.folder / "home"
+        (home / "libs").mkdir(parents=True)
+        (home / "libs/kafka_2.13-9.8.7.jar").touch()
+        with mock.patch.dict(os.environ, {"KAFKA_HOME": str(home)}):
+            self.assertEqual(find_kafka(self.fetch).version, "9.8.7")
+            java.cache_clear()
+            self.addCleanup(java.cache_clear)
+            with mock.patch.dict(os.environ, {"JAVA_HOME": str(self.folder)}):
+                with self.assertRaisesRegex(UsageError, "KAFKA_HOME cannot be used: there is no java in JAVA_HOME"):
+                    find_kafka(self.fetch)
+
+    def test_a_folder_that_may_not_be_read_is_told(self):
+        home = self.folder / "closed"
+        libs = home / "libs"
+        libs.mkdir(parents=True)
+        jar = libs / "kafka_2.13-9.8.7.jar"
+        jar.touch()
+        command = [sys.executable, "-c", "from vigie_harness.kafka.finding import find_kafka; find_kafka()"]
+        if os.geteuid() == 0:
+            # Root may read everything.
+            command = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--", *command]
+        for closed in (jar, libs, home):
+            closed.chmod(0)
+            self.addCleanup(closed.chmod, 0o700)
+            environment = os.environ | {"KAFKA_HOME": str(home)}
+            result = subprocess.run(command, env=environment, capture_output=True, text=True, cwd="/", check=False)
+            self.assertIn("UsageError: KAFKA_HOME cannot be used: ", result.stderr)
+            self.assertIn("Permission denied" if closed != jar else f"{jar} may not be read", result.stderr)
 
     @unittest.skipUnless(shutil.which("mvn"), "maven is not installed")
     def test_maven_itself_finds_out_in_seconds_that_nobody_answers(self):

@@ -8,25 +8,21 @@ import subprocess
 import tempfile
 import time
 import unittest
+from unittest import mock
+
+from support import folder_of, is_running
 
 from vigie_harness.checkout import ROOT
-from vigie_harness.errors import HarnessError
+from vigie_harness.errors import HarnessError, UsageError
+from vigie_harness.kafka.reachable import addresses
+from vigie_harness.ports import free_port
 from vigie_harness.postgres import Postgres
 from vigie_harness.scratch import scratch_folder
-from vigie_harness.servers import quiet_connection
+from vigie_harness.servers import choose_broker, quiet_connection
 from vigie_harness.stand_in import Noida
 
 WITH_SERVICES = ROOT / "tools/with-services"
 ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("VIGIE_")}
-
-
-def is_running(process):
-    """Whether the process exists and is not a zombie that waits for its parent."""
-    try:
-        text = pathlib.Path(f"/proc/{process}/stat").read_text()
-    except FileNotFoundError:
-        return False
-    return text.rpartition(")")[2].split()[0] != "Z"
 
 
 class WithServices(unittest.TestCase):
@@ -70,17 +66,66 @@ class WithServices(unittest.TestCase):
         self.assert_ended(pids)
 
     def test_servers_that_are_named_are_used(self):
+        broker = Noida(folder_of(self)).start()
+        self.addCleanup(broker.stop)
         environment = ENVIRONMENT | {
-            "VIGIE_KAFKA": "kafka.example:9092",
+            "VIGIE_KAFKA": broker.bootstrap,
             "VIGIE_POSTGRES": "postgresql://vigie:hunter2@db.example/vigie",
         }
         result = subprocess.run(
             [WITH_SERVICES, "--", "bash", "-c", 'echo "$VIGIE_KAFKA $VIGIE_POSTGRES"'],
             capture_output=True, text=True, env=environment, check=True)  # fmt: skip
         lines = result.stdout.splitlines()
-        self.assertEqual(lines[0], "kafka.example:9092 postgresql://vigie:hunter2@db.example/vigie")
-        self.assertIn("kafka.example:9092 (VIGIE_KAFKA)", result.stdout)
+        self.assertEqual(lines[0], f"{broker.bootstrap} postgresql://vigie:hunter2@db.example/vigie")
+        self.assertIn(f"{broker.bootstrap} (VIGIE_KAFKA)", result.stdout)
         self.assertNotIn("hunter2", "\n".join(lines[1:]))
+
+    def run_with(self, *arguments, **environment):
+        """Its exit status, what it said of its failure, and the seconds until then."""
+        began = time.monotonic()
+        command = [WITH_SERVICES, *arguments]
+        result = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT | environment, check=False)
+        self.assertNotIn("Traceback", result.stderr)
+        return result.returncode, result.stderr, time.monotonic() - began
+
+    def test_a_broker_that_does_not_answer_is_found_out_in_seconds(self):
+        with socket.socket() as silent:
+            silent.bind(("127.0.0.1", 0))
+            silent.listen()
+            mute = f"127.0.0.1:{silent.getsockname()[1]}"
+            closed = f"127.0.0.1:{free_port()}"
+            status, said, seconds = self.run_with("--", "true", VIGIE_KAFKA=f"{mute},{closed}")
+        self.assertEqual(status, 1)
+        self.assertEqual(len(said.splitlines()), 1, said)
+        self.assertIn("at the address in VIGIE_KAFKA", said)
+        self.assertIn(f"{closed}: connection refused", said)
+        self.assertIn(f"{mute}: it accepts connections, but does not answer", said)
+        self.assertLess(seconds, 15)
+
+    def test_a_variable_that_is_no_list_of_brokers_is_told(self):
+        for text in ("kafka", "kafka:", "kafka:0", "kafka:65536", "http://kafka:9092", "a:1,,b:2", "a:1 b:2"):
+            with mock.patch.dict(os.environ, {"VIGIE_KAFKA": text}):
+                with self.assertRaisesRegex(UsageError, "^VIGIE_KAFKA is .* no list of brokers"):
+                    choose_broker("/nowhere")
+        self.assertEqual(addresses("X", "a-1.b:9092, [::1]:2"), [("a-1.b", 9092), ("::1", 2)])
+        status, said, _ = self.run_with("--", "true", VIGIE_KAFKA="kafka")
+        self.assertEqual((status, len(said.splitlines())), (2, 1), said)
+
+    def test_a_kafka_home_without_kafka_is_refused(self):
+        status, said, _ = self.run_with("--", "true", KAFKA_HOME="/nowhere")
+        self.assertEqual((status, said), (2, "vigie: KAFKA_HOME cannot be used: there is no folder /nowhere. Correct "
+                                             "it, or unset it.\n"))  # fmt: skip
+
+    def test_what_is_no_command_line_is_told(self):
+        for arguments, status, words in (
+            ([], 2, "no command to run"),
+            (["--brokr"], 2, "--brokr is no option"),
+            (["--broker", "rabbit", "--", "true"], 2, "--broker is apache or stand-in"),
+            (["--", "no-such-command"], 127, "no command no-such-command"),
+        ):
+            found, said, _ = self.run_with(*arguments)
+            self.assertEqual((found, len(said.splitlines())), (status, 1), said)
+            self.assertIn(words, said)
 
 
 class PrivatePostgres(unittest.TestCase):

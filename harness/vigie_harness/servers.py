@@ -13,6 +13,7 @@ from .errors import HarnessError
 from .kafka.cluster import KafkaCluster
 from .kafka.finding import find_kafka
 from .kafka.home import KafkaHome, KafkaMissing
+from .kafka.reachable import addresses, must_answer
 from .postgres import Postgres, postgres_programs
 from .processes import Process
 from .stand_in import Noida, StandIn, noida_program
@@ -46,9 +47,11 @@ class Broker:
         return self.server.processes if self.server else []
 
     def launch(self) -> None:
-        """Starts what takes long, without waiting for it; `start` then does that."""
+        """Starts what takes long, without waiting for it; `start` then does that. Yours must answer: HarnessError."""
         if isinstance(self.server, KafkaCluster):
             self.server.launch()
+        elif self.address:
+            must_answer("VIGIE_KAFKA", self.address)
 
     def start(self) -> "Broker":
         if self.server:
@@ -66,9 +69,11 @@ def choose_broker(
     """The broker of a command, not started yet.
 
     VIGIE_KAFKA names yours. Otherwise it is Apache Kafka, and where that cannot be had the stand-in, unless one of
-    them is wanted. with_pace: the stand-in is to be at rest when there is nothing to read.
+    them is wanted. with_pace: the stand-in is to be at rest when there is nothing to read. UsageError if VIGIE_KAFKA
+    is no list of brokers, or KAFKA_HOME no Kafka.
     """
     if wanted is None and (address := os.environ.get("VIGIE_KAFKA")):
+        addresses("VIGIE_KAFKA", address)
         # Within another command with services it is what that one says.
         kind = os.environ.get("VIGIE_KAFKA_KIND", "yours")
         return Broker(kind, os.environ.get("VIGIE_KAFKA_DESCRIPTION", f"{address} (VIGIE_KAFKA)"), address=address)
@@ -86,7 +91,7 @@ def choose_broker(
 
 
 def kafka_home() -> KafkaHome | None:
-    """The Kafka from which tests may start nodes of their own; None if there is none."""
+    """The Kafka from which tests may start nodes of their own; None if there is none, UsageError as find_kafka."""
     with contextlib.suppress(KafkaMissing):
         return find_kafka()
     return None
@@ -107,6 +112,7 @@ class Services:
             print(f"vigie: {self.broker.note}", file=sys.stderr)
         # Side by side.
         self.broker.launch()
+        home = kafka_home()
         if self.postgres:
             self.postgres.start()
         self.broker.start()
@@ -125,7 +131,7 @@ class Services:
             "VIGIE_POSTGRES_BIN": str(postgres_programs()),
             "VIGIE_NOIDA": str(noida_program()),
         }
-        if home := kafka_home():
+        if home:
             self.environment["VIGIE_KAFKA_HOME"] = str(home.folder)
             self.environment["VIGIE_KAFKA_NODE"] = str(ROOT / "tools" / "kafka")
 

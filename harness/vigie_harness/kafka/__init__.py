@@ -6,6 +6,7 @@ security   certificates, and how a listener is reached
 node       one node: start, stop, kill, pause, resume, copy and restore its log folder
 cluster    one node or three, with the proxies before them
 admin      topics, users, rights and quotas
+reachable  whether a broker that somebody names answers
 command    `vigie-kafka`
 """
 

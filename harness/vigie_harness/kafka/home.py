@@ -7,7 +7,7 @@ import pathlib
 import re
 import shutil
 
-from ..errors import HarnessError
+from ..errors import HarnessError, in_words
 
 OLDEST_JAVA = 17
 
@@ -27,10 +27,24 @@ class KafkaHome:
     def at(cls, folder) -> "KafkaHome":
         """The Kafka in a folder; KafkaMissing if none is there."""
         folder = pathlib.Path(folder).absolute()
-        for jar in sorted((folder / "libs").glob("kafka_*.jar")):
-            if found := re.fullmatch(r"kafka_[0-9.]+-([0-9]+(?:\.[0-9]+)+)\.jar", jar.name):
-                return cls(folder, found[1])
-        raise KafkaMissing(f"{folder} has no libs/kafka_*.jar, and so is no Apache Kafka")
+        libs = folder / "libs"
+        try:
+            names = sorted(os.listdir(libs))
+        except FileNotFoundError:
+            if not folder.is_dir():
+                raise KafkaMissing(f"there is no folder {folder}") from None
+            names = []
+        except OSError as error:
+            raise KafkaMissing(f"its jars cannot be read: {in_words(error)}") from None
+        versions = [
+            found[1] for name in names if (found := re.fullmatch(r"kafka_[0-9.]+-([0-9]+(?:\.[0-9]+)+)\.jar", name))
+        ]
+        if not versions:
+            raise KafkaMissing(f"{folder} has no libs/kafka_*.jar, and so is no Apache Kafka")
+        for name in names:
+            if name.endswith(".jar") and not os.access(libs / name, os.R_OK):
+                raise KafkaMissing(f"{libs / name} may not be read")
+        return cls(folder, versions[0])
 
     @property
     def description(self) -> str:
