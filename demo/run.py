@@ -15,7 +15,7 @@ from measurements import Measurements
 from pipeline import DEMO, Pipeline
 from views import LiveView, PlainView, summary
 
-from vigie_harness import interrupts
+from vigie_harness import arguments, interrupts
 from vigie_harness.errors import HarnessError, in_words
 from vigie_harness.interrupts import Stopped
 
@@ -25,16 +25,9 @@ def parse_arguments():
     parser.add_argument(
         "--kafka", choices=("apache", "stand-in"), help="the private broker: Apache Kafka, or the stand-in"
     )
-    parser.add_argument("--duration", type=seconds, help="seconds after which the demo ends by itself")
-    parser.add_argument("--kafka-port", type=int, help="the private broker's port; any free one without it")
+    parser.add_argument("--duration", type=arguments.seconds, help="seconds after which the demo ends by itself")
+    parser.add_argument("--kafka-port", type=arguments.port, help="the private broker's port; any free one without it")
     return parser.parse_args()
-
-
-def seconds(text):
-    value = float(text.removesuffix("s"))
-    if not 0 < value < 1e6:
-        raise ValueError
-    return value
 
 
 def only_one():
@@ -59,13 +52,13 @@ def watch(pipeline, measurements, view, duration):
         time.sleep(min(view.interval, left))
 
 
-def run(arguments):
+def run(options):
     started = time.monotonic()
 
     def say(text):
         print(f"{time.monotonic() - started:6.1f} s  {text}", flush=True)
 
-    pipeline = Pipeline(arguments.kafka, arguments.kafka_port, say)
+    pipeline = Pipeline(options.kafka, options.kafka_port, say)
     status = 0
     stopped_by = None
     verified = None
@@ -79,7 +72,7 @@ def run(arguments):
         say("Everything runs.\n")
         everything_runs = True
         with LiveView() if sys.stdout.isatty() else PlainView() as view:
-            watch(pipeline, measurements, view, arguments.duration)
+            watch(pipeline, measurements, view, options.duration)
     except Stopped as stopped:
         stopped_by = stopped
     except HarnessError as error:
@@ -111,13 +104,13 @@ def run(arguments):
 
 
 def main():
-    arguments = parse_arguments()
+    options = parse_arguments()
     os.umask(0o077)
     try:
         interrupts.raise_stopped()
         lock = only_one()
         with lock:
-            return run(arguments)
+            return run(options)
     except Stopped as stopped:
         # Before anything was started.
         return stopped.status

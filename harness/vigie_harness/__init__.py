@@ -3,6 +3,8 @@
 processes   child processes, their logs, and waiting
 ports       free ports of the loopback interface
 checkout    the folders of the project
+interrupts  Ctrl-C and other signals, from a command's first moment on
+arguments   types of command-line arguments
 postgres    a PostgreSQL of our own
 kafka       Apache Kafka: finding it, nodes and clusters of our own, certificates, users, rights
 stand_in    the small broker for where Apache Kafka cannot be had

@@ -14,10 +14,13 @@ import tempfile
 import time
 
 import psycopg
+from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from .checkout import ROOT, STATE
-from .errors import HarnessError
+from . import interrupts
+from .checkout import STATE, must_have, programs
+from .errors import HarnessError, in_words
+from .interrupts import Stopped
 from .kafka.cluster import KafkaCluster
 from .kafka.finding import find_kafka
 from .ports import free_port, port_is_free
@@ -231,13 +234,17 @@ def wait_for(child):
 def parser(description):
     made = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     made.add_argument("--broker", choices=["kafka", "noida", "tansu"], default="kafka")
-    made.add_argument("--release-folder", type=pathlib.Path, default=ROOT / ".build/release")
+    made.add_argument(
+        "--release-folder", type=pathlib.Path, default=programs("release"), help="of the programs; %(default)s"
+    )
     return made
 
 
 @contextlib.contextmanager
 def servers(arguments):
     """A durable PostgreSQL and a broker of our own; both and their data are gone afterwards."""
+    needed = ("vigie-processor", "vigie-gateway", "vigie-fleet")
+    must_have(arguments.release_folder, *needed, option="--release-folder or VIGIE_BIN")
     parent = os.environ.get("VIGIE_BENCHMARK_FOLDER", STATE)
     folder = pathlib.Path(tempfile.mkdtemp(prefix="benchmark-", dir=parent))
     folder.chmod(0o711)
@@ -275,10 +282,19 @@ def database(arguments, name):
 
 
 def main(body, arguments):
-    """Runs a benchmark; what is wrong is one sentence."""
+    """Runs a benchmark, and returns its exit status; what is wrong is one sentence."""
     try:
+        interrupts.raise_stopped()
         body(arguments)
-    except (HarnessError, subprocess.CalledProcessError) as error:
+    except Stopped as stopped:
+        return stopped.status
+    except HarnessError as error:
         print(f"vigie: {error}", file=sys.stderr)
+        return error.status
+    except (subprocess.CalledProcessError, psycopg.Error, KafkaException) as error:
+        print(f"vigie: {str(error).strip()}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"vigie: {in_words(error)}", file=sys.stderr)
         return 1
     return 0

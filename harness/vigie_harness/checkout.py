@@ -3,6 +3,8 @@
 import os
 import pathlib
 
+from .errors import HarnessError
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 STATE = ROOT / ".vigie"
 """Everything that a command keeps between its runs."""
@@ -11,3 +13,10 @@ STATE = ROOT / ".vigie"
 def programs(build: str = "debug") -> pathlib.Path:
     """The folder of Vigie's programs: VIGIE_BIN, or that of a build in this checkout."""
     return pathlib.Path(os.environ.get("VIGIE_BIN") or ROOT / ".build" / build)
+
+
+def must_have(folder: pathlib.Path, *names: str, option: str = "VIGIE_BIN") -> None:
+    """HarnessError if a program of Vigie's is not in a folder that `option` can name."""
+    for name in names:
+        if not os.access(folder / name, os.X_OK):
+            raise HarnessError(f"{name} is not in {folder}: run `make build`, or let {option} name the folder of it.")

@@ -1,7 +1,7 @@
 """Signals that ask a command to end: SIGINT (Ctrl-C), SIGTERM and SIGHUP, from its first moment on.
 
-What starts a command (`tools/`, the Makefile) blocks them until Python is up, by `env --block-signal`, and
-`end_at_once` unblocks them; so none is lost, and none meets Python without a handler. This module imports nothing that
+What starts a command (`tools/`, the Makefile) blocks them until Python is up, by `env --block-signal`, and the
+functions here unblock them; so none is lost, and none meets Python without a handler. This module imports nothing that
 takes long: it comes before what does.
 """
 
@@ -31,6 +31,7 @@ def raise_stopped() -> None:
     """From now on the first signal raises Stopped in the main thread; further ones do not disturb the end."""
     for number in SIGNALS:
         signal.signal(number, _stop)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
 
 
 def ignore() -> None:

@@ -4,6 +4,7 @@
     tools/kafka prepare                        finds Kafka, fetches it if need be, and makes what starts need once
     tools/kafka fetch                          fetches Kafka, also if that failed today
     tools/kafka where                          says which Kafka is used, or why none is
+    tools/kafka check                          says what is wrong with VIGIE_KAFKA or KAFKA_HOME, if they are set
 
 Options of `run`:
 
@@ -76,6 +77,7 @@ Ctrl-C too, with status 130.
 import argparse
 import datetime
 import json
+import os
 import pathlib
 import signal
 import sys
@@ -84,6 +86,7 @@ from collections.abc import Callable
 from confluent_kafka import KafkaException
 
 from .. import interrupts
+from ..arguments import pair, password, port, user
 from ..errors import HarnessError, in_words
 from ..interrupts import Stopped
 from ..proxy import Direction
@@ -91,6 +94,7 @@ from .cluster import KafkaCluster
 from .fetching import Fetch
 from .finding import find_kafka
 from .node import KafkaNode
+from .reachable import must_answer
 from .runtime import prepare
 from .security import Security
 
@@ -117,7 +121,9 @@ class Commands:
                 raise HarnessError(f"there is no command {name!r}: see --help")
             rest = {key: member for key, member in request.items() if key != name}
             return {"ok": True, **(command(value, **rest) or {})}
-        except (HarnessError, KafkaException, OSError, ValueError, TypeError, KeyError) as error:
+        except (
+            HarnessError, KafkaException, OSError, ValueError, TypeError, KeyError, argparse.ArgumentTypeError,
+        ) as error:  # fmt: skip
             return {"error": str(error) or type(error).__name__}
 
     # Nodes
@@ -198,7 +204,7 @@ class Commands:
         self.admin.delete_group(group)
 
     def do_user(self, name, password_file):
-        self.admin.create_user(name, read_password(password_file))
+        self.admin.create_user(name, password(password_file))
 
     def do_delete_user(self, name):
         self.admin.delete_user(name)
@@ -291,39 +297,35 @@ def cluster_facts(cluster: KafkaCluster) -> dict:
     return facts
 
 
-def read_password(file) -> str:
-    return pathlib.Path(file).read_text().rstrip("\n")
-
-
 def parse_arguments(words=None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="tools/kafka", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
-        usage="tools/kafka run|prepare|fetch|where ...")  # fmt: skip
-    commands = parser.add_subparsers(dest="command", required=True, metavar="run|prepare|fetch|where")
-    commands.add_parser("prepare")
-    commands.add_parser("fetch")
-    commands.add_parser("where")
+        usage="tools/kafka run|prepare|fetch|where|check ...")  # fmt: skip
+    commands = parser.add_subparsers(dest="command", required=True, metavar="run|prepare|fetch|where|check")
+    for name in ("prepare", "fetch", "where", "check"):
+        commands.add_parser(name)
     run = commands.add_parser("run", prog="tools/kafka run")
     run.add_argument("--folder", type=pathlib.Path, required=True)
     run.add_argument("--nodes", type=int, choices=(1, 3), default=1)
-    run.add_argument("--port", type=int)
+    run.add_argument("--port", type=port)
     run.add_argument("--tls", action="store_true")
     run.add_argument("--client-certificates", action="store_true")
     run.add_argument("--sasl", choices=("scram", "plain"))
-    run.add_argument("--user", action="append", default=[], metavar="NAME:FILE")
+    run.add_argument("--user", action="append", type=user, default=[], metavar="NAME:FILE")
     run.add_argument("--authorise", action="store_true")
     run.add_argument("--super-user", action="append", default=[], metavar="NAME")
-    run.add_argument("--property", action="append", default=[], metavar="KEY=VALUE")
+    run.add_argument("--property", action="append", type=pair, default=[], metavar="KEY=VALUE")
     run.add_argument("--via-proxy", action="store_true")
-    return parser.parse_args(words)
+    arguments = parser.parse_args(words)
+    if arguments.command == "run":
+        if bool(arguments.sasl) != bool(arguments.user):
+            run.error("--sasl and --user need each other: names and passwords are of users")
+        if arguments.super_user and not (arguments.sasl or arguments.client_certificates):
+            run.error("--super-user needs --sasl or --client-certificates: without them nobody has a name")
+    return arguments
 
 
 def make_cluster(arguments: argparse.Namespace) -> KafkaCluster:
-    users = {}
-    for text in arguments.user:
-        name, _, file = text.partition(":")
-        users[name] = read_password(file)
-    properties = dict(text.split("=", 1) for text in arguments.property)
     return KafkaCluster(
         find_kafka(),
         arguments.folder,
@@ -332,11 +334,11 @@ def make_cluster(arguments: argparse.Namespace) -> KafkaCluster:
             tls=arguments.tls,
             client_certificates=arguments.client_certificates,
             sasl=arguments.sasl,
-            users=users,
+            users=dict(arguments.user),
             super_users=arguments.super_user,
             authorise=arguments.authorise,
         ),
-        properties=properties,
+        properties=dict(arguments.property),
         with_proxies=arguments.via_proxy,
         port=arguments.port,
     )
@@ -368,12 +370,23 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def check_what_is_named() -> None:
+    """HarnessError if the broker or the Kafka that the environment names cannot be used."""
+    if bootstrap := os.environ.get("VIGIE_KAFKA"):
+        must_answer("VIGIE_KAFKA", bootstrap)
+    if os.environ.get("KAFKA_HOME"):
+        find_kafka()
+
+
 def main() -> int:
     arguments = parse_arguments()
     try:
         interrupts.raise_stopped()
         if arguments.command == "run":
             return run(arguments)
+        if arguments.command == "check":
+            check_what_is_named()
+            return 0
         home = Fetch()(asks_again=True) if arguments.command == "fetch" else find_kafka()
         if arguments.command == "prepare":
             prepare(home)

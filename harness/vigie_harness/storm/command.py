@@ -23,7 +23,8 @@ import time
 from rich.console import Console
 
 from .. import interrupts
-from ..checkout import STATE, programs
+from ..arguments import positive, seconds
+from ..checkout import STATE, must_have, programs
 from ..errors import HarnessError, in_words
 from ..interrupts import Stopped
 from ..kafka.finding import find_kafka
@@ -56,13 +57,13 @@ def parser() -> argparse.ArgumentParser:
         prog="vigie-storm", description=f"Runs Vigie under seeded faults.\n\n{rest}",
         formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
     found.add_argument("--seed", type=int, default=None, help="of the schedule; drawn and printed without it")
-    found.add_argument("--faults", type=_positive, default=60, help="how many; 60 by default")
+    found.add_argument("--faults", type=positive, default=60, help="how many; 60 by default")
     found.add_argument("--nodes", type=int, choices=(1, 3), default=1, help="of Kafka; 1 by default")
     found.add_argument(
-        "--every", type=float, default=Plan.every, metavar="SECONDS", help="mean time between two; %(default)s"
+        "--every", type=seconds, default=Plan.every, metavar="SECONDS", help="mean time between two; %(default)s"
     )
     found.add_argument(
-        "--each", type=_positive, default=EACH, metavar="N", help="most faults of one storm; %(default)s"
+        "--each", type=positive, default=EACH, metavar="N", help="most faults of one storm; %(default)s"
     )
     found.add_argument("--folder", type=pathlib.Path, default=STATE / "storm", help="for logs and data; %(default)s")
     found.add_argument("--only", type=_kinds, default=(), metavar="KIND,...", help="these kinds of faults, not all")
@@ -75,13 +76,6 @@ def parser() -> argparse.ArgumentParser:
     )
     found.add_argument("--plan", action="store_true", help="show the schedule only")
     return found
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError("expected a number of 1 or more")
-    return number
 
 
 def _kinds(text: str) -> tuple[str, ...]:
@@ -125,6 +119,7 @@ def show_plans(arguments, console: Console) -> None:
 
 def run(arguments, console: Console) -> int:
     home = find_kafka()
+    must_have(programs(), "vigie-gateway", "vigie-processor")
     failed: list[Verdict] = []
     done = 0
     began = time.monotonic()

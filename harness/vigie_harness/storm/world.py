@@ -14,6 +14,7 @@ from datetime import timedelta
 
 import psycopg
 
+from ..checkout import must_have
 from ..errors import HarnessError
 from ..kafka.cluster import KafkaCluster
 from ..kafka.home import KafkaHome
@@ -140,8 +141,7 @@ class World:
             (folder / name).mkdir(parents=True, exist_ok=True)
         # A build that ends meanwhile changes nothing.
         for program in ("vigie-gateway", "vigie-processor"):
-            if not (programs / program).exists():
-                raise HarnessError(f"{program} is not in {programs}: build it, or let VIGIE_BIN name the folder")
+            must_have(programs, program)
             shutil.copy2(programs / program, folder / "programs" / program)
         self.kafka = KafkaCluster(home, folder / "kafka", nodes, with_proxies=True)
         self.postgres = Postgres(folder / "postgres", durable=True)
