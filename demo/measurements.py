@@ -34,12 +34,18 @@ class Snapshot:
     """Seconds from a measurement's begin, which its reading is stamped with, to its row, over the last half minute."""
     nearly_worst: float | None
     """The 95th percentile of the same."""
+    timed: int
+    """Of how many readings these are."""
+    with_start: int
+    """How many of these hold the 5 s that the first measurement of an SCD41 takes."""
     windows: int
     """Windows written or updated since the start of this demo."""
     final_windows: int
     lost: int
     dashboard: str | None = None
     """Where the dashboard answers."""
+    rules: list = dataclasses.field(default_factory=list)
+    """The bounds beyond which a value makes the status a warning: rows of `alert_rule`."""
     first: float | None = None
     """Seconds from when everything ran to the first row; below 0 if it was there before. None if there is none yet."""
     error: str | None = None
@@ -50,6 +56,8 @@ SENSORS = """
            battery_voltage, faults, latitude, longitude, interval_ms, simulated
     FROM sensor ORDER BY gateway_id, sensor_id
 """
+
+RULES = "SELECT quantity, severity, side, bound FROM alert_rule ORDER BY quantity, severity, side"
 
 STORED = "SELECT coalesce(sum(last_seq - lost), 0)::bigint AS stored FROM stream_progress"
 
@@ -72,9 +80,16 @@ FIRST = """
 # By sensor, so that the index on sensor and time serves it however much has been stored.
 LATENCY = """
     SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY delay) AS median,
-           percentile_cont(0.95) WITHIN GROUP (ORDER BY delay) AS nearly_worst
+           percentile_cont(0.95) WITHIN GROUP (ORDER BY delay) AS nearly_worst,
+           count(*) AS timed,
+           count(*) FILTER (WHERE has_co2 AND event_time = begin) AS with_start
     FROM sensor, LATERAL (
-        SELECT extract(epoch FROM ingested_at - event_time)::float8 AS delay FROM sensor_data
+        SELECT min(event_time) AS begin FROM sensor_data
+        WHERE sensor_data.sensor_id = sensor.sensor_id AND sensor_data.gateway_id = sensor.gateway_id
+            AND event_time > %(started_at)s AND event_time < %(started_at)s + interval '1 minute'
+    ) AS begins, LATERAL (
+        SELECT event_time, co2 IS NOT NULL AS has_co2, extract(epoch FROM ingested_at - event_time)::float8 AS delay
+        FROM sensor_data
         WHERE sensor_data.sensor_id = sensor.sensor_id AND sensor_data.gateway_id = sensor.gateway_id
             AND event_time > now() - interval '30 seconds'
     ) AS delays
@@ -117,8 +132,8 @@ class Measurements:
         stored = one(STORED).stored - self.stored_before
         self.history.append((now, stored))
         then, stored_then = self.history[0]
-        latency = one(LATENCY)
         times = {"started_at": self.started_at, "runs_at": self.runs_at}
+        latency = self.database.execute(LATENCY, times).fetchone()
         first = self.database.execute(FIRST, times).fetchone()
         windows = one(WINDOWS, self.started_at)
         return Snapshot(
@@ -129,9 +144,12 @@ class Measurements:
             stored=stored,
             median=latency.median,
             nearly_worst=latency.nearly_worst,
+            timed=latency.timed,
+            with_start=latency.with_start,
             windows=windows.written,
             final_windows=windows.final,
             lost=one(LOST).lost - self.lost_before,
+            rules=self.database.execute(RULES).fetchall(),
             first=first.seconds,
             dashboard=self.pipeline.dashboard.address if self.pipeline.dashboard else None,
         )

@@ -12,7 +12,7 @@ import psycopg
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from vigie_harness.checkout import ROOT, STATE, programs
+from vigie_harness.checkout import ROOT, STATE, must_have, programs
 from vigie_harness.errors import HarnessError
 from vigie_harness.ports import free_port
 from vigie_harness.postgres import Postgres
@@ -78,9 +78,7 @@ class Pipeline:
         self.folder.mkdir(mode=0o711, exist_ok=True)
         for folder in ("logs", "configuration", "outboxes"):
             (self.folder / folder).mkdir(exist_ok=True)
-        for program in ("vigie-gateway", "vigie-processor"):
-            if not (PROGRAMS / program).exists():
-                raise HarnessError(f"{program} is not built: run `make build`.")
+        must_have(PROGRAMS, "vigie-gateway", "vigie-processor")
         if self.broker.note:
             self.say(self.broker.note)
         self.broker.launch()
@@ -209,7 +207,7 @@ class Pipeline:
     # Stop
 
     def stop_programs(self, measurements):
-        """Stops the boards, lets the processor read what they sent, takes a last measurement, stops the processor."""
+        """Stops the boards, lets the processor read what they sent, stops it, and takes a last measurement."""
         for program in (self.dashboard, *self.gateways):
             if program:
                 program.process.ask_to_stop()
@@ -219,10 +217,13 @@ class Pipeline:
             self._stop(self.dashboard)
         last = None
         if self.processor:
-            if self.processor.process.is_running and all(process.is_running for process in self._server_processes):
+            is_whole = self.processor.process.is_running and all(part.is_running for part in self._server_processes)
+            if is_whole:
                 self._wait_until_read()
-                last = measurements.take() if measurements else None
             self._stop(self.processor)
+            # Only now: until it has ended it may store what came after the boards had, and the certificate counts that.
+            if is_whole and measurements:
+                last = measurements.take()
         return last
 
     def verify(self):
@@ -250,7 +251,12 @@ class Pipeline:
         partitions = [TopicPartition(TOPIC, number) for number in range(PARTITIONS)]
         client = Consumer({"bootstrap.servers": self.kafka, "group.id": "vigie-demo-watch", "log_level": 0})
         try:
-            ends = {part.partition: client.get_watermark_offsets(part, timeout=5)[1] for part in partitions}
+            ends = {}
+            for part in partitions:
+                if not (offsets := client.get_watermark_offsets(part, timeout=5)):
+                    self.problems.append("cannot tell whether the processor has read everything: the broker is silent")
+                    return
+                ends[part.partition] = offsets[1]
             with psycopg.connect(self.connection, autocommit=True) as database:
                 deadline = time.monotonic() + bound
                 while time.monotonic() < deadline:

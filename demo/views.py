@@ -1,5 +1,6 @@
 """The demo's two faces: a live table for a terminal, plain lines for everything else."""
 
+import dataclasses
 import datetime
 
 from rich.console import Console, Group
@@ -8,9 +9,6 @@ from rich.table import Table
 from rich.text import Text
 
 # Status by symbol and colour, so that neither alone carries it.
-# What the latency counts, and what it does not.
-COUNTED = "from the start of a measurement to its row; an SCD41's first one takes 5 s"
-
 STATUS = {"ok": ("●", "green"), "warning": ("▲", "yellow"), "failure": ("✖", "red")}
 
 
@@ -36,6 +34,10 @@ class PlainView:
 
     interval = 2
 
+    def __init__(self):
+        # By board and sensor, what was last said of it.
+        self.said = {}
+
     def __enter__(self):
         return self
 
@@ -47,14 +49,26 @@ class PlainView:
         waiting = [f"{board.name} {whole(board.waiting)}" for board in snapshot.boards]
         print(
             f"{clock(snapshot.uptime)}  {snapshot.rate:5.1f} readings/s  {snapshot.stored:,} stored  "
-            f"measurement to row p50 {delay(snapshot.median)} p95 {delay(snapshot.nearly_worst)}  "
-            f"{snapshot.windows} windows  sensors "
+            f"measurement to row p50 {delay(snapshot.median)} p95 {delay(snapshot.nearly_worst)}"
+            f"{in_brackets(counted(snapshot))}  {snapshot.windows} windows  sensors "
             + " ".join(f"{count} {name}" for name, count in counts.items())
             + f"  outbox {', '.join(waiting)}"
             + (f"  lost {snapshot.lost}" if snapshot.lost else "")
             + (f"  PostgreSQL: {snapshot.error}" if snapshot.error else ""),
             flush=True,
         )
+        self.say_changes(snapshot)
+
+    def say_changes(self, snapshot):
+        """A line for each sensor that has another status than before, or the same for another reason."""
+        for sensor in snapshot.sensors:
+            found = reasons(sensor, snapshot.rules)
+            kind = (sensor.last_status, [reason.name for reason in found])
+            before = self.said.get((sensor.gateway_id, sensor.sensor_id), ("ok", []))
+            self.said[sensor.gateway_id, sensor.sensor_id] = kind
+            if kind != before:
+                why = f": {', '.join(reason.text for reason in found)}" if found else ""
+                print(f"         {sensor.gateway_id} {sensor.sensor_id} is {sensor.last_status}{why}", flush=True)
 
 
 def sensor_table(snapshot):
@@ -79,7 +93,7 @@ def sensor_table(snapshot):
             number(sensor.pressure, 1),
             battery(sensor),
             age((now - sensor.last_event_time).total_seconds(), sensor.interval_ms / 1000),
-            status(sensor),
+            status(sensor, snapshot.rules),
             place(sensor),
         )
     if not snapshot.sensors:
@@ -118,6 +132,8 @@ def figures(snapshot):
         line.append(f"{name} ", style="dim")
         line.append(value, style="bold red" if name == "lost" and snapshot.lost else "bold")
         line.append("   ")
+    if text := counted(snapshot):
+        line.append(f"\nmeasurement to row: {text}", style="dim")
     if snapshot.error:
         line.append(f"\nPostgreSQL: {snapshot.error}", style="red")
     if snapshot.dashboard:
@@ -134,7 +150,11 @@ def summary(snapshot):
         ("ran for", clock(snapshot.uptime)),
         ("readings stored", f"{snapshot.stored:,} of {len(snapshot.sensors)} sensors on {len(snapshot.boards)} boards"),
         ("first row", first_row(snapshot)),
-        ("latency", f"p50 {delay(snapshot.median)}, p95 {delay(snapshot.nearly_worst)}, {COUNTED}"),
+        (
+            "latency",
+            f"p50 {delay(snapshot.median)}, p95 {delay(snapshot.nearly_worst)}, from the start of a measurement to its "
+            f"row{in_brackets(counted(snapshot))}",
+        ),
         ("windows written", f"{snapshot.windows:,}, of which {snapshot.final_windows:,} are final"),
         ("readings lost", f"{snapshot.lost:,}"),
     ]
@@ -168,10 +188,61 @@ def age(seconds, interval):
     return Text(text, style=style)
 
 
-def status(sensor):
+def status(sensor, rules):
     symbol, style = STATUS.get(sensor.last_status, ("?", ""))
-    faults = f" {', '.join(sensor.faults)}" if sensor.faults else ""
-    return Text(f"{symbol} {sensor.last_status}{faults}", style=style)
+    why = ", ".join(reason.name for reason in reasons(sensor, rules))
+    return Text(f"{symbol} {sensor.last_status}{': ' if why else ''}{why}", style=style)
+
+
+@dataclasses.dataclass
+class Reason:
+    """Why a sensor is not ok: in a word, and in a sentence's part."""
+
+    name: str
+    text: str
+
+
+# Of each quantity that has bounds: its name, its unit and its decimals.
+QUANTITIES = {
+    "temperature": ("temperature", "°C", 1),
+    "humidity": ("humidity", "%", 1),
+    "co2": ("CO₂", "ppm", 0),
+    "pressure": ("pressure", "hPa", 1),
+    "battery_level": ("battery", "%", 1),
+}
+
+
+def reasons(sensor, rules):
+    """Why a sensor has its status: its faults, and the values that are beyond their bounds."""
+    if sensor.last_status == "ok":
+        return []
+    found = [Reason(fault, f"fault {fault}") for fault in sensor.faults or ()]
+    for quantity, (name, unit, digits) in QUANTITIES.items():
+        value = getattr(sensor, quantity)
+        passed = [
+            rule
+            for rule in rules
+            if rule.quantity == quantity and value is not None
+            and (value < rule.bound if rule.side == "below" else value > rule.bound)
+        ]  # fmt: skip
+        if passed:
+            # Beyond a critical bound it is beyond the warning's too.
+            rule = min(passed, key=lambda rule: rule.severity)
+            kind = f"{name} {'low' if rule.side == 'below' else 'high'}"
+            text = f"{name} {value:,.{digits}f} {unit} is {rule.side} {rule.bound:,g} {unit}"
+            found.append(Reason(kind, text))
+    return found
+
+
+def counted(snapshot):
+    """What the latency counts besides measurements as they are usually."""
+    if not snapshot.with_start:
+        return ""
+    return f"{snapshot.with_start} of {snapshot.timed} with the 5 s of an SCD41's first measurement"
+
+
+def in_brackets(text):
+    return f" ({text})" if text else ""
 
 
 def place(sensor):

@@ -34,7 +34,7 @@ class DemoTest(unittest.TestCase):
         environment = {name: value for name, value in os.environ.items() if not name.startswith("VIGIE_")}
         environment |= {"VIGIE_DEMO": str(folder / "demo"), "VIGIE_BIN": str(programs())}
         demo = subprocess.run(
-            [sys.executable, ROOT / "demo" / "demo.py", "--duration", "10", *options],
+            [sys.executable, ROOT / "demo" / "demo.py", "--duration", "12", *options],
             env=environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -45,7 +45,13 @@ class DemoTest(unittest.TestCase):
         # Whatever did not end well is told, and is the exit status.
         self.assertEqual(demo.returncode, 0, f"{demo.stdout}\n{logs}")
         self.assertIn("everything agrees", demo.stdout)
-        self.assertRegex(demo.stdout, r"readings +[1-9]\d* in 3 streams, each once")
+        counted = re.search(r"readings +(\d+) in 3 streams, each once", demo.stdout)
+        stored = re.search(r"readings stored +(\d+) of 7 sensors on 3 boards", demo.stdout)
+        self.assertTrue(counted and stored, demo.stdout)
+        self.assertEqual(stored[1], counted[1], "the summary is as old as the certificate")
+        # What the latency holds besides, and why a sensor is not ok.
+        self.assertRegex(demo.stdout, r"latency +p50 .* \(6 of \d+ with the 5 s of an SCD41's first measurement\)")
+        self.assertRegex(demo.stdout, r"lyon-school library is warning: battery \d+\.\d % is below 25 %")
         self.assertRegex(demo.stdout, r"Dashboard: http://127\.0\.0\.1:\d+")
         return demo.stdout
 
