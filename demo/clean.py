@@ -8,8 +8,8 @@ import sys
 
 STATE = pathlib.Path(__file__).resolve().parent.parent / ".vigie"
 DEMO = STATE / "demo"
-# Apache Kafka as it was fetched, what says that it could not be, and what was made for quick starts.
-KAFKA = ("kafka", "kafka-not-fetched", "kafka-fetch.log", "kafka-runtime")
+# Apache Kafka as it was fetched, what says that it could not be, logs, and what was made for quick starts.
+KAFKA = ("kafka", "kafka-not-fetched", "kafka-fetch.log", "kafka-fetch.lock", "kafka-prepare.log", "kafka-runtime")
 
 
 def main():
