@@ -128,5 +128,12 @@ extension PostgresError {
 
 /// libpq's text of the last failure, on one line.
 func errorText(of connection: OpaquePointer) -> String {
-    String(cString: PQerrorMessage(connection)).split(whereSeparator: \.isNewline).joined(separator: "; ")
+    oneLine(String(cString: PQerrorMessage(connection)))
+}
+
+/// Joins the lines of a text; libpq begins those that follow the first with a tab.
+func oneLine(_ text: String) -> String {
+    text.split(whereSeparator: \.isNewline).map { line in
+        String(line.drop(while: \.isWhitespace).reversed().drop(while: \.isWhitespace).reversed())
+    }.joined(separator: "; ")
 }

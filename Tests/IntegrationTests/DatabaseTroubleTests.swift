@@ -7,6 +7,21 @@ import Testing
     /// What a processor says whose server is gone: it was told so, it finds the connection closed, or finds nobody.
     private static let gone = ["57P01", "57P02", "57P03", "08006", "08001"]
 
+    /// Port 9 of loopback, the discard service, which nobody runs. libpq says it on two lines, the second with a tab.
+    @Test(.timeLimit(.minutes(5)), arguments: ["verify", "redrive", "status"])
+    func aCommandThatDoesNotWaitSaysWhatToDo(command: String) async throws {
+        let site = try await Site(partitions: 1)
+        let configuration = try site.writeProcessorConfiguration(connection: "host=127.0.0.1 port=9 dbname=none")
+        let (ending, output) = try await BuiltProgram.processor.run(
+            [command, "--config", configuration], in: site.folder)
+        #expect(ending == .status(1))
+        let line = try #require(output.split(separator: "\n").first { $0.contains("Connection refused") }, "\(output)")
+        #expect(line.hasPrefix("vigie-processor \(command): the database cannot be asked: connection to server at"))
+        #expect(line.hasSuffix("; check that PostgreSQL runs and takes connections there, and postgres.connection"))
+        #expect(!output.contains("\t"))
+        try await site.remove()
+    }
+
     @Test(.timeLimit(.minutes(10)))
     func theProcessorLivesThroughWhatServersDo() async throws {
         let cluster = try await PrivateCluster()

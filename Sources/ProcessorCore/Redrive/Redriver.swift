@@ -65,7 +65,12 @@ actor Redriver {
 
     /// Does all of it.
     func run() async throws -> RedriveReport {
-        let connection = try settings.connect(applicationName: "vigie-processor redrive")
+        let connection: PostgresConnection
+        do {
+            connection = try settings.connect(applicationName: "vigie-processor redrive")
+        } catch {
+            throw DatabaseAway(error) ?? error
+        }
         let ends = try await readEnds()
         defer { source?.close() }
         var newest: [String: Newest] = [:]

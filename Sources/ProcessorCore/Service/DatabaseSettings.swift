@@ -36,3 +36,21 @@ extension ProcessorSettings {
             waits: databaseWaits, notice: notice)
     }
 }
+
+/// There is no connection to the database, and the command that a person gave does not wait for one.
+struct DatabaseAway: Error, CustomStringConvertible {
+    /// Why there is none.
+    var reason: String
+
+    /// - Returns: nil if the error is another one.
+    init?(_ error: any Error) {
+        guard let error = error as? PostgresError, error.sqlState == "08001" else { return nil }
+        reason = error.message
+    }
+
+    /// Why there is none, and what to do about it.
+    var advice: String { "\(reason); check that PostgreSQL runs and takes connections there, and postgres.connection" }
+
+    /// One line for a person.
+    var description: String { "the database cannot be asked: \(advice)" }
+}

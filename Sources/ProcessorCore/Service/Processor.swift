@@ -152,9 +152,13 @@ public struct Processor: Sendable {
     public func verify() async throws -> Certificate {
         let latePolicy = settings.latePolicy
         let ends = await TopicEnds.ask(settings)
-        return try await withConnection { connection in
-            try ends.waitForReaders(connection)
-            return try Verification(connection: connection, latePolicy: latePolicy, topicEnds: ends).run()
+        do {
+            return try await withConnection { connection in
+                try ends.waitForReaders(connection)
+                return try Verification(connection: connection, latePolicy: latePolicy, topicEnds: ends).run()
+            }
+        } catch {
+            throw DatabaseAway(error) ?? error
         }
     }
 

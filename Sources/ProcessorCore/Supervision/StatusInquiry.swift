@@ -115,7 +115,8 @@ extension Processor {
                 let connection = try settings.connect(applicationName: "vigie-processor status")
                 return inquiry.all(try ProcessorTable(connection: connection).members())
             } catch let error as PostgresError {
-                return inquiry.withoutDatabase(error.message, listen: settings.listen)
+                return inquiry.withoutDatabase(
+                    DatabaseAway(error)?.advice ?? error.message, listen: settings.listen)
             }
         }
     }
