@@ -40,7 +40,12 @@ public struct Program: Sendable {
     private func runCommandLine() async -> Never {
         let status = await run(
             Array(CommandLine.arguments.dropFirst()),
-            output: { write($0, to: STDOUT_FILENO) }, errors: { write($0, to: STDERR_FILENO) })
+            output: { write($0, to: STDOUT_FILENO) },
+            errors: {
+                // What the command printed comes first, also where both go to one file or pipe.
+                fflush(nil)
+                write($0, to: STDERR_FILENO)
+            })
         exit(status)
     }
 
