@@ -111,25 +111,28 @@ public final class KafkaAdmin: Sendable {
 
     /// What the cluster says of itself: its brokers, and the topics that this client may see. No topic is created by
     /// being asked for.
-    public func cluster(timeout: Duration) async throws(KafkaError) -> KafkaCluster {
+    /// - Parameters:
+    ///   - timeout: how long to wait.
+    ///   - isHopeless: asked from time to time, after the observer was told what there is: whether to wait no longer.
+    public func cluster(
+        timeout: Duration, unless isHopeless: @escaping @Sendable () -> Bool = { false }
+    ) async throws(KafkaError) -> KafkaCluster {
         try await run { handle throws(KafkaError) in
-            var metadata: UnsafePointer<rd_kafka_metadata_t>?
-            try check(
-                rd_kafka_metadata(handle.pointer, 1, nil, &metadata, timeout.wholeMilliseconds), "describe the cluster")
-            guard let metadata else { throw KafkaError(.timedOut, "describe the cluster") }
-            defer { rd_kafka_metadata_destroy(metadata) }
-            let native = metadata.pointee
-            return KafkaCluster(
-                brokers: (0..<Int(native.broker_cnt)).map { index in
-                    let broker = native.brokers[index]
-                    return KafkaCluster.Broker(
-                        id: broker.id, host: String(cString: broker.host), port: Int(broker.port))
-                },
-                partitions: Dictionary(
-                    (0..<Int(native.topic_cnt)).map { index in
-                        let topic = native.topics[index]
-                        return (String(cString: topic.topic), Int(topic.partition_cnt))
-                    }, uniquingKeysWith: { first, _ in first }))
+            let deadline = ContinuousClock.now + timeout
+            // Longer each time: what there is to hope for is known soon, and a slow broker has time to answer.
+            var patience = Duration.milliseconds(100)
+            while true {
+                let remaining = max(.zero, ContinuousClock.now.duration(to: deadline))
+                let isLast = remaining <= patience * 2
+                do throws(KafkaError) {
+                    return try handle.cluster(timeout: isLast ? remaining : patience)
+                } catch {
+                    rd_kafka_poll(handle.pointer, 0)
+                    let isSilence = error.code == .timedOut || error.code == .transport
+                    guard isSilence, !isLast, !isHopeless() else { throw error }
+                }
+                patience *= 2
+            }
         }
     }
 
@@ -182,6 +185,25 @@ public struct KafkaCluster: Sendable, Equatable {
 }
 
 extension KafkaHandle {
+    /// Asks the cluster for its brokers and topics.
+    fileprivate func cluster(timeout: Duration) throws(KafkaError) -> KafkaCluster {
+        var metadata: UnsafePointer<rd_kafka_metadata_t>?
+        try check(rd_kafka_metadata(pointer, 1, nil, &metadata, timeout.wholeMilliseconds), "describe the cluster")
+        guard let metadata else { throw KafkaError(.timedOut, "describe the cluster") }
+        defer { rd_kafka_metadata_destroy(metadata) }
+        let native = metadata.pointee
+        return KafkaCluster(
+            brokers: (0..<Int(native.broker_cnt)).map { index in
+                let broker = native.brokers[index]
+                return KafkaCluster.Broker(id: broker.id, host: String(cString: broker.host), port: Int(broker.port))
+            },
+            partitions: Dictionary(
+                (0..<Int(native.topic_cnt)).map { index in
+                    let topic = native.topics[index]
+                    return (String(cString: topic.topic), Int(topic.partition_cnt))
+                }, uniquingKeysWith: { first, _ in first }))
+    }
+
     /// Asks the broker which offsets a partition has.
     func watermarks(_ partition: TopicPartition, timeout: Duration) throws(KafkaError) -> KafkaWatermarks {
         var result = KafkaWatermarks(low: 0, high: 0)

@@ -47,6 +47,16 @@ public struct KafkaTrouble: Sendable, Equatable, CustomStringConvertible {
             }
         }
 
+        /// Whether it lasts until a person mends it, as far as one can tell: the next try to connect ends in the same way.
+        public var isLasting: Bool {
+            switch self {
+            case .unknownHost, .brokerCertificate, .clientCertificate, .tls, .authentication, .securityProtocol: true
+            case .unknown, .unreachable, .notAnswering, .noLeader, .tooFewReplicas, .throttled, .producerLost,
+                .messageTooLarge, .authorization, .missingTopic:
+                false
+            }
+        }
+
         /// Whether it is over when a broker is connected for a while. What the cluster forbids or lacks is not.
         var endsWithConnection: Bool { weight <= 2 }
 

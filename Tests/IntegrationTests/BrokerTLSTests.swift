@@ -141,7 +141,9 @@ import Testing
 
     /// What fails.
     private func failure(_ scene: Scene, _ configuration: String, _ what: String) async throws -> Report.Check {
+        let began = ContinuousClock.now
         let checks = try await diagnose(scene, configuration)
+        print("  doctor: \(what) in \(began.duration(to: .now))")
         return try #require(checks.first { $0.state == "failure" }, "\(what): \(checks)")
     }
 
@@ -179,6 +181,12 @@ import Testing
             let said = "\(wrong.seen) \(wrong.remedy ?? "")"
             #expect(wrong.subject.hasSuffix("TLS") && said.contains(remedy), "\(name): \(wrong)")
         }
+        // To where the configuration says all is well; not to the address that Kafka then tells its clients to use.
+        try await scene.show(try certificates.server("localhost", hasAddress: false))
+        let unnamed = try await failure(scene, gatewayFile, "a certificate without the advertised address")
+        #expect(unnamed.subject == "\(scene.kafka.bootstrap) TLS", "\(unnamed)")
+        #expect(unnamed.seen.hasPrefix("the cluster sends its clients there: "), "\(unnamed)")
+        #expect(unnamed.remedy?.contains("advertised.listeners of that broker to a name") == true, "\(unnamed)")
         let after = try site.value("SELECT count(*) FROM sensor_data", as: Int64.self)
         #expect(after == before, "somebody else's broker was read")
         try await scene.show(try certificates.server("localhost"))

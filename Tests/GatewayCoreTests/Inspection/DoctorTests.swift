@@ -478,11 +478,6 @@ extension [Check] {
         let topicless = broker { $0.topic = "other" }
         #expect(
             topicless.states == [.ok, .ok, .failure] && topicless[2].remedy?.contains("--create --topic other") == true)
-        let hidden = broker { examination in
-            examination.advertised = [server(connection: .failure(.init("Connection refused"))), server()]
-        }
-        #expect(
-            hidden.states == [.ok, .ok, .failure, .ok] && hidden[2].remedy?.contains("advertised.listeners") == true)
         #expect(broker { $0.cluster = nil }.states == [.ok, .skipped])
         var refused: KafkaConfigurationError?
         do throws(KafkaConfigurationError) {
@@ -493,6 +488,35 @@ extension [Check] {
         #expect(refused != nil)
         let unusable: [Check] = broker { $0.configurationError = refused }
         #expect(unusable.states == [.ok, .failure])
+    }
+
+    /// A broker under a name that only the cluster knows is looked at like one that the configuration names.
+    @Test func whereTheClusterSendsItsClientsIsJudged() {
+        func advertised(_ servers: BrokerExamination.Server...) -> [Check] {
+            let checks = broker { $0.advertised = servers }
+            #expect(checks.first?.state == .ok && checks.last?.state == .ok)
+            return Array(checks.dropFirst(2).dropLast())
+        }
+        func handshake(days: Int64 = 90, _ problem: String?, verification: Int) -> BrokerExamination.Server {
+            server(
+                handshake: .init(
+                    version: "TLSv1.3", certificate: certificate(days: days), problem: problem,
+                    verification: verification))
+        }
+        let hidden = advertised(server(connection: .failure(.init("Connection refused"))), server())
+        #expect(hidden.map(\.subject) == ["kafka-1:9092"] && hidden.states == [.failure])
+        #expect(hidden[0].seen.hasPrefix("the cluster sends its clients there: no connection to 192.0.2.7"))
+        #expect(hidden[0].remedy?.hasPrefix("set advertised.listeners of that broker to an address that") == true)
+        let unknown = advertised(
+            server(addresses: .failure(.init("Name or service not known")), connection: nil))
+        #expect(unknown.states == [.failure] && unknown[0].remedy?.contains("advertised.listeners") == true)
+        #expect(advertised(handshake(nil, verification: 0)) == [])
+        #expect(advertised(handshake(days: 10, nil, verification: 0)).states == [.warning])
+        let other = advertised(handshake("hostname mismatch", verification: 62))
+        #expect(other.map(\.subject) == ["kafka-1:9092 TLS"] && other.states == [.failure])
+        #expect(other[0].remedy?.contains("to a name that its certificate is for") == true)
+        let untrusted = advertised(handshake("self-signed certificate", verification: 19))
+        #expect(untrusted.states == [.failure] && untrusted[0].remedy?.contains("kafka.ca_file") == true)
     }
 
     /// librdkafka's imitation of a cluster answers like a real one.

@@ -44,10 +44,14 @@ final class Certificates {
     /// The authority that clients trust.
     var authority: String { path("authority.pem") }
 
-    /// Makes a server's certificate for a name; `localhost` is its address as well.
-    /// - Parameter authority: `authority`, or `other` for one that nobody trusts.
-    func server(_ host: String, by authority: String = "authority", valid: Validity = .current) throws -> Pair {
-        let names = host == "localhost" ? "DNS:localhost,IP:127.0.0.1" : "DNS:\(host)"
+    /// Makes a server's certificate for a name.
+    /// - Parameters:
+    ///   - hasAddress: whether that of `localhost` is for its address as well.
+    ///   - authority: `authority`, or `other` for one that nobody trusts.
+    func server(
+        _ host: String, hasAddress: Bool = true, by authority: String = "authority", valid: Validity = .current
+    ) throws -> Pair {
+        let names = host == "localhost" && hasAddress ? "DNS:localhost,IP:127.0.0.1" : "DNS:\(host)"
         return try issue("server", ["-addext", "subjectAltName=\(names)"], by: authority, valid)
     }
 

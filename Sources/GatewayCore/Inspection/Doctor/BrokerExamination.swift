@@ -176,8 +176,8 @@ struct BrokerExamination: Examination {
                         + " certificate's")
             ]
         }
-        guard handshake.verification == 0 else {
-            let trouble = KafkaTrouble.brokerCertificate(of: server.name, .init(code: Int32(handshake.verification)))
+        if let problem = handshake.certificateProblem {
+            let trouble = KafkaTrouble.brokerCertificate(of: server.name, problem)
             return [Check(.broker, subject, .failure, (handshake.problem ?? "") + who, remedy: trouble.remedy)]
         }
         if let ending = handshake.refusal ?? (handshake.version == nil ? handshake.problem : nil) {
@@ -230,14 +230,28 @@ struct BrokerExamination: Examination {
                     "\(count) \(count == 1 ? "broker" : "brokers"), answers in"
                         + " \(PlainNumbers.seconds(cluster.roundTrip / .seconds(1)))")
             ]
-            for server in advertised where !server.isReached {
-                checks.append(
-                    Check(
-                        .broker, server.name, .failure, "the cluster sends its clients there, and it is not reached",
-                        remedy: "set advertised.listeners of that broker to an address that this board reaches"))
-            }
+            checks += advertised.flatMap(advertisedChecks)
             checks.append(topicCheck(cluster))
             return checks
+        }
+    }
+
+    /// A broker that the cluster sends its clients to, under a name that the configuration does not have: what is wrong
+    /// with it.
+    private func advertisedChecks(_ server: Server) -> [Check] {
+        check(server).filter { $0.state != .ok }.map { wrong in
+            var check = wrong
+            check.seen = "the cluster sends its clients there: \(wrong.seen)"
+            if !server.isReached {
+                check.remedy =
+                    "set advertised.listeners of that broker to an address that this board reaches, or see to the name"
+                    + " server and the firewalls on the way: nc -vz \(server.host) \(server.port)"
+            } else if server.handshake?.certificateProblem == .otherName {
+                check.remedy =
+                    "set advertised.listeners of that broker to a name that its certificate is for, or give it a"
+                    + " certificate for \(server.host)"
+            }
+            return check
         }
     }
 
@@ -306,10 +320,8 @@ extension BrokerExamination {
         let names = configuration.bootstrapServers.split(separator: ",").map {
             String($0.drop { $0 == " " }.reversed().drop { $0 == " " }.reversed())
         }
-        for name in names {
-            progress("connecting to \(name)")
-            examination.servers.append(await reach(name, configuration, bounds))
-        }
+        progress("connecting to \(names.joined(separator: ", "))")
+        examination.servers = await reach(names, configuration, bounds)
         do throws(KafkaConfigurationError) {
             try configuration.validate()
         } catch {
@@ -320,13 +332,26 @@ extension BrokerExamination {
         progress("asking the cluster")
         await examination.askCluster(bounds)
         guard case .success(let cluster)? = examination.cluster else { return examination }
-        for broker in cluster.description.brokers {
-            let name = Endpoint(host: broker.host, port: UInt16(clamping: broker.port)).description
-            guard !names.contains(name) else { continue }
-            progress("connecting to \(name)")
-            examination.advertised.append(await reach(name, configuration, bounds, withTLS: false))
-        }
+        let known = examination.servers.map { Endpoint(host: $0.host, port: $0.port) }
+        let all = cluster.description.brokers.map { Endpoint(host: $0.host, port: UInt16(clamping: $0.port)) }
+        let others = all.filter { !known.contains($0) }
+        if !others.isEmpty { progress("connecting to the brokers that the cluster names") }
+        examination.advertised = await reach(others.map(\.description), configuration, bounds)
         return examination
+    }
+
+    /// Looks at several servers side by side, in whose order the answers are.
+    private static func reach(
+        _ names: [String], _ configuration: KafkaConfiguration, _ bounds: Bounds
+    ) async -> [Server] {
+        await withTaskGroup(of: (Int, Server).self) { group in
+            for (index, name) in names.enumerated() {
+                group.addTask { (index, await reach(name, configuration, bounds)) }
+            }
+            var servers: [(Int, Server)] = []
+            for await server in group { servers.append(server) }
+            return servers.sorted { $0.0 < $1.0 }.map(\.1)
+        }
     }
 
     private static func files(of configuration: KafkaConfiguration) -> [File] {
@@ -353,7 +378,7 @@ extension BrokerExamination {
 
     /// Looks a server's name up, connects, and with TLS makes a handshake.
     private static func reach(
-        _ name: String, _ configuration: KafkaConfiguration, _ bounds: Bounds, withTLS: Bool = true
+        _ name: String, _ configuration: KafkaConfiguration, _ bounds: Bounds
     ) async -> Server {
         // Kafka's clients take 9092 where no port is named.
         guard let endpoint = Endpoint(name) ?? (name.contains(":") ? nil : Endpoint(host: name, port: 9092)) else {
@@ -381,7 +406,7 @@ extension BrokerExamination {
             let passed = elapsed(on: ContinuousClock())
             let connection = try NetworkProbe.connect(addresses, bound: bounds.connect)
             let time = passed()
-            guard isTLS, withTLS else { return (time, nil) }
+            guard isTLS else { return (time, nil) }
             let handshake = NetworkProbe.handshake(
                 on: connection, host: endpoint.host, authorities: configuration.certificateAuthorityFile,
                 certificate: configuration.certificateFile, key: configuration.keyFile, question: versionsRequest)
@@ -396,16 +421,26 @@ extension BrokerExamination {
         return server
     }
 
+    /// Whether the client has tried all servers, and has said of one of them why it cannot be used until somebody mends it:
+    /// whoever waits longer learns no more.
+    private static func isHopeless(_ errors: [KafkaError], _ configuration: KafkaConfiguration) -> Bool {
+        errors.contains { $0.code == .allBrokersDown }
+            && errors.contains { KafkaTrouble($0, of: configuration)?.kind.isLasting == true }
+    }
+
     private mutating func askCluster(_ bounds: Bounds) async {
         final class Errors: Sendable {
             let list = Mutex<[KafkaError]>([])
         }
         let errors = Errors()
+        let configuration = configuration
         let observer = KafkaObserver(error: { error in errors.list.withLock { $0.append(error) } })
         do {
             let admin = try KafkaAdmin(configuration: configuration, observer: observer)
             do throws(KafkaError) {
-                let description = try await admin.cluster(timeout: bounds.cluster)
+                let description = try await admin.cluster(
+                    timeout: bounds.cluster,
+                    unless: { errors.list.withLock { Self.isHopeless($0, configuration) } })
                 let passed = elapsed(on: ContinuousClock())
                 _ = try await admin.brokerCount(timeout: bounds.cluster)
                 var answer = Cluster(description: description, roundTrip: passed())
@@ -432,6 +467,13 @@ extension BrokerExamination {
 /// A request that every Kafka listener answers, before it knows who asks: ApiVersions, version 0 (Kafka protocol guide).
 /// Size, API key 18, version, correlation id, and no client id.
 private let versionsRequest: [UInt8] = [0, 0, 0, 10, 0, 18, 0, 0, 0, 0, 0, 1, 0xFF, 0xFF]
+
+extension NetworkProbe.Handshake {
+    /// Why the server's certificate is not to be believed; nil if it is, or if the handshake did not come so far.
+    fileprivate var certificateProblem: KafkaError.CertificateProblem? {
+        verification == 0 ? nil : .init(code: Int32(verification))
+    }
+}
 
 extension NetworkProbe.Failure {
     /// It took longer than it may.
