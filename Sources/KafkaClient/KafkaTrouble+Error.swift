@@ -128,20 +128,28 @@ extension KafkaTrouble {
     ) -> KafkaTrouble {
         let offered = report.reason.split(separator: "broker's supported mechanisms: ").dropFirst().first
         if let offered {
-            return KafkaTrouble(
-                .authentication, "\(broker) does not know kafka.mechanism; it offers \(offered)",
-                remedy: "set kafka.mechanism to one of these")
+            let isOneUnderstood = offered.split(separator: ",").contains { name in
+                KafkaConfiguration.Mechanism(rawValue: String(name))?.isUnderstoodByKafka4 == true
+            }
+            return refused(
+                "\(broker) does not know kafka.mechanism; it offers \(offered)",
+                remedy: "set kafka.mechanism to one of these", byKafka4: !isOneUnderstood)
         }
-        var remedy = "check kafka.username, kafka.mechanism and the first line of kafka.password_file"
-        if let mechanism = configuration.mechanism, !mechanism.isUnderstoodByKafka4 {
-            remedy +=
-                "; Kafka 4 does not take \(mechanism.rawValue) from librdkafka"
-                + " \(String(cString: rd_kafka_version_str())): use PLAIN inside TLS, a client certificate, or librdkafka"
-                + " 2.6.1 (Debian 13) or newer"
-        }
+        return refused(
+            "\(broker) refuses \(configuration.username ?? "this client"): \(report.reason)",
+            remedy: "check kafka.username, kafka.mechanism and the first line of kafka.password_file",
+            byKafka4: configuration.mechanism?.isUnderstoodByKafka4 == false)
+    }
+
+    /// - Parameter byKafka4: whether Kafka 4 refuses every password from this library by the mechanism, whatever else is
+    ///   wrong.
+    private static func refused(_ text: String, remedy: String, byKafka4: Bool) -> KafkaTrouble {
+        guard byKafka4 else { return KafkaTrouble(.authentication, text, remedy: remedy) }
+        let library = "librdkafka \(String(cString: rd_kafka_version_str()))"
         return KafkaTrouble(
-            .authentication, "\(broker) refuses \(configuration.username ?? "this client"): \(report.reason)",
-            remedy: remedy)
+            .authentication, "\(text); \(library) cannot prove a password by SCRAM to Kafka 4",
+            remedy: "if the broker is Kafka 4, use kafka.mechanism PLAIN with kafka.security sasl_ssl, a client"
+                + " certificate, or librdkafka 2.6.1 (Debian 13) or newer; if it is older, \(remedy)")
     }
 
     private static func wrongProtocol(_ text: String) -> KafkaTrouble {

@@ -1,4 +1,5 @@
 import Foundation
+import KafkaClient
 import Testing
 
 /// `vigie-gateway doctor` as a program, with the real broker and without one.
@@ -16,14 +17,20 @@ import Testing
         var checks: [Check]
     }
 
-    private func diagnose(_ site: Site, broker: String, topic: String) async throws -> (ChildProcess.Ending, Report) {
+    /// - Parameter security: lines of the section `kafka`.
+    private func diagnose(
+        _ site: Site, broker: String, topic: String, security: [String] = []
+    ) async throws -> (ChildProcess.Ending, Report) {
         let file = site.folder.appendingPathComponent("doctor.yaml")
         let text = """
             gateway: {id: cellar}
             mode: simulated
             clock: {policy: trust}
             outbox: {path: outbox.sqlite, size: 1MiB}
-            kafka: {bootstrap: "\(broker)", topic: \(topic)}
+            kafka:
+              bootstrap: "\(broker)"
+              topic: \(topic)
+            \(security.map { "  \($0)\n" }.joined())
             monitoring: {listen: "127.0.0.1:0"}
             stations: [{sensor_id: air, chips: [{type: bme280}, {type: scd41}]}]
             """
@@ -53,5 +60,36 @@ import Testing
         let refused = try #require(absent.checks.first { $0.area == "broker" })
         #expect(refused.state == "failure" && refused.seen.hasSuffix("Connection refused") && refused.remedy != nil)
         try await site.remove()
+    }
+
+    /// A password by SCRAM is refused as wrong where the library is too old for Kafka 4, although it is right.
+    @Test(.requiresKafkaNodes, .timeLimit(.minutes(5))) func aPasswordBySCRAMIsJudged() async throws {
+        let password = FileManager.default.temporaryDirectory.appendingPathComponent("vigie-password-\(UUID())")
+        try Data("right\n".utf8).write(to: password)
+        try FileManager.default.setAttributes([.posixPermissions: 0o600], ofItemAtPath: password.path)
+        let kafka = try await ApacheKafka(
+            ApacheKafka.Options(arguments: ["--sasl=scram", "--user=cellar:\(password.path)"]))
+        let site = try await Site(partitions: 1, broker: kafka.innerBootstrap)
+        for mechanism in [KafkaConfiguration.Mechanism.scramSHA512, .plain] {
+            let (_, report) = try await diagnose(
+                site, broker: kafka.bootstrap, topic: site.topic,
+                security: [
+                    "security: sasl_plaintext", "mechanism: \(mechanism.rawValue)", "username: cellar",
+                    "password_file: \(password.path)",
+                ])
+            let failures = report.checks.filter { $0.area == "broker" && $0.state == "failure" }
+            let isUnderstood = KafkaConfiguration.Mechanism.scramSHA512.isUnderstoodByKafka4
+            if mechanism == .scramSHA512, isUnderstood {
+                #expect(failures.isEmpty, "\(failures)")
+                continue
+            }
+            let failure = try #require(failures.first, "\(report)")
+            if mechanism == .plain { #expect(failure.seen.contains("it offers SCRAM-SHA-512"), "\(failure)") }
+            #expect(failure.seen.hasSuffix("by SCRAM to Kafka 4") != isUnderstood, "\(failure)")
+            #expect(failure.remedy?.contains("PLAIN with kafka.security sasl_ssl") != isUnderstood, "\(failure)")
+        }
+        try await site.remove()
+        try await kafka.remove()
+        try FileManager.default.removeItem(at: password)
     }
 }

@@ -147,17 +147,29 @@ import Testing
                 + " AUTH_REQ, 1 identical error(s) suppressed)", Self.user)
         #expect(found.kind == .authentication && found.remedy.contains("kafka.password_file"))
         #expect(found.text.hasPrefix("kafka-1:9094 refuses cellar: Authentication failed during authentication"))
-        #expect(found.text.hasSuffix("SCRAM-SHA-512"))
         // Which Kafka 4 refuses from a library before 2.6.1, whatever the password is.
-        #expect(
-            found.remedy.contains("use PLAIN inside TLS")
-                == !KafkaConfiguration.Mechanism.scramSHA512.isUnderstoodByKafka4)
-        let mechanism = try trouble(
-            .authentication,
-            "sasl_plaintext://kafka-1:9094/bootstrap: SASL SCRAM-SHA-256 mechanism handshake failed: Broker: Unsupported"
-                + " SASL mechanism: broker's supported mechanisms: SCRAM-SHA-512,PLAIN (after 300ms in state"
-                + " AUTH_HANDSHAKE)", Self.user)
-        #expect(mechanism.text == "kafka-1:9094 does not know kafka.mechanism; it offers SCRAM-SHA-512,PLAIN")
+        let isOld = !KafkaConfiguration.Mechanism.scramSHA512.isUnderstoodByKafka4
+        #expect(found.text.hasSuffix(isOld ? "cannot prove a password by SCRAM to Kafka 4" : "SCRAM-SHA-512"))
+        #expect(found.remedy.hasPrefix("if the broker is Kafka 4, use kafka.mechanism PLAIN") == isOld)
+        var sent = Self.user
+        sent.mechanism = .plain
+        #expect(try trouble(.authentication, "refused", sent).remedy.hasPrefix("check kafka.username"))
+    }
+
+    @Test func theMechanismsThatTheBrokerOffersAreSaid() throws {
+        func mechanism(_ offered: String) throws -> KafkaTrouble {
+            try trouble(
+                .authentication,
+                "sasl_plaintext://kafka-1:9094/bootstrap: SASL OTHER mechanism handshake failed: Broker: Unsupported"
+                    + " SASL mechanism: broker's supported mechanisms: \(offered) (after 300ms in state"
+                    + " AUTH_HANDSHAKE)", Self.user)
+        }
+        let found = try mechanism("SCRAM-SHA-512,PLAIN")
+        #expect(found.text == "kafka-1:9094 does not know kafka.mechanism; it offers SCRAM-SHA-512,PLAIN")
+        #expect(found.remedy == "set kafka.mechanism to one of these")
+        // One that does not help is not recommended.
+        let isOld = !KafkaConfiguration.Mechanism.scramSHA512.isUnderstoodByKafka4
+        #expect(try mechanism("SCRAM-SHA-512").remedy.contains("librdkafka 2.6.1") == isOld)
     }
 
     @Test func whatTheClusterForbidsOrLacksIsSaidOfTheOperation() throws {
