@@ -105,4 +105,45 @@ import Testing
         await stop(processor)
         try await site.remove()
     }
+
+    /// Nothing is written meanwhile that could show it.
+    @Test(.requiresKafkaNodes, .timeLimit(.minutes(5)))
+    func aRightThatIsGivenBackIsNoticedOnAnIdleTopic() async throws {
+        let password = FileManager.default.temporaryDirectory.appendingPathComponent("vigie-password-\(UUID())")
+        try Data("secret\n".utf8).write(to: password)
+        try FileManager.default.setAttributes([.posixPermissions: 0o600], ofItemAtPath: password.path)
+        let kafka = try await ApacheKafka(
+            ApacheKafka.Options(arguments: ["--sasl=plain", "--user=reader:\(password.path)", "--authorise"]))
+        let site = try await Site(partitions: 2, broker: kafka.innerBootstrap)
+        try await kafka.allow("reader", "all", topic: site.topic)
+        try await kafka.allow("reader", "read", group: site.topic)
+        let configuration = try site.writeProcessorConfiguration(
+            bootstrap: kafka.bootstrap,
+            kafka: [
+                "security: sasl_plaintext", "mechanism: PLAIN", "username: reader", "password_file: \(password.path)",
+            ])
+        let processor = try BuiltProgram.processor.start(["run", "--config", configuration], in: site.folder)
+        try await send(1...5, site)
+        try await waitForRows(5, site, processor)
+        try await waitForPart("kafka: healthy\n", site, processor)
+
+        let forbidden = "kafka: degraded: reader is not allowed to consume \(site.topic)"
+        try await kafka.forbid("reader", "read", topic: site.topic)
+        try await waitForPart(forbidden, site, processor)
+        // Ends of partitions are told meanwhile, for which Describe is enough.
+        try await Task.sleep(for: .seconds(12))
+        let health = try await site.get("/readyz", of: processor)
+        #expect(health?.contains(forbidden) == true, "\(health ?? "")")
+        try await kafka.withdraw("reader", "read", topic: site.topic)
+        let began = ContinuousClock.now
+        try await waitForPart("kafka: healthy\n", site, processor)
+        print("  a right is noticed \(began.duration(to: .now)) after it was given back")
+        #expect(said(processor).count == 2, "\(said(processor))")
+        try await send(6...10, site)
+        try await waitForRows(10, site, processor)
+        await stop(processor)
+        try await site.remove()
+        try await kafka.remove()
+        try FileManager.default.removeItem(at: password)
+    }
 }

@@ -33,7 +33,8 @@ private struct World: Hashable, PartitionOperations {
     }
 
     enum Event: Hashable {
-        case assign(Int32), assignInVain(Int32), revoke(Int32), deliver(Int32), other(Int32), dropOldest(Int32)
+        case assign(Int32), assignInVain(Int32), revoke(Int32), deliver(Int32), refuse(Int32), other(Int32)
+        case dropOldest(Int32)
         case settle, retry, fill, makeRoom, handOver, commit
         case database(Bool), seeking(Bool), resuming(Bool), broker(Bool)
     }
@@ -61,7 +62,7 @@ private struct World: Hashable, PartitionOperations {
         for index in places.indices {
             let partition = Int32(index)
             if places[index].isAssigned || states.states[partition] != nil {
-                events += [.revoke(partition), .deliver(partition)]
+                events += [.revoke(partition), .deliver(partition), .refuse(partition)]
             } else {
                 events += [.assign(partition), .assignInVain(partition)]
             }
@@ -87,6 +88,7 @@ private struct World: Hashable, PartitionOperations {
             places[Int(partition)].isAssigned = false
             places[Int(partition)].isFetching = false
         case .deliver(let partition): deliver(partition)
+        case .refuse(let partition): states.refuse(partition)
         case .other(let partition):
             // Another processor, which has the partition or believes so, commits a message.
             let offset = max(places[Int(partition)].consumed, places[Int(partition)].low)
@@ -352,6 +354,19 @@ private struct World: Hashable, PartitionOperations {
         world.apply(.retry)
         world.apply(.settle)
         #expect(world.states.states == [0: .read(0), 1: .read(0)])
+    }
+
+    /// The end of a partition is told once after each move, so that a move is what shows whether the broker gives messages
+    /// again where there are none.
+    @Test func aPartitionThatWasRefusedIsAskedForAgain() {
+        var world = World(partitions: 2)
+        for event: World.Event in [.assign(0), .assign(1), .deliver(0), .refuse(0), .settle] { world.apply(event) }
+        #expect(world.states.states == [0: .located(1), 1: .read(0)])
+        #expect(world.states.paused == [0] && world.states.failed == [0])
+        world.places[0].fetchPosition = 0
+        for event: World.Event in [.retry, .settle] { world.apply(event) }
+        #expect(world.states.states == [0: .read(1), 1: .read(0)])
+        #expect(world.places[0].fetchPosition == 1 && world.states.paused.isEmpty)
     }
 
     @Test func aPartitionThatWasCutGoesOnOnceTheBrokerSaysWhere() {

@@ -266,7 +266,9 @@ actor BatchFetcher {
             guard reader.goesOn(place.partition, at: offset) else { break }
             reader.cut(place.partition)
             ends.forget()
-        case .partitionError(_, let error): kafka.failed(error)
+        case .partitionError(let place, let error):
+            kafka.failed(error)
+            if error.code == .topicAuthorizationFailed { reader.refuse(place.partition) }
         case .error(let error):
             if !error.isFatal {
                 kafka.failed(error)

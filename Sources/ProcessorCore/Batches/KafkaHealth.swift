@@ -55,7 +55,8 @@ final class KafkaHealth: Sendable {
         if state.isConnected { state.succeeded() }
     }
 
-    /// Takes that the leaders of all partitions have answered. Being allowed to ask is not being allowed to read.
+    /// Takes that the leaders of all partitions have answered. Being allowed to ask (Describe) is not being allowed to read
+    /// (Read): that is shown by a message or the end of a partition, for which a refused one is asked anew.
     func answered() {
         if state.trouble?.kind != .authorization { succeeded() }
     }

@@ -121,6 +121,9 @@ final class PartitionReader {
             ["partition": "\(TopicPartition(topic, partition))", "offset": position])
     }
 
+    /// Notes that the broker refuses to give messages of a partition: it waits, and is asked for again.
+    func refuse(_ partition: Int32) { states.refuse(partition) }
+
     /// Reads on from where the database says, as soon as it does.
     func resynchronise() {
         states.resynchronise()

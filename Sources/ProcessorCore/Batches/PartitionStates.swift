@@ -121,6 +121,15 @@ struct PartitionStates: Sendable, Hashable {
         isSettled = false
     }
 
+    /// The broker refuses to give messages of a partition that is read. Being asked anew is the only way to learn that it
+    /// gives them again, as it tells the end of a partition once only.
+    mutating func refuse(_ partition: Int32) {
+        guard case .read(let offset)? = states[partition] else { return }
+        states[partition] = .located(offset)
+        failed.insert(partition)
+        isSettled = false
+    }
+
     /// What was taken is forgotten: the database says where all partitions are to be read.
     mutating func resynchronise() {
         isSettled = false

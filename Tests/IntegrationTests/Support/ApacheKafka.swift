@@ -105,7 +105,12 @@ final class ApacheKafka {
         try await command("grant", user, ["operation": operation, "topic": topic])
     }
 
-    /// Denies it, whatever is granted.
+    /// Grants a user an operation on a group.
+    func allow(_ user: String, _ operation: String, group: String) async throws {
+        try await command("grant", user, ["operation": operation, "group": group])
+    }
+
+    /// Denies an operation on a topic, whatever is granted.
     func forbid(_ user: String, _ operation: String, topic: String) async throws {
         try await command("deny", user, ["operation": operation, "topic": topic])
     }
