@@ -87,8 +87,8 @@ let tests: [Target] = [
     .testTarget(name: "ConfigurationTests", dependencies: ["Configuration", "Platform", "TestSupport"]),
     .testTarget(name: "MonitoringTests", dependencies: ["Monitoring", "Platform"]),
     .testTarget(name: "HTTPClientTests", dependencies: ["HTTPClient", "Monitoring", "Platform", "TestSupport"]),
-    .testTarget(name: "NetworkProbeTests", dependencies: ["NetworkProbe", "Platform"]),
-    .testTarget(name: "KafkaClientTests", dependencies: ["KafkaClient", "Platform"]),
+    .testTarget(name: "NetworkProbeTests", dependencies: ["NetworkProbe", "Platform", "TestSupport"]),
+    .testTarget(name: "KafkaClientTests", dependencies: ["KafkaClient", "Platform", "TestSupport"]),
     .testTarget(name: "PostgresClientTests", dependencies: ["PostgresClient", "Platform", "TestSupport"]),
     .testTarget(name: "SensorBusTests", dependencies: ["SensorBus", "Platform", "TestSupport"]),
     .testTarget(

@@ -62,7 +62,8 @@ public final class KafkaMockCluster: Sendable {
         rd_kafka_mock_push_request_errors_array(pointer, request.rawValue, codes.count, codes)
     }
 
-    /// Closes a broker's connections and refuses new ones.
+    /// Closes a broker's connections and refuses new ones. librdkafka binds its port anew, and aborts if it cannot: no child
+    /// process may be started meanwhile, as it has the old listener until it executes its program.
     public func brokerDown(_ broker: Int32 = 1) throws(KafkaError) {
         try check(rd_kafka_mock_broker_set_down(pointer, broker), "take broker \(broker) down")
     }

@@ -2,8 +2,8 @@ import Foundation
 import HTTPClient
 import Monitoring
 import Platform
-import Testing
 import TestSupport
+import Testing
 
 @Suite
 actor HTTPClientTests {
@@ -225,7 +225,7 @@ private final class SecureServer: Sendable {
         process.standardOutput = pipe
         process.standardError = FileHandle.nullDevice
         process.standardInput = FileHandle.nullDevice
-        try process.run()
+        try ChildStarts.allowed { try process.run() }
         return pipe.fileHandleForReading
     }
 }

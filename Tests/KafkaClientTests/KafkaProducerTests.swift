@@ -1,5 +1,6 @@
 import KafkaClient
 import Synchronization
+import TestSupport
 import Testing
 
 @Suite(.timeLimit(.minutes(2)))
@@ -73,7 +74,7 @@ struct KafkaProducerTests {
     }
 
     @Test func aFullQueueIsReportedAtOnce() async throws {
-        try cluster.brokerDown()
+        try ChildStarts.excluded { try cluster.brokerDown() }
         let producer = try producer(["queue.buffering.max.messages": "10"])
         for token in 0..<10 as Range<UInt64> { try producer.send(topic: "t", key: nil, value: [1], token: token) }
         let error = try await kafkaError {
@@ -99,7 +100,7 @@ struct KafkaProducerTests {
             observer: KafkaObserver(error: { error in errors.withLock { $0.append(error) } }))
         for token in 0..<100 as Range<UInt64> { try producer.send(topic: "t", key: nil, value: [1], token: token) }
         try await producer.flush(timeout: .seconds(20))
-        try cluster.brokerDown()
+        try ChildStarts.excluded { try cluster.brokerDown() }
         for token in 100..<200 as Range<UInt64> { try producer.send(topic: "t", key: nil, value: [1], token: token) }
         await #expect(throws: KafkaError.self) { try await producer.flush(timeout: .milliseconds(500)) }
         #expect(producer.pendingCount == 100)
