@@ -30,7 +30,7 @@ class WithServices(unittest.TestCase):
         """Runs a shell script with services; the pids of its two servers come as its first line."""
         child = subprocess.Popen(
             [WITH_SERVICES, "--", "bash", "-c", f"ps -o pid= --ppid $PPID | tr '\\n' ' '; echo; {script}"],
-            stdout=subprocess.PIPE, text=True, env=ENVIRONMENT)  # fmt: skip
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT)  # fmt: skip
         self.addCleanup(child.stdout.close)
         pids = [int(word) for word in child.stdout.readline().split()]
         return child, pids
@@ -53,8 +53,10 @@ class WithServices(unittest.TestCase):
         self.assert_ended(pids)
 
     def test_a_request_to_stop_ends_everything(self):
-        child, pids = self.start("sleep 600")
+        # The last one has a process group of its own, and a parent that ends without it.
+        child, pids = self.start("set -m; sleep 600 & echo $!; wait")
         self.assertEqual(len(pids), 3)
+        pids.append(int(child.stdout.readline()))
         child.send_signal(signal.SIGTERM)
         self.assertEqual(child.wait(60), 128 + signal.SIGTERM)
         self.assert_ended(pids)

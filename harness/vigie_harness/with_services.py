@@ -26,6 +26,7 @@ from . import interrupts, versions
 from .checkout import STATE
 from .errors import HarnessError, UsageError, in_words
 from .interrupts import Stopped
+from .processes import end_session
 from .scratch import scratch_folder
 from .servers import Services
 
@@ -67,12 +68,15 @@ def main() -> int:
         temporary.chmod(0o1777)
         services = Services(folder, wanted)
         services.start()
-        # In our process group: the terminal's Ctrl-C reaches the command by itself, and we then wait for it.
-        child = subprocess.Popen(command, env=os.environ | services.environment | {"TMPDIR": str(temporary)})
+        # On a terminal it is in our process group, so that it may read from there and Ctrl-C reaches all of it. Else it
+        # has a session of its own, which can be ended with all that it has started.
+        has_session = not sys.stdin.isatty()
+        environment = os.environ | services.environment | {"TMPDIR": str(temporary)}
+        child = subprocess.Popen(command, env=environment, start_new_session=has_session)
         status = child.wait()
     except Stopped as stopped:
         if child:
-            end(child)
+            end(child, has_session)
         status = stopped.status
     except HarnessError as error:
         print(f"vigie: {error}", file=sys.stderr)
@@ -114,8 +118,10 @@ def special_files(folder, names):
     }
 
 
-def end(child) -> None:
-    """Ends the command within a bound."""
+def end(child, has_session: bool) -> None:
+    """Ends the command within a bound, with its session if it has one."""
+    if has_session:
+        end_session(child.pid, 30)
     if child.poll() is None:
         child.terminate()
     try:
