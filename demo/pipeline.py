@@ -75,7 +75,9 @@ class Pipeline:
 
     def start(self):
         # User postgres passes through to its own folder; everything else in here is closed to others.
-        self.folder.mkdir(mode=0o711, exist_ok=True)
+        self.folder.mkdir(exist_ok=True)
+        # The umask holds for mkdir's mode.
+        self.folder.chmod(0o711)
         for folder in ("logs", "configuration", "outboxes"):
             (self.folder / folder).mkdir(exist_ok=True)
         must_have(PROGRAMS, "vigie-gateway", "vigie-processor")

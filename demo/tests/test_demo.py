@@ -45,6 +45,8 @@ class DemoTest(unittest.TestCase):
         # Whatever did not end well is told, and is the exit status.
         self.assertEqual(demo.returncode, 0, f"{demo.stdout}\n{logs}")
         self.assertIn("everything agrees", demo.stdout)
+        # All that it keeps is in its folder, which goes with the test.
+        self.assertEqual([link for link in (folder / "demo").glob("*/postgres") if link.is_symlink()], [])
         counted = re.search(r"readings +(\d+) in 3 streams, each once", demo.stdout)
         stored = re.search(r"readings stored +(\d+) of 7 sensors on 3 boards", demo.stdout)
         self.assertTrue(counted and stored, demo.stdout)
