@@ -4,7 +4,7 @@ import CRdkafka
 /// `KafkaConsumer.nextBatch` or `close`.
 public struct KafkaRebalanceHook {
     /// Partitions were given to this consumer: says where to start in each. One that is left out stays paused until
-    /// `KafkaConsumer.seek` and `resume`.
+    /// `KafkaConsumer.resume` and `seek`.
     public var assigned: ([TopicPartition]) -> [TopicPartition: KafkaOffset]
     /// Partitions that `assigned` gave an offset were not started there after all: they wait for `KafkaConsumer.move`.
     public var notStarted: ([TopicPartition]) -> Void
@@ -127,10 +127,12 @@ public final class KafkaConsumer {
         if offsets.isEmpty { return [:] }
         var failures: [TopicPartition: KafkaError] = [:]
         var stopped: [TopicPartition] = []
+        // librdkafka before 2.1 waits for a thousandth of what it is told (its issue 4230): too short on a busy machine.
+        let limit = rd_kafka_version() < 0x0201_0000 ? timeout * 1000 : timeout
         withNativeList(offsets.map { ($0.key, $0.value.native) }) { list in
             var whole: KafkaError?
             do throws(KafkaError) {
-                try check(rd_kafka_seek_partitions(handle.pointer, list, timeout.wholeMilliseconds), "seek")
+                try check(rd_kafka_seek_partitions(handle.pointer, list, limit.wholeMilliseconds), "seek")
             } catch {
                 whole = error
             }
@@ -166,7 +168,8 @@ public final class KafkaConsumer {
         membership.paused.formUnion(partitions)
     }
 
-    /// Reads paused partitions again.
+    /// Reads paused partitions again: at once if `seek` or `move` follows, within a second if not, which is how often
+    /// librdkafka looks for what was resumed.
     public func resume(_ partitions: [TopicPartition]) throws(KafkaError) {
         try membership.setPaused(false, partitions, handle.pointer)
         membership.paused.subtract(partitions)
