@@ -246,7 +246,7 @@ class Storm:
         ends = {partition: end for partition, (_, end) in world.kafka.admin.offsets(world.topic).items()}
         if not self._wait(lambda: world.tap.positions(world.topic) == ends, 60):
             verdict.problems.append(f"the tap saw {world.tap.positions(world.topic)} of {ends}")
-        with world.connect() as connection:
+        with world.connect(within=READ) as connection:
             self._wait(lambda: self._is_read(connection, world.topic, ends), READ)
             read = self.timeline.now
             self._wait(lambda: self._value(connection, WINDOWS_TO_COME) == 0, FINAL)

@@ -215,10 +215,18 @@ class World:
 
     # Access past the proxies
 
-    def connect(self) -> psycopg.Connection:
-        return psycopg.connect(
-            f"{self.postgres.connection} application_name=vigie-storm connect_timeout=5", autocommit=True
-        )
+    def connect(self, *, within: float = 0) -> psycopg.Connection:
+        """A session; waits for so many seconds for a server that recovers from a crash or has no time."""
+        deadline = time.monotonic() + within
+        while True:
+            try:
+                return psycopg.connect(
+                    f"{self.postgres.connection} application_name=vigie-storm connect_timeout=5", autocommit=True
+                )
+            except psycopg.OperationalError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.1)
 
     def node(self, number: int) -> Member:
         return self.members[f"kafka-{number}"]
