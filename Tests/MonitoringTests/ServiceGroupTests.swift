@@ -50,7 +50,13 @@ import Testing
     private func group(
         _ members: [ServiceGroup.Member], signals: [Int32] = [], boundHasPassed: Bool = false
     ) -> ServiceGroup {
-        ServiceGroup(members, signals: signals, log: quiet, notifier: nil, clock: FixedClock(hasPassed: boundHasPassed))
+        // The default last resort would end the process of the tests.
+        ServiceGroup(
+            members, signals: signals, log: quiet, notifier: nil, clock: FixedClock(hasPassed: boundHasPassed),
+            grace: .seconds(600)
+        ) {
+            Issue.record("it gave up")
+        }
     }
 
     @Test func aServiceThatReturnsStopsTheOthersInReverseOrder() async throws {
