@@ -15,7 +15,7 @@ from ..processes import Process, last_lines
 
 # How long a program may take to end in order before that is a fault of its own: systemd's default.
 STOP_BOUND = 90.0
-# The longest that a program is given, from its start, to take charge of its signals.
+# The longest that a program is given, from its start or the end of a pause, to take charge of its signals.
 LOADING = 2.0
 # A stop that takes longer than this is told.
 SLOW_STOP = 15.0
@@ -52,7 +52,7 @@ class Member:
         self._lock = threading.RLock()
         self._is_abandoned = threading.Event()
         self._is_wanted = False
-        self._started_at = 0.0
+        self._running_since = 0.0
         self.starts = 0
         self.slowest_stop = 0.0
         """Seconds that the slowest end in order took."""
@@ -88,7 +88,7 @@ class Member:
                 self._launch()
 
     def _launch(self) -> None:
-        self._started_at = time.monotonic()
+        self._running_since = time.monotonic()
         self.launch()
         self.starts += 1
 
@@ -110,6 +110,8 @@ class Member:
     def resume(self) -> None:
         with self._lock:
             if self.process:
+                # A pause may have begun before the program was loaded.
+                self._running_since = time.monotonic()
                 self.process.resume()
 
     def terminate(self, bound: float = STOP_BOUND) -> None:
@@ -137,7 +139,7 @@ class Member:
     def _asks_to_stop(self, process: Process, bound: float) -> bool:
         if self.is_ours:
             # Until the loader is done the kernel does what it does with the signal, whatever the program would do.
-            deadline = self._started_at + LOADING
+            deadline = self._running_since + LOADING
             while process.is_running and not handles(process.pid, process.stop_signal) and time.monotonic() < deadline:
                 time.sleep(0.005)
         process.ask_to_stop()
