@@ -23,11 +23,18 @@ from vigie_harness.errors import UsageError
 from vigie_harness.kafka import KafkaMissing
 from vigie_harness.kafka.fetching import FOLDER, Fetch
 from vigie_harness.kafka.finding import find_kafka
-from vigie_harness.kafka.home import KafkaHome, java
+from vigie_harness.kafka.home import NEEDED, KafkaHome, java
 from vigie_harness.ports import free_port
 from vigie_harness.servers import choose_broker, kafka_home
 
-JARS = {"kafka_2.13-9.8.7.jar": b"the broker", "kafka-clients-9.8.7.jar": b"its clients"}
+
+def jar(text: str) -> bytes:
+    """A jar without classes: the end of a ZIP archive, with a comment."""
+    return b"PK\5\6" + bytes(16) + len(text).to_bytes(2, "little") + text.encode()
+
+
+NEEDED_JARS = [f"{name}-9.8.7.jar" for name in NEEDED]
+JARS = {name: jar(name) for name in ("kafka_2.13-9.8.7.jar", *NEEDED_JARS)}
 
 # Fetches what the repository lists, into the folder that it is told.
 MAVEN = f"""#!{sys.executable}
@@ -118,7 +125,7 @@ class Fetching(unittest.TestCase):
                 self.assertEqual(self.left_over(), set())
 
     def test_a_missing_jar_is_told(self):
-        (self.repository / "list").write_text("kafka-clients-9.8.7.jar")
+        (self.repository / "list").write_text("\n".join(NEEDED_JARS))
         with self.assertRaisesRegex(KafkaMissing, r"thrown away: kafka_2.13-9.8.7.jar"):
             self.fetch()
         self.assertEqual(self.left_over(), set())
@@ -176,11 +183,30 @@ class Fetching(unittest.TestCase):
                 self.assertEqual(choose_broker(self.folder, "stand-in").kind, "stand-in")
         self.assertEqual(self.asked(), 0)
 
+    def home_of(self, jars):
+        """A folder with these jars, as KAFKA_HOME names one."""
+        home = self.folder / "home"
+        shutil.rmtree(home, ignore_errors=True)
+        (home / "libs").mkdir(parents=True)
+        for name, content in jars.items():
+            (home / "libs" / name).write_bytes(content)
+        return home
+
+    def test_a_folder_that_lacks_a_jar_or_has_a_damaged_one_is_told(self):
+        for name in JARS:
+            damaged = self.home_of(JARS | {name: b"garbage"})
+            with mock.patch.dict(os.environ, {"KAFKA_HOME": str(damaged)}):
+                with self.assertRaisesRegex(UsageError, f"KAFKA_HOME cannot be used: .*/{name} is no jar"):
+                    find_kafka(self.fetch)
+        for name in NEEDED_JARS:
+            home = self.home_of({other: content for other, content in JARS.items() if other != name})
+            with mock.patch.dict(os.environ, {"KAFKA_HOME": str(home)}):
+                with self.assertRaisesRegex(UsageError, f"KAFKA_HOME cannot be used: .* has no {name}, which"):
+                    find_kafka(self.fetch)
+
     @unittest.skipUnless(shutil.which("java"), "there is no java")
     def test_a_folder_that_is_named_is_used_only_with_a_java(self):
-        home = self.folder / "home"
-        (home / "libs").mkdir(parents=True)
-        (home / "libs/kafka_2.13-9.8.7.jar").touch()
+        home = self.home_of(JARS)
         with mock.patch.dict(os.environ, {"KAFKA_HOME": str(home)}):
             self.assertEqual(find_kafka(self.fetch).version, "9.8.7")
             java.cache_clear()
@@ -193,8 +219,9 @@ class Fetching(unittest.TestCase):
         home = self.folder / "closed"
         libs = home / "libs"
         libs.mkdir(parents=True)
+        for name, content in JARS.items():
+            (libs / name).write_bytes(content)
         jar = libs / "kafka_2.13-9.8.7.jar"
-        jar.touch()
         command = [sys.executable, "-c", "from vigie_harness.kafka.finding import find_kafka; find_kafka()"]
         if os.geteuid() == 0:
             # Root may read everything.

@@ -6,10 +6,14 @@ import os
 import pathlib
 import re
 import shutil
+import zipfile
 
 from ..errors import HarnessError, in_words
 
 OLDEST_JAVA = 17
+
+# Of the jars that a node cannot start without, those that are Kafka's own.
+NEEDED = ("kafka-clients", "kafka-metadata", "kafka-raft", "kafka-server", "kafka-server-common", "kafka-storage")
 
 
 class KafkaMissing(HarnessError):
@@ -25,7 +29,7 @@ class KafkaHome:
 
     @classmethod
     def at(cls, folder) -> "KafkaHome":
-        """The Kafka in a folder; KafkaMissing if none is there."""
+        """The Kafka in a folder; KafkaMissing if none is there, or not all of it."""
         folder = pathlib.Path(folder).absolute()
         libs = folder / "libs"
         try:
@@ -41,10 +45,16 @@ class KafkaHome:
         ]
         if not versions:
             raise KafkaMissing(f"{folder} has no libs/kafka_*.jar, and so is no Apache Kafka")
-        for name in names:
-            if name.endswith(".jar") and not os.access(libs / name, os.R_OK):
-                raise KafkaMissing(f"{libs / name} may not be read")
-        return cls(folder, versions[0])
+        version = versions[0]
+        for name in NEEDED:
+            if f"{name}-{version}.jar" not in names:
+                raise KafkaMissing(f"{libs} has no {name}-{version}.jar, which Apache Kafka {version} needs")
+        for jar in (libs / name for name in names if name.endswith(".jar")):
+            if not os.access(jar, os.R_OK):
+                raise KafkaMissing(f"{jar} may not be read")
+            if not zipfile.is_zipfile(jar):
+                raise KafkaMissing(f"{jar} is no jar: it is damaged, or was not copied to its end")
+        return cls(folder, version)
 
     @property
     def description(self) -> str:
