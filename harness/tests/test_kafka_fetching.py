@@ -212,7 +212,7 @@ class Fetching(unittest.TestCase):
             java.cache_clear()
             self.addCleanup(java.cache_clear)
             with mock.patch.dict(os.environ, {"JAVA_HOME": str(self.folder)}):
-                with self.assertRaisesRegex(UsageError, "KAFKA_HOME cannot be used: there is no java in JAVA_HOME"):
+                with self.assertRaisesRegex(UsageError, "cannot run: there is no java in .*unset JAVA_HOME"):
                     find_kafka(self.fetch)
 
     def test_a_folder_that_may_not_be_read_is_told(self):

@@ -15,9 +15,12 @@ def find_kafka(fetch: Fetch | None = None) -> KafkaHome:
     if folder := os.environ.get("KAFKA_HOME"):
         try:
             home = KafkaHome.at(folder)
-            java()
         except KafkaMissing as missing:
             raise UsageError(f"KAFKA_HOME cannot be used: {missing}. Correct it, or unset it.") from None
+        try:
+            java()
+        except KafkaMissing as missing:
+            raise UsageError(f"Apache Kafka of KAFKA_HOME cannot run: {missing}.") from None
         return home
     # Without Java there is no maven either.
     java()

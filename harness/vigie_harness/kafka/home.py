@@ -75,15 +75,14 @@ def java() -> pathlib.Path:
     """Java's program: that of JAVA_HOME, else the one in PATH. KafkaMissing if there is none that Kafka can use."""
     home = os.environ.get("JAVA_HOME")
     found = f"{home}/bin/java" if home else shutil.which("java")
+    remedy = "correct or unset JAVA_HOME" if home else "install default-jre-headless"
     if not found or not os.access(found, os.X_OK):
         where = f"JAVA_HOME ({home})" if home else "PATH"
-        raise KafkaMissing(f"there is no java in {where}: install default-jre-headless")
+        raise KafkaMissing(f"there is no java in {where}: {remedy}")
     program = pathlib.Path(found).resolve()
     version = java_version(program)
     if version and int(version.split(".")[0]) < OLDEST_JAVA:
-        raise KafkaMissing(
-            f"{program} is Java {version}, and Apache Kafka needs {OLDEST_JAVA} or newer: install default-jre-headless"
-        )
+        raise KafkaMissing(f"{program} is Java {version}, and Apache Kafka needs {OLDEST_JAVA} or newer: {remedy}")
     return program
 
 
