@@ -31,7 +31,7 @@ install: ## Install what is missing for the tests: Debian packages, Python packa
 # What is wrong with a broker or a Kafka that somebody names is said before the build.
 .PHONY: named-kafka
 named-kafka: install-build
-	@$(if $(VIGIE_KAFKA)$(KAFKA_HOME),$(BEGIN)/vigie-kafka check)
+	@$(BEGIN)/vigie-kafka check $(if $(KAFKA),--broker $(KAFKA))
 
 # What compiling and the demo need, which is much less.
 .PHONY: install-build
@@ -42,10 +42,13 @@ install-build:
 build: install-build ## Build the programs in release mode
 	$(SWIFT_RELEASE)
 
+DEMO := $(BEGIN)/python demo/demo.py $(if $(DURATION),--duration $(DURATION)) $(if $(KAFKA),--kafka $(KAFKA))
+
 .PHONY: demo
-demo: install-build $(if $(KAFKA),,named-kafka) ## Run it all with simulated boards and watch it live; DURATION=30 ends by itself; KAFKA=stand-in
+demo: install-build ## Run it all with simulated boards and watch it live; DURATION=30 ends by itself; KAFKA=stand-in
+	@$(DEMO) --check
 	@$(PREPARE_KAFKA) $(SWIFT_RELEASE) || { echo "vigie: the build failed." >&2; exit 1; }; wait
-	@$(BEGIN)/python demo/demo.py $(if $(DURATION),--duration $(DURATION)) $(if $(KAFKA),--kafka $(KAFKA))
+	@$(DEMO)
 
 .PHONY: clean-demo
 clean-demo: ## Remove the demo's data
@@ -57,7 +60,7 @@ lint: install-build ## Check the format of the Swift files, and the Python files
 	.vigie/venv/bin/ruff check --quiet
 
 .PHONY: test
-test: install $(if $(KAFKA),,named-kafka) lint programs-for-tests ## Run all tests on Apache Kafka and PostgreSQL; KAFKA=stand-in: without Kafka
+test: install named-kafka lint programs-for-tests ## Run all tests on Apache Kafka and PostgreSQL; KAFKA=stand-in: without Kafka
 	$(WITH_SERVICES) $(TEST_RUN)
 
 .PHONY: programs-for-tests

@@ -18,6 +18,7 @@ from views import LiveView, PlainView, summary
 from vigie_harness import arguments, interrupts
 from vigie_harness.errors import HarnessError, in_words
 from vigie_harness.interrupts import Stopped
+from vigie_harness.kafka.finding import check_broker
 
 
 def parse_arguments():
@@ -27,6 +28,9 @@ def parse_arguments():
     )
     parser.add_argument("--duration", type=arguments.seconds, help="seconds after which the demo ends by itself")
     parser.add_argument("--kafka-port", type=arguments.port, help="the private broker's port; any free one without it")
+    parser.add_argument(
+        "--check", action="store_true", help="only say what is wrong with the options and the broker, before a build"
+    )
     return parser.parse_args()
 
 
@@ -108,6 +112,11 @@ def main():
     os.umask(0o077)
     try:
         interrupts.raise_stopped()
+        if options.check:
+            # The stand-in needs nothing that can be wrong.
+            if options.kafka != "stand-in":
+                check_broker(options.kafka)
+            return 0
         lock = only_one()
         with lock:
             return run(options)

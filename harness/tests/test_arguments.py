@@ -61,6 +61,11 @@ class CommandLines(unittest.TestCase):
         ):
             self.assert_told(2, words, *here, *options)
         self.assert_told(2, "the following arguments are required: --folder", KAFKA, "run")
+        # What `make test` asks before it builds.
+        self.assert_told(2, "argument --broker: invalid choice: 'rabbit'", KAFKA, "check", "--broker", "rabbit")
+        for wanted in ("apache", "stand-in"):
+            command = (KAFKA, "check", "--broker", wanted)
+            self.assert_told(2, "KAFKA_HOME cannot be used", *command, KAFKA_HOME="/nowhere")
 
     def test_what_fails_of_kafka(self):
         kafka()
@@ -101,6 +106,11 @@ class CommandLines(unittest.TestCase):
             ("argument --kafka: invalid choice: 'rabbit'", ("--kafka", "rabbit")),
         ):
             self.assert_told(2, words, *DEMO, *options)
+            # What `make demo` asks before it builds.
+            self.assert_told(2, words, *DEMO, *options, "--check")
+        for options in ((), ("--kafka", "apache")):
+            self.assert_told(2, "KAFKA_HOME cannot be used", *DEMO, *options, "--check", KAFKA_HOME="/nowhere")
+        self.assertEqual(run(*DEMO, "--kafka", "stand-in", "--check"), (0, ""))
         self.assert_told(1, "Not a directory", *DEMO, "--kafka", "stand-in", VIGIE_DEMO=str(folder / "file/demo"))
         demo = str(folder / "demo")
         self.assert_told(1, "is not in /nowhere", *DEMO, "--kafka", "stand-in", VIGIE_DEMO=demo, VIGIE_BIN="/nowhere")

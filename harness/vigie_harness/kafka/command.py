@@ -4,7 +4,8 @@
     tools/kafka prepare                        finds Kafka, fetches it if need be, and makes what starts need once
     tools/kafka fetch                          fetches Kafka, also if that failed today
     tools/kafka where                          says which Kafka is used, or why none is
-    tools/kafka check                          says what is wrong with VIGIE_KAFKA or KAFKA_HOME, if they are set
+    tools/kafka check [--broker BROKER]        says what is wrong with VIGIE_KAFKA or KAFKA_HOME, if they are set, and
+                                               with the BROKER that is wanted: apache or stand-in
 
 Options of `run`:
 
@@ -77,7 +78,6 @@ Ctrl-C too, with status 130.
 import argparse
 import datetime
 import json
-import os
 import pathlib
 import signal
 import sys
@@ -92,9 +92,8 @@ from ..interrupts import Stopped
 from ..proxy import Direction
 from .cluster import KafkaCluster
 from .fetching import Fetch
-from .finding import find_kafka
+from .finding import check_broker, find_kafka
 from .node import KafkaNode
-from .reachable import must_answer
 from .runtime import prepare
 from .security import Security
 
@@ -302,8 +301,10 @@ def parse_arguments(words=None) -> argparse.Namespace:
         prog="tools/kafka", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
         usage="tools/kafka run|prepare|fetch|where|check ...")  # fmt: skip
     commands = parser.add_subparsers(dest="command", required=True, metavar="run|prepare|fetch|where|check")
-    for name in ("prepare", "fetch", "where", "check"):
-        commands.add_parser(name)
+    for name in ("prepare", "fetch", "where"):
+        commands.add_parser(name, prog=f"tools/kafka {name}")
+    check = commands.add_parser("check", prog="tools/kafka check")
+    check.add_argument("--broker", choices=("apache", "stand-in"), help="the broker that is wanted")
     run = commands.add_parser("run", prog="tools/kafka run")
     run.add_argument("--folder", type=pathlib.Path, required=True)
     run.add_argument("--nodes", type=int, choices=(1, 3), default=1)
@@ -370,14 +371,6 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def check_what_is_named() -> None:
-    """HarnessError if the broker or the Kafka that the environment names cannot be used."""
-    if bootstrap := os.environ.get("VIGIE_KAFKA"):
-        must_answer("VIGIE_KAFKA", bootstrap)
-    if os.environ.get("KAFKA_HOME"):
-        find_kafka()
-
-
 def main() -> int:
     arguments = parse_arguments()
     try:
@@ -385,7 +378,7 @@ def main() -> int:
         if arguments.command == "run":
             return run(arguments)
         if arguments.command == "check":
-            check_what_is_named()
+            check_broker(arguments.broker)
             return 0
         home = Fetch()(asks_again=True) if arguments.command == "fetch" else find_kafka()
         if arguments.command == "prepare":
