@@ -66,6 +66,9 @@ class CommandLines(unittest.TestCase):
         for wanted in ("apache", "stand-in"):
             command = (KAFKA, "check", "--broker", wanted)
             self.assert_told(2, "KAFKA_HOME cannot be used", *command, KAFKA_HOME="/nowhere")
+        # It is what would be used.
+        self.assert_told(0, "", KAFKA, "where", VIGIE_KAFKA="localhost:1", KAFKA_HOME="/nowhere")
+        self.assert_told(2, "VIGIE_KAFKA is 'kafka', which is no list", KAFKA, "where", VIGIE_KAFKA="kafka")
 
     def test_what_fails_of_kafka(self):
         kafka()

@@ -78,6 +78,7 @@ Ctrl-C too, with status 130.
 import argparse
 import datetime
 import json
+import os
 import pathlib
 import signal
 import sys
@@ -94,6 +95,7 @@ from .cluster import KafkaCluster
 from .fetching import Fetch
 from .finding import check_broker, find_kafka
 from .node import KafkaNode
+from .reachable import addresses
 from .runtime import prepare
 from .security import Security
 
@@ -379,6 +381,10 @@ def main() -> int:
             return run(arguments)
         if arguments.command == "check":
             check_broker(arguments.broker)
+            return 0
+        if arguments.command == "where" and (bootstrap := os.environ.get("VIGIE_KAFKA")):
+            addresses("VIGIE_KAFKA", bootstrap)
+            print(f"A cluster of yours: {bootstrap} (VIGIE_KAFKA)")
             return 0
         home = Fetch()(asks_again=True) if arguments.command == "fetch" else find_kafka()
         if arguments.command == "prepare":
