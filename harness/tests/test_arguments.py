@@ -10,7 +10,8 @@ import unittest
 from support import folder_of, kafka
 
 from vigie_harness import arguments
-from vigie_harness.checkout import ROOT, programs
+from vigie_harness.checkout import ROOT, must_have, programs
+from vigie_harness.errors import HarnessError
 
 KAFKA = ROOT / "tools/kafka"
 STORM = ROOT / ".vigie/venv/bin/vigie-storm"
@@ -98,6 +99,8 @@ class CommandLines(unittest.TestCase):
         built = {"VIGIE_BIN": str(programs())}
         self.assert_told(1, f"{folder}/file/1-7: Not a dir", STORM, "--seed", "7", "--folder", folder / "file", **built)
         self.assert_told(1, "vigie-gateway is not in /nowhere", STORM, "--folder", folder, VIGIE_BIN="/nowhere")
+        with self.assertRaisesRegex(HarnessError, r"no-such is not in .*debug: run `swift build`, or let VIGIE_BIN"):
+            must_have(ROOT / ".build/debug", "no-such")
 
     def test_options_of_the_demo(self):
         folder = folder_of(self)

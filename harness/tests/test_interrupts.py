@@ -10,6 +10,7 @@ import unittest
 from support import folder_of, kafka
 
 from vigie_harness.checkout import ROOT, programs
+from vigie_harness.processes import wait_until
 
 # As the Makefile starts what is no program in tools/.
 BEGIN = ["env", "--block-signal=INT,TERM,HUP"]
@@ -50,6 +51,23 @@ class EarlyInterrupts(unittest.TestCase):
         kafka()
         command = (PROGRAMS / "vigie-storm", "--folder", folder_of(self))
         self.interrupt(MOMENTS, *BEGIN, *command, VIGIE_BIN=str(programs()))
+
+    def test_a_storm_whose_servers_start(self):
+        kafka()
+        folder = folder_of(self)
+        own = {name: value for name, value in os.environ.items() if not name.startswith("VIGIE_")}
+        command = [*BEGIN, PROGRAMS / "vigie-storm", "--seed", "7", "--folder", folder]
+        child = subprocess.Popen(
+            command, env=own | {"VIGIE_BIN": str(programs())}, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, text=True)  # fmt: skip
+        self.addCleanup(child.stdout.close)
+        log = folder / "1-7/kafka/node-1/node.log"
+        wait_until("Kafka starts", lambda: log.exists() or child.poll() is not None, 60)
+        child.send_signal(signal.SIGINT)
+        said = child.communicate(timeout=60)[0]
+        self.assertEqual(child.returncode, 130, said)
+        self.assertNotIn("Storm of seed", said, "it waited until all servers ran")
+        self.assertNotIn("Traceback", said)
 
     def test_the_demo(self):
         command = (sys.executable, ROOT / "demo/demo.py", "--kafka", "stand-in")

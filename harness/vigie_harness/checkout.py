@@ -19,4 +19,8 @@ def must_have(folder: pathlib.Path, *names: str, option: str = "VIGIE_BIN") -> N
     """HarnessError if a program of Vigie's is not in a folder that `option` can name."""
     for name in names:
         if not os.access(folder / name, os.X_OK):
-            raise HarnessError(f"{name} is not in {folder}: run `make build`, or let {option} name the folder of it.")
+            command = "swift build" if folder == ROOT / ".build" / "debug" else "make build"
+            raise HarnessError(
+                f"{name} is not in {folder}: run `{command}`, or let {option} name another folder of Vigie's programs "
+                "(those of `make build` are in .build/release)."
+            )

@@ -10,6 +10,9 @@ in the outboxes.
 
 The same seed gives the same schedule. What processes do in between is not the same twice, so a failure may need several
 runs to come again. The exit status is 1 if a storm failed; logs and data of such a one are kept.
+
+VIGIE_BIN names the folder of Vigie's programs; without it they are those of `swift build`, in .build/debug. `make
+storm` builds those in .build/release and takes them.
 """
 
 import argparse
@@ -132,7 +135,11 @@ def run(arguments, console: Console) -> int:
         asked_by: list[int] = []
 
         def end(number, _frame, storm=storm, asked_by=asked_by):
+            is_first = not asked_by
             asked_by.append(number)
+            if is_first and storm.is_starting:
+                # Nothing of it has to be brought to an end yet.
+                raise Stopped(number)
             storm.stop()
 
         for number_of_signal in interrupts.SIGNALS:

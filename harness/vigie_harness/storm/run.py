@@ -13,6 +13,7 @@ from confluent_kafka import KafkaException
 from rich.console import Console
 
 from ..errors import HarnessError
+from ..interrupts import Stopped
 from ..kafka.home import KafkaHome
 from . import oracle, planted, witness
 from .disk import SmallDisk
@@ -89,7 +90,10 @@ def schedule(plan: Plan, layout: Layout) -> list[Fault]:
 
 
 class Storm:
-    """Runs a plan. `stop` ends it in order, from any thread or a signal handler."""
+    """Runs a plan. `stop` ends it in order, from any thread or a signal handler.
+
+    While it is starting, a signal handler may raise Stopped instead, so that nothing waits for servers that start.
+    """
 
     def __init__(self, plan: Plan, folder: pathlib.Path, programs: pathlib.Path, home: KafkaHome, console: Console):
         self.plan = plan
@@ -100,6 +104,7 @@ class Storm:
         self._stopping = threading.Event()
         self._threads: list[threading.Thread] = []
         self._world: World | None = None
+        self.is_starting = True
         self.timeline: Timeline
 
     def stop(self) -> None:
@@ -122,10 +127,13 @@ class Storm:
             )
             self._world = world
             self._blow(world, verdict)
+        except Stopped:
+            verdict.was_interrupted = True
         except (HarnessError, psycopg.Error, KafkaException, OSError) as error:
             verdict.problems.append(f"the storm itself: {type(error).__name__}: {error}")
             verdict.story = verdict.story or self._plain_story(verdict, world)
         finally:
+            self.is_starting = False
             if world:
                 verdict.incidents = list(world.incidents)
                 world.close()
@@ -145,6 +153,7 @@ class Storm:
         faults = schedule(self.plan, world.layout)
         (self.folder / "schedule.json").write_text(json.dumps([vars(fault) for fault in faults], indent=1))
         world.start()
+        self.is_starting = False
         self._end_phase(verdict, "start")
         if not world.layout.can_fill_disks:
             self.timeline.say("Disks are not filled: this user may not mount file systems.")
