@@ -31,11 +31,13 @@ class Snapshot:
     stored: int
     """Readings stored since the start of this demo."""
     median: float | None
-    """Seconds from a measurement's begin, which its reading is stamped with, to its row, over the last half minute."""
+    """Seconds from a measurement's begin, which its reading is stamped with, to its row."""
     nearly_worst: float | None
     """The 95th percentile of the same."""
     timed: int
     """Of how many readings these are."""
+    period: str
+    """From when these readings are, in words."""
     with_start: int
     """How many of these hold the 5 s that the first measurement of an SCD41 takes."""
     windows: int
@@ -77,6 +79,9 @@ FIRST = """
     ) AS firsts
 """
 
+# Seconds of which the latency is shown while the demo runs; the summary's is of the whole run.
+RECENT = 30
+
 # By sensor, so that the index on sensor and time serves it however much has been stored.
 LATENCY = """
     SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY delay) AS median,
@@ -91,7 +96,7 @@ LATENCY = """
         SELECT event_time, co2 IS NOT NULL AS has_co2, extract(epoch FROM ingested_at - event_time)::float8 AS delay
         FROM sensor_data
         WHERE sensor_data.sensor_id = sensor.sensor_id AND sensor_data.gateway_id = sensor.gateway_id
-            AND event_time > now() - interval '30 seconds'
+            AND event_time > %(since)s
     ) AS delays
 """
 
@@ -114,17 +119,20 @@ class Measurements:
         self.started = time.monotonic()
         self.runs_at = datetime.datetime.now(datetime.UTC)
 
-    def take(self):
-        """The state now. When PostgreSQL does not answer: the last state, with the error."""
+    def take(self, of_whole_run=False):
+        """The state now, with the latency of the last seconds or of the whole run.
+
+        When PostgreSQL does not answer: the last state, with the error.
+        """
         try:
-            self.last = self._take()
+            self.last = self._take(of_whole_run)
         except psycopg.Error as error:
             if self.last is None:
                 raise
             self.last.error = str(error).strip().splitlines()[0]
         return self.last
 
-    def _take(self):
+    def _take(self, of_whole_run):
         def one(query, *parameters):
             return self.database.execute(query, parameters).fetchone()
 
@@ -133,7 +141,9 @@ class Measurements:
         self.history.append((now, stored))
         then, stored_then = self.history[0]
         times = {"started_at": self.started_at, "runs_at": self.runs_at}
-        latency = self.database.execute(LATENCY, times).fetchone()
+        recently = datetime.datetime.now(datetime.UTC) - datetime.timedelta(seconds=RECENT)
+        since = self.started_at if of_whole_run else recently
+        latency = self.database.execute(LATENCY, times | {"since": since}).fetchone()
         first = self.database.execute(FIRST, times).fetchone()
         windows = one(WINDOWS, self.started_at)
         return Snapshot(
@@ -145,6 +155,7 @@ class Measurements:
             median=latency.median,
             nearly_worst=latency.nearly_worst,
             timed=latency.timed,
+            period="the whole run" if of_whole_run else f"the last {RECENT} s",
             with_start=latency.with_start,
             windows=windows.written,
             final_windows=windows.final,

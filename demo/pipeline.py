@@ -225,7 +225,7 @@ class Pipeline:
             self._stop(self.processor)
             # Only now: until it has ended it may store what came after the boards had, and the certificate counts that.
             if is_whole and measurements:
-                last = measurements.take()
+                last = measurements.take(of_whole_run=True)
         return last
 
     def verify(self):

@@ -235,10 +235,11 @@ def reasons(sensor, rules):
 
 
 def counted(snapshot):
-    """What the latency counts besides measurements as they are usually."""
-    if not snapshot.with_start:
+    """Of what the latency is, and what it counts besides measurements as they are usually."""
+    if not snapshot.timed:
         return ""
-    return f"{snapshot.with_start} of {snapshot.timed} with the 5 s of an SCD41's first measurement"
+    of_start = f": {snapshot.with_start} of {snapshot.timed} with the 5 s of an SCD41's first measurement"
+    return f"of {snapshot.period}{of_start if snapshot.with_start else ''}"
 
 
 def in_brackets(text):
