@@ -104,7 +104,9 @@ class Pipeline:
     def _wait_for_broker(self):
         self.broker.start()
         self.kafka = self.broker.bootstrap
-        self.say(f"Broker: {self.kafka}, {self.broker.description}")
+        # The description of yours begins with where it is.
+        where = "" if self.broker.kind == "yours" else f"{self.kafka}, "
+        self.say(f"Broker: {where}{self.broker.description}")
 
     def _create_topics(self):
         configuration = RETENTION if self.broker.kind == "stand-in" else {}

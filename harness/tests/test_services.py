@@ -79,7 +79,7 @@ class WithServices(unittest.TestCase):
             capture_output=True, text=True, env=environment, check=True)  # fmt: skip
         lines = result.stdout.splitlines()
         self.assertEqual(lines[0], f"{broker.bootstrap} postgresql://vigie:hunter2@db.example/vigie")
-        self.assertIn(f"{broker.bootstrap} (VIGIE_KAFKA)", result.stdout)
+        self.assertIn(f"{broker.bootstrap}, a cluster of yours (VIGIE_KAFKA)", result.stdout)
         self.assertNotIn("hunter2", "\n".join(lines[1:]))
 
     def run_with(self, *arguments, **environment):

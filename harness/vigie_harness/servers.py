@@ -76,7 +76,8 @@ def choose_broker(
         addresses("VIGIE_KAFKA", address)
         # Within another command with services it is what that one says.
         kind = os.environ.get("VIGIE_KAFKA_KIND", "yours")
-        return Broker(kind, os.environ.get("VIGIE_KAFKA_DESCRIPTION", f"{address} (VIGIE_KAFKA)"), address=address)
+        description = os.environ.get("VIGIE_KAFKA_DESCRIPTION", f"{address}, a cluster of yours (VIGIE_KAFKA)")
+        return Broker(kind, description, address=address)
     note = None
     if wanted != "stand-in":
         try:
