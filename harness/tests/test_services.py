@@ -70,16 +70,18 @@ class WithServices(unittest.TestCase):
     def test_servers_that_are_named_are_used(self):
         broker = Noida(folder_of(self)).start()
         self.addCleanup(broker.stop)
-        environment = ENVIRONMENT | {
-            "VIGIE_KAFKA": broker.bootstrap,
-            "VIGIE_POSTGRES": "postgresql://vigie:hunter2@db.example/vigie",
-        }
+        database = Postgres(folder_of(self) / "postgres", durable=False).start()
+        self.addCleanup(database.remove)
+        self.addCleanup(database.stop)
+        connection = f"{database.connection} password=hunter2"
+        environment = ENVIRONMENT | {"VIGIE_KAFKA": broker.bootstrap, "VIGIE_POSTGRES": connection}
         result = subprocess.run(
             [WITH_SERVICES, "--", "bash", "-c", 'echo "$VIGIE_KAFKA $VIGIE_POSTGRES"'],
             capture_output=True, text=True, env=environment, check=True)  # fmt: skip
         lines = result.stdout.splitlines()
-        self.assertEqual(lines[0], f"{broker.bootstrap} postgresql://vigie:hunter2@db.example/vigie")
+        self.assertEqual(lines[0], f"{broker.bootstrap} {connection}")
         self.assertIn(f"{broker.bootstrap}, a cluster of yours (VIGIE_KAFKA)", result.stdout)
+        self.assertIn(f"{database.connection} password=*** (VIGIE_POSTGRES)", result.stdout)
         self.assertNotIn("hunter2", "\n".join(lines[1:]))
 
     def run_with(self, *arguments, **environment):
@@ -112,6 +114,18 @@ class WithServices(unittest.TestCase):
         self.assertEqual(addresses("X", "a-1.b:9092, [::1]:2"), [("a-1.b", 9092), ("::1", 2)])
         status, said, _ = self.run_with("--", "true", VIGIE_KAFKA="kafka")
         self.assertEqual((status, len(said.splitlines())), (2, 1), said)
+
+    def test_a_database_that_cannot_be_used_is_not_run_against(self):
+        for connection, status, words in (
+            (f"host=127.0.0.1 port={free_port()} password=hunter2", 1, "Connection refused"),
+            ("host=no-such-host.invalid", 1, "no-such-host.invalid"),
+            ("password=hunter2 rabbit", 2, "VIGIE_POSTGRES is no connection string"),
+        ):
+            found, said, _ = self.run_with("--broker", "stand-in", "--", "true", VIGIE_POSTGRES=connection)
+            self.assertEqual((found, len(said.splitlines())), (status, 1), said)
+            self.assertIn("VIGIE_POSTGRES", said)
+            self.assertIn(words, said)
+            self.assertNotIn("hunter2", said)
 
     def test_a_kafka_home_without_kafka_is_refused(self):
         status, said, _ = self.run_with("--", "true", KAFKA_HOME="/nowhere")

@@ -10,11 +10,15 @@ import signal
 import subprocess
 import tempfile
 
-from .errors import HarnessError
+import psycopg
+
+from .errors import HarnessError, UsageError
 from .processes import Process, last_lines
 
 # A Unix socket's path has room for 107 bytes (unix(7)).
 LONGEST_SOCKET_PATH = 107
+# Seconds that each server has to answer that somebody names.
+ANSWER = 5
 
 
 def postgres_programs():
@@ -24,6 +28,21 @@ def postgres_programs():
     if not folders:
         raise HarnessError("PostgreSQL is missing: run `make install`.")
     return pathlib.Path(max(folders, key=lambda folder: int(folder.split("/")[4])))
+
+
+def database_must_answer(name: str, connection: str) -> None:
+    """HarnessError if nobody can work on the database whose connection string the variable `name` holds."""
+    try:
+        psycopg.connect(connection, connect_timeout=ANSWER).close()
+    except psycopg.ProgrammingError:
+        # What it says of that may hold a password.
+        raise UsageError(f"{name} is no connection string of PostgreSQL: mend or unset it.") from None
+    except psycopg.Error as error:
+        reason = (str(error).strip().splitlines() or ["no answer"])[0].rstrip(".")
+        raise HarnessError(
+            f"no PostgreSQL can be used at the address in {name}: {reason}. "
+            f"Start it, correct {name}, or unset it: then there is one of our own."
+        ) from None
 
 
 class Postgres:

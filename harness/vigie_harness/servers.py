@@ -14,7 +14,7 @@ from .kafka.cluster import KafkaCluster
 from .kafka.finding import find_kafka
 from .kafka.home import KafkaHome, KafkaMissing
 from .kafka.reachable import addresses, must_answer
-from .postgres import Postgres, postgres_programs
+from .postgres import Postgres, database_must_answer, postgres_programs
 from .processes import Process
 from .stand_in import Noida, StandIn, noida_program
 
@@ -104,13 +104,15 @@ class Services:
     def __init__(self, folder, wanted: Literal["apache", "stand-in"] | None = None):
         self.folder = pathlib.Path(folder)
         self.broker = choose_broker(self.folder, wanted)
-        self.postgres = None if "VIGIE_POSTGRES" in os.environ else Postgres(self.folder / "postgres", durable=False)
+        self.postgres = None if os.environ.get("VIGIE_POSTGRES") else Postgres(self.folder / "postgres", durable=False)
         self.parts: dict[str, str] = {}
         self.environment: dict[str, str] = {}
 
     def start(self) -> None:
         if self.broker.note:
             print(f"vigie: {self.broker.note}", file=sys.stderr)
+        if not self.postgres:
+            database_must_answer("VIGIE_POSTGRES", os.environ["VIGIE_POSTGRES"])
         # Side by side.
         self.broker.launch()
         home = kafka_home()
