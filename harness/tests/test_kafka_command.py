@@ -46,6 +46,37 @@ class CommandTest(unittest.TestCase):
             self.child.stdin.flush()
             self.assertIn(words, json.loads(self.child.stdout.readline())["error"], line)
 
+    def test_what_cannot_be_done_is_told_in_words(self):
+        self.start("--via-proxy")
+        self.done(topic="readings")
+        for words, command in (
+            ("there is no topic 'zz'", {"leader": "zz"}),
+            ("there is no topic 'zz'", {"describe": "zz"}),
+            ("there is no topic 'zz'", {"offsets": "zz"}),
+            ("topic readings has no partition 7", {"leader": "readings", "partition": 7}),
+            ("no operation 'fly': it is one of", {"grant": "bob", "operation": "fly"}),
+            ("'user' needs 'password_file' too", {"user": "bob"}),
+            ("'stop' has no member 'now'", {"stop": 1, "now": True}),
+            ("the password file /nowhere: No such file", {"user": "bob", "password_file": "/nowhere"}),
+            ("'set_group_offsets': a member has a value", {"set_group_offsets": "g", "offsets": 5}),
+            ("a quota is of a user or of a client_id", {"quota": {"producer_byte_rate": 1000}}),
+            ("a quota limits producer_byte_rate", {"quota": {"speed": 1}, "user": "bob"}),
+            ("no direction 'up'", {"proxy": 1, "fault": "delay", "seconds": 1, "direction": "up"}),
+            ("delay needs seconds", {"proxy": 1, "fault": "delay"}),
+            ("there are no certificates without --tls", {"certificate": "c"}),
+        ):
+            self.assertIn(words, self.ask(**command).get("error", "it was done"), command)
+        second = subprocess.run(
+            [ROOT / "tools/kafka", "run", "--folder", self.folder], stdin=subprocess.DEVNULL, capture_output=True,
+            text=True, check=False)  # fmt: skip
+        self.assertEqual((second.returncode, second.stdout), (1, ""))
+        self.assertEqual(
+            second.stderr, f"vigie: another tools/kafka runs in {self.folder}: end it, or name another --folder.\n"
+        )
+        self.done(kill=1)
+        self.assertEqual(self.ask(pause=1)["error"], "node 1 does not run: start it first")
+        self.assertIn("has no copy 'copy' of its log folder: make one first", self.ask(restore=1)["error"])
+
     def test_a_node_obeys(self):
         facts = self.start("--via-proxy", "--property", "num.partitions=3")
         settings = {"bootstrap.servers": facts["bootstrap"]}
@@ -99,6 +130,8 @@ class CommandTest(unittest.TestCase):
         self.done(user="bob", password_file=str(password))
         self.done(grant="bob", operation="write", topic="readings")
         send(settings | {"sasl.username": "bob"}, "readings", "two")
+        named = self.done(certificate="c.pem")
+        self.assertTrue(named["certificate"].endswith("/c.pem") and named["key"].endswith("/c.key"), named)
         made = self.done(certificate="old", name="client", begins=-7200, ends=-3600)
         dates = subprocess.run(
             ["openssl", "x509", "-noout", "-checkend", "0", "-in", made["certificate"]],

@@ -36,6 +36,14 @@ BOUND = 60.0
 CLIENT = {"log_level": 0, "reconnect.backoff.ms": 20, "reconnect.backoff.max.ms": 200, "socket.timeout.ms": 10_000}
 
 
+# The limits of a quota.
+LIMITS = ("producer_byte_rate", "consumer_byte_rate", "request_percentage", "controller_mutation_rate")
+
+
+class NotThere(HarnessError):
+    """There is no topic, or no partition of it, by this name: as far as the broker that was asked knows."""
+
+
 class KafkaAdmin:
     """What an administrator does, each step with its result. Errors are HarnessError with Kafka's own text.
 
@@ -94,6 +102,13 @@ class KafkaAdmin:
         for _ in range(1 if count == 1 else 2 * count):
             wait_until(f"topic {name} with {partitions} partitions is known", is_known, bound)
 
+    def _partitions(self, name: str) -> dict:
+        """The metadata of a topic's partitions by their numbers; NotThere without such a topic."""
+        topic = self.metadata().topics.get(name)
+        if topic is None:
+            raise NotThere(f"there is no topic {name!r}")
+        return topic.partitions
+
     def delete_topic(self, name: str) -> None:
         """Deletes a topic, and waits until it is gone."""
         self._done(f"topic {name} cannot be deleted", self.client.delete_topics([name]))
@@ -133,22 +148,24 @@ class KafkaAdmin:
 
     def leader(self, name: str, partition: int = 0) -> int:
         """The node that leads a partition; -1 if none does."""
-        return self.metadata().topics[name].partitions[partition].leader
+        found = self._partitions(name).get(partition)
+        if found is None:
+            raise NotThere(f"topic {name} has no partition {partition!r}")
+        return found.leader
 
     def partitions(self, name: str) -> list[dict]:
         """What each partition of a topic has: its leader (-1 for none), its replicas, those of them in sync."""
         return [
             {"partition": number, "leader": found.leader, "replicas": found.replicas, "in_sync": found.isrs}
-            for number, found in sorted(self.metadata().topics[name].partitions.items())
+            for number, found in sorted(self._partitions(name).items())
         ]
 
     def offsets(self, name: str) -> dict[int, tuple[int, int]]:
         """The first offset and the one after the last, by partition."""
         with self._consumer() as consumer:
-            partitions = self.metadata().topics[name].partitions
             return {
                 number: consumer.get_watermark_offsets(TopicPartition(name, number), timeout=BOUND)
-                for number in partitions
+                for number in self._partitions(name)
             }
 
     @contextlib.contextmanager
@@ -224,6 +241,10 @@ class KafkaAdmin:
         """
         if not self._cluster:
             raise HarnessError("quotas are set by Kafka's own tool, for which the cluster must be one of ours")
+        if user is None and client_id is None:
+            raise HarnessError("a quota is of a user or of a client_id: name one of them")
+        if not limits or not limits.keys() <= set(LIMITS):
+            raise HarnessError(f"a quota limits {', '.join(LIMITS)}: name one or more of these")
         arguments = []
         for kind, name in (("users", user), ("clients", client_id)):
             if name == "<default>":
@@ -256,7 +277,7 @@ class KafkaAdmin:
         """Waits for a state of the cluster, through elections and restarts."""
 
         def asked():
-            with contextlib.suppress(KafkaException, KeyError):
+            with contextlib.suppress(KafkaException, KeyError, NotThere):
                 return is_so()
             return None
 
@@ -264,4 +285,7 @@ class KafkaAdmin:
 
 
 def _operation(name: str) -> AclOperation:
+    known = [operation.name for operation in AclOperation if operation.name not in ("UNKNOWN", "ANY")]
+    if str(name).upper() not in known:
+        raise HarnessError(f"there is no operation {name!r}: it is one of {', '.join(known).lower()}")
     return AclOperation[name.upper()]

@@ -61,7 +61,8 @@ one line: {"ok": true} with what the command gives, or {"error": "..."}. N is a 
     {"quota": {"producer_byte_rate": 1000}, "user": NAME, "client_id": NAME}    null takes a limit away
 
     {"certificate": FILE, "name": CN, "begins": SECONDS, "ends": SECONDS}
-                               issues one, valid from and to so many seconds from now; {"certificate": ..., "key": ...}
+                               issues one as FILE.pem, valid from and to so many seconds from now; {"certificate": ...,
+                               "key": ...}
     {"node_certificate": N, "begins": SECONDS, "ends": SECONDS} the node has another one from its next start on
 
     {"proxy": N, "fault": "cut"|"reset"|"refuse"|"heal"}
@@ -69,20 +70,24 @@ one line: {"ok": true} with what the command gives, or {"error": "..."}. N is a 
     {"proxy": N, "fault": "throttle", "bytes_per_second": 1000}
     {"proxy": N, "fault": "swallow", "direction": "to_client"}
                                N may be "all". cut and reset are of the connections that are open; what else lasts until
-                               heal. `python3 -m pydoc vigie_harness.proxy` says more.
+                               heal. `.vigie/venv/bin/python -m pydoc vigie_harness.proxy` says
+                               more.
 
 At the end of its standard input, and upon SIGTERM, it ends its nodes in order and then itself, with status 0; upon
 Ctrl-C too, with status 130.
 """
 
 import argparse
+import contextlib
 import datetime
+import fcntl
+import inspect
 import json
 import os
 import pathlib
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from confluent_kafka import KafkaException
 
@@ -121,11 +126,19 @@ class Commands:
             if command is None:
                 raise HarnessError(f"there is no command {name!r}: see --help")
             rest = {key: member for key, member in request.items() if key != name}
-            return {"ok": True, **(command(value, **rest) or {})}
-        except (
-            HarnessError, KafkaException, OSError, ValueError, TypeError, KeyError, argparse.ArgumentTypeError,
-        ) as error:  # fmt: skip
-            return {"error": str(error) or type(error).__name__}
+            check_members(name, command, rest)
+            try:
+                return {"ok": True, **(command(value, **rest) or {})}
+            except (ValueError, TypeError, AttributeError, KeyError) as error:
+                raise HarnessError(
+                    f"{name!r}: a member has a value that cannot be meant so ({error}): see --help"
+                ) from None
+        except KafkaException as error:
+            return {"error": f"Kafka: {error.args[0].str()} ({error.args[0].name()})"}
+        except OSError as error:
+            return {"error": in_words(error)}
+        except (HarnessError, argparse.ArgumentTypeError) as error:
+            return {"error": str(error)}
 
     # Nodes
 
@@ -145,10 +158,16 @@ class Commands:
         self.cluster.node(number).kill()
 
     def do_pause(self, number):
-        self.cluster.node(number).pause()
+        self._running(number).pause()
 
     def do_resume(self, number):
-        self.cluster.node(number).resume()
+        self._running(number).resume()
+
+    def _running(self, number) -> KafkaNode:
+        node = self.cluster.node(number)
+        if not node.is_running:
+            raise HarnessError(f"node {number} does not run: start it first")
+        return node
 
     def do_copy(self, number, name="copy"):
         return {"folder": str(self.cluster.node(number).copy_log_folder(name))}
@@ -225,7 +244,8 @@ class Commands:
     # Certificates
 
     def do_certificate(self, file, name="client", begins=None, ends=None):
-        made = self._authority().issue(name, begins=_from_now(begins), ends=_from_now(ends), file=file)
+        dates = {"begins": _from_now(begins), "ends": _from_now(ends)}
+        made = self._authority().issue(name, file=file.removesuffix(".pem"), **dates)
         return {"certificate": str(made.certificate), "key": str(made.key)}
 
     def do_node_certificate(self, number, begins=None, ends=None):
@@ -241,7 +261,12 @@ class Commands:
     # Proxies
 
     def do_proxy(self, number, fault, seconds=None, bytes_per_second=None, direction="both"):
+        ways = [way.name.lower() for way in (Direction.BOTH, Direction.TO_SERVER, Direction.TO_CLIENT)]
+        if direction not in ways:
+            raise HarnessError(f"there is no direction {direction!r}: it is one of {', '.join(ways)}")
         way = Direction[direction.upper()]
+        if fault == "delay" and seconds is None or fault == "throttle" and bytes_per_second is None:
+            raise HarnessError(f"{fault} needs {'seconds' if fault == 'delay' else 'bytes_per_second'}: see --help")
         for node in self.cluster.nodes if number == "all" else [self.cluster.node(number)]:
             if not node.proxy:
                 raise HarnessError("there are no proxies without --via-proxy")
@@ -262,6 +287,15 @@ class Commands:
                     node.proxy.swallow(way)
                 case _:
                     raise HarnessError(f"there is no fault {fault!r}: see --help")
+
+
+def check_members(name: str, command: Callable, rest: Mapping) -> None:
+    """HarnessError if a command has members that it does not know, or lacks some that it needs."""
+    known = list(inspect.signature(command).parameters.values())[1:]
+    if unknown := [member for member in rest if member not in {parameter.name for parameter in known}]:
+        raise HarnessError(f"{name!r} has no member {unknown[0]!r}: see --help")
+    if missing := [each.name for each in known if each.default is inspect.Parameter.empty and each.name not in rest]:
+        raise HarnessError(f"{name!r} needs {' and '.join(map(repr, missing))} too: see --help")
 
 
 def _from_now(seconds: float | None) -> datetime.datetime | None:
@@ -306,19 +340,29 @@ def parse_arguments(words=None) -> argparse.Namespace:
     for name in ("prepare", "fetch", "where"):
         commands.add_parser(name, prog=f"tools/kafka {name}")
     check = commands.add_parser("check", prog="tools/kafka check")
-    check.add_argument("--broker", choices=("apache", "stand-in"), help="the broker that is wanted")
+    check.add_argument("--broker", choices=("apache", "stand-in"), help="the broker that is wanted, as KAFKA= names it")
     run = commands.add_parser("run", prog="tools/kafka run")
-    run.add_argument("--folder", type=pathlib.Path, required=True)
-    run.add_argument("--nodes", type=int, choices=(1, 3), default=1)
-    run.add_argument("--port", type=port)
-    run.add_argument("--tls", action="store_true")
-    run.add_argument("--client-certificates", action="store_true")
-    run.add_argument("--sasl", choices=("scram", "plain"))
-    run.add_argument("--user", action="append", type=user, default=[], metavar="NAME:FILE")
-    run.add_argument("--authorise", action="store_true")
-    run.add_argument("--super-user", action="append", default=[], metavar="NAME")
-    run.add_argument("--property", action="append", type=pair, default=[], metavar="KEY=VALUE")
-    run.add_argument("--via-proxy", action="store_true")
+    run.add_argument(
+        "--folder", type=pathlib.Path, required=True, metavar="DIR",
+        help="holds everything, and may hold what an earlier run left there")  # fmt: skip
+    run.add_argument("--nodes", type=int, choices=(1, 3), default=1, help="how many there are; %(default)s by default")
+    run.add_argument("--port", type=port, help="of the first node, for clients; any free one without it")
+    run.add_argument("--tls", action="store_true", help="clients must use TLS")
+    run.add_argument("--client-certificates", action="store_true", help="clients must have a certificate too")
+    run.add_argument("--sasl", choices=("scram", "plain"), help="clients must have a name and a password")
+    run.add_argument(
+        "--user", action="append", type=user, default=[], metavar="NAME:FILE",
+        help="one of them, whose password is the content of FILE; may be given again")  # fmt: skip
+    run.add_argument("--authorise", action="store_true", help="clients may do what they are granted only")
+    run.add_argument(
+        "--super-user", action="append", default=[], metavar="NAME",
+        help="one who may do everything; implies --authorise; may be given again")  # fmt: skip
+    run.add_argument(
+        "--property", action="append", type=pair, default=[], metavar="KEY=VALUE",
+        help="a line of server.properties; may be given again")  # fmt: skip
+    run.add_argument(
+        "--via-proxy", action="store_true", help="a proxy stands before each node, which faults are asked of"
+    )
     arguments = parser.parse_args(words)
     if arguments.command == "run":
         if bool(arguments.sasl) != bool(arguments.user):
@@ -351,7 +395,25 @@ def say(answer: dict) -> None:
     print(json.dumps(answer), flush=True)
 
 
+@contextlib.contextmanager
+def only_one(folder: pathlib.Path):
+    """Holds a folder's lock; HarnessError if somebody else has it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / "lock", "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise HarnessError(f"another tools/kafka runs in {folder}: end it, or name another --folder.") from None
+        yield
+
+
 def run(arguments: argparse.Namespace) -> int:
+    with only_one(arguments.folder):
+        return serve(arguments)
+
+
+def serve(arguments: argparse.Namespace) -> int:
+    """Starts the nodes, obeys, and ends them."""
     cluster = make_cluster(arguments)
     serves = False
     try:

@@ -151,7 +151,7 @@ class KafkaNode:
         self._must_not_run("set back")
         copy = self.folder / f"log-{name}"
         if not copy.is_dir():
-            raise HarnessError(f"node {self.id} has no copy {name!r} of its log folder: make one by copy_log_folder")
+            raise HarnessError(f"node {self.id} has no copy {name!r} of its log folder: make one first")
         shutil.rmtree(self.log_folder)
         shutil.copytree(copy, self.log_folder)
 

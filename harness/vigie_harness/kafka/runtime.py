@@ -60,10 +60,13 @@ class Runtime:
 
     def run(self, program: str, *arguments, bound: float = 120.0) -> str:
         """Runs one of Kafka's programs to its end, and returns what it said. HarnessError if it fails."""
-        result = subprocess.run(
-            list(map(str, self.command(program, *arguments))),
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=bound,
-            check=False)  # fmt: skip
+        try:
+            result = subprocess.run(
+                list(map(str, self.command(program, *arguments))),
+                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=bound,
+                check=False)  # fmt: skip
+        except subprocess.TimeoutExpired:
+            raise HarnessError(f"{program} did not end within {bound:.0f} s") from None
         if result.returncode != 0:
             raise HarnessError(f"{program} ended with status {result.returncode}: {result.stdout.strip()[-2000:]}")
         return result.stdout
