@@ -18,7 +18,8 @@ class LiveView:
     interval = 0.5
 
     def __enter__(self):
-        self.live = Live(console=Console(), auto_refresh=False, vertical_overflow="crop")
+        self.console = Console()
+        self.live = Live(console=self.console, auto_refresh=False, vertical_overflow="crop")
         self.live.__enter__()
         return self
 
@@ -26,7 +27,8 @@ class LiveView:
         self.live.__exit__(*exception)
 
     def show(self, snapshot):
-        self.live.update(Group(sensor_table(snapshot), "", board_table(snapshot), figures(snapshot)), refresh=True)
+        table = sensor_table(snapshot, self.console.width)
+        self.live.update(Group(table, "", board_table(snapshot), figures(snapshot)), refresh=True)
 
 
 class PlainView:
@@ -71,14 +73,20 @@ class PlainView:
                 print(f"         {sensor.gateway_id} {sensor.sensor_id} is {sensor.last_status}{why}", flush=True)
 
 
-def sensor_table(snapshot):
+# With fewer columns there is no room for places. Digits are never cut off, and reasons go on in a second line.
+WIDTH_WITH_PLACES = 118
+
+
+def sensor_table(snapshot, width=WIDTH_WITH_PLACES):
     table = Table(title="Vigie: the air now", title_justify="left", title_style="bold", header_style="dim", box=None,
                   padding=(0, 2, 0, 0))  # fmt: skip
     table.add_column("board / sensor", no_wrap=True)
-    for heading in ("°C", "%RH", "CO₂ ppm", "hPa", "battery", "age"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("status", no_wrap=True)
-    table.add_column("place", no_wrap=True, style="dim")
+    for heading, widest in (("°C", 6), ("%RH", 5), ("CO₂ ppm", 7), ("hPa", 7), ("battery", 7), ("age", 7)):
+        table.add_column(heading, justify="right", no_wrap=True, min_width=widest)
+    table.add_column("status", min_width=10)
+    has_places = width >= WIDTH_WITH_PLACES
+    if has_places:
+        table.add_column("place", no_wrap=True, style="dim")
     now = datetime.datetime.now(datetime.UTC)
     gateway = None
     for sensor in snapshot.sensors:
@@ -94,7 +102,7 @@ def sensor_table(snapshot):
             battery(sensor),
             age((now - sensor.last_event_time).total_seconds(), sensor.interval_ms / 1000),
             status(sensor, snapshot.rules),
-            place(sensor),
+            *([place(sensor)] if has_places else []),
         )
     if not snapshot.sensors:
         table.add_row(Text("waiting for the first readings", style="dim"))

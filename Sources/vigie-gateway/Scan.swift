@@ -23,6 +23,8 @@ struct Scan: Command {
             .flag("stop-measurement", \.stopMeasurement, "Stop an SCD4x that measures, to learn its serial number."),
             .flag("beside", \.beside, "Scan a bus that a gateway is using, too: it may cost the gateway a reading."),
             .flag("json", short: "j", \.json, "Print one JSON object."),
+            .flag(
+                "yaml", short: "y", \.yaml, "Print the stations that were found, ready to paste into a configuration."),
         ]
     }
     var configuration: String?
@@ -31,11 +33,13 @@ struct Scan: Command {
     var stopMeasurement = false
     var beside = false
     var json = false
+    var yaml = false
 
     func run() async throws {
         if multiplexers, beside {
             throw UsageError("--multiplexers moves the channels under a gateway's hands: not with --beside")
         }
+        if json, yaml { throw UsageError("--json or --yaml, not both") }
         let file = configuration ?? defaultConfiguration
         var settings: GatewaySettings?
         if configuration != nil || access(file, F_OK) == 0 {
@@ -47,7 +51,8 @@ struct Scan: Command {
         let line = ProgressLine()
         let report = try await scan.run { line.show("scanning \($0)") }
         line.clear()
-        print(json ? report.json.text + "\n" : report.text(.standardOutput), terminator: "")
+        print(
+            yaml ? report.yaml : json ? report.json.text + "\n" : report.text(.standardOutput), terminator: "")
         if !report.problems.isEmpty { throw ProblemsFound(count: report.problems.count) }
     }
 }

@@ -23,16 +23,24 @@ struct Migrate: Command {
     static let summary = "Bring the database's schema up to date and exit."
     static let discussion = """
         Also writes the bounds of the rules into the table alert_rule, where readers find them, and lets the role \
-        postgres.reader_role read all tables; makes that role if it is allowed to.
+        postgres.reader_role read all tables; makes that role if it is allowed to. A database that is away is waited for \
+        for as long as --wait says.
         """
     static var options: [CommandOption<Migrate>] {
-        [.configuration(\.configuration)]
+        [
+            .configuration(\.configuration),
+            .value(
+                "wait", short: "w", "SECONDS", \.wait, "How long to wait for a database that is away (default: 30)."),
+        ]
     }
     var configuration = defaultConfiguration
+    var wait: Int?
 
     func run() async throws {
+        let wait = wait ?? 30
+        guard (0...86_400).contains(wait) else { throw UsageError("--wait is from 0 to 86400 seconds") }
         let processor = Processor(try ProcessorSettings(file: configuration))
-        let applied = try await processor.migrate()
+        let applied = try await processor.migrate(within: .seconds(wait))
         print(applied.isEmpty ? "the schema is up to date" : "applied: \(applied.joined(separator: "; "))")
         print(try await processor.grantReader())
     }

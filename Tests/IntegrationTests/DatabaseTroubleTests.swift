@@ -22,6 +22,18 @@ import Testing
         try await site.remove()
     }
 
+    @Test(.timeLimit(.minutes(5))) func aMigrationWaitsForItsTimeOnly() async throws {
+        let site = try await Site(partitions: 1)
+        let configuration = try site.writeProcessorConfiguration(connection: "host=127.0.0.1 port=9 dbname=none")
+        let (ending, output) = try await BuiltProgram.processor.run(
+            ["migrate", "--config", configuration, "--wait=1"], in: site.folder)
+        #expect(ending == .status(1))
+        let lines = output.split(separator: "\n")
+        #expect(lines.count { $0.contains("the database is away, waiting for it reason=") } == 1, "\(output)")
+        #expect(lines.last?.contains("vigie-processor migrate: the database cannot be asked: ") == true, "\(output)")
+        try await site.remove()
+    }
+
     @Test(.timeLimit(.minutes(10)))
     func theProcessorLivesThroughWhatServersDo() async throws {
         let cluster = try await PrivateCluster()

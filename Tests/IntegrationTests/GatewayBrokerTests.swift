@@ -166,6 +166,14 @@ import Testing
         #expect(board.lines("warning").count == 1 && board.lines("notice").count == 1, "\(board.process.output)")
         #expect(try await board.get("readyz").contains("kafka: healthy"))
         try await board.expectEachOnceInOrder()
+        // Its log tells the whole story.
+        let story = [
+            "sampling begins stations=1", "readings=\"kept in the outbox, ", "takes readings again after=",
+            "all readings that waited are sent", "stopping signal=15", "stopped waiting=0",
+        ]
+        let output = board.process.output
+        let places = story.map { output.range(of: $0)?.lowerBound }
+        #expect(!places.contains(nil) && places.compactMap(\.self) == places.compactMap(\.self).sorted(), "\(output)")
         try await remove(kafka, site)
     }
 

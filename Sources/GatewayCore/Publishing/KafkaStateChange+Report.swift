@@ -5,17 +5,21 @@ import Readings
 
 extension Log {
     /// Writes the one line that a change of the cluster's state is worth.
-    func report(_ change: KafkaStateChange) {
+    /// - Parameter waiting: how many readings are in the outbox, about.
+    func report(_ change: KafkaStateChange, waiting: Int) {
         switch change {
         case .trouble(let trouble, let duration):
+            let kept = "kept in the outbox, \(waiting) waiting"
             if duration < .seconds(1) {
-                warning(trouble.text, ["remedy": trouble.remedy])
+                warning(trouble.text, ["remedy": trouble.remedy, "readings": kept])
             } else {
                 let time = PlainNumbers.seconds(duration / .seconds(1))
-                warning(trouble.text, ["remedy": trouble.remedy, "not working for": time])
+                warning(trouble.text, ["remedy": trouble.remedy, "not working for": time, "readings": kept])
             }
         case .recovered(_, let duration):
-            notice("the cluster takes readings again", ["after": PlainNumbers.seconds(duration / .seconds(1))])
+            notice(
+                "the cluster takes readings again",
+                ["after": PlainNumbers.seconds(duration / .seconds(1)), "waiting": waiting])
         }
     }
 }

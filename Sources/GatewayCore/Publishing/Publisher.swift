@@ -17,6 +17,8 @@ actor Publisher: Service {
         case pauseEnded
         /// A broker is connected, for the first time or again.
         case connected
+        /// The cluster takes readings again.
+        case recovered
         /// Try now, whatever pause there is: the board may not be there much longer.
         case flush
         /// Send what is there, then stop.
@@ -46,6 +48,8 @@ actor Publisher: Service {
     /// Whether readings are on their way, as the monitor knows it.
     private var isWaiting = false
     private var isStopping = false
+    /// Whether what waited while the cluster took nothing is on its way.
+    private var isDraining = false
 
     /// Between attempts while a broker answers and refuses: whoever lifts a quota or an access list sees readings within
     /// 5 s. Without a broker librdkafka tries to connect by itself, and a connection ends the pause.
@@ -84,11 +88,13 @@ actor Publisher: Service {
         self.health = health
         self.log = log
         let kafkaLog = log.component("kafka")
+        let wake = events.continuation
         monitor = KafkaStateMonitor(
             configuration, log: { facility, message in kafkaLog.debug(message, ["facility": facility]) }
         ) { change in
-            kafkaLog.report(change)
+            kafkaLog.report(change, waiting: Int(metrics.depth.value))
             health.report("kafka", change)
+            if case .recovered = change { wake.yield(.recovered) }
         }
         self.clock = clock
         self.window = PublishWindow(limit: window)
@@ -104,6 +110,8 @@ actor Publisher: Service {
             wake.yield(.stop)
         }
         await producer?.close(timeout: .seconds(1))
+        let waiting = try await outbox.status().depth
+        log.notice("stopped", ["waiting": waiting])
     }
 
     private func publish() async throws {
@@ -127,6 +135,7 @@ actor Publisher: Service {
         case .delivered(let number, let reports):
             if number == producerNumber { acknowledged = try await settle(reports + answers.take()) }
         case .pauseEnded, .connected, .flush: isPaused = false
+        case .recovered: isDraining = true
         case .stop:
             isStopping = true
             startTimer(drainTime, .drainTimeOver)
@@ -148,8 +157,13 @@ actor Publisher: Service {
             isWaiting.toggle()
             monitor.waits(isWaiting)
         }
-        if isStopping, window.isEmpty { return try await outbox.status().depth > 0 }
-        return true
+        guard isStopping || isDraining, window.isEmpty else { return true }
+        let depth = try await outbox.status().depth
+        if isDraining, depth == 0 {
+            isDraining = false
+            log.notice("all readings that waited are sent")
+        }
+        return !isStopping || depth > 0
     }
 
     /// Hands readings to the producer until the window is full or the outbox has no more.

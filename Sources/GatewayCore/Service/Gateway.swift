@@ -70,6 +70,13 @@ public struct Gateway: Sendable {
             ServiceGroup.Member("publisher", publisher), ServiceGroup.Member("sampler", sampler),
         ]
         if let watchdog = SystemdWatchdog(health: health) { members.append(.init("watchdog", watchdog)) }
+        let count = stations.reduce(0) { $0 + $1.chips.count }
+        log.notice(
+            "sampling begins",
+            [
+                "stations": stations.count, "chips": count, "mode": settings.mode.rawValue,
+                "kafka": settings.kafka.bootstrapServers,
+            ])
         try await ServiceGroup(members, log: log).run()
     }
 

@@ -26,17 +26,19 @@ public struct Processor: Sendable {
         log = Log("processor")
     }
 
-    /// Brings the schema up to date, and what it says of the rules, waiting for the database if it is away.
+    /// Brings the schema up to date, and what it says of the rules. Waits for the database if it is away.
+    /// - Parameter bound: how long to wait.
     /// - Returns: the names of the migrations that were applied.
-    /// - Throws: `SchemaTooNew`, or what the database refuses for good.
+    /// - Throws: `SchemaTooNew`, `DatabaseAway` when the time is over, or what the database refuses for good.
     @discardableResult
-    public func migrate() async throws -> [String] {
-        try await migrate(Health())
+    public func migrate(within bound: Duration) async throws -> [String] {
+        try await migrate(Health(), until: .now + bound)
     }
 
-    private func migrate(_ health: Health) async throws -> [String] {
+    private func migrate(_ health: Health, until end: ContinuousClock.Instant? = nil) async throws -> [String] {
         var backoff = Backoff.ofServers
         let rules = settings.rules
+        var told = ""
         while true {
             do {
                 return try await withConnection {
@@ -46,10 +48,13 @@ public struct Processor: Sendable {
                 }
             } catch let error as PostgresError where error.isTransient {
                 try Task.checkCancellation()
-                let wait = backoff.next()
-                log.warning("the database is away, trying again", ["error": "\(error)", "in": "\(wait)"])
-                health.report(ReadingPipeline.healthPart(worker: 1, of: settings), .degraded("\(error)"))
-                try await Task.sleep(for: wait)
+                let away = DatabaseAway(error)
+                if let end, ContinuousClock.now >= end { throw away ?? error }
+                let reason = away?.advice ?? "\(error)"
+                if reason != told { log.warning("the database is away, waiting for it", ["reason": reason]) }
+                told = reason
+                health.report(ReadingPipeline.healthPart(worker: 1, of: settings), .degraded(reason))
+                try await Task.sleep(for: backoff.next())
             }
         }
     }

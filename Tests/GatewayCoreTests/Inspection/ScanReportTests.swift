@@ -104,6 +104,58 @@ func object(_ json: JSON) throws -> [String: Any] {
             buses: buses, comparison: ScanReport.compare(settings.stations, file: "gateway.yaml", with: buses))
     }
 
+    private func configured(_ yaml: String) throws -> GatewaySettings {
+        let text = """
+            gateway: {id: bench}
+            mode: hardware
+            outbox: {path: outbox.sqlite}
+            kafka: {bootstrap: "127.0.0.1:9"}
+
+            """
+        return try GatewaySettings(ConfigurationDocument(text: text + yaml, name: "gateway.yaml"))
+    }
+
+    @Test func whatWasFoundIsAConfiguration() throws {
+        let channel = try #require(MultiplexerChannel(multiplexer: 0x70, number: 2))
+        var behind = Finding(0x62, .scd4x, .likely)
+        behind.channel = channel
+        var other = Finding(0x77, .bme280, .certain)
+        other.channel = channel
+        var looked = bus(found + [Finding(0x45, .sht4x, .certain), behind, other])
+        looked.areMultiplexersOpened = true
+        let report = ScanReport(buses: [looked], comparison: nil)
+        #expect(
+            report.yaml == """
+                stations:
+                  # 0x50: an unknown chip
+                  # 0x68: the kernel's driver rtc-ds1307 has it
+                  # 0x77: bmp180, for which there is no driver here
+                  - sensor_id: station-1
+                    interval: 10s
+                    chips:
+                      - {type: sht4x, name: sht4x-44, bus: 1, address: 0x44}
+                      - {type: ads1115, bus: 1, address: 0x48}   # the battery: add divider and chemistry
+                      - {type: bmp280, bus: 1, address: 0x76}
+                      - {type: sht4x, name: sht4x-45, bus: 1, address: 0x45}
+                  - sensor_id: station-1-70-2
+                    interval: 10s
+                    multiplexer: {address: 0x70, channel: 2}
+                    chips:
+                      - {type: scd41, bus: 1, address: 0x62}
+                      - {type: bme280, bus: 1, address: 0x77}
+
+                """)
+        let again = compared([looked], try configured(report.yaml))
+        #expect(again.problems.isEmpty)
+        #expect(again.comparison?.surplus.map(\.finding.model) == [.bmp180])
+        #expect(again.comparison?.expectations.count == 6)
+    }
+
+    @Test func nothingFoundIsSaid() {
+        #expect(ScanReport(buses: [], comparison: nil).yaml.hasPrefix("stations: []\n# there is no I2C bus"))
+        #expect(ScanReport(buses: [bus([])], comparison: nil).yaml == "stations: []\n# no chip answers\n")
+    }
+
     @Test func chipsAreComparedWithTheConfiguration() throws {
         let settings = try configured(
             "hardware",

@@ -1,0 +1,68 @@
+import Presentation
+import SensorBus
+import SensorDrivers
+
+extension ScanReport {
+    /// What was found as the section `stations` of a configuration, ready to paste: a station for each bus, and one for each
+    /// channel of a multiplexer. What has no driver, or belongs to the kernel, is a comment; a configuration of the machine
+    /// is not looked at.
+    public var yaml: String {
+        var lines = ["stations:"]
+        for bus in buses {
+            if let trouble = bus.trouble { lines.append("  # \(bus.name): \(trouble)") }
+            let groups = Dictionary(grouping: bus.findings, by: \.channel)
+            for channel in groups.keys.sorted(by: ScanReport.isBefore) {
+                lines += ScanReport.station(on: bus, behind: channel, groups[channel] ?? [])
+            }
+        }
+        if lines.count == 1 {
+            lines = ["stations: []"] + (buses.isEmpty ? ["# \(ScanReport.noBus)"] : ["# no chip answers"])
+        }
+        return lines.joined(separator: "\n") + "\n"
+    }
+
+    private static func isBefore(_ first: MultiplexerChannel?, _ second: MultiplexerChannel?) -> Bool {
+        func order(_ channel: MultiplexerChannel?) -> Int {
+            channel.map { Int($0.multiplexer.value) << 8 | $0.number + 1 } ?? 0
+        }
+        return order(first) < order(second)
+    }
+
+    /// A station of what is on a bus itself, or behind a channel of it.
+    private static func station(
+        on bus: Bus, behind channel: MultiplexerChannel?, _ findings: [Finding]
+    ) -> [String] {
+        var chips: [String] = []
+        var remarks: [String] = []
+        let kinds = findings.map { $0.kernelDriver == nil ? $0.model.flatMap(ChipSettings.Kind.init(model:)) : nil }
+        for (finding, kind) in zip(findings, kinds) {
+            guard let kind else {
+                // What leads to other chips is no chip of a station.
+                if finding.model != .tca9548a { remarks.append("  # \(finding.address): \(why(finding))") }
+                continue
+            }
+            // Two chips of a kind are told apart by names.
+            let isOne = kinds.filter { $0 == kind }.count == 1
+            let name = isOne ? "" : "name: \(kind.rawValue)-\(finding.address.description.dropFirst(2)), "
+            let remark = kind == .ads1115 ? "   # the battery: add divider and chemistry" : ""
+            chips.append(
+                "      - {type: \(kind.rawValue), \(name)bus: \(bus.number), address: \(finding.address)}\(remark)")
+        }
+        if chips.isEmpty { return remarks }
+        var lines = remarks
+        let name = bus.station.map { "\($0)" } ?? "station-\(bus.number)"
+        lines.append(
+            "  - sensor_id: \(name)\(channel.map { "-\($0.multiplexer.description.dropFirst(2))-\($0.number)" } ?? "")")
+        lines.append("    interval: 10s")
+        if let channel {
+            lines.append("    multiplexer: {address: \(channel.multiplexer), channel: \(channel.number)}")
+        }
+        return lines + ["    chips:"] + chips
+    }
+
+    private static func why(_ finding: Finding) -> String {
+        if let driver = finding.kernelDriver { return "the kernel's driver \(driver) has it" }
+        if let model = finding.model { return "\(model.rawValue), for which there is no driver here" }
+        return "an unknown chip"
+    }
+}
