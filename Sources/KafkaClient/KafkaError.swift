@@ -76,6 +76,8 @@ public struct KafkaError: Error, Equatable, Sendable {
     public var code: Code
     /// What was attempted, such as `send to sensor.readings`.
     public var operation: String
+    /// The operation of an error that the client met by itself, in the background.
+    static let noOperation = "client"
     /// librdkafka's text, or the broker's.
     public var message: String
     /// The handle cannot be used any more: make a new one.

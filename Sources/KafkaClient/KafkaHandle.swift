@@ -133,7 +133,7 @@ final class KafkaHandle: Sendable {
     var fatalError: KafkaError? {
         let (code, reason) = withErrorBuffer { rd_kafka_fatal_error(pointer, $0, $1) }
         return code == RD_KAFKA_RESP_ERR_NO_ERROR
-            ? nil : KafkaError(code, "client", message: reason, isFatal: true)
+            ? nil : KafkaError(code, KafkaError.noOperation, message: reason, isFatal: true)
     }
 
     /// Errors that librdkafka handled by itself so far.
@@ -187,9 +187,9 @@ extension KafkaHandle.Callbacks {
     func receive(_ code: rd_kafka_resp_err_t, reason: String?, handle: OpaquePointer?) {
         if code == RD_KAFKA_RESP_ERR__FATAL, let handle {
             let (original, text) = withErrorBuffer { rd_kafka_fatal_error(handle, $0, $1) }
-            report(KafkaError(original, "client", message: text, isFatal: true))
+            report(KafkaError(original, KafkaError.noOperation, message: text, isFatal: true))
         } else {
-            var error = KafkaError(code, "client", message: reason)
+            var error = KafkaError(code, KafkaError.noOperation, message: reason)
             // The certificate is judged before its error is reported.
             if BrokerReport(error.message).isCertificateNotBelieved {
                 error.certificateProblem = certificateProblem.withLock { $0 }

@@ -37,6 +37,8 @@ public struct KafkaStateWatch: Sendable {
     private let configuration: KafkaConfiguration
     /// Until when an acknowledgement does not end a quota's trouble: a broker that delays its answers does answer.
     private var throttledUntil: ContinuousClock.Instant?
+    /// How long no answer must have been delayed for a quota's trouble to end: within a quota some are not.
+    public static let settlingAfterThrottling = Duration.seconds(10)
     /// Since when a broker ends connections as one does that speaks another protocol.
     private var protocolDoubtedSince: ContinuousClock.Instant?
     private var lastSeen: ContinuousClock.Instant?
@@ -67,8 +69,11 @@ public struct KafkaStateWatch: Sendable {
     }
 
     /// Takes that the broker delays its answers because of a quota.
-    /// - Parameter duration: by how much; what is below a second is no trouble.
+    /// - Parameter duration: by how much; what is below a second is no trouble, and zero says that it delays none now.
     public mutating func throttled(by duration: Duration, at now: ContinuousClock.Instant) -> KafkaStateChange? {
+        if duration == .zero, let known = throttledUntil {
+            throttledUntil = min(known, now + Self.settlingAfterThrottling)
+        }
         guard duration >= .seconds(1) else { return nil }
         throttledUntil = now + max(.seconds(30), duration * 2)
         return note(.throttled(configuration.username ?? "this client", by: duration), now)

@@ -36,29 +36,29 @@ extension KafkaTrouble {
         case RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED, RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED,
             RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED, RD_KAFKA_RESP_ERR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED:
             self = KafkaTrouble(
-                .authorization, "\(user) is not allowed to \(error.operation)",
+                .authorization, "\(user) is not allowed to \(error.forbidden)",
                 remedy: "allow it with kafka-acls.sh: Write and Describe on the topic for a gateway; Read and Describe"
                     + " on the topic and Read on the group for a processor")
         case RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC, RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION,
             RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART:
             self = KafkaTrouble(
-                .missingTopic, "cannot \(error.operation): the topic or its partition does not exist",
+                .missingTopic, "\(error.lead)the topic or its partition does not exist",
                 remedy: "check kafka.topic, or create the topic: kafka-topics.sh --create --topic NAME --partitions 12")
         case RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE, RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION,
             RD_KAFKA_RESP_ERR_FENCED_LEADER_EPOCH, RD_KAFKA_RESP_ERR_UNKNOWN_LEADER_EPOCH,
             RD_KAFKA_RESP_ERR_REPLICA_NOT_AVAILABLE, RD_KAFKA_RESP_ERR_PREFERRED_LEADER_NOT_AVAILABLE:
             self = KafkaTrouble(
-                .noLeader, "cannot \(error.operation): its partition has no leader now",
+                .noLeader, "\(error.lead)its partition has no leader now",
                 remedy: "bring the missing brokers back; kafka-topics.sh --describe shows leaders")
         case RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS, RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS_AFTER_APPEND:
             self = KafkaTrouble(
-                .tooFewReplicas, "cannot \(error.operation): fewer replicas are in sync than min.insync.replicas",
+                .tooFewReplicas, "\(error.lead)fewer replicas are in sync than min.insync.replicas",
                 remedy: "bring the missing brokers back")
         case RD_KAFKA_RESP_ERR_THROTTLING_QUOTA_EXCEEDED:
             self = .throttled(user, by: nil)
         case RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE, RD_KAFKA_RESP_ERR_RECORD_LIST_TOO_LARGE:
             self = KafkaTrouble(
-                .messageTooLarge, "cannot \(error.operation): the message is too large",
+                .messageTooLarge, "\(error.lead)the message is too large",
                 remedy: "raise max.message.bytes of the topic to 70000 or more")
         default:
             guard error.isFatal else { return nil }
@@ -183,7 +183,11 @@ extension KafkaTrouble {
     /// A connection has ended, and no more is known.
     static func lostConnection(_ error: KafkaError, of configuration: KafkaConfiguration) -> KafkaTrouble {
         let broker = BrokerReport(error.message).broker ?? configuration.bootstrapServers
-        return unreachable("the connection to \(broker) was lost")
+        var trouble = unreachable("the connection to \(broker) was lost")
+        if configuration.securityProtocol == .plaintext {
+            trouble.remedy += "; if it wants TLS or a password, set kafka.security"
+        }
+        return trouble
     }
 
     /// What an error of TLS means; nil if it is none.
@@ -206,6 +210,22 @@ extension KafkaTrouble {
             return KafkaTrouble(
                 .tls, "TLS with \(broker) fails: \(report.reason)",
                 remedy: "check kafka.ca_file, kafka.certificate_file and kafka.key_file, and the broker's own TLS")
+        }
+    }
+}
+
+extension KafkaError {
+    /// How a sentence on a failed operation begins; empty if the client was at nothing that its owner asked for.
+    fileprivate var lead: String { operation == Self.noOperation ? "" : "cannot \(operation): " }
+
+    /// What is not allowed.
+    fileprivate var forbidden: String {
+        if operation != Self.noOperation { return operation }
+        return switch code.native {
+        case RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED: "be a member of its group"
+        case RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED: "send messages"
+        case RD_KAFKA_RESP_ERR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED: "use transactions"
+        default: "use the topic"
         }
     }
 }

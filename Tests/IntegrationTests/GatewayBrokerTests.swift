@@ -165,6 +165,9 @@ import Testing
         try await board.waitForLine("notice", "takes readings again")
         #expect(board.lines("warning").count == 1 && board.lines("notice").count == 1, "\(board.process.output)")
         #expect(try await board.get("readyz").contains("kafka: healthy"))
+        try await waitUntil("what waited is sent", within: .seconds(60)) {
+            board.process.output.contains("all readings that waited are sent")
+        }
         try await board.expectEachOnceInOrder()
         // Its log tells the whole story.
         let story = [

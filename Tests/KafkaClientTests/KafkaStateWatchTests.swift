@@ -178,6 +178,17 @@ import Testing
         }
         #expect(watch.succeeded(at: at(200)) != nil)
     }
+
+    /// A long delay says nothing of when the quota goes; an answer that is not delayed does.
+    @Test mutating func aQuotaThatIsLiftedIsOverSoon() {
+        #expect(Self.kind(watch.throttled(by: .seconds(50), at: at(0))) == .throttled)
+        #expect(watch.throttled(by: .zero, at: at(52)) == nil)
+        #expect(watch.succeeded(at: at(53)) == nil, "within a quota some answers are not delayed")
+        #expect(watch.throttled(by: .seconds(50), at: at(54)) == nil)
+        #expect(watch.throttled(by: .zero, at: at(104)) == nil)
+        #expect(watch.succeeded(at: at(113.5)) == nil)
+        #expect(watch.succeeded(at: at(114)) != nil)
+    }
 }
 
 /// The same on a client.

@@ -145,8 +145,15 @@ actor Publisher: Service {
             // The next producer begins with what is in the outbox.
             if let last = acknowledged { try await outbox.acknowledge(through: last) }
             acknowledged = nil
-            // An idempotent producer cannot go on after some errors, such as a broker that lost its state.
-            log.warning("the producer cannot go on and is made anew", ["error": "\(error)"])
+            // An idempotent producer cannot go on after some errors, such as a broker that lost its state. What a person
+            // must mend, such as a right that is missing, is the monitor's to say.
+            let isToldElsewhere = KafkaTrouble(error, of: configuration).map { $0.kind != .producerLost } ?? false
+            let message = "the producer cannot go on and is made anew"
+            if isToldElsewhere {
+                log.debug(message, ["error": "\(error)"])
+            } else {
+                log.warning(message, ["error": "\(error)"])
+            }
             abandonProducer()
             pause(after: error)
         }

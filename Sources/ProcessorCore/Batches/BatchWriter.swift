@@ -1,6 +1,7 @@
 import Monitoring
 import Platform
 import PostgresClient
+import Presentation
 import Readings
 import Windowing
 
@@ -295,24 +296,41 @@ actor BatchWriter {
     /// Tries until it works: what time does not mend, an operator will.
     func retrying<Result>(_ body: () throws -> Result) async throws -> Result {
         var backoff = Backoff.ofServers
+        // What was said last, and since when it does not work: a line for each change is enough.
+        var told: String?
+        let began = ContinuousClock.now
         while true {
             do {
                 let result = try body()
                 health.report(healthPart, .healthy)
+                if told != nil {
+                    let time = PlainNumbers.seconds(began.duration(to: .now) / .seconds(1))
+                    log.notice("the database takes batches again", ["after": time])
+                }
                 return result
             } catch let error as PostgresError {
                 connection = nil
                 if isStopping { throw error }
                 metrics.retries.increment()
                 let wait = backoff.next()
+                let isNews = told != error.sqlState
+                told = error.sqlState
                 if error.isTransient {
-                    log.warning(
-                        "the database cannot take a batch, trying again", ["error": "\(error)", "in": "\(wait)"])
+                    let message = "the database cannot take a batch, trying again until it does"
+                    if isNews {
+                        log.warning(message, ["error": "\(error)"])
+                    } else {
+                        log.debug(message, ["error": "\(error)", "in": "\(wait)"])
+                    }
                     health.report(healthPart, .degraded("\(error)"))
                 } else {
-                    log.error(
-                        "the database refuses every batch until its operator mends this; the readings wait in Kafka",
-                        ["error": "\(error)", "in": "\(wait)"])
+                    let message =
+                        "the database refuses every batch until its operator mends this; the readings wait in Kafka"
+                    if isNews {
+                        log.error(message, ["error": "\(error)"])
+                    } else {
+                        log.debug(message, ["error": "\(error)", "in": "\(wait)"])
+                    }
                     // Not failed: a restart of this program would not mend it.
                     health.report(healthPart, .degraded("its operator is needed: \(error)"))
                 }

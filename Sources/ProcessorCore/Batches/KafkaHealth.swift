@@ -1,5 +1,6 @@
 import KafkaClient
 import Monitoring
+import Presentation
 
 /// Says how it stands between a consumer and its cluster: one line for each change of state, and the same in health.
 final class KafkaHealth: Sendable {
@@ -23,7 +24,9 @@ final class KafkaHealth: Sendable {
                     log.warning(trouble.text, ["remedy": trouble.remedy])
                     health.report(part, .degraded("\(trouble)"))
                 case .recovered(let trouble, let duration):
-                    log.notice("Kafka works again", ["trouble": trouble.text, "after": "\(duration)"])
+                    log.notice(
+                        "Kafka works again",
+                        ["trouble": trouble.text, "after": PlainNumbers.seconds(duration / .seconds(1))])
                     health.report(part, .healthy)
                 }
             })

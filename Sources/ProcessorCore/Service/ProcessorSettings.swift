@@ -156,8 +156,8 @@ public struct ProcessorSettings: Sendable {
     private static let consumerDefaults = [
         // The end of a partition is told, which lies after what marks the end of a transaction.
         "enable.partition.eof": "true",
-        // How soon partitions that were added to the topic are seen.
-        "topic.metadata.refresh.interval.ms": "30000",
+        // How soon partitions that were added to the topic are seen, and a right to the topic that is given.
+        "topic.metadata.refresh.interval.ms": "4000",
         // A broker that comes back is found within a second or so; there are few processors, so this costs it nothing.
         // librdkafka adds its jitter.
         "reconnect.backoff.max.ms": "1000",
