@@ -104,7 +104,11 @@ public final class Section {
     func reportUnknownKeys() {
         for entry in entries where !knownKeys.contains(entry.key) {
             var message = "unknown key \"\(entry.key)\""
-            if let near = nearest(to: entry.key, among: knownKeys) { message += ": did you mean \"\(near)\"?" }
+            if let near = nearest(to: entry.key, among: knownKeys) {
+                message += ": did you mean \"\(near)\"?"
+            } else {
+                message += "; known here: \(knownKeys.joined(separator: ", "))"
+            }
             report.add(message, at: entry.mark, path: path)
         }
         for child in children { child.reportUnknownKeys() }

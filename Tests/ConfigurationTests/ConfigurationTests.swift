@@ -97,7 +97,7 @@ private enum Color: String, CaseIterable {
 
     @Test func unknownKeyThatIsLikeNothingHasNoSuggestion() {
         let found = problems("zebra: 1") { $0.value("interval", as: .text, default: "") }
-        #expect(found == [#"config.yaml:1: unknown key "zebra""#])
+        #expect(found == [#"config.yaml:1: unknown key "zebra"; known here: interval"#])
     }
 
     @Test func requiredSettingsOfAnAbsentSectionAreMissing() {

@@ -156,6 +156,20 @@ func object(_ json: JSON) throws -> [String: Any] {
         #expect(ScanReport(buses: [bus([])], comparison: nil).yaml == "stations: []\n# no chip answers\n")
     }
 
+    /// documentation/board.md shows how a sensor is added to configuration/minimal.yaml.
+    @Test func theDocumentedScanIsTheOneThatIsPrinted() throws {
+        let folder = URL(fileURLWithPath: #filePath).deletingLastPathComponent().appendingPathComponent("../../..")
+        let settings = try GatewaySettings(
+            file: folder.appendingPathComponent("configuration/minimal.yaml").standardizedFileURL.path)
+        let report = compared(
+            [bus([Finding(0x62, .scd41, .certain), Finding(0x76, .bme280, .certain)])], settings)
+        let page = try String(contentsOf: folder.appendingPathComponent("documentation/board.md"), encoding: .utf8)
+        let shown = page.components(separatedBy: "\n").map { $0.hasPrefix("   ") ? String($0.dropFirst(3)) : $0 }
+        let lines = report.text(.plain).components(separatedBy: "\n").drop { !$0.hasPrefix("Compared with") }
+        #expect(lines.contains("      - {type: scd41, bus: 1, address: 0x62}"))
+        #expect(shown.joined(separator: "\n").contains(lines.joined(separator: "\n")))
+    }
+
     @Test func chipsAreComparedWithTheConfiguration() throws {
         let settings = try configured(
             "hardware",
