@@ -1,3 +1,4 @@
+import Foundation
 import ReadingDecoding
 import Readings
 import Testing
@@ -37,6 +38,41 @@ private func message(_ changes: [String: String?] = [:]) -> String {
         return change.map { "\"\(name)\":\($0)" }
     }
     return "{\(written.joined(separator: ","))}"
+}
+
+/// documentation/reading.examples.json.
+private struct DocumentedExamples {
+    struct Example: Decodable {
+        /// The field that is changed to `text`, or left out.
+        var field: String?
+        var text: String?
+        /// The whole message, if it is not one field that is changed.
+        var message: String?
+        /// `accepted`, or the reason of the rejection.
+        var verdict: String
+    }
+
+    private struct File: Decodable {
+        var now: String
+        var message: [String: String]
+        var examples: [Example]
+    }
+
+    var now: String
+    /// The message of which the examples change a field: its fields' JSON texts.
+    var fields: [String: String]
+    var examples: [Example]
+
+    init() throws {
+        let file = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
+            .appendingPathComponent("../../documentation/reading.examples.json")
+        let read = try JSONDecoder().decode(File.self, from: Data(contentsOf: file))
+        (now, fields, examples) = (read.now, read.message, read.examples)
+    }
+
+    func text(of example: Example) throws -> String {
+        try example.message ?? message([#require(example.field): example.text])
+    }
 }
 
 @Suite struct ReadingDecodingTests {
@@ -93,60 +129,26 @@ private func message(_ changes: [String: String?] = [:]) -> String {
         #expect(try decode("{\(object.joined(separator: ","))}") == reading())
     }
 
-    @Test(
-        arguments: [
-            ("seq", "1"), ("seq", "9007199254740991"), ("interval_ms", "1"),
-            ("event_time", "\"2000-01-01T00:00:00Z\""), ("event_time", "\"2026-11-24T00:05:00Z\""),
-            ("humidity", "100"), ("co2", "0"), ("latitude", "-90"), ("longitude", "180"),
-        ])
-    func takesWhatIsJustAllowed(field: String, text: String) throws {
-        #expect(throws: Never.self) { try decode(message([field: text])) }
-    }
-
-    @Test(
-        arguments: [
-            ("schema", nil, .missingField), ("schema", "2", .unsupportedSchema), ("schema", "\"1\"", .wrongType),
-            ("gateway_id", nil, .missingField), ("gateway_id", "\"\"", .invalidText), ("gateway_id", "4", .wrongType),
-            ("sensor_id", "\"a b\"", .invalidText), ("sensor_id", "\"é\"", .invalidText),
-            ("sensor_id", "\"" + String(repeating: "x", count: 65) + "\"", .invalidText),
-            ("stream_id", "\"xyz\"", .invalidText), ("stream_id", nil, .missingField),
-            ("seq", "0", .outOfRange), ("seq", "-1", .outOfRange), ("seq", "1.5", .wrongType),
-            ("seq", "9007199254740992", .outOfRange), ("seq", "99999999999999999999", .notJSON),
-            ("seq", nil, .missingField),
-            ("event_time", "\"yesterday\"", .invalidText), ("event_time", "\"1970-01-01T00:00:00Z\"", .outOfRange),
-            ("event_time", "\"2026-11-24T00:05:00.001Z\"", .future), ("event_time", "1795478400", .wrongType),
-            ("time_quality", "\"perhaps\"", .invalidText), ("time_quality", nil, .missingField),
-            ("interval_ms", "0", .outOfRange), ("interval_ms", "\"10s\"", .wrongType),
-            ("temperature", "null", .wrongType), ("temperature", "\"21\"", .wrongType),
-            ("temperature", "1e9", .outOfRange),
-            ("temperature", "1e999", .notJSON), ("temperature", "NaN", .notJSON), ("temperature", "true", .wrongType),
-            ("humidity", "100.01", .outOfRange), ("co2", "-1", .outOfRange), ("pressure", "0", .outOfRange),
-            ("battery_level", "101", .outOfRange), ("battery_voltage", "-0.1", .outOfRange),
-            ("latitude", "91", .outOfRange), ("longitude", "-181", .outOfRange), ("simulated", "1", .wrongType),
-            ("faults", "\"scd41:crc\"", .wrongType), ("faults", "[1]", .wrongType),
-            ("faults", "[\"crc\"]", .invalidText),
-            ("faults", "[\":crc\"]", .invalidText), ("faults", "[\"a:b:c\"]", .invalidText),
-            ("faults", "[" + Array(repeating: "\"a:b\"", count: 65).joined(separator: ",") + "]", .outOfRange),
-        ] as [(String, String?, Rejection.Reason)])
-    func rejectsAFieldThatBreaksTheContract(field: String, text: String?, reason: Rejection.Reason) throws {
-        do {
-            _ = try decode(message([field: text]))
-            Issue.record("accepted")
-        } catch let rejection as Rejection {
-            #expect(rejection.reason == reason)
-            if reason != .notJSON { #expect(rejection.field == field) }
+    /// What the documentation says is accepted or rejected; a test of the harness holds the schema there to the same.
+    @Test func agreesWithTheExamplesOfTheDocumentation() throws {
+        let examples = try DocumentedExamples()
+        #expect(Timestamp(examples.now) == now)
+        let fields = examples.fields.map { "\"\($0)\":\($1)" }
+        #expect(try decode("{\(fields.joined(separator: ","))}") == reading())
+        for example in examples.examples {
+            let text = try examples.text(of: example)
+            do {
+                _ = try decode(text)
+                #expect(example.verdict == "accepted", "accepted: \(text)")
+            } catch let rejection as Rejection {
+                #expect(rejection.reason.rawValue == example.verdict, "\(text)")
+                if let field = example.field, rejection.reason != .notJSON { #expect(rejection.field == field) }
+            }
         }
     }
 
-    @Test(
-        arguments: [
-            ("", .empty), ("   ", .notJSON), ("[]", .notAnObject), ("17", .notAnObject), ("null", .notAnObject),
-            ("{\"schema\":1", .notJSON), ("{\"x\":[1,,2]}", .notJSON), ("{} {}", .notJSON),
-            ("{\"a\":\"\u{1}\"}", .notJSON),
-            (String(repeating: "[", count: 30_000), .notJSON),
-        ] as [(String, Rejection.Reason)])
-    func rejectsWhatIsNoReadingAtAll(text: String, reason: Rejection.Reason) throws {
-        #expect(try rejection(of: Array(text.utf8)) == reason)
+    @Test func nestingWithoutAnEndIsNoReading() throws {
+        #expect(try rejection(of: Array(repeating: UInt8(ascii: "["), count: 30_000)) == .notJSON)
     }
 
     @Test func rejectsAFieldThatStandsTwice() throws {
