@@ -53,6 +53,25 @@ class Documentation(unittest.TestCase):
                         suite, test = name.split(".")
                         self.assertIn(test, tests.get(suite, ()))
 
+    def test_metrics_and_lines_of_the_log_are_those_of_the_programs(self):
+        sources = "\n".join(file.read_text() for file in sorted((ROOT / "Sources").rglob("*.swift")))
+        others = {"vigie_dashboard", "vigie_harness", "vigie_reader", "vigie_restored"}
+        for page in PAGES:
+            for name in set(re.findall(r"\bvigie_[a-z_]+\b", page.read_text())) - others:
+                with self.subTest(f"{page.relative_to(ROOT)}: {name}"):
+                    self.assertTrue(f'"{name}"' in sources, "no program has it")
+        symptoms = (ROOT / "documentation/operations.md").read_text().partition("## What is wrong")[2]
+        lines = [
+            text
+            for row in re.findall(r"^\| (.+?) \| ", symptoms, re.MULTILINE)
+            for text in re.findall(r"`([^`]+)`", row)
+            if " " in text and text != "bus ..."
+        ]
+        self.assertGreater(len(lines), 4)
+        for line in lines:
+            with self.subTest(line):
+                self.assertTrue(line.removesuffix(" N") in sources, "no program says it")
+
     def test_the_drawing_is_that_of_the_script(self):
         text = (ROOT / "documentation/architecture.svg").read_text()
         drawing = runpy.run_path(str(ROOT / "documentation/draw.py"))["architecture"]()
