@@ -69,6 +69,8 @@ class Operations(unittest.TestCase):
         for documented, here in (
             ("/var/lib/vigie", self.folder / "lib"), ("/var/backups", self.folder / "backups"),
             ("/etc/vigie", self.folder), ("host=db", f"host={self.postgres.sockets}"),
+            # The private server's first role.
+            ("user=postgres", "user=vigie"),
         ):  # fmt: skip
             commands = commands.replace(documented, str(here))
         path = f"{programs()}:{self.postgres.programs}:{os.environ['PATH']}"
