@@ -109,6 +109,10 @@ test-arm64: ## Build the gateway for arm64 and run it on an emulated board with 
 	@tools/install debian13
 	tools/debian13/test-arm64
 
+.PHONY: sbom
+sbom: build ## Write a CycloneDX bill of materials of each package into .build/sbom
+	.vigie/venv/bin/python tools/sbom
+
 .PHONY: benchmark
 benchmark: build ## Measure the processor's throughput beside a plain COPY
 	Benchmarks/throughput
