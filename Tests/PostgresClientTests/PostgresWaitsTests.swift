@@ -63,11 +63,24 @@ import Testing
         #expect(try way.connect(PostgresWaits()).query("SELECT 1").value(0, 0) == Int32(1))
     }
 
+    /// Ends a session on its own thread once the server was asked several times: what waited for its lock goes on.
+    private func end(_ holder: Int32, whenAskedThrough hole: BlackHole) {
+        startThread(name: "release") {
+            let patience = ContinuousClock.now + .seconds(60)
+            while hole.accepted <= 3, ContinuousClock.now < patience { usleep(10_000) }
+            guard let connection = try? connect() else { return }
+            _ = try? connection.query("SELECT pg_terminate_backend($1)", [.value(holder)])
+        }
+    }
+
     @Test func aLongStatementIsWaitedFor() throws {
         let way = try Way()
-        let connection = try way.connect(PostgresWaits(silence: .milliseconds(200)))
-        _ = try connection.query("SELECT pg_sleep(2)")
-        #expect(connection.isAlive)
+        let (holder, other) = (try connect(), try way.connect(PostgresWaits(silence: .milliseconds(200))))
+        try holder.execute("SELECT pg_advisory_lock(4712)")
+        end(holder.backendProcess, whenAskedThrough: way.hole)
+        try other.execute(
+            "DO $$ BEGIN WHILE NOT pg_try_advisory_lock(4712) LOOP PERFORM pg_sleep(0.02); END LOOP; END $$")
+        #expect(other.isAlive)
         #expect(way.hole.accepted > 3, "the server was asked several times")
     }
 
@@ -75,16 +88,8 @@ import Testing
         let way = try Way()
         let (holder, other) = (try connect(), try way.connect(PostgresWaits(silence: .milliseconds(200))))
         try holder.execute("SELECT pg_advisory_lock(4711)")
-        let (process, connectionString) = (other.backendProcess, way.connectionString)
-        startThread(name: "release") {
-            // The lock goes with its session, when the other one has waited for it for a while.
-            usleep(2_000_000)
-            guard let watcher = try? PostgresConnection(connectionString: connectionString, applicationName: "watcher")
-            else { return }
-            _ = try? watcher.query(
-                "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND objid = 4711 AND granted"
-            )
-        }
+        let process = other.backendProcess
+        end(holder.backendProcess, whenAskedThrough: way.hole)
         try other.execute("SELECT pg_advisory_lock(4711)")
         #expect(other.backendProcess == process)
         #expect(way.hole.accepted > 3)
