@@ -82,7 +82,7 @@ let tests: [Target] = [
     .target(name: "TestSupport", dependencies: ["Platform", "Readings", "SensorBus"], path: "Tests/TestSupport"),
     .testTarget(name: "ReadingsTests", dependencies: ["Readings", "ReadingDecoding", "Platform", "TestSupport"]),
     .testTarget(name: "PlatformTests", dependencies: ["Platform", "TestSupport"]),
-    .testTarget(name: "CommandsTests", dependencies: ["Commands"]),
+    .testTarget(name: "CommandsTests", dependencies: ["Commands", "Platform"]),
     .testTarget(name: "PresentationTests", dependencies: ["Presentation"]),
     .testTarget(name: "ConfigurationTests", dependencies: ["Configuration", "Platform", "TestSupport"]),
     .testTarget(name: "MonitoringTests", dependencies: ["Monitoring", "Platform"]),

@@ -3,7 +3,8 @@ import Platform
 
 /// A program of subcommands: `name subcommand [options]`, with `--help` and `--version`.
 ///
-/// Exit status: 0 when the subcommand returned, 1 when it failed, 2 when the command line was not understood.
+/// Exit status: 0 when the subcommand returned, 1 when it failed, 2 when the command line was not understood, 78 when the
+/// configuration is wrong.
 public struct Program: Sendable {
     /// The release of all three programs.
     public static let release = Release.version
@@ -32,7 +33,7 @@ public struct Program: Sendable {
             try holdSignals([SIGTERM, SIGINT])
         } catch {
             write("\(name): \(error)\n", to: STDERR_FILENO)
-            exit(1)
+            exit(ExitStatus.failure)
         }
         await runCommandLine()
     }
@@ -83,10 +84,10 @@ public struct Program: Sendable {
             return 0
         } catch let error as UsageError {
             errors("\(place): \(error)\nTry '\(place) --help'.\n")
-            return 2
+            return ExitStatus.usage
         } catch {
             errors("\(place): \(error)\n")
-            return 1
+            return (error as? any ErrorWithExitStatus)?.exitStatus ?? ExitStatus.failure
         }
     }
 

@@ -1,3 +1,5 @@
+import Platform
+
 /// One thing that is wrong in a configuration file: where, and what to write instead.
 public struct ConfigurationProblem: Sendable, Equatable, CustomStringConvertible {
     /// The file's name as it was given.
@@ -19,7 +21,7 @@ public struct ConfigurationProblem: Sendable, Equatable, CustomStringConvertible
 }
 
 /// Everything that is wrong in a configuration file, in the order of its lines.
-public struct ConfigurationError: Error, Sendable, Equatable, CustomStringConvertible {
+public struct ConfigurationError: ErrorWithExitStatus, Sendable, Equatable, CustomStringConvertible {
     /// The problems; at least one.
     public var problems: [ConfigurationProblem]
 
@@ -27,4 +29,7 @@ public struct ConfigurationError: Error, Sendable, Equatable, CustomStringConver
     public var description: String {
         problems.map(\.description).joined(separator: "\n")
     }
+
+    /// Only a change of the file helps.
+    public var exitStatus: Int32 { ExitStatus.configuration }
 }

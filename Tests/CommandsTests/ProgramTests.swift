@@ -1,8 +1,20 @@
 import Commands
+import Platform
 import Testing
 
 private struct Failure: Error, CustomStringConvertible {
     var description = "the disk is full"
+}
+
+private struct WrongSettings: ErrorWithExitStatus, CustomStringConvertible {
+    let description = "the name is missing"
+    let exitStatus = ExitStatus.configuration
+}
+
+private struct Setup: Command {
+    static let name = "setup"
+    static let summary = "Read the settings."
+    func run() async throws { throw WrongSettings() }
 }
 
 private struct Greet: Command {
@@ -60,7 +72,8 @@ private struct Outcome: Equatable {
 
 private func run(_ arguments: String...) async -> Outcome {
     var outcome = Outcome(status: -1)
-    let program = Program(name: "tool", summary: "A tool.", commands: [Greet.self, Rest.self, Say.self])
+    let commands: [any Command.Type] = [Greet.self, Rest.self, Say.self, Setup.self]
+    let program = Program(name: "tool", summary: "A tool.", commands: commands)
     var output = ""
     var errors = ""
     outcome.status = await program.run(arguments, output: { output += $0 }, errors: { errors += $0 })
@@ -84,6 +97,11 @@ private func run(_ arguments: String...) async -> Outcome {
 
     @Test func aCommandThatThrowsIsStatusOne() async {
         #expect(await run("greet", "--loud") == Outcome(status: 1, errors: "tool greet: the disk is full\n"))
+    }
+
+    /// systemd does not start a program again that ends so.
+    @Test func wrongSettingsHaveAStatusOfTheirOwn() async {
+        #expect(await run("setup") == Outcome(status: 78, errors: "tool setup: the name is missing\n"))
     }
 
     @Test(arguments: [
