@@ -45,6 +45,7 @@ public struct ServiceGroup: Sendable {
     private let signals: [Int32]
     private let log: Log
     private let notifier: SystemdNotifier?
+    private let watchdog: SystemdWatchdog?
     private let clock: any Clock<Duration>
     private let grace: Duration
     private let giveUp: @Sendable () -> Void
@@ -56,19 +57,22 @@ public struct ServiceGroup: Sendable {
     ///   - signals: what begins the stop.
     ///   - log: where starts, stops and failures are written.
     ///   - notifier: told when the group is started and when it stops.
+    ///   - watchdog: fed from the start on until everything has ended.
     ///   - clock: measures `bound`.
     ///   - grace: how long what was cancelled may take to end before the program gives up.
     ///   - giveUp: the last resort, called on a thread of its own; by default it ends the process with exit status 1.
     public init(
         _ members: [Member], bound: Duration = .seconds(30), signals: [Int32] = [SIGTERM, SIGINT], log: Log,
-        notifier: SystemdNotifier? = .fromEnvironment, clock: any Clock<Duration> = ContinuousClock(),
-        grace: Duration = .seconds(5), giveUp: @escaping @Sendable () -> Void = { _exit(1) }
+        notifier: SystemdNotifier? = .fromEnvironment, watchdog: SystemdWatchdog? = nil,
+        clock: any Clock<Duration> = ContinuousClock(), grace: Duration = .seconds(5),
+        giveUp: @escaping @Sendable () -> Void = { _exit(1) }
     ) {
         self.members = members
         self.bound = bound
         self.signals = signals
         self.log = log
         self.notifier = notifier
+        self.watchdog = watchdog
         self.clock = clock
         self.grace = grace
         self.giveUp = giveUp
@@ -84,6 +88,9 @@ public struct ServiceGroup: Sendable {
     }
 
     /// Runs until every service has ended.
+    ///
+    /// systemd is told that the program is ready once it can be stopped: a preparation that waits for a server that is
+    /// away holds up nobody, such as the upgrade of a package, and is not killed for its length.
     /// - Parameter preparation: what comes before the services. A stop that is asked for meanwhile cancels it, and then
     ///   no service starts.
     /// - Throws: what `preparation` threw; the first error that a service ended with; else `ShutdownTimeout` if services
@@ -91,6 +98,9 @@ public struct ServiceGroup: Sendable {
     public func run(after preparation: @escaping @Sendable () async throws -> Void = {}) async throws {
         let requests = members.map { _ in ShutdownRequest() }
         let received = try signalStream(signals)
+        notifier?.ready()
+        // Cancelled when this function ends.
+        async let _: Void? = watchdog?.run()
         try await withThrowingTaskGroup(of: Event.self) { group in
             addSignalWait(&group, received)
             guard try await prepare(&group, preparation) else { return }
@@ -104,7 +114,6 @@ public struct ServiceGroup: Sendable {
                     }
                 }
             }
-            notifier?.ready()
             try await supervise(&group, requests, received)
         }
     }

@@ -58,45 +58,54 @@ public struct SystemdNotifier: Sendable {
 }
 
 /// Feeds systemd's watchdog (systemd.service(5), WatchdogSec=) while the program is alive; a failed part starves it, so
-/// that systemd restarts the program.
-public struct SystemdWatchdog: Service {
+/// that systemd restarts the program, and the log says which part it was.
+public struct SystemdWatchdog: Sendable {
     private let notifier: SystemdNotifier
     private let health: Health
     private let interval: Duration
+    private let log: Log
     private let clock: any Clock<Duration>
 
     /// Makes the watchdog that the environment asks for, or nil if it asks for none (sd_watchdog_enabled(3)).
-    public init?(health: Health, environment: (String) -> String? = environmentVariable) {
+    public init?(health: Health, log: Log, environment: (String) -> String? = environmentVariable) {
         guard let path = environment("NOTIFY_SOCKET"), let notifier = SystemdNotifier(socket: path),
             let text = environment("WATCHDOG_USEC"), let microseconds = Int64(text), microseconds > 1
         else { return nil }
         if let process = environment("WATCHDOG_PID"), process != "\(getpid())" { return nil }
         // Half of the bound, as sd_watchdog_enabled(3) recommends.
-        self.init(notifier: notifier, health: health, interval: .microseconds(microseconds / 2))
+        self.init(notifier: notifier, health: health, interval: .microseconds(microseconds / 2), log: log)
     }
 
     /// Makes a watchdog.
     public init(
-        notifier: SystemdNotifier, health: Health, interval: Duration, clock: any Clock<Duration> = ContinuousClock()
+        notifier: SystemdNotifier, health: Health, interval: Duration, log: Log,
+        clock: any Clock<Duration> = ContinuousClock()
     ) {
         self.notifier = notifier
         self.health = health
         self.interval = interval
+        self.log = log
         self.clock = clock
     }
 
-    /// Feeds the watchdog until the group stops.
-    public func run() async throws {
-        do {
-            try await cancelOnGracefulShutdown {
-                while true {
-                    if health.isAlive { notifier.watchdog() }
-                    try await clock.sleep(for: interval)
+    /// Feeds the watchdog until the task is cancelled.
+    public func run() async {
+        var isFed = true
+        repeat {
+            let wasFed = isFed
+            isFed = health.isAlive
+            if isFed {
+                notifier.watchdog()
+            } else if wasFed {
+                let failed = health.all.compactMap { part, state in
+                    if case .failed = state { return "\(part) \(state.text)" }
+                    return nil
                 }
+                log.error(
+                    "the watchdog is no longer fed: systemd will end this program and start it again",
+                    ["parts": failed.joined(separator: "; ")])
             }
-        } catch is CancellationError {
-            return
-        }
+        } while (try? await clock.sleep(for: interval)) != nil
     }
 }
 

@@ -92,18 +92,61 @@ import Testing
         let listener = try Listener(abstract: true)
         let notifier = try #require(SystemdNotifier(socket: listener.path))
         let health = Health()
-        let watchdog = SystemdWatchdog(notifier: notifier, health: health, interval: .milliseconds(1))
-        let task = Task { try await watchdog.run() }
+        let watchdog = SystemdWatchdog(
+            notifier: notifier, health: health, interval: .milliseconds(1), log: Log("test", to: Self.quiet))
+        let task = Task { await watchdog.run() }
         #expect(await listener.next() == "WATCHDOG=1")
         #expect(await listener.next() == "WATCHDOG=1")
         task.cancel()
-        try await task.value
+        await task.value
     }
+
+    @Test func aFailedPartStarvesTheWatchdogAndIsNamed() async throws {
+        var ends: [Int32] = [-1, -1]
+        try #require(pipe(&ends) == 0)
+        defer { ends.forEach { close($0) } }
+        let notifier = try #require(SystemdNotifier(socket: "/nonexistent/socket"))
+        let health = Health()
+        health.report("kafka", .healthy)
+        health.report("storage", .failed("the card is gone"))
+        let log = Log("test", to: LogOutput(descriptor: ends[1], format: .plain, minimum: .error))
+        let watchdog = SystemdWatchdog(notifier: notifier, health: health, interval: .milliseconds(1), log: log)
+        let task = Task { await watchdog.run() }
+        let reading = ends[0]
+        let line = await withCheckedContinuation { continuation in
+            startThread(name: "read") {
+                var bytes = [UInt8](repeating: 0, count: 1024)
+                let count = read(reading, &bytes, bytes.count)
+                continuation.resume(returning: String(decoding: bytes[..<max(0, count)], as: UTF8.self))
+            }
+        }
+        task.cancel()
+        await task.value
+        #expect(line.contains("no longer fed"))
+        #expect(line.contains("parts=\"storage failed: the card is gone\"\n"))
+    }
+
+    /// A server that is away may hold up a preparation for hours.
+    @Test func theGroupIsReadyAndFedWhileItIsPrepared() async throws {
+        let listener = try Listener(abstract: true)
+        let notifier = try #require(SystemdNotifier(socket: listener.path))
+        let log = Log("test", to: Self.quiet)
+        let watchdog = SystemdWatchdog(
+            notifier: notifier, health: Health(), interval: .milliseconds(1), log: log)
+        let group = ServiceGroup([], signals: [], log: log, notifier: notifier, watchdog: watchdog)
+        let task = Task { try await group.run { try await Task.sleep(for: .seconds(3600)) } }
+        var messages: Set<String> = []
+        while messages != ["READY=1", "WATCHDOG=1"] { messages.insert(await listener.next()) }
+        task.cancel()
+        await #expect(throws: CancellationError.self) { try await task.value }
+    }
+
+    private static let quiet = LogOutput(descriptor: STDERR_FILENO, format: .plain, minimum: .error)
 
     @Test func theEnvironmentAsksForTheWatchdog() {
         let health = Health()
         var environment = ["NOTIFY_SOCKET": "/run/notify", "WATCHDOG_USEC": "20000000", "WATCHDOG_PID": "\(getpid())"]
-        func watchdog() -> SystemdWatchdog? { SystemdWatchdog(health: health) { environment[$0] } }
+        func watchdog() -> SystemdWatchdog? { SystemdWatchdog(health: health, log: Log("test")) { environment[$0] } }
         #expect(watchdog() != nil)
         environment["WATCHDOG_PID"] = "1"
         #expect(watchdog() == nil)

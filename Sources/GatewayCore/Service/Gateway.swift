@@ -69,7 +69,6 @@ public struct Gateway: Sendable {
             ServiceGroup.Member("outbox status", OutboxStatusReporter(outbox: outbox, metrics: metrics, log: log)),
             ServiceGroup.Member("publisher", publisher), ServiceGroup.Member("sampler", sampler),
         ]
-        if let watchdog = SystemdWatchdog(health: health) { members.append(.init("watchdog", watchdog)) }
         let count = stations.reduce(0) { $0 + $1.chips.count }
         log.notice(
             "sampling begins",
@@ -77,7 +76,7 @@ public struct Gateway: Sendable {
                 "stations": stations.count, "chips": count, "mode": settings.mode.rawValue,
                 "kafka": settings.kafka.bootstrapServers,
             ])
-        try await ServiceGroup(members, log: log).run()
+        try await ServiceGroup(members, log: log, watchdog: SystemdWatchdog(health: health, log: log)).run()
     }
 
     /// The chips' side: the board's own buses, or models.

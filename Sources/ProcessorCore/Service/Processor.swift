@@ -101,11 +101,11 @@ public struct Processor: Sendable {
                 wallClock: wallClock, clock: clock)
             members.append(.init("webhook", notifier))
         }
-        if let watchdog = SystemdWatchdog(health: health) { members.append(.init("watchdog", watchdog)) }
         // The last one, as it is the first that is told to stop.
         members.append(.init("database waits", StopOfWaits(waits: settings.databaseWaits)))
         // The endpoint is there already, and says so while the database is away.
-        try await ServiceGroup(members, log: log).run { [self] in
+        let watchdog = SystemdWatchdog(health: health, log: log)
+        try await ServiceGroup(members, log: log, watchdog: watchdog).run { [self] in
             for name in try await migrate(health) { log.info("migrated", ["step": name]) }
             await grantExistingReader()
         }
