@@ -80,6 +80,12 @@ test-hardware: install ## Run the release gateway in a virtual machine, on simul
 	$(SWIFT_RELEASE) --product vigie-simbus
 	$(WITH_SERVICES) $(TEST_RUN) hardware
 
+.PHONY: test-systemd
+test-systemd: install ## Run the services under systemd in a virtual machine whose power is cut; as root
+	@tools/install systemd
+	for product in vigie-gateway vigie-processor vigie-simbus; do $(SWIFT_RELEASE) --product $$product || exit; done
+	.vigie/venv/bin/python Tests/Guest/systemd_guest.py
+
 # Of `make storm`: the seed of the schedule (drawn without it), how many faults, nodes of Kafka, the most faults of one
 # storm, and the mean seconds between two.
 SEED ?=

@@ -21,7 +21,8 @@ MODULES = ("vhci-hcd", "i2c-dev", "i2c-tiny-usb", "uhid", "hid-cp2112", "virtio-
 # Where they and their dependencies are, under lib/modules/VERSION/kernel.
 MODULE_FOLDERS = (
     "drivers/usb/", "drivers/i2c/", "drivers/hid/", "drivers/gpio/", "drivers/mfd/", "drivers/virtio/",
-    "drivers/net/virtio_net", "drivers/net/net_failover", "net/core/failover",
+    "drivers/net/virtio_net", "drivers/net/net_failover", "net/core/failover", "drivers/block/virtio_blk",
+    "fs/ext4/", "fs/jbd2/", "fs/mbcache", "lib/crc", "lib/libcrc", "crypto/crc",
 )  # fmt: skip
 
 # The guest's time passes with the instructions that it executes, and jumps when it waits: a loaded host changes nothing
@@ -109,8 +110,8 @@ def ask_for_kernel(architecture, cache, apt_options):
     return file
 
 
-def unpack_kernel(package, folder):
-    """Takes the kernel and the modules, in the order of their loading, out of a package.
+def unpack_kernel(package, folder, modules=MODULES):
+    """Takes the kernel and modules with what they depend on, in the order of their loading, out of a package.
 
     Returns the path of the kernel, and those of the modules. What was taken out before is not taken out again.
     """
@@ -120,7 +121,7 @@ def unpack_kernel(package, folder):
         unfinished.mkdir(parents=True)
         kernel, found, builtin = read_package(package)
         (unfinished / "vmlinuz").write_bytes(kernel)
-        for index, name in enumerate(loading_order(found, builtin)):
+        for index, name in enumerate(loading_order(modules, found, builtin)):
             (unfinished / f"{index:02}-{name}.ko").write_bytes(found[name])
         unfinished.rename(folder)
     return folder / "vmlinuz", sorted(folder.glob("*.ko"))
@@ -152,7 +153,7 @@ def module_name(path):
     return path.rsplit("/", 1)[-1].split(".ko")[0].replace("_", "-")
 
 
-def loading_order(found, builtin):
+def loading_order(modules, found, builtin):
     """The modules' names, each after those that it depends on, as its section .modinfo names them."""
     order = []
 
@@ -166,7 +167,7 @@ def loading_order(found, builtin):
             visit(other.replace("_", "-"))
         order.append(name)
 
-    for name in MODULES:
+    for name in modules:
         visit(name)
     return order
 
@@ -199,6 +200,7 @@ class InitialDisk:
     def __init__(self):
         self.output = io.BytesIO()
         self.folders = set()
+        self.links = set()
         self.inode = 0
         # The kernel opens it as the standard files of the first program.
         self._entry("dev", stat.S_IFDIR | 0o755)
@@ -213,14 +215,44 @@ class InitialDisk:
         self._entry(path, stat.S_IFREG | mode, content)
 
     def folder(self, path):
-        if path != "." and path not in self.folders:
+        if path != "." and path not in self.folders | self.links:
             self.folders.add(path)
             self._entry(path, stat.S_IFDIR | 0o755)
 
-    def _entry(self, path, mode, content=b"", device=(0, 0)):
+    def add_archive(self, archive, without=()):
+        """What is in a tar archive, with its owners and links; a file that was added before is replaced.
+
+        without: beginnings of paths that are left out.
+        """
+        kinds = {
+            tarfile.DIRTYPE: stat.S_IFDIR, tarfile.SYMTYPE: stat.S_IFLNK, tarfile.CHRTYPE: stat.S_IFCHR,
+            tarfile.BLKTYPE: stat.S_IFBLK, tarfile.FIFOTYPE: stat.S_IFIFO,
+        }  # fmt: skip
+        for member in archive:
+            path = member.name.removeprefix(".").strip("/")
+            if not path or path.startswith(without):
+                continue
+            content = member.linkname.encode() if member.issym() else b""
+            if member.isreg() or member.islnk():
+                content = archive.extractfile(member).read()
+            if member.isdir():
+                if path in self.links:
+                    continue  # A package may take for a folder what is a link to one, such as lib.
+                self.folders.add(path)
+            elif member.issym():
+                self.links.add(path)
+            mode = kinds.get(member.type, stat.S_IFREG) | member.mode
+            device = (member.devmajor, member.devminor) if member.ischr() or member.isblk() else (0, 0)
+            self._entry(path, mode, content, device, (member.uid, member.gid))
+
+    def link(self, path, target):
+        """A symbolic link."""
+        self._entry(path.lstrip("/"), stat.S_IFLNK | 0o777, target.encode())
+
+    def _entry(self, path, mode, content=b"", device=(0, 0), owner=(0, 0)):
         self.inode += 1
         name = path.encode() + b"\0"
-        numbers = (self.inode, mode, 0, 0, 1, 0, len(content), 0, 0, *device, len(name), 0)
+        numbers = (self.inode, mode, *owner, 1, 0, len(content), 0, 0, *device, len(name), 0)
         for part in (b"070701" + b"".join(b"%08X" % number for number in numbers) + name, content):
             self.output.write(part)
             self.output.write(b"\0" * (-self.output.tell() % 4))
@@ -252,6 +284,18 @@ def make_initial_disk(architecture, modules, programs, files, root=pathlib.Path(
     return disk.finish()
 
 
+def emulator(architecture, kernel, disk, log, surroundings, parameters):
+    """The command that runs a guest, its console in `log`.
+
+    surroundings: further options of QEMU; parameters: what the kernel's command line has besides.
+    """
+    return [
+        *architecture.qemu, "-accel", "tcg", *surroundings, "-display", "none", "-monitor", "none",
+        "-serial", f"file:{log}", "-no-reboot", "-kernel", str(kernel), "-initrd", str(disk),
+        "-append", f"console={architecture.console} quiet panic=-1 {parameters}",
+    ]  # fmt: skip
+
+
 def boot(architecture, kernel, disk, log, limit, scenario, network=False):
     """Runs a scenario in the guest until it powers itself off, its console in `log`.
 
@@ -259,11 +303,7 @@ def boot(architecture, kernel, disk, log, limit, scenario, network=False):
     reaches the host's servers, and its time is the host's. GuestError if it does not end within `limit` seconds.
     """
     surroundings = NETWORK if network else (*TIME, "-nic", "none")
-    command = [
-        *architecture.qemu, "-accel", "tcg", *surroundings, "-display", "none", "-monitor", "none",
-        "-serial", f"file:{log}", "-no-reboot", "-kernel", str(kernel), "-initrd", str(disk),
-        "-append", f"console={architecture.console} quiet panic=-1 scenario={scenario}",
-    ]  # fmt: skip
+    command = emulator(architecture, kernel, disk, log, surroundings, f"scenario={scenario}")
     try:
         subprocess.run(command, check=True, stdin=subprocess.DEVNULL, capture_output=True, timeout=limit)
     except FileNotFoundError:
