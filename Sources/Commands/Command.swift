@@ -22,6 +22,10 @@ public protocol Command: Sendable {
     static var options: [CommandOption<Self>] { get }
     /// What follows the options, such as `CHIP [KIND]`; empty by default: nothing may.
     static var operands: String { get }
+    /// For a shell's completion, operand by operand, what it may be; none by default. Operands beyond it are not completed.
+    static var operandCompletions: [Completion] { get }
+    /// Whether help, man page and completions leave it out. False by default.
+    static var isHidden: Bool { get }
     /// Whether `run` receives SIGTERM and SIGINT and stops in order, be it by a `ServiceGroup` or by `signalStream`.
     /// False by default: they end the program.
     static var receivesSignals: Bool { get }
@@ -40,6 +44,10 @@ extension Command {
     public static var options: [CommandOption<Self>] { [] }
     /// No operands.
     public static var operands: String { "" }
+    /// Nothing is completed.
+    public static var operandCompletions: [Completion] { [] }
+    /// It is shown.
+    public static var isHidden: Bool { false }
     /// Signals end the program.
     public static var receivesSignals: Bool { false }
     /// Takes none.
@@ -115,6 +123,16 @@ extension Optional: OptionValue where Wrapped: OptionValue {
     public static var expected: String { Wrapped.expected }
 }
 
+/// How a shell completes a word of the command line.
+public enum Completion: Equatable, Sendable {
+    /// It does not.
+    case none
+    /// By the names of files.
+    case files
+    /// By one of these words, of letters, digits and hyphens.
+    case words([String])
+}
+
 /// One option of a command: how it is written, what it means, and where its value goes.
 public struct CommandOption<Owner> {
     let name: String
@@ -122,6 +140,7 @@ public struct CommandOption<Owner> {
     /// Stands for the value in the help; nil for a flag.
     let placeholder: String?
     let help: String
+    let completion: Completion
     let apply: (inout Owner, String) throws(UsageError) -> Void
 
     /// An option with a value, `--name VALUE` or `--name=VALUE`.
@@ -131,11 +150,12 @@ public struct CommandOption<Owner> {
     ///   - placeholder: stands for the value in the help.
     ///   - property: where the value goes; what it holds before is the default.
     ///   - help: one sentence.
+    ///   - completion: how a shell completes the value.
     public static func value<Value: OptionValue>(
         _ name: String, short: Character? = nil, _ placeholder: String, _ property: WritableKeyPath<Owner, Value>,
-        _ help: String
+        _ help: String, completion: Completion = .none
     ) -> CommandOption {
-        CommandOption(name: name, short: short, placeholder: placeholder, help: help) {
+        CommandOption(name: name, short: short, placeholder: placeholder, help: help, completion: completion) {
             (owner, text) throws(UsageError) in
             guard let value = Value(optionText: text) else {
                 throw UsageError("--\(name): expected \(Value.expected), found \"\(text)\"")
@@ -148,14 +168,15 @@ public struct CommandOption<Owner> {
     public static func configuration(
         _ property: WritableKeyPath<Owner, String>, _ help: String = "The configuration file."
     ) -> CommandOption {
-        .value("config", short: "c", "FILE", property, help)
+        .value("config", short: "c", "FILE", property, help, completion: .files)
     }
 
     /// An option without a value: `--name` sets the property to true.
     public static func flag(
         _ name: String, short: Character? = nil, _ property: WritableKeyPath<Owner, Bool>, _ help: String
     ) -> CommandOption {
-        CommandOption(name: name, short: short, placeholder: nil, help: help) { (owner, _) throws(UsageError) in
+        CommandOption(name: name, short: short, placeholder: nil, help: help, completion: .none) {
+            (owner, _) throws(UsageError) in
             owner[keyPath: property] = true
         }
     }

@@ -3,6 +3,9 @@ import Platform
 
 /// A program of subcommands: `name subcommand [options]`, with `--help` and `--version`.
 ///
+/// Two more subcommands, which the help does not list, are for packages: `completions SHELL` prints what bash, zsh or fish
+/// reads to complete a command line, `manual` the program's man page.
+///
 /// Exit status: 0 when the subcommand returned, 1 when it failed, 2 when the command line was not understood, 78 when the
 /// configuration is wrong.
 public struct Program: Sendable {
@@ -12,16 +15,28 @@ public struct Program: Sendable {
     let name: String
     let summary: String
     let commands: [any Command.Type]
+    let manual: ProgramManual
 
     /// Makes a program.
     /// - Parameters:
     ///   - name: the executable's name.
     ///   - summary: one sentence for its help.
     ///   - commands: its subcommands in the order of its help.
-    public init(name: String, summary: String, commands: [any Command.Type]) {
+    ///   - manual: what its man page says besides.
+    public init(
+        name: String, summary: String, commands: [any Command.Type], manual: ProgramManual = ProgramManual()
+    ) {
         self.name = name
         self.summary = summary
-        self.commands = commands
+        self.commands = commands + [PrintCompletions.self, PrintManual.self]
+        self.manual = manual
+    }
+
+    /// The program as data.
+    public var description: ProgramDescription {
+        ProgramDescription(
+            name: name, summary: summary, manual: manual,
+            commands: commands.filter { !$0.isHidden }.map { describe($0) })
     }
 
     /// Runs the process's command line and ends the process.
@@ -80,7 +95,11 @@ public struct Program: Sendable {
                 output(help(of: command))
                 return 0
             }
-            try await ready.run()
+            if let printing = ready as? any DescriptionPrinter {
+                output(printing.text(of: description))
+            } else {
+                try await ready.run()
+            }
             return 0
         } catch let error as UsageError {
             errors("\(place): \(error)\nTry '\(place) --help'.\n")
@@ -109,7 +128,7 @@ public struct Program: Sendable {
     }
 
     private var help: String {
-        let rows = commands.map { ($0.name, $0.summary) }
+        let rows = commands.filter { !$0.isHidden }.map { ($0.name, $0.summary) }
         return """
             Usage: \(name) SUBCOMMAND [OPTION]...
             \(summary)

@@ -20,7 +20,9 @@ struct Produce: Planned {
                 "bootstrap", short: "b", "SERVERS", \.bootstrap, "Kafka's host:port list; localhost:9092 by default."),
             .value("topic", short: "t", "TOPIC", \.topic, "The topic; sensor.readings by default."),
             .value("rate", short: "r", "N", \.rate, "Messages a second; 0, the default, is as fast as possible."),
-            .value("manifest", short: "m", "FILE", \.manifest, "Write what was produced to a file, as JSON."),
+            .value(
+                "manifest", short: "m", "FILE", \.manifest, "Write what was produced to a file, as JSON.",
+                completion: .files),
         ] + PlanOptions.options()
     }
 

@@ -8,6 +8,11 @@ struct Calibrate: Command {
     static let name = "calibrate"
     static let summary = "Read and set an SCD40 or SCD41 at its place: settings, self test, recalibration."
     static let operands = "ACTION [VALUE]"
+    static let operandCompletions = [
+        Completion.words([
+            "show", "self-test", "recalibrate", "temperature-offset", "altitude", "self-calibration", "factory-reset",
+        ])
+    ]
     static let discussion = """
         Actions:
           show                   what it measures, and the settings that are in force

@@ -15,7 +15,7 @@ struct Scan: Command {
         [
             .value(
                 "config", short: "c", "FILE", \.configuration,
-                "Compare with it (default: \(defaultConfiguration), if it is there)."),
+                "Compare with it (default: \(defaultConfiguration), if it is there).", completion: .files),
             .value("bus", short: "b", "N", \.bus, "Only /dev/i2c-N."),
             .flag(
                 "multiplexers", short: "m", \.multiplexers,

@@ -28,7 +28,9 @@ struct Redrive: Command {
         [
             .configuration(\.configuration),
             .flag("dry-run", short: "n", \.isDryRun, "Say what would be sent, and send nothing."),
-            .value("reason", "LIST", \.reasons, "Only messages with one of these reasons, separated by commas."),
+            .value(
+                "reason", "LIST", \.reasons, "Only messages with one of these reasons, separated by commas.",
+                completion: .words(RedriveOptions.knownReasons.sorted())),
             .value("gateway", "ID", \.gateway, "Only messages of this gateway."),
             .value("since", "TIME", \.since, "Only messages rejected at this time or later."),
             .value("until", "TIME", \.until, "Only messages rejected before this time."),

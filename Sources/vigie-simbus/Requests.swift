@@ -12,7 +12,7 @@ extension Request {
     static var options: [CommandOption<Self>] { [controlOption] }
 
     static var controlOption: CommandOption<Self> {
-        .value("control", "SOCKET", \.control, "Where 'vigie-simbus run' listens.")
+        .value("control", "SOCKET", \.control, "Where 'vigie-simbus run' listens.", completion: .files)
     }
 
     mutating func take(operands: [String]) throws(UsageError) {
@@ -77,6 +77,7 @@ struct Fault: Request {
     static let summary = "Begin any fault of a chip."
     static let discussion = "Kinds are \(kinds).\n\(chipNames)"
     static let operands = "CHIP KIND"
+    static let operandCompletions = [Completion.none, .words(FaultScript.Kind.allCases.map(\.rawValue))]
     var control = ControlSocket.usualPath
     var words: [String] = []
 }
@@ -102,6 +103,7 @@ struct Line: Request {
     static let name = "line"
     static let summary = "Drive a GPIO line, by its number from 0 to 7 or its role, from outside."
     static let operands = "LINE high|low"
+    static let operandCompletions = [Completion.none, .words(["high", "low"])]
     var control = ControlSocket.usualPath
     var words: [String] = []
 }

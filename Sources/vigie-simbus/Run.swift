@@ -17,7 +17,7 @@ struct Run: Command {
     static var options: [CommandOption<Run>] {
         [
             .configuration(\.configuration, "The gateway's configuration file."),
-            .value("control", "SOCKET", \.control, "Where the other subcommands reach it."),
+            .value("control", "SOCKET", \.control, "Where the other subcommands reach it.", completion: .files),
             .value("seed", "NUMBER", \.seed, "Of the air, as far as nothing is held by 'set'."),
             .flag("no-gpio", \.hasNoGPIO, "Without GPIO lines."),
         ]

@@ -7,5 +7,6 @@ await Program(
     commands: [
         Run.self, Set.self, Unplug.self, Plug.self, Stick.self, Fault.self, Wedge.self, Heal.self, Line.self,
         Status.self,
-    ]
+    ],
+    manual: manual
 ).main()

@@ -68,7 +68,7 @@ def run(*command, **options):
     try:
         return subprocess.run(command, check=True, capture_output=True, **options).stdout
     except FileNotFoundError:
-        raise GuestError(f"{command[0]} is missing: `make install` brings it") from None
+        raise GuestError(f"{command[0]} is missing: `make dependencies` brings it") from None
     except subprocess.CalledProcessError as error:
         said = error.stderr if isinstance(error.stderr, str) else error.stderr.decode(errors="replace")
         raise GuestError(f"{shlex.join(map(str, command))} failed: {said.strip()}") from None
@@ -307,7 +307,7 @@ def boot(architecture, kernel, disk, log, limit, scenario, network=False):
     try:
         subprocess.run(command, check=True, stdin=subprocess.DEVNULL, capture_output=True, timeout=limit)
     except FileNotFoundError:
-        raise GuestError(f"{command[0]} is missing: `make install` brings it") from None
+        raise GuestError(f"{command[0]} is missing: `make dependencies` brings it") from None
     except subprocess.TimeoutExpired:
         raise GuestError(f"the guest was still running after {limit} s; its console is in {log}") from None
     except subprocess.CalledProcessError as error:
