@@ -24,28 +24,76 @@ help: ## This list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | \
 		while IFS=$$'\t' read -r name text; do printf '  make %-14s %s\n' "$$name" "$$text"; done
 
-.PHONY: install
-install: ## Install what is missing for the tests: Debian packages, Python packages in .vigie/venv
+.PHONY: dependencies
+dependencies: ## Fetch what is missing for the tests: Debian packages, Python packages in .vigie/venv
 	@tools/install build test
 
 # What is wrong with a broker or a Kafka that somebody names is said before the build.
 .PHONY: named-kafka
-named-kafka: install-build
+named-kafka: build-dependencies
 	@$(BEGIN)/vigie-kafka check $(if $(KAFKA),--broker $(KAFKA))
 
 # What compiling and the demo need, which is much less.
-.PHONY: install-build
-install-build:
+.PHONY: build-dependencies
+build-dependencies:
 	@tools/install build
 
 .PHONY: build
-build: install-build ## Build the programs in release mode
+build: build-dependencies ## Build the programs in release mode
 	$(SWIFT_RELEASE)
+
+# The same without fetching anything, for debian/rules.
+.PHONY: programs
+programs:
+	$(SWIFT_RELEASE)
+
+# Of `make install`, which takes the programs of VIGIE_BIN, by default what `make build` made.
+PREFIX ?= /usr/local
+DESTDIR ?=
+# `yes` installs the dashboard too, with its Python packages: half a gigabyte.
+DASHBOARD ?=
+PLACE = tools/packages/place --prefix $(PREFIX) $(if $(DESTDIR),--destination $(DESTDIR))
+
+.PHONY: install
+install: ## Install the programs, man pages, completions and units below PREFIX=/usr/local; DESTDIR= DASHBOARD=yes
+	$(if $(DASHBOARD),tools/packages/dashboard-environment .vigie/packages/dashboard)
+	@$(PLACE) $(if $(DASHBOARD),--dashboard .vigie/packages/dashboard)
+
+.PHONY: uninstall
+uninstall: ## Take away what `make install` put there; configuration and state are kept
+	@$(PLACE) --remove
+
+# The programs of the Debian packages: built ones if VIGIE_BIN names them.
+PACKAGED := $(if $(VIGIE_BIN),,build)
+
+.PHONY: deb
+deb: $(PACKAGED) ## Build the Debian packages for this distribution into .vigie/packages; VIGIE_BIN=
+	@tools/install packages
+	@VIGIE_BIN="$${VIGIE_BIN:-.build/release}" tools/packages/build
+
+.PHONY: deb-debian13
+deb-debian13: ## Build the Debian packages for Debian 13 in a root of its own
+	@tools/install debian13
+	tools/debian13/packages amd64
+
+.PHONY: deb-arm64
+deb-arm64: ## Build the Debian packages for Debian 13 on arm64, by cross-building
+	@tools/install debian13
+	tools/debian13/packages arm64
+
+.PHONY: test-packages
+test-packages: deb ## Try the packages in a clean root: install, use, upgrade, remove, purge; and `make install`
+	tools/packages/test-install
+	tools/packages/test "$$(. /etc/os-release && echo "$$VERSION_CODENAME")" .vigie/packages/"$$(. /etc/os-release && echo "deb$$VERSION_ID")"
+
+.PHONY: test-packages-debian13
+test-packages-debian13: deb-debian13 ## The same with Debian 13's packages in a Debian 13
+	tools/packages/test trixie .vigie/debian13/state/packages/deb13
 
 DEMO := $(BEGIN)/python demo/demo.py $(if $(DURATION),--duration $(DURATION)) $(if $(KAFKA),--kafka $(KAFKA))
 
 .PHONY: demo
-demo: install-build ## Run it all with simulated boards and watch it live; DURATION=30 ends by itself; KAFKA=stand-in
+demo: build-dependencies ## Run it all with simulated boards and watch it live; DURATION=30 ends by itself; KAFKA=stand-in
 	@$(DEMO) --check
 	@$(PREPARE_KAFKA) $(SWIFT_RELEASE) || { echo "vigie: the build failed." >&2; exit 1; }; wait
 	@$(DEMO)
@@ -55,27 +103,27 @@ clean-demo: ## Remove the demo's data
 	@python3 demo/clean.py
 
 .PHONY: lint
-lint: install-build ## Check the format of the Swift files, and the Python files
+lint: build-dependencies ## Check the format of the Swift files, and the Python files
 	swift format lint --strict --parallel --recursive Package.swift Sources Tests
 	.vigie/venv/bin/ruff check --quiet
 
 .PHONY: test
-test: install named-kafka lint programs-for-tests ## Run all tests on Apache Kafka and PostgreSQL; KAFKA=stand-in: without Kafka
+test: dependencies named-kafka lint programs-for-tests ## Run all tests on Apache Kafka and PostgreSQL; KAFKA=stand-in: without Kafka
 	$(WITH_SERVICES) $(TEST_RUN)
 
 .PHONY: programs-for-tests
-programs-for-tests: install
+programs-for-tests: dependencies
 	$(PREPARE_KAFKA) swift build --build-tests -Xswiftc -warnings-as-errors && wait
 	$(SWIFT_RELEASE) --product vigie-gateway
 	$(SWIFT_RELEASE) --product vigie-simbus
 
 .PHONY: test-dashboard
-test-dashboard: install ## Run the dashboard's tests: its logic, and in a real browser on a running pipeline
+test-dashboard: dependencies ## Run the dashboard's tests: its logic, and in a real browser on a running pipeline
 	swift build --build-tests -Xswiftc -warnings-as-errors
 	$(WITH_SERVICES) $(TEST_RUN) dashboard browser
 
 .PHONY: test-hardware
-test-hardware: install ## Run the release gateway in a virtual machine, on simulated chips of Debian's kernel
+test-hardware: dependencies ## Run the release gateway in a virtual machine, on simulated chips of Debian's kernel
 	$(SWIFT_RELEASE) --product vigie-gateway
 	$(SWIFT_RELEASE) --product vigie-simbus
 	$(WITH_SERVICES) $(TEST_RUN) hardware
@@ -101,7 +149,7 @@ storm: build ## Run it all under seeded faults and check every reading: SEED=n F
 
 # The storm of `make test` alone.
 .PHONY: storm-test
-storm-test: install
+storm-test: dependencies
 	swift build --build-tests -Xswiftc -warnings-as-errors
 	$(TEST_RUN) storm
 
@@ -125,6 +173,6 @@ benchmark: build ## Measure the processor's throughput beside a plain COPY
 
 # For `Benchmarks/throughput --broker tansu` only.
 .PHONY: benchmark-packages
-benchmark-packages: install-build
+benchmark-packages: build-dependencies
 	.vigie/venv/bin/pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: \
 		--requirement Benchmarks/requirements.txt

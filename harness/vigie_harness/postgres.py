@@ -26,7 +26,7 @@ def postgres_programs():
     folders = glob.glob("/usr/lib/postgresql/*/bin")
     folders = [folder for folder in folders if os.access(f"{folder}/initdb", os.X_OK)]
     if not folders:
-        raise HarnessError("PostgreSQL is missing: run `make install`.")
+        raise HarnessError("PostgreSQL is missing: run `make dependencies`.")
     return pathlib.Path(max(folders, key=lambda folder: int(folder.split("/")[4])))
 
 

@@ -14,7 +14,7 @@ def noida_program() -> pathlib.Path:
     found = importlib.util.find_spec("noida_db")
     program = pathlib.Path(found.origin).parent / "noida-db" if found and found.origin else None
     if not program or not program.exists():
-        raise HarnessError("noida-db is missing: run `make install`.")
+        raise HarnessError("noida-db is missing: run `make dependencies`.")
     return program
 
 

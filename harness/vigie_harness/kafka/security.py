@@ -93,7 +93,7 @@ def _openssl(*arguments) -> None:
     try:
         subprocess.run(["openssl", *map(str, arguments)], check=True, capture_output=True, text=True)
     except FileNotFoundError:
-        raise HarnessError("openssl is missing: run `make install`.") from None
+        raise HarnessError("openssl is missing: run `make dependencies`.") from None
     except subprocess.CalledProcessError as error:
         raise HarnessError(f"openssl {arguments[0]} failed: {error.stderr.strip()}") from None
 
