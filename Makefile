@@ -129,7 +129,7 @@ test-hardware: dependencies ## Run the release gateway in a virtual machine, on 
 	$(WITH_SERVICES) $(TEST_RUN) hardware
 
 .PHONY: test-systemd
-test-systemd: install ## Run the services under systemd in a virtual machine whose power is cut; as root
+test-systemd: dependencies ## Run the services under systemd in a virtual machine whose power is cut; as root
 	@tools/install systemd
 	for product in vigie-gateway vigie-processor vigie-simbus; do $(SWIFT_RELEASE) --product $$product || exit; done
 	.vigie/venv/bin/python Tests/Guest/systemd_guest.py

@@ -1,4 +1,6 @@
 #!/bin/busybox sh
+# BusyBox' shell; scripts that it reads use its variables.
+# shellcheck shell=dash disable=SC1090,SC2013,SC2034
 # What happens in the guest: simulated chips in Debian's kernel, the gateway on top of it, and a scenario: one trouble
 # after the other (troubles.sh), or readings on their way to Kafka (publishing.sh). It waits for what it can observe, and judges nothing: the console and the outbox go to the host, which does.
 /bin/busybox --install -s /bin
