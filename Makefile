@@ -148,6 +148,11 @@ storm: build ## Run it all under seeded faults and check every reading: SEED=n F
 	VIGIE_BIN="$${VIGIE_BIN:-.build/release}" $(BEGIN)/vigie-storm $(if $(SEED),--seed $(SEED)) \
 		--faults $(FAULTS) --nodes $(NODES) --each $(EACH) --every $(EVERY)
 
+.PHONY: test-containers
+test-containers: install-build ## Bring compose.yaml up for real, on stand-ins of its images; PROGRAMS=folder; as root
+	@tools/install containers
+	@$(BEGIN)/python -m vigie_harness.containers $(if $(PROGRAMS),--programs $(PROGRAMS))
+
 # The storm of `make test` alone.
 .PHONY: storm-test
 storm-test: dependencies
