@@ -30,11 +30,11 @@ let libraries: [Target] = [
     .target(name: "Commands", dependencies: ["Platform", "CPlatform"]),
     .target(name: "Presentation"),
     .target(name: "Configuration", dependencies: ["Platform", "CYAML"]),
-    .target(name: "Monitoring", dependencies: ["Platform", "CPlatform", "CMicrohttpd"]),
+    .target(name: "Monitoring", dependencies: ["Platform", "Configuration", "CPlatform", "CMicrohttpd"]),
     .target(name: "HTTPClient", dependencies: ["Platform", "CCurl"]),
     .target(name: "NetworkProbe", dependencies: ["Platform", "CNetwork", "CPlatform"]),
-    .target(name: "KafkaClient", dependencies: ["Platform", "Configuration", "CRdkafka"]),
-    .target(name: "PostgresClient", dependencies: ["Platform", "CPostgres"]),
+    .target(name: "KafkaClient", dependencies: ["Platform", "Configuration", "NetworkProbe", "CRdkafka"]),
+    .target(name: "PostgresClient", dependencies: ["Platform", "NetworkProbe", "CPostgres"]),
 
     // The edge.
     .target(name: "SensorBus", dependencies: ["Platform", "CGPIOD", "CI2C"]),
@@ -85,11 +85,12 @@ let tests: [Target] = [
     .testTarget(name: "CommandsTests", dependencies: ["Commands", "Platform"]),
     .testTarget(name: "PresentationTests", dependencies: ["Presentation"]),
     .testTarget(name: "ConfigurationTests", dependencies: ["Configuration", "Platform", "TestSupport"]),
-    .testTarget(name: "MonitoringTests", dependencies: ["Monitoring", "Platform"]),
+    .testTarget(name: "MonitoringTests", dependencies: ["Monitoring", "Configuration", "Platform"]),
     .testTarget(name: "HTTPClientTests", dependencies: ["HTTPClient", "Monitoring", "Platform", "TestSupport"]),
     .testTarget(name: "NetworkProbeTests", dependencies: ["NetworkProbe", "Platform", "TestSupport"]),
     .testTarget(name: "KafkaClientTests", dependencies: ["KafkaClient", "Platform", "TestSupport"]),
-    .testTarget(name: "PostgresClientTests", dependencies: ["PostgresClient", "Platform", "TestSupport"]),
+    .testTarget(
+        name: "PostgresClientTests", dependencies: ["PostgresClient", "NetworkProbe", "Platform", "TestSupport"]),
     .testTarget(name: "SensorBusTests", dependencies: ["SensorBus", "Platform", "TestSupport"]),
     .testTarget(
         name: "SensorDriversTests", dependencies: ["SensorDrivers", "SimulatedHardware", "Platform", "TestSupport"]),

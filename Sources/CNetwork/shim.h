@@ -15,6 +15,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/time.h>
+#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -24,6 +25,32 @@ static inline int vigie_resolve(const char *host, const char *port, struct addri
     hints.ai_socktype = SOCK_STREAM;
     hints.ai_family = AF_UNSPEC;
     return getaddrinfo(host, port, &hints, result);
+}
+
+// Sets the bound of a socket's reads and writes: 0 or -1.
+static inline int vigie_set_bound(int socket_, int milliseconds) {
+    struct timeval bound = {milliseconds / 1000, milliseconds % 1000 * 1000};
+    int failed = setsockopt(socket_, SOL_SOCKET, SO_RCVTIMEO, &bound, sizeof bound) != 0
+        || setsockopt(socket_, SOL_SOCKET, SO_SNDTIMEO, &bound, sizeof bound) != 0;
+    return failed ? -1 : 0;
+}
+
+// Connects to a Unix socket, whose reads and writes have the bound then. Returns the socket, or -1 with the error number
+// in *code.
+static inline int vigie_connect_unix(const char *path, int milliseconds, int *code) {
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    if (strlen(path) >= sizeof address.sun_path) {
+        *code = ENAMETOOLONG;
+        return -1;
+    }
+    strcpy(address.sun_path, path);
+    int socket_ = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (socket_ >= 0 && vigie_set_bound(socket_, milliseconds) == 0
+        && connect(socket_, (struct sockaddr *)&address, sizeof address) == 0)
+        return socket_;
+    *code = errno;
+    if (socket_ >= 0) close(socket_);
+    return -1;
 }
 
 // Connects a socket within `milliseconds`, after which its reads and writes have the same bound. Returns the socket, or
@@ -46,10 +73,7 @@ static inline int vigie_connect(const struct addrinfo *address, int milliseconds
     }
     if (*code == 0) {
         int flags = fcntl(socket_, F_GETFL);
-        struct timeval bound = {milliseconds / 1000, milliseconds % 1000 * 1000};
-        if (flags < 0 || fcntl(socket_, F_SETFL, flags & ~O_NONBLOCK) != 0
-            || setsockopt(socket_, SOL_SOCKET, SO_RCVTIMEO, &bound, sizeof bound) != 0
-            || setsockopt(socket_, SOL_SOCKET, SO_SNDTIMEO, &bound, sizeof bound) != 0)
+        if (flags < 0 || fcntl(socket_, F_SETFL, flags & ~O_NONBLOCK) != 0 || vigie_set_bound(socket_, milliseconds) != 0)
             *code = errno;
     }
     if (*code == 0) return socket_;

@@ -79,8 +79,11 @@ public final class HTTPClient {
     }
 
     /// Asks for what is at an address.
-    public func get(_ address: HTTPAddress, headers: [Header] = []) throws(HTTPClientError) -> Answer {
-        try perform(address, headers, body: nil)
+    /// - Parameter socket: the path of a Unix socket to ask by, whatever the address' host and port are.
+    public func get(
+        _ address: HTTPAddress, headers: [Header] = [], by socket: String? = nil
+    ) throws(HTTPClientError) -> Answer {
+        try perform(address, headers, body: nil, by: socket)
     }
 
     /// Sends a content to an address.
@@ -106,13 +109,15 @@ public final class HTTPClient {
     }
 
     private func perform(
-        _ address: HTTPAddress, _ headers: [Header], body: [UInt8]?, isWanted: @escaping () -> Bool = { true }
+        _ address: HTTPAddress, _ headers: [Header], body: [UInt8]?, by socket: String? = nil,
+        isWanted: @escaping () -> Bool = { true }
     ) throws(HTTPClientError) -> Answer {
         let list = try HeaderList(headers)
         // Keeps connections, forgets all options.
         curl_easy_reset(handle)
         reason.initialize(repeating: 0, count: Int(CURL_ERROR_SIZE))
         try configure(address)
+        if let socket { try check(vigie_curl_set_text(handle, CURLOPT_UNIX_SOCKET_PATH, socket)) }
         try check(vigie_curl_set_headers(handle, list.first))
         var sink = Sink(limit: limits.answerSize, isWanted: isWanted)
         let code = withUnsafeMutablePointer(to: &sink) { sink in

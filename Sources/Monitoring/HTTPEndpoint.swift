@@ -34,10 +34,16 @@ public struct HTTPResponse: Sendable {
 public enum HTTPEndpointError: Error, Equatable, Sendable, CustomStringConvertible {
     /// `address` is neither an IPv4 nor an IPv6 address in text.
     case notAnAddress(String)
+    /// Other machines reach it, and nothing protects it.
+    case exposed(HTTPEndpointSettings.Address)
+    /// Nobody could show the token.
+    case token(TokenFile.Problem)
     /// Another program listens there already.
     case portInUse(address: String, port: UInt16)
+    /// Another program listens on the socket already.
+    case socketInUse(path: String)
     /// The kernel refused for another reason.
-    case cannotListen(address: String, port: UInt16, SystemError)
+    case cannotListen(HTTPEndpointSettings.Address, SystemError)
     /// libmicrohttpd did not start: no memory or no thread.
     case cannotStart
 
@@ -46,10 +52,21 @@ public enum HTTPEndpointError: Error, Equatable, Sendable, CustomStringConvertib
         switch self {
         case .notAnAddress(let text):
             "\"\(text)\" is not an IP address to listen on; use one such as 127.0.0.1 or ::1"
+        case .exposed(let address):
+            """
+            other machines reach \(address): set token_file, or listen on 127.0.0.1 or a Unix socket; \
+            unprotected: true if something else protects it
+            """
+        case .token(let problem):
+            "monitoring.token_file: \(problem)"
         case .portInUse(let address, let port):
             "port \(port) of \(address) is in use by another program; choose another port, or 0 for any free one"
-        case .cannotListen(let address, let port, let error):
-            "cannot listen on port \(port) of \(address): \(error)"
+        case .socketInUse(let path):
+            "\(path) is another program's socket, or no socket; end that program, or choose another path"
+        case .cannotListen(.network(let host, let port), let error):
+            "cannot listen on port \(port) of \(host): \(error)"
+        case .cannotListen(.socket(let path), let error):
+            "cannot listen on \(path): \(error); its folder must be there and this program's own, as RuntimeDirectory= makes it"
         case .cannotStart:
             "the HTTP server did not start: no memory or no thread is left"
         }
@@ -58,53 +75,160 @@ public enum HTTPEndpointError: Error, Equatable, Sendable, CustomStringConvertib
 
 /// A small HTTP server for a program's own state: `/metrics`, `/healthz`, `/readyz` and the program's own paths.
 ///
-/// It answers GET and HEAD alone, on one thread of its own, to a bounded number of connections, and speaks neither TLS
-/// nor authentication: it belongs on loopback or behind a proxy. It serves from its creation until `stop()` or deinit.
+/// It answers GET and HEAD alone, on one thread of its own, to a bounded number of connections. It speaks no TLS. Whom it
+/// answers is in its settings: who calls it by a name of its own, and shows the token if there is one. Without the token
+/// `/healthz` and `/readyz` say whether all is well, and no more. It serves from its creation until `stop()` or deinit.
 public final class HTTPEndpoint: Sendable {
     /// Makes the answer for one path. Called on the endpoint's thread, so it must be quick and must not block.
     public typealias Handler = @Sendable () -> HTTPResponse
 
-    /// The address that it listens on.
-    public let address: String
-    /// The port that it listens on; never 0.
-    public let port: UInt16
+    /// Where it listens; its port is never 0.
+    public let address: HTTPEndpointSettings.Address
 
     private let daemon: Daemon
+    private let socketFile: SocketFile?
 
-    /// Opens the port and starts to serve.
+    /// Opens the port or the socket and starts to serve.
     /// - Parameters:
-    ///   - address: an IPv4 or IPv6 address in text.
-    ///   - port: the port, or 0 for any free one.
+    ///   - settings: where, and for whom.
     ///   - metrics: what `/metrics` shows.
     ///   - health: what `/healthz` and `/readyz` show.
     ///   - routes: more paths, such as `/status`, each with what answers it.
     public init(
-        address: String = "127.0.0.1", port: UInt16, metrics: MetricsRegistry, health: Health,
-        routes: [String: Handler] = [:]
+        _ settings: HTTPEndpointSettings, metrics: MetricsRegistry, health: Health, routes: [String: Handler] = [:]
     ) throws(HTTPEndpointError) {
-        var routes = routes
-        routes["/metrics"] = {
+        if case .network(let host, _) = settings.address, !isAddress(host) { throw .notAnAddress(host) }
+        if settings.isExposed { throw .exposed(settings.address) }
+        let tokenFile = settings.tokenFile.map { TokenFile($0) }
+        do throws(TokenFile.Problem) {
+            _ = try tokenFile?.read()
+        } catch {
+            throw .token(error)
+        }
+        var handlers = routes
+        handlers["/metrics"] = {
             HTTPResponse(contentType: MetricsRegistry.contentType, body: Array(metrics.exposition().utf8))
         }
-        routes["/healthz"] = { health.report(good: health.isAlive) }
-        routes["/readyz"] = { health.report(good: health.isReady) }
+        handlers["/healthz"] = { health.report(good: health.isAlive) }
+        handlers["/readyz"] = { health.report(good: health.isReady) }
+        let open: [String: Handler] = [
+            "/healthz": { health.verdict(good: health.isAlive) }, "/readyz": { health.verdict(good: health.isReady) },
+        ]
 
-        let (descriptor, boundPort) = try listeningSocket(address, port)
-        guard let daemon = Daemon(listeningOn: descriptor, routes: routes) else {
+        let descriptor: Int32
+        let bound: HTTPEndpointSettings.Address
+        var hosts: HostRule?
+        switch settings.address {
+        case .network(let host, let port):
+            let (opened, boundPort) = try listeningSocket(host, port)
+            descriptor = opened
+            bound = .network(host: host, port: boundPort)
+            hosts = HostRule(settings)
+            socketFile = nil
+        case .socket(let path):
+            // No browser comes by a socket, so its Host field says nothing.
+            (descriptor, socketFile) = try SocketFile.listen(path)
+            bound = settings.address
+        }
+        let served = HTTPRoutes(handlers, open: open, hosts: hosts, tokenFile: tokenFile)
+        guard let daemon = Daemon(listeningOn: descriptor, routes: served) else {
             close(descriptor)
+            socketFile?.remove()
             throw .cannotStart
         }
         self.daemon = daemon
-        self.address = address
-        self.port = boundPort
+        address = bound
     }
 
-    /// Where it answers.
-    public var url: String { address.contains(":") ? "http://[\(address)]:\(port)/" : "http://\(address):\(port)/" }
+    /// The same on an address without a token.
+    public convenience init(
+        address: String = "127.0.0.1", port: UInt16, metrics: MetricsRegistry, health: Health,
+        routes: [String: Handler] = [:]
+    ) throws(HTTPEndpointError) {
+        try self.init(
+            HTTPEndpointSettings(address: .network(host: address, port: port)), metrics: metrics, health: health,
+            routes: routes)
+    }
+
+    deinit {
+        stop()
+    }
+
+    /// The port that it listens on; 0 for a socket.
+    public var port: UInt16 {
+        guard case .network(_, let port) = address else { return 0 }
+        return port
+    }
+
+    /// Where it answers: `http://127.0.0.1:9464/`, or `unix:` and the path of a socket.
+    public var url: String {
+        switch address {
+        case .network: "http://\(address)/"
+        case .socket: "\(address)"
+        }
+    }
 
     /// Closes the port and every connection, and waits for the thread. More calls do nothing.
     public func stop() {
-        daemon.stop()
+        if daemon.stop() { socketFile?.remove() }
+    }
+}
+
+/// The file of a Unix socket that this program listens on.
+private struct SocketFile: Sendable {
+    private let path: String
+    private let device: dev_t
+    private let inode: ino_t
+
+    /// Makes a socket that its owner and group may come to. One that an earlier life of the program has left behind is
+    /// replaced.
+    static func listen(_ path: String) throws(HTTPEndpointError) -> (descriptor: Int32, file: SocketFile?) {
+        var address = sockaddr_un()
+        address.sun_family = sa_family_t(AF_UNIX)
+        withUnsafeMutableBytes(of: &address.sun_path) { bytes in
+            bytes.copyBytes(from: path.utf8.prefix(bytes.count - 1))
+        }
+        let size = socklen_t(MemoryLayout<sockaddr_un>.size)
+        func with(_ call: (UnsafePointer<sockaddr>) -> Int32) -> Int32 {
+            withUnsafePointer(to: &address) { pointer in
+                pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { call($0) }
+            }
+        }
+        let type = Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue) | Int32(SOCK_NONBLOCK.rawValue)
+        var opened: Int32?
+        do throws(SystemError) {
+            let descriptor = try systemCall("socket") { socket(AF_UNIX, type, 0) }
+            opened = descriptor
+            // So the file has no other mode for a moment; the mask of the process takes more away.
+            try systemCall("fchmod") { fchmod(descriptor, 0o660) }
+            if with({ bind(descriptor, $0, size) }) != 0 {
+                guard errno == EADDRINUSE else { throw SystemError("bind", path, code: errno) }
+                let probe = try systemCall("socket") { socket(AF_UNIX, type, 0) }
+                // Anything else than a socket refuses too, and is not ours to remove.
+                var status = stat()
+                let isLeft =
+                    with { connect(probe, $0, size) } != 0 && errno == ECONNREFUSED
+                    && lstat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFSOCK
+                close(probe)
+                if !isLeft { throw SystemError("bind", path, code: EADDRINUSE) }
+                try systemCall("unlink", path) { unlink(path) }
+                try systemCall("bind", path) { with { bind(descriptor, $0, size) } }
+            }
+            try systemCall("chmod", path) { chmod(path, 0o660) }
+            try systemCall("listen", path) { Glibc.listen(descriptor, 16) }
+            var status = stat()
+            try systemCall("stat", path) { lstat(path, &status) }
+            return (descriptor, SocketFile(path: path, device: status.st_dev, inode: status.st_ino))
+        } catch {
+            if let opened { close(opened) }
+            throw error.code == EADDRINUSE ? .socketInUse(path: path) : .cannotListen(.socket(path: path), error)
+        }
+    }
+
+    /// Removes the file, unless another program's has taken its place.
+    func remove() {
+        var status = stat()
+        if lstat(path, &status) == 0, status.st_dev == device, status.st_ino == inode { unlink(path) }
     }
 }
 
@@ -131,7 +255,8 @@ private func listeningSocket(
     } catch {
         if let opened { close(opened) }
         throw error.code == EADDRINUSE
-            ? .portInUse(address: address, port: port) : .cannotListen(address: address, port: port, error)
+            ? .portInUse(address: address, port: port)
+            : .cannotListen(.network(host: address, port: port), error)
     }
 }
 

@@ -56,6 +56,11 @@ public final class Health: Sendable {
             status: good ? 200 : 503, contentType: HTTPResponse.plainText,
             body: Array(((good ? "ok\n" : "unavailable\n") + lines.joined()).utf8))
     }
+
+    /// The line for the whole alone, which says nothing of the parts.
+    func verdict(good: Bool) -> HTTPResponse {
+        HTTPResponse(status: good ? 200 : 503, body: Array((good ? "ok\n" : "unavailable\n").utf8))
+    }
 }
 
 extension Health.State {

@@ -88,6 +88,17 @@ public enum NetworkProbe {
         throw Failure(String(cString: strerror(code)))
     }
 
+    /// Connects to a Unix socket.
+    /// - Parameters:
+    ///   - path: its file.
+    ///   - bound: for each later read and write; to connect takes no time.
+    public static func connect(socket path: String, bound: Duration) throws(Failure) -> Connection {
+        var code: Int32 = 0
+        let socket = vigie_connect_unix(path, Int32(clamping: bound.millisecondsRoundedDown), &code)
+        guard socket >= 0 else { throw Failure(String(cString: strerror(code))) }
+        return Connection(socket)
+    }
+
     /// Whether a program could listen on an address.
     /// - Throws: why not.
     public static func tryListening(_ addresses: Addresses) throws(Failure) {
@@ -95,12 +106,23 @@ public enum NetworkProbe {
         if code != 0 { throw Failure(String(cString: strerror(code))) }
     }
 
+    /// Sends some bytes, and takes the first one of the answer.
+    public static func exchange(_ bytes: [UInt8], on connection: Connection) throws(Failure) -> UInt8 {
+        var answer: UInt8 = 0
+        guard vigie_send(connection.socket, bytes, bytes.count) == bytes.count,
+            recv(connection.socket, &answer, 1, 0) == 1
+        else { throw Failure(String(cString: strerror(errno))) }
+        return answer
+    }
+
     /// Asks by HTTP/1.0 for a path, and takes at most 1 MiB of the answer.
+    /// - Parameter token: a bearer token to show, of characters that a field may have.
     /// - Returns: the status and the content.
     public static func get(
-        _ path: String, on connection: Connection
+        _ path: String, on connection: Connection, token: [UInt8]? = nil
     ) throws(Failure) -> (status: Int, body: String) {
-        let request = Array("GET \(path) HTTP/1.0\r\n\r\n".utf8)
+        let authorization = token.map { Array("Authorization: Bearer ".utf8) + $0 + Array("\r\n".utf8) } ?? []
+        let request = Array("GET \(path) HTTP/1.0\r\n".utf8) + authorization + Array("\r\n".utf8)
         guard vigie_send(connection.socket, request, request.count) == request.count else {
             throw Failure(String(cString: strerror(errno)))
         }

@@ -22,13 +22,14 @@ struct Run: Command {
 struct Check: Command {
     static let name = "check"
     static let summary = "Validate the configuration and exit."
+    static let discussion = "Looks at the file that monitoring.token_file names, too: run it as one who may read that."
     static var options: [CommandOption<Check>] {
         [.configuration(\.configuration)]
     }
     var configuration = defaultConfiguration
 
     func run() async throws {
-        _ = try GatewaySettings(file: configuration)
+        _ = try GatewaySettings(file: configuration, checkingFiles: true)
         print("\(configuration): valid")
     }
 }

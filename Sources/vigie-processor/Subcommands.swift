@@ -84,12 +84,18 @@ struct Status: Command {
     static var options: [CommandOption<Status>] {
         [
             .configuration(\.configuration),
-            .value("endpoint", short: "e", "URL", \.endpoint, "Ask only this one, such as http://127.0.0.1:9465/."),
+            .value(
+                "endpoint", short: "e", "ADDRESS", \.endpoint,
+                "Ask only this one, such as http://127.0.0.1:9465/ or unix:/run/vigie/processor.sock."),
+            .value(
+                "token-file", short: "t", "FILE", \.tokenFile,
+                "Show the token in this file; the configuration's monitoring.token_file without --endpoint."),
             .flag("watch", short: "w", \.watch, "Show it again every two seconds, until interrupted."),
         ]
     }
     var configuration = defaultConfiguration
     var endpoint: String?
+    var tokenFile: String?
     var watch = false
 
     struct NotWell: Error, CustomStringConvertible {
@@ -110,21 +116,22 @@ struct Status: Command {
     }
 
     private func overview() async throws -> StatusOverview {
-        if let endpoint { return try await Processor.status(endpoint: endpoint) }
-        return try await Processor(ProcessorSettings(file: configuration)).status()
+        if let endpoint { return try await Processor.status(endpoint: endpoint, tokenFile: tokenFile) }
+        return try await Processor(ProcessorSettings(file: configuration)).status(tokenFile: tokenFile)
     }
 }
 
 struct Check: Command {
     static let name = "check"
     static let summary = "Validate the configuration and exit."
+    static let discussion = "Looks at the file that monitoring.token_file names, too: run it as one who may read that."
     static var options: [CommandOption<Check>] {
         [.configuration(\.configuration)]
     }
     var configuration = defaultConfiguration
 
     func run() async throws {
-        _ = try ProcessorSettings(file: configuration)
+        _ = try ProcessorSettings(file: configuration, checkingFiles: true)
         print("\(configuration): valid")
     }
 }

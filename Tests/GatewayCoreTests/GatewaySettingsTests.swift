@@ -34,7 +34,7 @@ import Testing
         #expect(shipped.stations[0].chips.map(\.place.address) == [0x76, 0x62, 0x48])
         #expect(shipped.stations[0].place == Place(latitude: 48.8566, longitude: 2.3522))
         #expect(shipped.outboxPath.hasSuffix("/configuration/outbox.sqlite"))
-        #expect(least.listen == nil)
+        #expect(least.monitoring == nil)
     }
 
     @Test func everyMistakeIsNamedWithItsPlace() {

@@ -1,6 +1,7 @@
 import Alerting
 import Configuration
 import KafkaClient
+import Monitoring
 import Testing
 
 @testable import ProcessorCore
@@ -17,13 +18,14 @@ import Testing
         #expect(settings.topic == "sensor.readings" && settings.rejectedTopic == "sensor.readings.rejected")
         #expect(settings.windows.specifications.map(\.size) == [600_000, 60_000])
         #expect(settings.windows.lateness == 600_000 && settings.idleTimeout == 60_000)
-        #expect(settings.limits.futureTolerance == 300_000 && settings.listen == nil)
+        #expect(settings.limits.futureTolerance == 300_000 && settings.monitoring == nil)
     }
 
     @Test func theShippedExampleIsValid() throws {
         let root = #filePath.components(beforeFolder: "Tests")
         let settings = try ProcessorSettings(file: root + "configuration/processor.yaml")
-        #expect(settings.windows.specifications.count == 2 && settings.listen?.port == 9465)
+        #expect(settings.windows.specifications.count == 2)
+        #expect(settings.monitoring?.address == .network(host: "127.0.0.1", port: 9465))
     }
 
     @Test(arguments: [

@@ -323,7 +323,10 @@ private func time(_ seconds: Double) -> Timestamp { Timestamp(milliseconds: 1_00
     // MARK: The terminal
 
     private func inquiry(_ answers: [String: StatusInquiry.Answer]) -> StatusInquiry {
-        StatusInquiry(host: "here") { answers[$0] ?? .silence("nobody is there") }
+        StatusInquiry(host: "here") { endpoint, path in
+            let base = endpoint.hasSuffix("/") || endpoint.hasPrefix("unix:") ? endpoint : endpoint + "/"
+            return answers[base + path] ?? .silence("nobody is there")
+        }
     }
 
     @Test func everyProcessorIsAskedOnceAndProblemsAreNamed() {
@@ -332,6 +335,7 @@ private func time(_ seconds: Double) -> Timestamp { Timestamp(milliseconds: 1_00
             member("b", endpoint: "http://127.0.0.1:2/"), member("c", age: 100, endpoint: "http://127.0.0.1:3/"),
             member("d", host: "there", endpoint: "http://127.0.0.1:1/"), member("e"),
             member("f", host: "there", endpoint: "http://there:9/"),
+            member("g", host: "there", endpoint: "unix:/run/vigie/g.sock"),
         ]
         let overview = inquiry([
             "http://127.0.0.1:1/status/self": .text("A\n", isGood: true),
@@ -345,6 +349,7 @@ private func time(_ seconds: Double) -> Timestamp { Timestamp(milliseconds: 1_00
         #expect(overview.text.hasPrefix("A\nd on there answers only on its own machine"))
         #expect(overview.text.contains("e on here has no endpoint; it says that it is healthy"))
         #expect(overview.text.contains("F\n"))
+        #expect(overview.text.contains("g on there answers only on its own machine"))
         #expect(inquiry([:]).all([]).problems == ["no processor has given a sign of life in the last hour"])
     }
 
@@ -356,6 +361,8 @@ private func time(_ seconds: Double) -> Timestamp { Timestamp(milliseconds: 1_00
         #expect(inquiry.one(at: "http://y/").problems == ["the processor at http://y/ is not well"])
         let gone = inquiry.one(at: "http://z/")
         #expect(gone.problems == ["the processor at http://z/ does not answer: nobody is there"])
+        let own = inquiry.withoutDatabase("refused", listen: .network(host: "::1", port: 1))
+        #expect(own.problems.last == "the processor at http://[::1]:1/ does not answer: nobody is there")
         let away = inquiry.withoutDatabase("refused", listen: nil)
         #expect(away == StatusOverview(text: "", problems: ["the database cannot be asked: refused"]))
     }

@@ -4,7 +4,9 @@ import contextlib
 import http.server
 import json
 import math
+import pathlib
 import socket
+import tempfile
 import threading
 import time
 import unittest
@@ -48,12 +50,15 @@ METRICS = (
 
 
 @contextlib.contextmanager
-def served(pages: dict[str, str], delay: float = 0.0) -> Iterator[str]:
-    """An HTTP server on loopback with these pages, and its address."""
+def served(pages: dict[str, str], delay: float = 0.0, token: str | None = None) -> Iterator[str]:
+    """An HTTP server on loopback with these pages, for who shows the token, and its address."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             time.sleep(delay)
+            if token is not None and self.headers["Authorization"] != f"Bearer {token}":
+                self.send_error(401)
+                return
             page = pages.get(self.path)
             self.send_response(404 if page is None else 200)
             if page is not None and page.startswith("http"):
@@ -77,9 +82,9 @@ def served(pages: dict[str, str], delay: float = 0.0) -> Iterator[str]:
         server.server_close()
 
 
-def processor(**changes: object) -> Iterator[str]:
-    status = STATUS | changes
-    return served({"/status.json": json.dumps(status), "/history.json": json.dumps(HISTORY), "/metrics": METRICS})
+def processor(token: str | None = None, **changes: object) -> Iterator[str]:
+    pages = {"/status.json": json.dumps(STATUS | changes), "/history.json": json.dumps(HISTORY), "/metrics": METRICS}
+    return served(pages, token=token)
 
 
 def closed_port() -> str:
@@ -129,6 +134,17 @@ class Processors(unittest.TestCase):
         self.assertEqual(answers[slow].trouble, "no_answer_in_time")
         self.assertEqual(answers[closed].trouble, "not_reachable")
         self.assertEqual(answers["file:///etc/passwd"].trouble, "not_an_address")
+
+    def test_a_token_is_shown_to_who_wants_one(self):
+        with tempfile.TemporaryDirectory() as folder, processor(token="a-token-of-the-tests") as endpoint:
+            file = pathlib.Path(folder) / "token"
+            for content in (None, "", "another-token\n", "\xe9\n", "two\rlines\n"):
+                if content is not None:
+                    file.write_text(content, encoding="latin-1")
+                self.assertEqual(processors.ask([endpoint], str(file))[0].trouble, "wants_a_token", content)
+            self.assertEqual(processors.ask([endpoint])[0].trouble, "wants_a_token")
+            file.write_text("a-token-of-the-tests\n")
+            self.assertIsNone(processors.ask([endpoint], str(file))[0].trouble)
 
     def test_nobody(self):
         self.assertEqual(processors.ask([]), [])
@@ -235,7 +251,7 @@ class Condition(unittest.TestCase):
                 + [gateway("behind", measured_age=900.0), gateway("ahead", measured_age=-99.0)]
             )
         )
-        troubles = ("not_reachable", "no_answer_in_time", "not_a_processor", "not_an_address")
+        troubles = ("not_reachable", "no_answer_in_time", "not_a_processor", "not_an_address", "wants_a_token")
         answers = [processors.Answer("http://x/", trouble=trouble) for trouble in troubles]
         found = condition.findings(
             living, partitions, judged, {"holes": 1, "readings": 1}, {"waiting": 1, "oldest_age": 99.0}, answers

@@ -5,8 +5,10 @@ reached is told apart from the others, which are shown all the same.
 """
 
 import concurrent.futures
+import functools
 import json
 import math
+import pathlib
 import re
 import urllib.error
 import urllib.request
@@ -60,27 +62,40 @@ def _opener() -> urllib.request.OpenerDirector:
     return urllib.request.build_opener(_NoRedirect, urllib.request.ProxyHandler({}))
 
 
-def _read(address: str) -> bytes:
-    with _opener().open(address, timeout=PATIENCE) as answer:
+def _read(address: str, token: str | None) -> bytes:
+    # A redirection is not followed, so the token goes to this address only.
+    request = urllib.request.Request(address, headers={"Authorization": f"Bearer {token}"} if token else {})
+    with _opener().open(request, timeout=PATIENCE) as answer:
         content = answer.read(LARGEST_ANSWER + 1)
     if len(content) > LARGEST_ANSWER:
         raise ValueError("too long an answer")
     return content
 
 
-def ask_one(endpoint: str) -> Answer:
-    """Everything that one processor says."""
+def read_token(file: str | None) -> str | None:
+    """The first line of a file, which is read anew each time; None if there is none that can be sent."""
+    if file is None:
+        return None
+    try:
+        line = pathlib.Path(file).read_text(encoding="ascii").partition("\n")[0].strip()
+    except (OSError, ValueError):
+        return None
+    return line if line.isprintable() and line else None
+
+
+def ask_one(endpoint: str, token: str | None = None) -> Answer:
+    """Everything that one processor says to who shows this token."""
     base = endpoint.rstrip("/")
     if not base.startswith(("http://", "https://")):
         return Answer(endpoint, trouble="not_an_address")
     try:
-        status = json.loads(_read(f"{base}/status.json"))
-        history = json.loads(_read(f"{base}/history.json"))
-        metrics = parse_metrics(_read(f"{base}/metrics").decode())
+        status = json.loads(_read(f"{base}/status.json", token))
+        history = json.loads(_read(f"{base}/history.json", token))
+        metrics = parse_metrics(_read(f"{base}/metrics", token).decode())
     except TimeoutError:
         return Answer(endpoint, trouble="no_answer_in_time")
-    except urllib.error.HTTPError:
-        return Answer(endpoint, trouble="not_a_processor")
+    except urllib.error.HTTPError as error:
+        return Answer(endpoint, trouble="wants_a_token" if error.code == 401 else "not_a_processor")
     except OSError as error:
         reason = getattr(error, "reason", error)
         timed_out = isinstance(reason, TimeoutError)
@@ -92,13 +107,13 @@ def ask_one(endpoint: str) -> Answer:
     return Answer(endpoint, status, history, metrics)
 
 
-def ask(endpoints: Iterable[str]) -> list[Answer]:
+def ask(endpoints: Iterable[str], token_file: str | None = None) -> list[Answer]:
     """What all processors say, asked at the same time; in the order of their addresses."""
     wanted = sorted(set(endpoints))
     if not wanted:
         return []
     with concurrent.futures.ThreadPoolExecutor(max_workers=min(16, len(wanted))) as threads:
-        return list(threads.map(ask_one, wanted))
+        return list(threads.map(functools.partial(ask_one, token=read_token(token_file)), wanted))
 
 
 _SAMPLE = re.compile(r"^([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{(.*)\})? (\S+)$")

@@ -17,6 +17,8 @@ class Settings:
     statement_timeout_seconds: float = 10.0
     # How often the live view reads.
     refresh_seconds: float = 2.0
+    # The file of the token that the processors want (their monitoring.token_file).
+    token_file: str | None = None
 
 
 def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
@@ -27,6 +29,7 @@ def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
         postgres=postgres,
         statement_timeout_seconds=_seconds(environment, "VIGIE_STATEMENT_TIMEOUT", 10.0),
         refresh_seconds=_seconds(environment, "VIGIE_REFRESH", 2.0),
+        token_file=environment.get("VIGIE_TOKEN_FILE", "").strip() or None,
     )
 
 

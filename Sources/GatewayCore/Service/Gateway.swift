@@ -55,9 +55,9 @@ public struct Gateway: Sendable {
             log: log.component("board"))
 
         var endpoint: HTTPEndpoint?
-        if let listen = settings.listen {
-            let made = try HTTPEndpoint(address: listen.host, port: listen.port, metrics: registry, health: health)
-            log.info("listening", ["address": "http://\(made.address):\(made.port)/"])
+        if let monitoring = settings.monitoring {
+            let made = try HTTPEndpoint(monitoring, metrics: registry, health: health)
+            log.info("listening", ["address": made.url])
             endpoint = made
         }
         defer { endpoint?.stop() }

@@ -34,7 +34,8 @@ public struct GatewaySettings: Sendable {
     var window: Int
     /// How long a stop may take to send what is in the outbox.
     var drainTime: Duration
-    var listen: Endpoint?
+    /// Where the HTTP endpoint listens, and whom it answers; nil for none.
+    var monitoring: HTTPEndpointSettings?
     var board: BoardSettings
     var battery: BatterySettings?
     var simulation: SimulationSettings
@@ -43,17 +44,20 @@ public struct GatewaySettings: Sendable {
 
     /// Reads a file. Paths in it are relative to its folder.
     /// - Throws: all its problems at once, each with its line.
-    public init(file: String) throws(ConfigurationError) {
+    /// - Parameter checkingFiles: whether the secrets that it names are looked at too, as `check` does.
+    public init(file: String, checkingFiles: Bool = false) throws(ConfigurationError) {
         let folder = file.lastIndex(of: "/").map { String(file[...$0]) } ?? ""
-        self = try ConfigurationDocument(file: file).decode { GatewaySettings($0, folder: folder) }
+        self = try ConfigurationDocument(file: file).decode {
+            GatewaySettings($0, folder: folder, checkingFiles: checkingFiles)
+        }
     }
 
     /// Reads a document; paths in it are relative to the current folder.
     public init(_ document: ConfigurationDocument) throws(ConfigurationError) {
-        self = try document.decode { GatewaySettings($0, folder: "") }
+        self = try document.decode { GatewaySettings($0, folder: "", checkingFiles: false) }
     }
 
-    private init(_ root: Section, folder: String) {
+    private init(_ root: Section, folder: String, checkingFiles: Bool) {
         func path(_ text: String) -> String { text.hasPrefix("/") ? text : folder + text }
         gatewayID = root.section("gateway").required("id", as: .identifier)
         mode = root.required("mode", as: .choice(.hardware))
@@ -70,7 +74,7 @@ public struct GatewaySettings: Sendable {
         topic = kafka.value("topic", as: .text, default: "sensor.readings")
         window = kafka.value("window", as: .integer(1...100_000), default: 1000)
         drainTime = kafka.value("drain_time", as: .duration(), default: .seconds(5))
-        listen = root.optionalSection("monitoring")?.optional("listen", as: .endpoint)
+        monitoring = root.optionalSection("monitoring")?.httpEndpoint(checkingFiles: checkingFiles)
         logLevel = root.value("log_level", as: .choice(.info), default: .info)
         let sections = root.sections("stations", each: "station", namedBy: "sensor_id")
         stations = sections.map { StationSettings($0) }

@@ -80,9 +80,9 @@ public struct Processor: Sendable {
             return ServiceGroup.Member("worker \(worker)", pipeline)
         }
         var endpoint: HTTPEndpoint?
-        if let listen = settings.listen {
+        if let monitoring = settings.monitoring {
             let made = try HTTPEndpoint(
-                address: listen.host, port: listen.port, metrics: registry, health: health,
+                monitoring, metrics: registry, health: health,
                 routes: SupervisionPage(supervisor: supervisor, wallClock: wallClock).routes)
             log.info("listening", ["address": made.url])
             endpoint = made
@@ -124,8 +124,10 @@ public struct Processor: Sendable {
 
     /// Where the endpoint answers; one that listens on every address answers under this machine's name.
     private func url(of endpoint: HTTPEndpoint) -> String {
-        ["0.0.0.0", "::"].contains(endpoint.address)
-            ? "http://\(ProcessorSettings.hostName):\(endpoint.port)/" : endpoint.url
+        if case .network(let host, let port) = endpoint.address, ["0.0.0.0", "::"].contains(host) {
+            return "http://\(ProcessorSettings.hostName):\(port)/"
+        }
+        return endpoint.url
     }
 
     /// Lets the reader's role read all tables, and makes the role if it is missing and may be made.

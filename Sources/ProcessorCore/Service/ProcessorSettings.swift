@@ -38,8 +38,8 @@ public struct ProcessorSettings: Sendable {
     var daysAhead: Int64
     /// How long things are kept.
     var retention: RetentionSettings
-    /// Where the HTTP endpoint listens; nil for none.
-    var listen: Endpoint?
+    /// Where the HTTP endpoint listens, and whom it answers; nil for none.
+    var monitoring: HTTPEndpointSettings?
     /// What becomes of a reading whose windows are final.
     var latePolicy: LatePolicy
     /// The windows and the allowed lateness.
@@ -59,16 +59,17 @@ public struct ProcessorSettings: Sendable {
 
     /// Reads a file.
     /// - Throws: all its problems at once, each with its line.
-    public init(file: String) throws(ConfigurationError) {
-        try self.init(ConfigurationDocument(file: file))
+    /// - Parameter checkingFiles: whether the secrets that it names are looked at too, as `check` does.
+    public init(file: String, checkingFiles: Bool = false) throws(ConfigurationError) {
+        self = try ConfigurationDocument(file: file).decode { ProcessorSettings($0, checkingFiles: checkingFiles) }
     }
 
     /// Reads a document.
     public init(_ document: ConfigurationDocument) throws(ConfigurationError) {
-        self = try document.decode(ProcessorSettings.init)
+        self = try document.decode { ProcessorSettings($0, checkingFiles: false) }
     }
 
-    private init(_ root: Section) {
+    private init(_ root: Section, checkingFiles: Bool) {
         let kafka = root.section("kafka")
         self.kafka = kafka.kafkaConfiguration()
         topic = kafka.value("topic", as: .text, default: "sensor.readings")
@@ -89,7 +90,7 @@ public struct ProcessorSettings: Sendable {
         preparesStatements = postgres.value("prepared_statements", as: .boolean, default: true)
         readerRole = postgres.value("reader_role", as: .text, default: "vigie_reader")
         daysAhead = postgres.value("days_ahead", as: .integer(0...366), default: 3)
-        listen = root.optionalSection("monitoring")?.optional("listen", as: .endpoint)
+        monitoring = root.optionalSection("monitoring")?.httpEndpoint(checkingFiles: checkingFiles)
 
         let lateness = root.value("lateness", as: .duration(), default: .seconds(600)).millisecondsRoundedDown
         windows = ProcessorSettings.windows(root, lateness: lateness)

@@ -1,4 +1,3 @@
-import Configuration
 import HTTPClient
 import Monitoring
 import Platform
@@ -24,12 +23,12 @@ struct StatusInquiry {
 
     /// The name of this machine.
     let host: String
-    /// Asks for the text at an address; `http://127.0.0.1:9465/status/self`, say.
-    let ask: (String) -> Answer
+    /// Asks the endpoint `http://127.0.0.1:9465/` or `unix:/run/vigie/processor.sock`, say, for the text at a path.
+    let ask: (_ endpoint: String, _ path: String) -> Answer
 
-    /// One processor, at an address such as `http://127.0.0.1:9465/`.
+    /// One processor, at an endpoint such as `http://127.0.0.1:9465/` or `unix:/run/vigie/processor.sock`.
     func one(at endpoint: String) -> StatusOverview {
-        switch ask(StatusInquiry.path("status", of: endpoint)) {
+        switch ask(endpoint, "status") {
         case .text(let text, let isGood):
             StatusOverview(text: text, problems: isGood ? [] : ["the processor at \(endpoint) is not well"])
         case .silence(let reason):
@@ -49,7 +48,7 @@ struct StatusInquiry {
             if member.isGone {
                 overview.problems.append("\(name) is gone for \(PlainNumbers.seconds(member.age))")
             } else if let endpoint = member.endpoint, member.host == host || !StatusInquiry.isLoopback(endpoint) {
-                switch ask(StatusInquiry.path("status/self", of: endpoint)) {
+                switch ask(endpoint, "status/self") {
                 case .text(let text, let isGood):
                     overview.text += text
                     if !isGood { overview.problems.append("\(name) is not well") }
@@ -68,33 +67,49 @@ struct StatusInquiry {
     }
 
     /// The database cannot be asked who there is: the processor of this machine's configuration, if there is one, is.
-    func withoutDatabase(_ reason: String, listen: Endpoint?) -> StatusOverview {
+    func withoutDatabase(_ reason: String, listen: HTTPEndpointSettings.Address?) -> StatusOverview {
         var overview = StatusOverview(text: "", problems: ["the database cannot be asked: \(reason)"])
-        guard let listen, listen.port > 0 else { return overview }
-        let address = listen.host.contains(":") ? "[\(listen.host)]" : listen.host
-        let own = one(at: "http://\(address):\(listen.port)/")
+        let own: StatusOverview
+        switch listen {
+        case .network(_, let port)? where port > 0: own = one(at: "http://\(listen?.description ?? "")/")
+        case .socket?: own = one(at: listen?.description ?? "")
+        default: return overview
+        }
         overview.text = own.text
         overview.problems += own.problems
         return overview
     }
 
-    private static func path(_ path: String, of endpoint: String) -> String {
-        endpoint + (endpoint.hasSuffix("/") ? "" : "/") + path
-    }
-
     private static func isLoopback(_ endpoint: String) -> Bool {
-        ["http://127.", "http://[::1]", "http://localhost"].contains { endpoint.hasPrefix($0) }
+        ["unix:", "http://127.", "http://[::1]", "http://localhost"].contains { endpoint.hasPrefix($0) }
     }
 }
 
 extension StatusInquiry {
     /// Asks by HTTP.
-    init() throws(HTTPClientError) {
+    /// - Parameter tokenFile: the file of the token to show; nil for none.
+    init(tokenFile: String?) throws {
         let client = try HTTPClient(limits: HTTPClient.Limits(connect: .seconds(3), total: .seconds(5)))
-        self.init(host: ProcessorSettings.hostName) { text in
-            guard let address = HTTPAddress(text) else { return .silence("\"\(text)\" is not an http address") }
+        var headers: [HTTPClient.Header] = []
+        if let tokenFile {
+            let token = String(decoding: try TokenFile(tokenFile).read(), as: UTF8.self)
+            headers = [HTTPClient.Header("Authorization", "Bearer \(token)")]
+        }
+        let known = headers
+        self.init(host: ProcessorSettings.hostName) { endpoint, path in
+            let socket = endpoint.hasPrefix("unix:") ? String(endpoint.dropFirst("unix:".count)) : nil
+            let base = socket == nil ? endpoint : "http://localhost/"
+            guard let address = HTTPAddress(base + (base.hasSuffix("/") ? "" : "/") + path) else {
+                return .silence("\"\(endpoint)\" is no address such as http://host:9465/ or unix:/path")
+            }
             do throws(HTTPClientError) {
-                let answer = try client.get(address)
+                let answer = try client.get(address, headers: known, by: socket)
+                if answer.status == 401 {
+                    return .silence(
+                        known.isEmpty
+                            ? "it wants a token: name its file by --token-file, or by monitoring.token_file"
+                            : "it has another token than the one in \(tokenFile ?? "")")
+                }
                 // 503 comes with the text too: it says what is wrong.
                 guard answer.isSuccess || answer.status == 503 else { return .silence("HTTP status \(answer.status)") }
                 return .text(String(decoding: answer.body, as: UTF8.self), isGood: answer.isSuccess)
@@ -107,23 +122,25 @@ extension StatusInquiry {
 
 extension Processor {
     /// How all processors are that the database knows.
-    public func status() async throws -> StatusOverview {
+    /// - Parameter tokenFile: the file of the token to show them; nil for that of the settings.
+    public func status(tokenFile: String? = nil) async throws -> StatusOverview {
         let settings = settings
         return try await Processor.onThread {
-            let inquiry = try StatusInquiry()
+            let inquiry = try StatusInquiry(tokenFile: tokenFile ?? settings.monitoring?.tokenFile)
             do {
                 let connection = try settings.connect(applicationName: "vigie-processor status")
                 return inquiry.all(try ProcessorTable(connection: connection).members())
             } catch let error as PostgresError {
                 return inquiry.withoutDatabase(
-                    DatabaseAway(error)?.advice ?? error.message, listen: settings.listen)
+                    DatabaseAway(error)?.advice ?? error.message, listen: settings.monitoring?.address)
             }
         }
     }
 
-    /// How the processor at an address is, such as `http://127.0.0.1:9465/`.
-    public static func status(endpoint: String) async throws -> StatusOverview {
-        try await onThread { try StatusInquiry().one(at: endpoint) }
+    /// How the processor at an address is, such as `http://127.0.0.1:9465/` or `unix:/run/vigie/processor.sock`.
+    /// - Parameter tokenFile: the file of the token to show it; nil for none.
+    public static func status(endpoint: String, tokenFile: String?) async throws -> StatusOverview {
+        try await onThread { try StatusInquiry(tokenFile: tokenFile).one(at: endpoint) }
     }
 
     private static func onThread<Result: Sendable>(

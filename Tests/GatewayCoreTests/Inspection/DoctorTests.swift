@@ -569,7 +569,9 @@ extension [Check] {
 @Suite struct MonitoringExaminationTests {
     @Test func everyOccupantIsJudged() {
         func checks(_ occupant: MonitoringExamination.Occupant, host: String = "127.0.0.1") -> [Check] {
-            MonitoringExamination(listen: Endpoint(host: host, port: 9464), occupant: occupant).checks
+            MonitoringExamination(
+                settings: HTTPEndpointSettings(address: .network(host: host, port: 9464)), occupant: occupant
+            ).checks
         }
         #expect(checks(.free).states == [.ok])
         #expect(checks(.gateway(status: 200, health: "ok\noutbox: healthy\n")).states == [.ok])
@@ -580,12 +582,14 @@ extension [Check] {
         #expect(checks(.stranger)[0].remedy?.contains("sport = :9464") == true)
         #expect(checks(.impossible("no")).states == [.failure])
         #expect(checks(.free, host: "0.0.0.0").states == [.ok, .warning])
-        #expect(MonitoringExamination(listen: nil, occupant: .free).checks.states == [.warning])
+        #expect(MonitoringExamination(settings: nil, occupant: .free).checks.states == [.warning])
     }
 
     @Test func aGatewayIsToldFromAStranger() async throws {
         func occupant(_ port: UInt16, host: String = "127.0.0.1") async -> MonitoringExamination.Occupant {
-            await onOwnThread { MonitoringExamination.gather(Endpoint(host: host, port: port)).occupant }
+            await onOwnThread {
+                MonitoringExamination.gather(HTTPEndpointSettings(address: .network(host: host, port: port))).occupant
+            }
         }
         let registry = MetricsRegistry()
         _ = GatewayMetrics(registry)

@@ -334,6 +334,9 @@ TEXTS: dict[str, str] = {
     ),
     "operation.finding.unreachable.not_a_processor": "{endpoint} does not answer as a processor; it is left out.",
     "operation.finding.unreachable.not_an_address": "{endpoint} is no address that can be asked; it is left out.",
+    "operation.finding.unreachable.wants_a_token": (
+        "{endpoint} wants another token than that of VIGIE_TOKEN_FILE; it is left out."
+    ),
     # Key figures
     "operation.throughput": "Throughput",
     "operation.throughput.note": "messages, last seconds",
@@ -458,6 +461,7 @@ TEXTS: dict[str, str] = {
     "operation.answer.no_answer_in_time": "no answer in time",
     "operation.answer.not_a_processor": "not a processor's answer",
     "operation.answer.not_an_address": "no address",
+    "operation.answer.wants_a_token": "wants another token",
     "operation.processor.column.state": "State",
     "operation.processor.column.name": "Processor · worker",
     "operation.processor.column.partitions": "Partitions",

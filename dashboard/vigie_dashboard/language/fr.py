@@ -353,6 +353,9 @@ TEXTS: dict[str, str] = {
     "operation.finding.unreachable.not_an_address": (
         "{endpoint} n’est pas une adresse que l’on puisse interroger ; il est laissé de côté."
     ),
+    "operation.finding.unreachable.wants_a_token": (
+        "{endpoint} demande un autre jeton que celui de VIGIE_TOKEN_FILE ; il est laissé de côté."
+    ),
     # Chiffres clés
     "operation.throughput": "Débit",
     "operation.throughput.note": "messages, à l’instant",
@@ -477,6 +480,7 @@ TEXTS: dict[str, str] = {
     "operation.answer.no_answer_in_time": "pas de réponse à temps",
     "operation.answer.not_a_processor": "réponse d’autre chose",
     "operation.answer.not_an_address": "pas une adresse",
+    "operation.answer.wants_a_token": "demande un autre jeton",
     "operation.processor.column.state": "État",
     "operation.processor.column.name": "Processeur · fil",
     "operation.processor.column.partitions": "Partitions",

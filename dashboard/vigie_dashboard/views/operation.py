@@ -50,9 +50,9 @@ def _live(context: Context) -> None:
 
 
 @st.cache_data(ttl=2.0, max_entries=4, show_spinner=False)
-def _ask(endpoints: tuple[str, ...]) -> list[Answer]:
+def _ask(endpoints: tuple[str, ...], token_file: str | None) -> list[Answer]:
     """All readers share an answer: a processor is not asked more often because more people look."""
-    return processors.ask(endpoints)
+    return processors.ask(endpoints, token_file)
 
 
 def _show(context: Context) -> None:
@@ -64,10 +64,10 @@ def _show(context: Context) -> None:
         show_empty(context)
         return
     members = condition.with_life(data.processors)
-    endpoints = tuple(
-        sorted({row.endpoint for row in members.itertuples() if row.endpoint and row.condition != "gone"})
-    )
-    answers = _ask(endpoints)
+    living = {row.endpoint for row in members.itertuples() if row.endpoint and row.condition != "gone"}
+    # A socket is for who is on the processor's own machine.
+    endpoints = tuple(sorted(endpoint for endpoint in living if not endpoint.startswith("unix:")))
+    answers = _ask(endpoints, context.settings.token_file)
     heard = [answer for answer in answers if answer.trouble is None]
     partitions = condition.read_partitions(data.offsets, members, processors.partitions(heard))
     gateways = condition.judged(data.gateways)

@@ -71,7 +71,7 @@ public actor Doctor {
                     settings.kafka, topic: settings.topic, user: user, now: SystemWallClock().now(), progress: progress
                 ).checks
             progress("looking at the monitoring endpoint")
-            checks += MonitoringExamination.gather(settings.listen).checks
+            checks += MonitoringExamination.gather(settings.monitoring).checks
         }
         progress("asking systemd")
         checks += ServiceExamination.gather(tree: tree, user: user, buses: buses).checks

@@ -1,4 +1,4 @@
-import Configuration
+import Monitoring
 import NetworkProbe
 
 /// The address of `/metrics` and `/healthz`.
@@ -16,53 +16,84 @@ struct MonitoringExamination: Examination {
     }
 
     /// nil: the configuration has no endpoint.
-    var listen: Endpoint?
+    var settings: HTTPEndpointSettings?
     var occupant: Occupant
+    /// Why nobody could show the token.
+    var tokenProblem: String?
 
-    static func gather(_ listen: Endpoint?) -> MonitoringExamination {
-        guard let listen, listen.port > 0 else { return MonitoringExamination(listen: listen, occupant: .free) }
-        // Who listens on every address is asked on this machine's own.
-        let host = ["0.0.0.0": "127.0.0.1", "::": "::1"][listen.host] ?? listen.host
-        do throws(NetworkProbe.Failure) {
-            let addresses = try NetworkProbe.resolve(host, port: listen.port)
-            func get(_ path: String) throws(NetworkProbe.Failure) -> (status: Int, body: String) {
-                try NetworkProbe.get(path, on: NetworkProbe.connect(addresses, bound: .seconds(2)))
-            }
-            guard let connection = try? NetworkProbe.connect(addresses, bound: .seconds(2)) else {
-                try NetworkProbe.tryListening(try NetworkProbe.resolve(listen.host, port: listen.port))
-                return MonitoringExamination(listen: listen, occupant: .free)
-            }
-            guard let metrics = try? NetworkProbe.get("/metrics", on: connection),
-                metrics.body.contains("vigie_outbox_readings"), let health = try? get("/healthz")
-            else { return MonitoringExamination(listen: listen, occupant: .stranger) }
-            return MonitoringExamination(
-                listen: listen, occupant: .gateway(status: health.status, health: health.body))
+    static func gather(_ settings: HTTPEndpointSettings?) -> MonitoringExamination {
+        var examination = MonitoringExamination(settings: settings, occupant: .free)
+        guard let settings else { return examination }
+        var token: [UInt8]?
+        do throws(TokenFile.Problem) {
+            token = try settings.tokenFile.map { TokenFile($0) }?.read()
         } catch {
-            return MonitoringExamination(listen: listen, occupant: .impossible("\(error)"))
+            examination.tokenProblem = "\(error)"
         }
+        do throws(NetworkProbe.Failure) {
+            examination.occupant = try occupant(settings.address, token)
+        } catch {
+            examination.occupant = .impossible("\(error)")
+        }
+        return examination
+    }
+
+    private static func occupant(
+        _ address: HTTPEndpointSettings.Address, _ token: [UInt8]?
+    ) throws(NetworkProbe.Failure) -> Occupant {
+        let connect: () throws(NetworkProbe.Failure) -> NetworkProbe.Connection
+        switch address {
+        case .network(_, 0): return .free
+        case .network(let host, let port):
+            // Who listens on every address is asked on this machine's own.
+            let own = ["0.0.0.0": "127.0.0.1", "::": "::1"][host] ?? host
+            let addresses = try NetworkProbe.resolve(own, port: port)
+            connect = { () throws(NetworkProbe.Failure) in try NetworkProbe.connect(addresses, bound: .seconds(2)) }
+        case .socket(let path):
+            connect = { () throws(NetworkProbe.Failure) in try NetworkProbe.connect(socket: path, bound: .seconds(2)) }
+        }
+        guard let connection = try? connect() else {
+            if case .network(let host, let port) = address {
+                try NetworkProbe.tryListening(try NetworkProbe.resolve(host, port: port))
+            }
+            return .free
+        }
+        guard let metrics = try? NetworkProbe.get("/metrics", on: connection, token: token),
+            // Without the right token it says only whether all is well.
+            metrics.body.contains("vigie_outbox_readings") || metrics.status == 401,
+            let health = try? NetworkProbe.get("/healthz", on: connect(), token: token),
+            ["ok\n", "unavailable\n"].contains(where: { health.body.hasPrefix($0) })
+        else { return .stranger }
+        return .gateway(status: health.status, health: health.body)
     }
 
     var checks: [Check] {
-        guard let listen else {
+        guard let settings else {
             return [
                 Check(
                     .monitoring, "endpoint", .warning, "none: nobody sees how this gateway is",
                     remedy: "monitoring: {listen: \"127.0.0.1:9464\"}")
             ]
         }
-        var checks = [occupantCheck(listen)]
-        if !listen.host.hasPrefix("127."), listen.host != "::1", listen.host != "localhost" {
+        var checks = [occupantCheck(settings.address)]
+        if let tokenProblem {
+            checks.append(
+                Check(
+                    .monitoring, "token", .failure, tokenProblem,
+                    remedy: "let this user and the gateway's read monitoring.token_file, and nobody else"))
+        }
+        if !settings.address.isLocal, settings.tokenFile == nil {
             checks.append(
                 Check(
                     .monitoring, "exposure", .warning,
-                    "\(listen.host) is not loopback, and the endpoint has no password",
-                    remedy: "monitoring: {listen: \"127.0.0.1:\(listen.port)\"}, with a proxy before it"))
+                    "other machines reach \(settings.address), and monitoring.unprotected lets them read it",
+                    remedy: "set monitoring.token_file, unless something else protects it"))
         }
         return checks
     }
 
-    private func occupantCheck(_ listen: Endpoint) -> Check {
-        let subject = "\(listen)"
+    private func occupantCheck(_ address: HTTPEndpointSettings.Address) -> Check {
+        let subject = "\(address)"
         switch occupant {
         case .free: return Check(.monitoring, subject, .ok, "free; no gateway is running there")
         case .gateway(200, let health):
@@ -81,13 +112,20 @@ struct MonitoringExamination: Examination {
         case .stranger:
             return Check(
                 .monitoring, subject, .failure, "another program listens there",
-                remedy:
-                    "sudo ss -ltnp 'sport = :\(listen.port)' names it; end it, or set monitoring.listen to another port"
-            )
+                remedy: strangerRemedy(address))
         case .impossible(let reason):
             return Check(
                 .monitoring, subject, .failure, "a gateway cannot listen there: \(reason)",
                 remedy: "set monitoring.listen to an address of this board and a port above 1023")
+        }
+    }
+
+    private func strangerRemedy(_ address: HTTPEndpointSettings.Address) -> String {
+        switch address {
+        case .network(_, let port):
+            "sudo ss -ltnp 'sport = :\(port)' names it; end it, or set monitoring.listen to another port"
+        case .socket(let path):
+            "sudo ss -lxp 'src \(path)' names it; end it, or set monitoring.listen to another socket"
         }
     }
 }
