@@ -147,6 +147,36 @@ public struct KafkaConfigurationError: Error, Equatable, Sendable, CustomStringC
     }
 }
 
+extension KafkaConfigurationError {
+    /// Why librdkafka makes no client, in the words of the configuration where it is about a file:
+    /// `ssl.key.location failed: error:05800074:x509 certificate routines::key values mismatch`.
+    init(refused reason: String, _ configuration: KafkaConfiguration) {
+        let files = [
+            ("ssl.key.location", "kafka.key_file", configuration.keyFile),
+            ("ssl.certificate.location", "kafka.certificate_file", configuration.certificateFile),
+            ("ssl.ca.location", "kafka.ca_file", configuration.certificateAuthorityFile),
+        ]
+        guard let (property, setting, file) = files.first(where: { reason.hasPrefix($0.0 + " failed: ") }),
+            let file
+        else {
+            self.init(property: "", message: reason)
+            return
+        }
+        // X509_R_KEY_VALUES_MISMATCH (x509err.h), which is the same in every release of OpenSSL.
+        if BrokerReport(reason).tlsReason == 116, let certificate = configuration.certificateFile {
+            self.init(
+                property: property,
+                message: "the key in \(file) does not belong to the certificate in \(certificate): set kafka.key_file"
+                    + " and kafka.certificate_file to two that do")
+            return
+        }
+        let text = reason.dropFirst(property.utf8.count + " failed: ".utf8.count)
+        self.init(
+            property: property,
+            message: "\(file) is not there, may not be read or is no PEM file: check \(setting) (\(text))")
+    }
+}
+
 /// Properties whose value must not be shown: passwords, keys, tokens, credentials.
 private func isSecret(_ property: String) -> Bool {
     let name = property.lowercased()

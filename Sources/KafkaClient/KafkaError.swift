@@ -1,4 +1,5 @@
 import CRdkafka
+import NetworkProbe
 
 /// A failure that librdkafka or the broker reported.
 public struct KafkaError: Error, Equatable, Sendable {
@@ -119,30 +120,8 @@ public struct KafkaError: Error, Equatable, Sendable {
 }
 
 extension KafkaError {
-    /// Why a certificate is not believed (OpenSSL's x509_vfy.h).
-    public enum CertificateProblem: Sendable, Hashable {
-        /// Its time is over.
-        case expired
-        /// Its time has not begun.
-        case notYetValid
-        /// Nobody who is trusted vouches for it.
-        case unknownAuthority
-        /// It is for another name or address.
-        case otherName
-        /// Another reason, by OpenSSL's number.
-        case other(Int32)
-
-        /// - Parameter code: OpenSSL's `X509_V_ERR_...`.
-        public init(code: Int32) {
-            switch code {
-            case 9: self = .notYetValid
-            case 10: self = .expired
-            case 2, 18, 19, 20, 21, 27: self = .unknownAuthority
-            case 62, 63, 64: self = .otherName
-            default: self = .other(code)
-            }
-        }
-    }
+    /// Why a certificate is not believed.
+    public typealias CertificateProblem = NetworkProbe.CertificateProblem
 }
 
 extension KafkaError: CustomStringConvertible {

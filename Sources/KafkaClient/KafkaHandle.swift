@@ -100,7 +100,7 @@ final class KafkaHandle: Sendable {
         guard let pointer else {
             // rd_kafka_new takes the configuration over only if it succeeds. It has freed the interceptors all the same,
             // so destroying it would free them twice (librdkafka 2.0.2 and 2.8.0): it is left as it is.
-            throw KafkaConfigurationError(property: "", message: reason)
+            throw KafkaConfigurationError(refused: reason, configuration)
         }
         self.pointer = pointer
         self.callbacks = callbacks
@@ -220,7 +220,7 @@ private func tryOut(
     let (pointer, reason) = withErrorBuffer { rd_kafka_new(RD_KAFKA_PRODUCER, native, $0, $1) }
     guard let pointer else {
         rd_kafka_conf_destroy(native)
-        throw KafkaConfigurationError(property: "", message: reason)
+        throw KafkaConfigurationError(refused: reason, configuration)
     }
     let address = UInt(bitPattern: pointer)
     startThread(name: "rdkafka-destroy") { rd_kafka_destroy(OpaquePointer(bitPattern: address)) }

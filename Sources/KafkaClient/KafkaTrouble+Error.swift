@@ -1,4 +1,6 @@
 import CRdkafka
+import Glibc
+import NetworkProbe
 
 extension KafkaTrouble {
     /// What an error means for a person.
@@ -97,10 +99,23 @@ extension KafkaTrouble {
                 .clientCertificate, "\(broker) wants a certificate of its clients, and none is configured",
                 remedy: "set kafka.certificate_file and kafka.key_file")
         }
+        let refused = "\(broker) refuses the certificate in \(file)"
+        guard let certificate = try? NetworkProbe.certificate(in: file) else {
+            return KafkaTrouble(
+                .clientCertificate, refused,
+                remedy: "check kafka.certificate_file: that it has not expired (openssl x509 -in \(file) -noout"
+                    + " -dates), and that the broker trusts its authority")
+        }
+        if let complaint = certificate.complaint(at: Int64(time(nil))) {
+            return KafkaTrouble(
+                .clientCertificate, refused + complaint,
+                remedy: "renew it (kafka.certificate_file); if it is valid, set this machine's clock: timedatectl")
+        }
         return KafkaTrouble(
-            .clientCertificate, "\(broker) refuses the certificate in \(file)",
-            remedy: "check kafka.certificate_file: that it has not expired (openssl x509 -in \(file) -noout -dates),"
-                + " and that the broker trusts its authority")
+            .clientCertificate, "\(refused), for \(certificate.subject) by \(certificate.issuer)",
+            remedy: "let the broker trust that authority, or set kafka.certificate_file to a certificate of one that it"
+                + " trusts"
+        )
     }
 
     private static let networkRemedy =

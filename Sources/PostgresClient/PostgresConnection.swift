@@ -64,12 +64,13 @@ public final class PostgresConnection {
         settings: ConnectionSettings, preparesStatements: Bool = true, waits: PostgresWaits,
         notice: @escaping (Notice) -> Void = { _ in }
     ) throws(PostgresError) {
-        guard let pointer = try dial(settings, waits) else {
+        let (dialled, trouble) = try dial(settings, waits)
+        guard let pointer = dialled else {
             throw PostgresError(sqlState: "53200", severity: "FATAL", message: "no memory for a connection")
         }
         guard PQstatus(pointer) == CONNECTION_OK, PQsetnonblocking(pointer, 1) == 0 else {
             defer { PQfinish(pointer) }
-            throw PostgresError(sqlState: "08001", severity: "FATAL", message: errorText(of: pointer))
+            throw trouble ?? PostgresError(sqlState: "08001", severity: "FATAL", message: errorText(of: pointer))
         }
         self.settings = settings
         self.waits = waits
@@ -408,24 +409,29 @@ public final class PostgresConnection {
 }
 
 /// PQconnectdbParams, which blocks, on a thread of its own: only so the look-up of a name has a bound too.
-/// - Returns: a connection that may have failed; nil without memory or descriptors.
-private func dial(_ settings: ConnectionSettings, _ waits: PostgresWaits) throws(PostgresError) -> OpaquePointer? {
+/// - Returns: a connection that may have failed, and then why; nil without memory or descriptors.
+private func dial(
+    _ settings: ConnectionSettings, _ waits: PostgresWaits
+) throws(PostgresError) -> (connection: OpaquePointer?, trouble: PostgresError?) {
     func failure(_ reason: String) -> PostgresError {
         PostgresError(sqlState: "08001", severity: "FATAL", message: reason)
     }
     let began = ContinuousClock.now
     if let reason = waits.verdict(of: began) { throw failure(reason) }
     let call = AsideCall(thread: "database-connect") {
-        UInt(bitPattern: settings.withNative { PQconnectdbParams($0, $1, 0) })
+        let made = settings.withNative { PQconnectdbParams($0, $1, 0) }
+        // Looks at files and at the server again, so it is for this thread as well.
+        let trouble = made.flatMap { PQstatus($0) == CONNECTION_OK ? nil : PostgresError(failed: $0) }
+        return (number: UInt(bitPattern: made), trouble: trouble)
     } discard: {
-        PQfinish(OpaquePointer(bitPattern: $0))
+        PQfinish(OpaquePointer(bitPattern: $0.number))
     }
-    guard let call else { return nil }
+    guard let call else { return (nil, nil) }
     var reason: String?
     let made = call.wait {
         reason = waits.verdict(of: began)
         return reason == nil
     }
     guard let made else { throw failure(reason ?? "no connection was made") }
-    return OpaquePointer(bitPattern: made)
+    return (OpaquePointer(bitPattern: made.number), made.trouble)
 }

@@ -17,11 +17,13 @@ public struct PostgresError: Error, Equatable, Sendable {
     public var constraint: String?
     /// The statement without its parameters, empty if there is none.
     public var sql: String
+    /// What a person is to do about it, in the words of the configuration; nil if that is not known.
+    public var remedy: String?
 
     /// Makes an error.
     public init(
         sqlState: String, severity: String = "ERROR", message: String, detail: String? = nil, hint: String? = nil,
-        constraint: String? = nil, sql: String = ""
+        constraint: String? = nil, sql: String = "", remedy: String? = nil
     ) {
         self.sqlState = sqlState
         self.severity = severity
@@ -30,6 +32,7 @@ public struct PostgresError: Error, Equatable, Sendable {
         self.hint = hint
         self.constraint = constraint
         self.sql = sql
+        self.remedy = remedy
     }
 
     /// The same transaction may succeed when it is tried again on a new connection, as the cause lies in the server and
@@ -87,6 +90,7 @@ extension PostgresError: CustomStringConvertible, CustomDebugStringConvertible {
             line += "; behind a pooler in transaction mode statements must not be prepared, unless it keeps them itself"
         }
         if !sql.isEmpty { line += " in: \(sql)" }
+        if let remedy { line += "; \(remedy)" }
         return line
     }
 
@@ -95,6 +99,7 @@ extension PostgresError: CustomStringConvertible, CustomDebugStringConvertible {
         var text = "PostgreSQL \(severity) \(sqlState): \(message)"
         if let detail { text += "\ndetail: \(detail)" }
         if let hint { text += "\nhint: \(hint)" }
+        if let remedy { text += "\nremedy: \(remedy)" }
         if let constraint { text += "\nconstraint: \(constraint)" }
         if !sql.isEmpty { text += "\nin: \(sql)" }
         return text

@@ -193,11 +193,29 @@ import Testing
         try await site.waitForProgress([gateway, processor], "after a certificate was renewed")
 
         // A client is refused by the broker, after its own part of the handshake.
-        let clients: [(String, Certificates.Pair?)] = [
-            ("none", nil), ("expired", try certificates.client("cellar", valid: .past)),
-            ("other", try certificates.client("cellar", by: "other")),
+        let good = try certificates.client("cellar")
+        let clients: [(name: String, pair: Certificates.Pair?, sign: String)] = [
+            ("none", nil, "wants a certificate of its clients, and none is configured"),
+            ("expired", try certificates.client("cellar", valid: .past), "which expired on 2020-07-01 00:00 UTC"),
+            ("other", try certificates.client("cellar", by: "other"), "for /CN=cellar by /CN=other"),
         ]
-        let doctors = try clients.map { name, client -> (String, ChildProcess) in
+        let mismatched = (certificate: good.certificate, key: try certificates.client("cellar").key)
+        let processors = try (clients + [("mismatched", mismatched, "kafka.key_file")]).map { name, client, sign in
+            let file = try site.writeProcessorConfiguration(
+                instance: name, bootstrap: scene.bootstrap, kafka: scene.security(client))
+            return (name, sign, try BuiltProgram.processor.start(["run", "--config", file], in: site.folder))
+        }
+        for (name, sign, processor) in processors {
+            try await waitUntil("a processor says what is wrong: \(name)", within: .seconds(120)) {
+                if !processor.isRunning { return true }
+                return processor.output.contains(sign)
+            }
+            print("  processor, \(name): \(processor.output)")
+            #expect(processor.output.contains(sign), "\(name): \(processor.output)")
+            processor.send(SIGTERM)
+            await processor.ending()
+        }
+        let doctors = try clients.map { name, client, _ -> (String, ChildProcess) in
             let file = try scene.writeGatewayConfiguration(scene.security(client), name: "client-\(name)")
             let doctor = try BuiltProgram.gateway.start(
                 ["doctor", "--json", "--config", file], in: site.makeFolder("client-\(name)"))

@@ -1,6 +1,7 @@
 import Foundation
-import KafkaClient
 import Testing
+
+@testable import KafkaClient
 
 struct KafkaConfigurationTests {
     private func withFile<Result>(_ text: String, _ body: (String) throws -> Result) throws -> Result {
@@ -50,6 +51,26 @@ struct KafkaConfigurationTests {
         let configuration = KafkaConfiguration(bootstrapServers: "a:1", properties: ["acks": "0"])
         #expect(throws: KafkaConfigurationError.self) {
             try KafkaProducer(configuration: configuration) { _ in }
+        }
+    }
+
+    /// The texts of librdkafka 2.0.2 with OpenSSL 3.0.
+    @Test func filesThatItDoesNotTakeAreNamedAsInTheConfiguration() {
+        let configuration = KafkaConfiguration(
+            bootstrapServers: "a:1", securityProtocol: .tls, certificateAuthorityFile: "/x/ca.pem",
+            certificateFile: "/x/me.pem", keyFile: "/x/me.key")
+        let expected = [
+            "ssl.key.location failed: error:05800074:x509 certificate routines::key values mismatch":
+                "the key in /x/me.key does not belong to the certificate in /x/me.pem: set kafka.key_file",
+            "ssl.key.location failed: error:0A080002:SSL routines::system lib": "/x/me.key is not there, may not be",
+            "ssl.certificate.location failed: error:0A080002:SSL routines::system lib": "check kafka.certificate_file",
+            "ssl.ca.location failed: error:05800088:x509 certificate routines::no certificate or crl found":
+                "/x/ca.pem is not there, may not be read or is no PEM file: check kafka.ca_file",
+            "No provider for SASL mechanism GSSAPI": "Kafka configuration: No provider for SASL mechanism GSSAPI",
+        ]
+        for (reason, text) in expected {
+            let error = KafkaConfigurationError(refused: reason, configuration)
+            #expect(error.description.contains(text), "\(error)")
         }
     }
 }

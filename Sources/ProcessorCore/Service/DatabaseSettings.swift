@@ -41,15 +41,18 @@ extension ProcessorSettings {
 struct DatabaseAway: Error, CustomStringConvertible {
     /// Why there is none.
     var reason: String
+    /// What to do about it.
+    var remedy: String
 
     /// - Returns: nil if the error is another one.
     init?(_ error: any Error) {
         guard let error = error as? PostgresError, error.sqlState == "08001" else { return nil }
         reason = error.message
+        remedy = error.remedy ?? "check postgres.connection"
     }
 
     /// Why there is none, and what to do about it.
-    var advice: String { "\(reason); check that PostgreSQL runs and takes connections there, and postgres.connection" }
+    var advice: String { "\(reason); \(remedy)" }
 
     /// One line for a person.
     var description: String { "the database cannot be asked: \(advice)" }
