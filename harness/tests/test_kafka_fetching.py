@@ -63,6 +63,11 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
 
 class Fetching(unittest.TestCase):
     def setUp(self):
+        # Inside `make test` these name what the other tests run on.
+        own = {name: value for name, value in os.environ.items() if not name.startswith(("VIGIE_", "KAFKA_"))}
+        environment = mock.patch.dict(os.environ, own, clear=True)
+        environment.start()
+        self.addCleanup(environment.stop)
         self.folder = folder_of(self)
         repository = self.folder / "repository"
         repository.mkdir()
