@@ -31,7 +31,7 @@ public struct HTTPResponse: Sendable {
 }
 
 /// Why an endpoint could not be opened.
-public enum HTTPEndpointError: Error, Equatable, Sendable, CustomStringConvertible {
+public enum HTTPEndpointError: ErrorWithExitStatus, Equatable, Sendable, CustomStringConvertible {
     /// `address` is neither an IPv4 nor an IPv6 address in text.
     case notAnAddress(String)
     /// Other machines reach it, and nothing protects it.
@@ -46,6 +46,14 @@ public enum HTTPEndpointError: Error, Equatable, Sendable, CustomStringConvertib
     case cannotListen(HTTPEndpointSettings.Address, SystemError)
     /// libmicrohttpd did not start: no memory or no thread.
     case cannotStart
+
+    /// A setting that is wrong is so after a restart, too.
+    public var exitStatus: Int32 {
+        switch self {
+        case .notAnAddress, .exposed, .token: ExitStatus.configuration
+        case .portInUse, .socketInUse, .cannotListen, .cannotStart: ExitStatus.failure
+        }
+    }
 
     /// What failed and what to do, in one line.
     public var description: String {

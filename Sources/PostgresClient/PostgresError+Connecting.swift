@@ -1,6 +1,12 @@
 import CPostgres
 import Glibc
 import NetworkProbe
+import Platform
+
+extension PostgresError: ErrorWithExitStatus {
+    /// Settings that libpq refuses are wrong after a restart, too.
+    public var exitStatus: Int32 { sqlState == "22023" && sql.isEmpty ? ExitStatus.configuration : ExitStatus.failure }
+}
 
 extension PostgresError {
     /// Why no connection came about, with what to do about it. Blocks for some seconds at most: what libpq does not tell

@@ -43,8 +43,8 @@ public struct GatewaySettings: Sendable {
     var logLevel: Log.Level
 
     /// Reads a file. Paths in it are relative to its folder.
-    /// - Throws: all its problems at once, each with its line.
     /// - Parameter checkingFiles: whether the secrets that it names are looked at too, as `check` does.
+    /// - Throws: all its problems at once, each with its line.
     public init(file: String, checkingFiles: Bool = false) throws(ConfigurationError) {
         let folder = file.lastIndex(of: "/").map { String(file[...$0]) } ?? ""
         self = try ConfigurationDocument(file: file).decode {

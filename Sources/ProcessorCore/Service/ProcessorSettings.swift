@@ -58,8 +58,8 @@ public struct ProcessorSettings: Sendable {
     var logLevel: Log.Level
 
     /// Reads a file.
-    /// - Throws: all its problems at once, each with its line.
     /// - Parameter checkingFiles: whether the secrets that it names are looked at too, as `check` does.
+    /// - Throws: all its problems at once, each with its line.
     public init(file: String, checkingFiles: Bool = false) throws(ConfigurationError) {
         self = try ConfigurationDocument(file: file).decode { ProcessorSettings($0, checkingFiles: checkingFiles) }
     }
