@@ -138,7 +138,10 @@ class Member:
 
     def _asks_to_stop(self, process: Process, bound: float) -> bool:
         if self.is_ours:
-            # Until the loader is done the kernel does what it does with the signal, whatever the program would do.
+            # Until the loader is done the kernel does what it does with the signal, whatever the program would do. One
+            # that was paused while it was loaded must go on for that.
+            if not handles(process.pid, process.stop_signal):
+                self.resume()
             deadline = self._running_since + LOADING
             while process.is_running and not handles(process.pid, process.stop_signal) and time.monotonic() < deadline:
                 time.sleep(0.005)
