@@ -411,7 +411,9 @@ class Trial:
             self.daemon.stop(60)
             pathlib.Path(self.environment["DOCKER_HOST"].removeprefix("unix://")).unlink(missing_ok=True)
             self.network.restore()
-        shutil.rmtree(self.secrets, ignore_errors=True)
+        for rest in (self.secrets, FOLDER / "context"):
+            shutil.rmtree(rest, ignore_errors=True)
+        (FOLDER / "debian.tar").unlink(missing_ok=True)
         if not self.keep:
             shutil.rmtree(FOLDER / "docker", ignore_errors=True)
 
