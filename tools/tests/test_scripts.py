@@ -23,7 +23,7 @@ def is_shell(path):
 
 
 class Scripts(unittest.TestCase):
-    @unittest.skipUnless(shutil.which("shellcheck"), "shellcheck is missing: run `make install`")
+    @unittest.skipUnless(shutil.which("shellcheck"), "shellcheck is missing: run `make dependencies`")
     @unittest.skipUnless((ROOT / ".git").exists(), "this is no checkout: Git cannot list the scripts")
     def test_shellcheck_finds_nothing(self):
         scripts = [path for path in tracked_files() if is_shell(path)]
