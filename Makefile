@@ -149,7 +149,7 @@ storm: build ## Run it all under seeded faults and check every reading: SEED=n F
 		--faults $(FAULTS) --nodes $(NODES) --each $(EACH) --every $(EVERY)
 
 .PHONY: test-containers
-test-containers: install-build ## Bring compose.yaml up for real, on stand-ins of its images; PROGRAMS=folder; as root
+test-containers: build-dependencies ## Bring compose.yaml up for real, on stand-ins of its images; PROGRAMS=folder; as root
 	@tools/install containers
 	@$(BEGIN)/python -m vigie_harness.containers $(if $(PROGRAMS),--programs $(PROGRAMS))
 
