@@ -57,7 +57,7 @@ import Testing
         let processor = try BuiltProgram.processor.start(["run", "--config", configuration], in: site.folder)
         let before = processor.output.count
         try await waitUntil("it waits", within: .seconds(120)) {
-            processor.output.dropFirst(before).contains("the database is away, trying again")
+            processor.output.dropFirst(before).contains("the database is away, waiting for it")
         }
         processor.send(SIGTERM)
         #expect(await processor.ending() == .status(0), "\(processor.output)")
