@@ -19,7 +19,7 @@ sensor = types.SimpleNamespace(
     last_event_time=datetime.datetime.now(datetime.UTC), latitude=43.297, longitude=5.37, faults=["scd41:crc"])
 rules = [types.SimpleNamespace(quantity="battery_level", side="below", bound=25.0, severity="warning")]
 snapshot = Snapshot(uptime=1, sensors=[sensor], boards=[], rate=1, stored=1, median=None, nearly_worst=None, timed=0,
-    with_start=0, windows=0, final_windows=0, lost=0, rules=rules)
+    period="", with_start=0, windows=0, final_windows=0, lost=0, rules=rules)
 width = int(sys.argv[1])
 Console(width=width, color_system=None).print(sensor_table(snapshot, width))
 """
