@@ -16,7 +16,8 @@ from pipeline import DEMO, Pipeline
 from views import LiveView, PlainView, summary
 
 from vigie_harness import arguments, interrupts
-from vigie_harness.errors import HarnessError, in_words
+from vigie_harness.endings import status_of
+from vigie_harness.errors import HarnessError
 from vigie_harness.interrupts import Stopped
 from vigie_harness.kafka.finding import check_broker
 
@@ -110,22 +111,16 @@ def run(options):
 def main():
     options = parse_arguments()
     os.umask(0o077)
-    try:
-        interrupts.raise_stopped()
-        if options.check:
-            # The stand-in needs nothing that can be wrong.
-            if options.kafka != "stand-in":
-                check_broker(options.kafka)
-            return 0
-        lock = only_one()
-        with lock:
-            return run(options)
-    except Stopped as stopped:
-        # Before anything was started.
-        return stopped.status
-    except HarnessError as error:
-        print(f"vigie: {error}", file=sys.stderr)
-        return error.status
-    except OSError as error:
-        print(f"vigie: {in_words(error)}", file=sys.stderr)
-        return 1
+    return status_of(lambda: check(options) if options.check else run_alone(options))
+
+
+def check(options):
+    # The stand-in needs nothing that can be wrong.
+    if options.kafka != "stand-in":
+        check_broker(options.kafka)
+    return 0
+
+
+def run_alone(options):
+    with only_one():
+        return run(options)

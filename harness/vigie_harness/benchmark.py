@@ -17,10 +17,9 @@ import psycopg
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from . import interrupts
 from .checkout import STATE, must_have, programs
-from .errors import HarnessError, in_words
-from .interrupts import Stopped
+from .endings import status_of
+from .errors import HarnessError
 from .kafka.cluster import KafkaCluster
 from .kafka.finding import find_kafka
 from .ports import free_port, port_is_free
@@ -283,18 +282,12 @@ def database(arguments, name):
 
 def main(body, arguments):
     """Runs a benchmark, and returns its exit status; what is wrong is one sentence."""
-    try:
-        interrupts.raise_stopped()
-        body(arguments)
-    except Stopped as stopped:
-        return stopped.status
-    except HarnessError as error:
-        print(f"vigie: {error}", file=sys.stderr)
-        return error.status
-    except (subprocess.CalledProcessError, psycopg.Error, KafkaException) as error:
-        print(f"vigie: {str(error).strip()}", file=sys.stderr)
-        return 1
-    except OSError as error:
-        print(f"vigie: {in_words(error)}", file=sys.stderr)
-        return 1
-    return 0
+
+    def work() -> int:
+        try:
+            body(arguments)
+        except (subprocess.CalledProcessError, psycopg.Error, KafkaException) as error:
+            raise HarnessError(str(error).strip()) from error
+        return 0
+
+    return status_of(work)

@@ -148,12 +148,9 @@ actor Publisher: Service {
             // An idempotent producer cannot go on after some errors, such as a broker that lost its state. What a person
             // must mend, such as a right that is missing, is the monitor's to say.
             let isToldElsewhere = KafkaTrouble(error, of: configuration).map { $0.kind != .producerLost } ?? false
-            let message = "the producer cannot go on and is made anew"
-            if isToldElsewhere {
-                log.debug(message, ["error": "\(error)"])
-            } else {
-                log.warning(message, ["error": "\(error)"])
-            }
+            log(
+                isToldElsewhere ? .debug : .warning, "the producer cannot go on and is made anew",
+                ["error": "\(error)"])
             abandonProducer()
             pause(after: error)
         }

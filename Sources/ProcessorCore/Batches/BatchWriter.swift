@@ -315,22 +315,18 @@ actor BatchWriter {
                 let wait = backoff.next()
                 let isNews = told != error.sqlState
                 told = error.sqlState
+                let fields: Log.Fields =
+                    isNews ? ["error": "\(error)"] : ["error": "\(error)", "in": "\(wait)"]
                 if error.isTransient {
-                    let message = "the database cannot take a batch, trying again until it does"
-                    if isNews {
-                        log.warning(message, ["error": "\(error)"])
-                    } else {
-                        log.debug(message, ["error": "\(error)", "in": "\(wait)"])
-                    }
+                    log(
+                        isNews ? .warning : .debug, "the database cannot take a batch, trying again until it does",
+                        fields)
                     health.report(healthPart, .degraded("\(error)"))
                 } else {
-                    let message =
-                        "the database refuses every batch until its operator mends this; the readings wait in Kafka"
-                    if isNews {
-                        log.error(message, ["error": "\(error)"])
-                    } else {
-                        log.debug(message, ["error": "\(error)", "in": "\(wait)"])
-                    }
+                    log(
+                        isNews ? .error : .debug,
+                        "the database refuses every batch until its operator mends this; the readings wait in Kafka",
+                        fields)
                     // Not failed: a restart of this program would not mend it.
                     health.report(healthPart, .degraded("its operator is needed: \(error)"))
                 }

@@ -93,6 +93,7 @@ from confluent_kafka import KafkaException
 
 from .. import interrupts
 from ..arguments import pair, password, port, user
+from ..endings import status_of
 from ..errors import HarnessError, in_words
 from ..interrupts import Stopped
 from ..proxy import Direction
@@ -437,30 +438,24 @@ def serve(arguments: argparse.Namespace) -> int:
 
 def main() -> int:
     arguments = parse_arguments()
-    try:
-        interrupts.raise_stopped()
-        if arguments.command == "run":
-            return run(arguments)
-        if arguments.command == "check":
-            check_broker(arguments.broker)
-            return 0
-        if arguments.command == "where" and (bootstrap := os.environ.get("VIGIE_KAFKA")):
-            addresses("VIGIE_KAFKA", bootstrap)
-            print(f"A cluster of yours: {bootstrap} (VIGIE_KAFKA)")
-            return 0
-        home = Fetch()(asks_again=True) if arguments.command == "fetch" else find_kafka()
-        if arguments.command == "prepare":
-            prepare(home)
-        print(f"{home.description}: {home.folder}")
+    return status_of(lambda: carry_out(arguments))
+
+
+def carry_out(arguments: argparse.Namespace) -> int:
+    if arguments.command == "run":
+        return run(arguments)
+    if arguments.command == "check":
+        check_broker(arguments.broker)
         return 0
-    except Stopped as stopped:
-        return stopped.status
-    except HarnessError as error:
-        print(f"vigie: {error}", file=sys.stderr)
-        return error.status
-    except OSError as error:
-        print(f"vigie: {in_words(error)}", file=sys.stderr)
-        return 1
+    if arguments.command == "where" and (bootstrap := os.environ.get("VIGIE_KAFKA")):
+        addresses("VIGIE_KAFKA", bootstrap)
+        print(f"A cluster of yours: {bootstrap} (VIGIE_KAFKA)")
+        return 0
+    home = Fetch()(asks_again=True) if arguments.command == "fetch" else find_kafka()
+    if arguments.command == "prepare":
+        prepare(home)
+    print(f"{home.description}: {home.folder}")
+    return 0
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ from rich.console import Console
 from .. import interrupts
 from ..arguments import positive, seconds
 from ..checkout import STATE, must_have, programs
-from ..errors import HarnessError, in_words
+from ..endings import status_of
 from ..interrupts import Stopped
 from ..kafka.finding import find_kafka
 from ..kafka.home import KafkaMissing
@@ -96,21 +96,15 @@ def main(words: list[str] | None = None) -> int:
     if arguments.plan:
         show_plans(arguments, console)
         return 0
+    return status_of(lambda: run_on_kafka(arguments, console))
+
+
+def run_on_kafka(arguments, console: Console) -> int:
     try:
-        interrupts.raise_stopped()
         return run(arguments, console)
-    except Stopped as stopped:
-        # Before the first storm, or between two.
-        return stopped.status
     except KafkaMissing as missing:
         print(f"vigie: the storm does not run, as it needs Apache Kafka: {missing}", file=sys.stderr)
         return 0 if arguments.optional else 1
-    except HarnessError as error:
-        print(f"vigie: {error}", file=sys.stderr)
-        return error.status
-    except OSError as error:
-        print(f"vigie: {in_words(error)}", file=sys.stderr)
-        return 1
 
 
 def show_plans(arguments, console: Console) -> None:
