@@ -73,15 +73,23 @@ import Testing
             try await Task.sleep(for: .milliseconds(Int.random(in: 0...1000, using: &random)))
             print("  \(names[paused]) is stopped: \(instant)")
             try await pause(processors[paused], names[paused], at: instant, of: site)
+            // What the paused one had sent before may still be committed: only what comes after is the other one's work.
+            let other = processors[1 - paused]
+            try await waitUntil("the other one has all partitions", within: .seconds(120), evidence: other.output) {
+                heldPartitions(other) == [0, 1, 2, 3]
+            }
             let before = try offsets(site)
             try await waitUntil("the other one has gone on in all partitions", within: .seconds(120)) {
-                try #require(processors[1 - paused].isRunning, "\(processors[1 - paused].output)")
+                try #require(other.isRunning, "\(other.output)")
                 let now = try offsets(site)
                 return now.count == 4 && now.allSatisfy { $0.value > before[$0.key] ?? 0 }
             }
             let written = processors[paused].output.count
             processors[paused].send(SIGCONT)
-            try await waitUntil("the paused one has stepped back and is a member again", within: .seconds(120)) {
+            try await waitUntil(
+                "the paused one has stepped back and is a member again", within: .seconds(120),
+                evidence: processors[paused].output
+            ) {
                 try #require(processors[paused].isRunning, "\(processors[paused].output)")
                 let lines = processors[paused].output.dropFirst(written).split(separator: "\n")
                 let revoked = lines.lastIndex { $0.contains("partitions revoked") }
@@ -165,6 +173,18 @@ import Testing
         generator.finish()
         try await producer.run(&generator)
         return generator.manifest
+    }
+
+    /// What a processor has been given and not lost, by its log.
+    private func heldPartitions(_ processor: ChildProcess) -> Set<Int> {
+        var held: Set<Int> = []
+        for line in processor.output.split(separator: "\n") {
+            guard let field = line.firstRange(of: "partitions=") else { continue }
+            let numbers = line[field.upperBound...].prefix { $0 != "]" }.split { !$0.isNumber }.compactMap { Int($0) }
+            if line.contains("partitions assigned") { held.formUnion(numbers) }
+            if line.contains("partitions revoked") { held.subtract(numbers) }
+        }
+        return held
     }
 
     private func offsets(_ site: Site) throws -> [Int32: Int64] {

@@ -251,14 +251,16 @@ final class Site {
 }
 
 /// Waits until a condition of another process's state holds, looking every few milliseconds.
+/// - Parameter evidence: what a failure shows besides, such as the output of a process.
 /// - Throws: if it does not hold before the deadline.
 func waitUntil(
     _ what: String, within limit: Duration, every interval: Duration = .milliseconds(20),
-    isolation: isolated (any Actor)? = #isolation, _ condition: () throws -> Bool
+    evidence: @autoclosure () -> String = "", isolation: isolated (any Actor)? = #isolation,
+    _ condition: () throws -> Bool
 ) async throws {
     let deadline = ContinuousClock.now + limit
     while try !condition() {
-        try #require(ContinuousClock.now < deadline, "not within \(limit): \(what)")
+        try #require(ContinuousClock.now < deadline, "not within \(limit): \(what)\n\(evidence())")
         try await Task.sleep(for: interval)
     }
 }
