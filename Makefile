@@ -102,6 +102,10 @@ demo: build-dependencies ## Run it all with simulated boards and watch it live; 
 clean-demo: ## Remove the demo's data
 	@python3 demo/clean.py
 
+.PHONY: clean
+clean: clean-demo ## Remove all that was fetched, built and kept in this checkout
+	rm -rf .build .vigie
+
 .PHONY: lint
 lint: build-dependencies ## Check the format of the Swift files, and the Python files
 	swift format lint --strict --parallel --recursive Package.swift Sources Tests

@@ -1,6 +1,6 @@
 // swift-tools-version: 6.0
 // The whole of Vigie. Dependencies point one way: from the programs at the bottom of this file
-// to the libraries above them, never back (see README.md, "Structure").
+// to the libraries above them, never back (see CONTRIBUTING.md, "Where things are").
 import PackageDescription
 
 let cLibraries: [Target] = [
@@ -10,7 +10,9 @@ let cLibraries: [Target] = [
     .systemLibrary(name: "CSQLite", pkgConfig: "sqlite3", providers: [.apt(["libsqlite3-dev"])]),
     .systemLibrary(name: "CYAML", pkgConfig: "yaml-0.1", providers: [.apt(["libyaml-dev"])]),
     .systemLibrary(name: "CMicrohttpd", pkgConfig: "libmicrohttpd", providers: [.apt(["libmicrohttpd-dev"])]),
-    .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
+    // Not by pkg-config: from Debian 13 on libcurl.pc asks for Kerberos with a flag that SwiftPM refuses, with a warning at
+    // every build. Header and library are where the compiler looks anyway.
+    .systemLibrary(name: "CCurl", providers: [.apt(["libcurl4-openssl-dev"])]),
     .systemLibrary(name: "CGPIOD", pkgConfig: "libgpiod", providers: [.apt(["libgpiod-dev"])]),
     .systemLibrary(name: "CNetwork", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
     .systemLibrary(name: "CI2C", providers: [.apt(["libi2c-dev"])]),

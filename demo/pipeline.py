@@ -172,6 +172,16 @@ class Pipeline:
         for program in self.gateways:
             program.wait_until_ready()
             self.say(f"Board {program.name}: {program.address}/metrics")
+        self.say(self.invitation())
+
+    def invitation(self):
+        """How a board of the visitor's own joins the demo."""
+        text = f"A board of your own joins by kafka: {{bootstrap: {self.kafka}, topic: {TOPIC}}}"
+        host, _, port = self.kafka.rpartition(":")
+        if host == "127.0.0.1":
+            # The broker tells its clients this address, so the port is the same on the board.
+            text += f", from another machine after ssh -N -R {port}:{self.kafka} USER@BOARD"
+        return text
 
     def _configuration(self, name, **values):
         """Fills in the template of this name; what it gives may hold a password, so only we can read it."""

@@ -56,6 +56,7 @@ class DemoTest(unittest.TestCase):
         self.assertRegex(demo.stdout, r"measurement to row p50 .* \(of the last 30 s")
         self.assertRegex(demo.stdout, r"lyon-school library is warning: battery \d+\.\d % is below 25 %")
         self.assertRegex(demo.stdout, r"Dashboard: http://127\.0\.0\.1:\d+")
+        self.assertRegex(demo.stdout, r"by kafka: \{bootstrap: 127\.0\.0\.1:(\d+), .*ssh -N -R \1:127\.0\.0\.1:\1 ")
         return demo.stdout
 
 

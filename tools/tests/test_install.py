@@ -1,5 +1,6 @@
 """tools/install on a machine that has nothing yet: apt, pip and Swift are scripts that note what they are told."""
 
+import os
 import pathlib
 import shutil
 import subprocess
@@ -13,14 +14,23 @@ PROGRAMS = {
     "dpkg-query": 'grep -qx "${@: -1}" "$STATE/packages" && echo installed',
     "apt-get": """
         [[ $1 == install ]] || exit 0
-        for word; do [[ $word == -* ]] || echo "$word"; done >>"$STATE/packages"
+        [[ -e $STATE/createcluster.d/vigie.conf ]] && cat "$STATE/createcluster.d/vigie.conf" >"$STATE/cluster"
+        for percent in 0 26.2 51.0 100; do
+            echo "dlstatus:1:$percent:Retrieving" >&3
+            echo "pmstatus:g++:$percent:Unpacking" >&3
+        done
+        echo "Reading package lists..."
+        for word; do [[ $word == -* || $word == APT::* ]] || echo "$word"; done >>"$STATE/packages"
         if grep -qx swiftlang "$STATE/packages"; then mv "$STATE/swift" "$STATE/programs/swift"; fi""",
-    "sudo": 'exec "$@"',
+    "sudo": """
+        if [[ $1 == -v ]]; then exit "$(cat "$STATE/refused")"; fi
+        exec "$@\"""",
     "python3": """
         if [[ $1 == --version ]]; then echo Python 3.13.5; exit; fi
         echo venv >>"$STATE/environments"
         mkdir -p .vigie/venv/bin
-        touch .vigie/venv/bin/{python,pip}
+        touch .vigie/venv/bin/python
+        cp "$STATE/pip" .vigie/venv/bin/pip
         chmod +x .vigie/venv/bin/*""",
 }
 
@@ -49,15 +59,21 @@ class Install(unittest.TestCase):
             self.program(self.programs / name, text)
         # Nothing of this machine is found, its Swift least of all.
         for name in ("bash", "cat", "cmp", "cp", "dirname", "env", "grep", "head", "mkdir", "mv", "rm", "sed",
-                     "sha256sum", "stat", "touch", "chmod"):  # fmt: skip
+                     "sha256sum", "sort", "stat", "tee", "touch", "chmod", "wc"):  # fmt: skip
             (self.programs / name).symlink_to(shutil.which(name))
         self.program(self.programs / "swift", SWIFT)
         (self.folder / "packages").touch()
+        (self.folder / "refused").write_text("0")
+        # One package of each line of the requirements.
+        self.program(
+            self.folder / "pip",
+            'cat dashboard/requirements.txt tools/requirements.txt | sed -n "s/==.*//; T; s/^/Collecting /p"',
+        )
         self.release = self.folder / "os-release"
         self.release.write_text('ID=debian\nVERSION_ID="12"\n')
         self.environment = {
             "PATH": str(self.programs), "STATE": str(self.folder), "VIGIE_OS_RELEASE": str(self.release),
-            "KAFKA_HOME": "/opt/kafka",
+            "KAFKA_HOME": "/opt/kafka", "VIGIE_CREATECLUSTER": str(self.folder / "createcluster.d"),
         }  # fmt: skip
 
     def program(self, file, text):
@@ -69,13 +85,14 @@ class Install(unittest.TestCase):
         (self.programs / "swift").rename(self.folder / "swift")
         self.release.write_text(f"ID=debian\n{release}\n")
 
-    def install(self, *purposes):
+    def install(self, *purposes, user=None):
         return subprocess.run(
             [self.folder / "tools/install", *purposes],
             env=self.environment,
             capture_output=True,
             text=True,
             check=False,
+            user=user,
         )
 
     def installed(self):
@@ -92,6 +109,34 @@ class Install(unittest.TestCase):
         self.assertEqual(self.install("build", "test").returncode, 0)
         self.assertEqual(self.installed(), listed("build") | listed("test"))
         self.assertEqual(self.environments(), 1, "the Python packages are those of before")
+
+    def test_what_takes_long_shows_how_far_it_is(self):
+        said = self.install("build").stdout.splitlines()
+        for what in ("downloading", "installing"):
+            self.assertEqual([line for line in said if what in line], [f"  {what} {n} %" for n in (25, 50, 100)])
+        self.assertEqual(
+            [line for line in said if "collecting" in line][:3], [f"  collecting {n} %" for n in (25, 50, 75)]
+        )
+        self.assertIn("Reading package lists...", (self.folder / ".vigie/install.log").read_text())
+
+    def test_the_distribution_makes_no_cluster_of_its_own(self):
+        self.install("build")
+        self.assertEqual((self.folder / "cluster").read_text(), "create_main_cluster = false\n")
+        self.assertFalse((self.folder / "createcluster.d/vigie.conf").exists())
+
+    def test_a_refused_sudo_says_what_to_type(self):
+        user = "nobody" if os.geteuid() == 0 else None
+        for path in (self.folder, *self.folder.rglob("*")):
+            path.chmod(0o777)
+        (self.folder / "refused").write_text("1")
+        done = self.install("build", user=user)
+        self.assertEqual(done.returncode, 1)
+        self.assertRegex(done.stderr, r"^vigie: sudo refused, .* as root type: apt-get install .* g\+\+ .*\n$")
+        self.assertEqual(self.installed(), set())
+        (self.folder / "refused").write_text("0")
+        done = self.install("build", user=user)
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        self.assertEqual(self.installed(), listed("build"))
 
     def test_debian_13_brings_its_own_swift(self):
         for release in ('VERSION_ID="13"', "VERSION_CODENAME=forky"):
