@@ -90,6 +90,12 @@ test-packages: deb ## Try the packages in a clean root: install, use, upgrade, r
 test-packages-debian13: deb-debian13 ## The same with Debian 13's packages in a Debian 13
 	tools/packages/test trixie .vigie/debian13/state/packages/deb13
 
+.PHONY: test-first-hour
+test-first-hour: build-dependencies ## Run the demo as a newcomer on a clean Debian 12 and 13, and say what it costs; as root
+	@tools/install packages
+	tools/first-hour trixie
+	if [[ $$(. /etc/os-release && echo $$VERSION_CODENAME) == bookworm ]]; then tools/first-hour bookworm; fi
+
 DEMO := $(BEGIN)/python demo/demo.py $(if $(DURATION),--duration $(DURATION)) $(if $(KAFKA),--kafka $(KAFKA))
 
 .PHONY: demo
