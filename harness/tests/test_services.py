@@ -36,7 +36,7 @@ class WithServices(unittest.TestCase):
         return child, pids
 
     def assert_ended(self, pids):
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while any(map(is_running, pids)):
             self.assertLess(time.monotonic(), deadline, "a server outlived its parent")
             time.sleep(0.02)
@@ -104,7 +104,8 @@ class WithServices(unittest.TestCase):
         self.assertIn("at the address in VIGIE_KAFKA", said)
         self.assertIn(f"{closed}: connection refused", said)
         self.assertIn(f"{mute}: it accepts connections, but does not answer", said)
-        self.assertLess(seconds, 15)
+        # Its own bounds come to a few seconds, the library's to a minute.
+        self.assertLess(seconds, 60)
 
     def test_a_variable_that_is_no_list_of_brokers_is_told(self):
         for text in ("kafka", "kafka:", "kafka:0", "kafka:65536", "http://kafka:9092", "a:1,,b:2", "a:1 b:2"):
