@@ -45,6 +45,30 @@ class Skipped(unittest.TestCase):
             self.assertIsNone(test_run.skipped_test(line), line)
 
 
+class Failed(unittest.TestCase):
+    def test_the_words_of_both_runners_are_understood(self):
+        failures = test_run.Failures()
+        rule = "=" * 70
+        for line in (
+            "test_x (a.B.test_x) ... FAIL", "✔ Test good() passed after 0.001 seconds.", rule,
+            "FAIL: test_x (a.B.test_x)", "-" * 70, "Traceback (most recent call last):", "AssertionError: 1 != 2", "",
+            rule,
+            "ERROR: setUpClass (a.C)", "-" * 70, "Traceback (most recent call last):", "HarnessError: no broker", "",
+            "-" * 70, "Ran 2 tests in 0.1s", "FAILED (failures=1, errors=1)",
+            "✘ Test bad() recorded an issue at File.swift:1:2: Expectation failed: a == b",
+            "✘ Test bad() failed after 0.002 seconds with 1 issue.",
+        ):  # fmt: skip
+            failures.read(line)
+        self.assertEqual(
+            failures.found,
+            [
+                "a.B.test_x: AssertionError: 1 != 2",
+                "a.C: HarnessError: no broker",
+                "bad() recorded an issue at File.swift:1:2: Expectation failed: a == b",
+            ],
+        )
+
+
 class Run(unittest.TestCase):
     def setUp(self):
         for number in interrupts.SIGNALS:
@@ -73,6 +97,12 @@ class Run(unittest.TestCase):
         self.assertRegex(said, r"first +\d+ s  failed \(3\)\n")
         self.assertRegex(said, r"second +\d+ s  passed, 1 test did not run\n")
         self.assertIn("\nThese tests did not run:\n  second: a.B.test_x: no java\n", said)
+        self.assertNotIn("These tests failed", said)
+
+    def test_what_failed_is_named_at_the_end(self):
+        words = "FAIL: test_x (a.B.test_x)", "-" * 70, "AssertionError: why", "-" * 70
+        _, said = self.run_parts(self.part("first", f"print(*{words}, sep='\\n'); raise SystemExit(1)"))
+        self.assertTrue(said.endswith("\nThese tests failed:\n  first: a.B.test_x: AssertionError: why\n"), said)
 
     def test_a_part_that_takes_too_long_is_ended(self):
         began = time.monotonic()

@@ -65,6 +65,7 @@ class Outcome:
     seconds: float
     status: str
     skipped: list[str]
+    failed: list[str]
 
 
 # unittest: test_x (module.Class.test_x) ... skipped 'why'
@@ -82,10 +83,38 @@ def skipped_test(line: str) -> str | None:
     return None
 
 
+class Failures:
+    """Finds the tests that failed in the lines of a run, each with the end of what is said of it."""
+
+    # unittest: FAIL: test_x (module.Class.test_x), then a line of dashes, then a traceback up to the next rule.
+    _UNITTEST = re.compile(r"^(?:FAIL|ERROR): (?:\w+ \((\S+)\)|(\S+.*))$")
+    _RULE = re.compile(r"^[-=]{70}$")
+    # Swift Testing: ✘ Test name() recorded an issue at File.swift:1:2: what
+    _SWIFT = re.compile(r"^\S+\s+Test (.+? recorded an issue .*)$")
+
+    def __init__(self):
+        self.found = []
+        self._name = None
+        self._reason = ""
+
+    def read(self, line: str) -> None:
+        if found := self._SWIFT.match(line):
+            self.found.append(found[1])
+        elif found := self._UNITTEST.match(line):
+            self._name, self._reason = found[1] or found[2], ""
+        elif self._name and self._RULE.match(line):
+            if self._reason:
+                self.found.append(f"{self._name}: {self._reason}")
+                self._name = None
+        elif self._name and line.strip():
+            self._reason = line.strip()
+
+
 def run(part: Part) -> Outcome:
     print(f"\n=== {part.name}", flush=True)
     began = time.monotonic()
     skipped = []
+    failures = Failures()
     is_late = threading.Event()
     # In a session of its own, so that all of it can be ended: `swift test` gives its child a process group of its own,
     # and ends without it.
@@ -108,7 +137,9 @@ def run(part: Part) -> Outcome:
             for line in child.stdout:
                 sys.stdout.write(line)
                 sys.stdout.flush()
-                if test := skipped_test(line.rstrip("\n")):
+                line = line.rstrip("\n")
+                failures.read(line)
+                if test := skipped_test(line):
                     skipped.append(test)
             watcher.join()
         except Stopped:
@@ -117,7 +148,7 @@ def run(part: Part) -> Outcome:
     status = "passed" if child.returncode == 0 else f"failed ({child.returncode})"
     if is_late.is_set():
         status = f"ended after {part.bound} s"
-    return Outcome(part, time.monotonic() - began, status, skipped)
+    return Outcome(part, time.monotonic() - began, status, skipped, failures.found)
 
 
 def report(outcomes: list[Outcome]) -> None:
@@ -127,11 +158,15 @@ def report(outcomes: list[Outcome]) -> None:
         missing = f", {count} test{'s' if count > 1 else ''} did not run" if count else ""
         print(f"  {outcome.part.name:<12} {outcome.seconds:>6.0f} s  {outcome.status}{missing}")
     print(f"  {'all':<12} {sum(outcome.seconds for outcome in outcomes):>6.0f} s")
-    if any(outcome.skipped for outcome in outcomes):
-        print("\nThese tests did not run:")
-        for outcome in outcomes:
-            for test in outcome.skipped:
-                print(f"  {outcome.part.name}: {test}")
+    for title, tests in (
+        ("These tests did not run:", [(outcome.part.name, outcome.skipped) for outcome in outcomes]),
+        ("These tests failed:", [(outcome.part.name, outcome.failed) for outcome in outcomes]),
+    ):
+        if any(named for _, named in tests):
+            print(f"\n{title}")
+            for part, named in tests:
+                for test in named:
+                    print(f"  {part}: {test[:300]}")
     sys.stdout.flush()
 
 
