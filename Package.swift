@@ -5,14 +5,14 @@ import PackageDescription
 
 let cLibraries: [Target] = [
     .systemLibrary(name: "CPlatform"),
-    .systemLibrary(name: "CRdkafka", pkgConfig: "rdkafka", providers: [.apt(["librdkafka-dev"])]),
+    // Not by pkg-config: from Debian 13 on libcurl.pc, which rdkafka.pc requires, asks for Kerberos with a flag that SwiftPM
+    // refuses, with a warning at every build. Headers and libraries are where the compiler looks anyway.
+    .systemLibrary(name: "CRdkafka", providers: [.apt(["librdkafka-dev"])]),
+    .systemLibrary(name: "CCurl", providers: [.apt(["libcurl4-openssl-dev"])]),
     .systemLibrary(name: "CPostgres", pkgConfig: "libpq", providers: [.apt(["libpq-dev"])]),
     .systemLibrary(name: "CSQLite", pkgConfig: "sqlite3", providers: [.apt(["libsqlite3-dev"])]),
     .systemLibrary(name: "CYAML", pkgConfig: "yaml-0.1", providers: [.apt(["libyaml-dev"])]),
     .systemLibrary(name: "CMicrohttpd", pkgConfig: "libmicrohttpd", providers: [.apt(["libmicrohttpd-dev"])]),
-    // Not by pkg-config: from Debian 13 on libcurl.pc asks for Kerberos with a flag that SwiftPM refuses, with a warning at
-    // every build. Header and library are where the compiler looks anyway.
-    .systemLibrary(name: "CCurl", providers: [.apt(["libcurl4-openssl-dev"])]),
     .systemLibrary(name: "CGPIOD", pkgConfig: "libgpiod", providers: [.apt(["libgpiod-dev"])]),
     .systemLibrary(name: "CNetwork", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
     .systemLibrary(name: "CI2C", providers: [.apt(["libi2c-dev"])]),
