@@ -120,6 +120,7 @@ lint: build-dependencies ## Check the format of the Swift files, and the Python 
 .PHONY: test
 test: dependencies named-kafka lint programs-for-tests ## Run all tests on Apache Kafka and PostgreSQL; KAFKA=stand-in: without Kafka
 	@tools/promtool fetch || true
+	@tools/compose2 fetch || true
 	$(WITH_SERVICES) $(TEST_RUN)
 
 .PHONY: programs-for-tests
