@@ -160,9 +160,11 @@ storm: build ## Run it all under seeded faults and check every reading: SEED=n F
 		--faults $(FAULTS) --nodes $(NODES) --each $(EACH) --every $(EVERY)
 
 .PHONY: test-containers
-test-containers: build-dependencies ## Bring compose.yaml up for real, on stand-ins of its images; PROGRAMS=folder; as root
+test-containers: build-dependencies ## Bring compose.yaml up for real, on stand-ins of its images; PROGRAMS=folder COMPOSE=2; as root
 	@tools/install containers
-	@$(BEGIN)/python -m vigie_harness.containers $(if $(PROGRAMS),--programs $(PROGRAMS))
+	@$(if $(filter 2,$(COMPOSE)),tools/compose2 fetch)
+	@$(BEGIN)/python -m vigie_harness.containers $(if $(PROGRAMS),--programs $(PROGRAMS)) \
+		$(if $(filter 2,$(COMPOSE)),--compose tools/compose2)
 
 # The storm of `make test` alone.
 .PHONY: storm-test

@@ -11,12 +11,14 @@ import unittest
 
 import yaml
 
+from vigie_harness.containers import HostNetwork
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 COMPOSE = yaml.safe_load((ROOT / "compose.yaml").read_text())
 SERVICES = COMPOSE["services"]
 COMPOSE_2 = ROOT / "tools/compose2"
-ONCE = {"migrate", "topics"}
-OURS = {"migrate", "processor", "dashboard", "lyon-school", "marseille-archive", "mons-office"}
+ONCE = {"migrate", "topics", "fleet"}
+OURS = {"fleet", "migrate", "processor", "dashboard", "lyon-school", "marseille-archive", "mons-office"}
 
 
 def version_of(*command):
@@ -134,7 +136,7 @@ class Compose(unittest.TestCase):
 
     def test_gateways_do_not_reach_the_database(self):
         with_database = set(SERVICES["postgres"]["networks"])
-        for name in ("lyon-school", "marseille-archive", "mons-office", "kafka"):
+        for name in ("lyon-school", "marseille-archive", "mons-office", "kafka", "fleet"):
             self.assertFalse(with_database & set(SERVICES[name]["networks"]), name)
 
     def test_prometheus_asks_every_gateway(self):
@@ -147,6 +149,31 @@ class Compose(unittest.TestCase):
         }
         images = {name for name, service in SERVICES.items() if service["image"] == "vigie-gateway"}
         self.assertEqual(asked, {f"{name}:9464" for name in images})
+
+
+class Network(unittest.TestCase):
+    def test_rules_of_a_dockerd_are_told_from_others(self):
+        """When the one that the trial has started ends, its rules go, and nobody else's."""
+        of_docker = (
+            "-A FORWARD -o br-0bf1cdca17cf -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT",
+            "-A FORWARD -i docker0 ! -o docker0 -j ACCEPT",
+            "-A PREROUTING -m addrtype --dst-type LOCAL -j DOCKER",
+            "-A POSTROUTING -s 172.18.0.0/16 ! -o br-ac60c60f38a6 -j MASQUERADE",
+            "-A POSTROUTING -s 172.19.0.3/32 -d 172.19.0.3/32 -p tcp -m tcp --dport 9090 -j MASQUERADE",
+            ":DOCKER-USER - [0:0]",
+        )
+        of_others = (
+            "*nat",
+            ":POSTROUTING ACCEPT [0:0]",
+            "-A FORWARD -i br-lan -j ACCEPT",
+            "-A POSTROUTING -s 10.0.0.0/8 -o eth0 -j MASQUERADE",
+            "-A POSTROUTING -s 10.0.0.1/32 -d 10.0.0.2/32 -j MASQUERADE",
+            "COMMIT",
+        )
+        for rule in of_docker:
+            self.assertTrue(HostNetwork.RULE.search(rule), rule)
+        for rule in of_others:
+            self.assertFalse(HostNetwork.RULE.search(rule), rule)
 
 
 class Secrets(unittest.TestCase):
