@@ -67,7 +67,7 @@ class Operations(unittest.TestCase):
     def run_box(self, heading: str, index: int) -> str:
         commands = boxes(heading)[index]
         for documented, here in (
-            ("/var/lib/vigie", self.folder / "lib"), ("/var/backups", self.folder / "backups"),
+            ("/var/lib/vigie-gateway", self.folder / "lib"), ("/var/backups", self.folder / "backups"),
             ("/etc/vigie", self.folder), ("host=db", f"host={self.postgres.sockets}"),
             # The private server's first role.
             ("user=postgres", "user=vigie"),

@@ -101,7 +101,7 @@ struct StorageExamination: Examination {
         case 0x0102_1994, 0x8584_58F6:
             return Check(
                 .storage, subject, .warning, "it is in memory: a power cut loses every reading that was not sent",
-                remedy: "set outbox.path to a folder on the card or disk, such as /var/lib/vigie/outbox.sqlite")
+                remedy: "set outbox.path to a folder on the card or disk, such as /var/lib/vigie-gateway/outbox.sqlite")
         case 0x794C_7630:
             return Check(
                 .storage, subject, .warning, "an overlay: what is written may be in memory alone",
