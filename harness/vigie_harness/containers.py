@@ -62,19 +62,28 @@ class HostNetwork:
     """What a dockerd changes of this machine's network, and leaves when it ends."""
 
     FORWARD = pathlib.Path("/proc/sys/net/ipv4/ip_forward")
+    # Bridges, and ends of containers' cables, by the names that it gives them.
+    INTERFACE = re.compile(r"docker0|br-[0-9a-f]{12}|veth[0-9a-f]{7}")
+    # What is of its chains and bridges, and the way of a container to its own published port.
+    RULE = re.compile(r"DOCKER|docker0| br-[0-9a-f]{12}\b|-A POSTROUTING -s (\S+/32) -d \1 .*-j MASQUERADE")
 
     def __init__(self):
         self.forward = self.FORWARD.read_text()
         rules = subprocess.run(["iptables", "-S", "FORWARD"], capture_output=True, text=True, check=False).stdout
         # -P FORWARD ACCEPT
         self.policy = rules.split()[2] if rules else "ACCEPT"
+        self.interfaces = self.of_docker()
 
-    # Its chains, its bridges by the names that it gives them, and the way of a container to its own published port.
-    RULE = re.compile(r"DOCKER|docker0| br-[0-9a-f]{12}\b|-A POSTROUTING -s (\S+/32) -d \1 .*-j MASQUERADE")
+    def of_docker(self) -> set[str]:
+        """The interfaces that have names as Docker gives them."""
+        names = (path.name for path in pathlib.Path("/sys/class/net").iterdir())
+        return {name for name in names if self.INTERFACE.fullmatch(name)}
 
     def restore(self) -> None:
-        """Takes away the bridge and the rules of a dockerd that has ended; rules of others stay."""
-        subprocess.run(["ip", "link", "delete", "docker0"], capture_output=True, check=False)
+        """Takes away the interfaces and the rules of a dockerd that has ended; those of others stay."""
+        for name in {"docker0"} | self.of_docker() - self.interfaces:
+            # The other end of a cable has gone with the first.
+            subprocess.run(["ip", "link", "delete", name], capture_output=True, check=False)
         for family in ("iptables", "ip6tables"):
             saved = subprocess.run([f"{family}-save"], capture_output=True, text=True, check=False).stdout
             kept = [line for line in saved.splitlines(True) if not self.RULE.search(line)]
