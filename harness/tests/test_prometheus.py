@@ -27,7 +27,7 @@ GATEWAY = """
 gateway: {{id: scraped}}
 mode: simulated
 outbox: {{path: outbox.sqlite}}
-kafka: {{bootstrap: "127.0.0.1:{closed}"}}
+kafka: {{bootstrap: "127.0.0.1:{closed}", drain_time: 0s}}
 clock: {{policy: trust}}
 monitoring: {{listen: "127.0.0.1:{port}", token_file: "{token}"}}
 stations:
