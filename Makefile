@@ -77,8 +77,7 @@ deb-debian13: ## Build the Debian packages for Debian 13 in a root of its own
 	tools/debian13/packages amd64
 
 .PHONY: deb-arm64
-deb-arm64: ## Build the Debian packages for Debian 13 on arm64, by cross-building
-	@tools/install debian13
+deb-arm64: deb-debian13 ## Build the Debian packages for Debian 13 on arm64, by cross-building
 	tools/debian13/packages arm64
 
 .PHONY: test-packages
@@ -141,9 +140,8 @@ test-hardware: dependencies ## Run the release gateway in a virtual machine, on 
 	$(WITH_SERVICES) $(TEST_RUN) hardware
 
 .PHONY: test-systemd
-test-systemd: dependencies ## Run the services under systemd in a virtual machine whose power is cut; as root
+test-systemd: dependencies $(if $(VIGIE_DEBS),,deb) ## Run the installed packages under systemd in a virtual machine whose power is cut; as root
 	@tools/install systemd
-	for product in vigie-gateway vigie-processor vigie-simbus; do $(SWIFT_RELEASE) --product $$product || exit; done
 	.vigie/venv/bin/python Tests/Guest/systemd_guest.py
 
 # Of `make storm`: the seed of the schedule (drawn without it), how many faults, nodes of Kafka, the most faults of one

@@ -3,12 +3,10 @@
 What is done to them is in systemd/trial.sh; here the facts that it prints are judged. The power goes while readings are
 stored: QEMU is killed, and the state directory is on a disk that the next boot has.
 
-VIGIE_DEBS names a folder with the packages vigie-gateway, vigie-processor and vigie-tools, whose files are then taken.
-Without it the files of the checkout are put where the packages put them, and VIGIE_BIN names the folder of the
-programs, .build/release by default.
+apt has installed the packages vigie-gateway, vigie-processor and vigie-tools in the system that is booted. VIGIE_DEBS
+names their folder, by default where `make deb` leaves them.
 """
 
-import io
 import os
 import pathlib
 import random
@@ -29,17 +27,27 @@ from vigie_harness.checkout import ROOT, STATE
 HERE = pathlib.Path(__file__).resolve().parent
 ARCHITECTURE = guest.AMD64
 MODULES = (*guest.MODULES, "virtio-blk", "ext4", "crc32c-generic")
-BINARIES = pathlib.Path(os.environ.get("VIGIE_BIN", ROOT / ".build/release"))
-PROGRAMS = ("vigie-gateway", "vigie-processor", "vigie-simbus")
-# What the system has besides Debian's essential packages.
-PACKAGES = ("systemd", "udev", "kmod", "sqlite3")
-# Seconds that a boot may take; quiet it is a fraction.
-LIMIT = 1200
+PACKAGES = ("vigie-gateway", "vigie-processor", "vigie-tools")
+RELEASE = dict(re.findall(r'^(\w+)="?([^"\n]*)', pathlib.Path("/etc/os-release").read_text(), re.M))
+DEBS = pathlib.Path(os.environ.get("VIGIE_DEBS", STATE / f"packages/deb{RELEASE.get('VERSION_ID')}")).resolve()
+# What the system has besides Debian's essential packages and apt.
+SYSTEM = "systemd,udev,kmod,sqlite3"
+# Installs the packages, as an administrator does, and writes the system to the standard output.
+INSTALL = """
+{
+    apt-get update
+    apt-get install --yes --no-install-recommends "$@"
+    systemctl enable vigie-gateway
+} >&2
+exec tar --create --one-file-system --directory=/ .
+"""
+# Seconds that a boot may take. Quiet it is a fraction; beside much other work the first took 1021.
+LIMIT = 1800
 # How often the power goes.
 CUTS = 2
 # Much to unpack and to look through, and of no use here.
 UNNEEDED = ("usr/share/", "usr/lib/udev/hwdb", "usr/lib/x86_64-linux-gnu/gconv/", "usr/lib/apt/", "var/cache/",
-            "var/lib/")  # fmt: skip
+            "var/lib/apt/", "packages", "trial")  # fmt: skip
 MASKED = ("serial-getty@ttyS0", "getty-static", "e2scrub_reap", "ldconfig", "systemd-hwdb-update",
           "systemd-journal-catalog-update", "systemd-logind")  # fmt: skip
 # The console is for facts alone.
@@ -48,38 +56,39 @@ PARAMETERS = "loglevel=1 systemd.getty_auto=0 systemd.show_status=0 " + " ".join
 )
 
 
-def make_system() -> pathlib.Path:
-    """A system of this machine's Debian with systemd, as a tar archive; made once, and when what is wanted changes."""
-    release = pathlib.Path("/etc/os-release").read_text()
-    suite = re.search(r"^VERSION_CODENAME=\"?(\w+)", release, re.M).group(1)
-    archive = STATE / "cache/systemd" / f"{suite}-{'-'.join(PACKAGES)}.tar"
-    if archive.exists():
-        return archive
-    # From where this machine has its Debian.
-    uris = guest.run("apt-get", "indextargets", "--format", "$(REPO_URI)", "Created-By: Packages", "Label: Debian",
-                     text=True).split()  # fmt: skip
-    if not uris:
-        raise guest.GuestError("apt knows no Debian repository: look at /etc/apt and run apt-get update")
-    print(f"Making a Debian {suite} with systemd", flush=True)
-    archive.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = archive.with_suffix(".unfinished.tar")
-    without = [f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in ("doc", "locale", "man")]
-    guest.run("mmdebstrap", "--variant=essential", f"--include={','.join(PACKAGES)}", *without, suite,
-              str(unfinished), f"deb {uris[0]} {suite} main")  # fmt: skip
-    return unfinished.rename(archive)
+def make_system(folder: pathlib.Path) -> pathlib.Path:
+    """A system of this machine's Debian with the packages installed, as a tar archive."""
+    codename = RELEASE["VERSION_CODENAME"]
+    name = f"{codename}-guest"
+    if subprocess.run([ROOT / "tools/packages/root", codename, name, SYSTEM]).returncode:
+        raise guest.GuestError("there is no system to install the packages in")
+    packages = [f"/packages/{package(name).name}" for name in PACKAGES]
+    path = folder / "system.tar"
+    log = STATE / "guest-systemd-install.log"
+    with path.open("wb") as output, log.open("wb") as said:
+        command = [ROOT / "tools/packages/enter", name, DEBS, "bash", "-euo", "pipefail", "-c", INSTALL, "bash"]
+        if subprocess.run([*command, *packages], stdout=output, stderr=said).returncode:
+            raise guest.GuestError(f"the packages cannot be installed:\n{log.read_text(errors='replace')[-3000:]}")
+    return path
 
 
-def installed_files() -> dict:
-    """Where the packages put the files of a checkout: the content and mode of each path, programs apart."""
-    files = {}
-    for unit in (ROOT / "systemd/system").iterdir():
-        files[f"/usr/lib/systemd/system/{unit.name}"] = unit
-    for kind in ("sysusers.d", "tmpfiles.d", "modules-load.d"):
-        for file in (ROOT / "systemd" / kind).iterdir():
-            files[f"/usr/lib/{kind}/{file.name}"] = file
-    files["/usr/lib/udev/rules.d/60-vigie.rules"] = ROOT / "hardware/udev/60-vigie.rules"
-    files["/etc/vigie/processor.yaml"] = ROOT / "configuration/processor.yaml"
-    return {path: (file.read_bytes(), 0o644) for path, file in files.items()}
+def package(name: str) -> pathlib.Path:
+    """The file of a package."""
+    found = list(DEBS.glob(f"{name}_*_{ARCHITECTURE.debian}.deb"))
+    if len(found) != 1:
+        raise guest.GuestError(f"{DEBS} has {len(found)} packages {name}: `make deb` makes them")
+    return found[0]
+
+
+def next_version(folder: pathlib.Path) -> bytes:
+    """A next version of the gateway's package, with the same files."""
+    content = folder / "next"
+    guest.run("dpkg-deb", "--raw-extract", package("vigie-gateway"), content)
+    control = content / "DEBIAN/control"
+    control.write_text(re.sub(r"(?m)^(Version: .*)$", r"\1+next", control.read_text()))
+    file = folder / "next.deb"
+    guest.run("dpkg-deb", "-Znone", "--build", content, file)
+    return file.read_bytes()
 
 
 def trial_files() -> dict:
@@ -115,43 +124,16 @@ def trial_files() -> dict:
 def make_disk(folder: pathlib.Path, modules) -> pathlib.Path:
     """The initial RAM disk, which is the root file system."""
     disk = guest.InitialDisk()
-    with tarfile.open(make_system()) as archive:
-        present = {member.name.removeprefix(".") for member in archive}
+    with tarfile.open(make_system(folder)) as archive:
         disk.add_archive(archive, without=UNNEEDED)
-    programs = {}
-    packages = os.environ.get("VIGIE_DEBS")
-    files = {} if packages else installed_files()
-    for name in PROGRAMS:
-        program = BINARIES / name
-        if packages:
-            package = "vigie-tools" if name == "vigie-simbus" else name
-            found = sorted(pathlib.Path(packages).glob(f"{package}_*_{ARCHITECTURE.debian}.deb"))
-            if not found:
-                raise guest.GuestError(f"{packages} has no package {package}")
-            unpacked = folder / package
-            guest.run("dpkg-deb", "--extract", found[-1], unpacked)
-            content = guest.run("dpkg-deb", "--fsys-tarfile", found[-1])
-            with tarfile.open(fileobj=io.BytesIO(content)) as archive:
-                disk.add_archive(archive)
-            program = unpacked / "usr/bin" / name
-        elif not program.exists():
-            raise guest.GuestError(f"{program} is missing: 'make build' makes it")
-        else:
-            guest.run("strip", "-o", folder / name, program)
-            program = folder / name
-            files[f"/usr/bin/{name}"] = (program.read_bytes(), 0o755)
-        programs[name] = program
-    for path, file in guest.libraries(programs.values(), pathlib.Path("/"), ARCHITECTURE.triplet).items():
-        if path not in present and not path.startswith("/lib"):
-            files[path] = (pathlib.Path(file).read_bytes(), 0o644)
+    files = {"/trial/next.deb": (next_version(folder), 0o644)}
     for module in modules:
         files[f"/trial/modules/{re.sub('^[0-9]+-', '', module.name)}"] = (module.read_bytes(), 0o644)
     for path, (content, mode) in (files | trial_files()).items():
         disk.add(path, content, mode)
-    for unit, place in (("vigie-gateway", "/usr/lib"), ("vigie-trial", "/etc")):
-        folder_of_links = "/etc/systemd/system/multi-user.target.wants"
-        disk.folder(folder_of_links.lstrip("/"))
-        disk.link(f"{folder_of_links}/{unit}.service", f"{place}/systemd/system/{unit}.service")
+    wanted = "/etc/systemd/system/multi-user.target.wants"
+    disk.folder(wanted.lstrip("/"))
+    disk.link(f"{wanted}/vigie-trial.service", "/etc/systemd/system/vigie-trial.service")
     path = folder / "system"
     path.write_bytes(disk.finish())
     return path
@@ -341,7 +323,14 @@ class SystemdTests(unittest.TestCase):
             # What was there stays as it was.
             known = {r["seq"]: r for r in before.readings()}
             self.assertEqual({r["seq"]: r for r in readings if r["seq"] in known}, known)
-        self.assertEqual(self.fact("end", self.boots[-1]), "success")
+
+    def test_an_upgrade_keeps_the_state_of_the_service(self):
+        self.assertEqual(self.fact("upgraded-stopped"), "inactive enabled")
+        found = re.fullmatch(r"active success old=(\d+) new=(\d+)", self.fact("upgraded-running"))
+        self.assertNotEqual(found[1], found[2])
+
+    def test_a_removal_stops_the_service_and_keeps_its_readings(self):
+        self.assertEqual(self.fact("removed", self.boots[-1]), "inactive success stored=1")
 
 
 if __name__ == "__main__":

@@ -101,8 +101,9 @@ if ((boot > 1)); then
     sampled
     readings
     if ((boot == 2)); then until_the_power_goes; fi
-    systemctl stop $gateway
-    fact end "$(show $gateway Result)"
+    # The package's removal stops it, and keeps what it has stored.
+    dpkg --remove vigie-gateway >/trial/removal 2>&1 || fail "removal: $(</trial/removal)"
+    fact removed "$(show $gateway ActiveState) $(show $gateway Result)" "stored=$(($(last) >= since))"
     echo DONE
     systemctl poweroff --force --force
     sleep 600
@@ -176,6 +177,17 @@ wait_for 60 tells
 told=$(stored)
 systemctl stop $gateway
 fact stopped "$(show $gateway Result) $(show $gateway ExecMainStatus)" "told=$((at_hang + told)) stored=$(last)"
+
+# --- An upgrade of its package leaves a stopped service stopped, and starts a running one again.
+dpkg --install /trial/next.deb >/trial/upgrade 2>&1 || fail "upgrade: $(</trial/upgrade)"
+fact upgraded-stopped "$(show $gateway ActiveState) $(systemctl is-enabled $gateway)"
+systemctl start $gateway || fail "start"
+sampled
+old=$(show $gateway MainPID)
+dpkg --install /trial/next.deb >/trial/upgrade 2>&1 || fail "upgrade: $(</trial/upgrade)"
+sampled
+fact upgraded-running "$(show $gateway ActiveState) $(show $gateway Result) old=$old new=$(show $gateway MainPID)"
+systemctl stop $gateway
 
 # --- A wrong setting is no loop.
 cp /etc/vigie/gateway.yaml /run/right.yaml
