@@ -15,8 +15,10 @@ public struct BusError: Error, Sendable, Equatable {
         case lengthOrStretch
         /// The adapter cannot do such a transfer. EOPNOTSUPP, ENOTTY.
         case unsupported
-        /// The device file is there and we may not open it. EACCES, EPERM.
+        /// The device file is there, and its owner and mode do not let us open it. EACCES.
         case permissionDenied
+        /// A device policy forbids it, whatever the file's owner and mode: that of a unit or a container. EPERM.
+        case forbidden
         /// There is no such bus, or its adapter was unplugged. ENOENT, ENODEV.
         case missing
         /// The multiplexer that the chip is behind did not open its channel: it is the address of the error, and what
@@ -35,7 +37,8 @@ public struct BusError: Error, Sendable, Equatable {
             case EAGAIN: self = .arbitrationLost
             case EIO: self = .lengthOrStretch
             case EOPNOTSUPP, ENOTTY: self = .unsupported
-            case EACCES, EPERM: self = .permissionDenied
+            case EACCES: self = .permissionDenied
+            case EPERM: self = .forbidden
             case ENOENT, ENODEV, ENOTDIR: self = .missing
             default: self = .other(code: code)
             }
@@ -64,6 +67,9 @@ public struct BusError: Error, Sendable, Equatable {
             "a line may be held low or the controller stuck: cycle the sensors' power, then the board's"
         case .permissionDenied:
             "add the user to the group that owns it (i2c), and the unit to SupplementaryGroups=i2c"
+        case .forbidden:
+            "allow the device: in a unit by DeviceAllow=char-i2c rw, and restart it if the module i2c-dev came after its"
+                + " start; in a container by --device \(bus)"
         case .inUse: "stop that program first (systemctl stop vigie-gateway), so that two do not command one chip"
         case .missing: "enable the bus (dtparam=i2c_arm=on in config.txt on a Raspberry Pi) or name another one"
         case .unsupported: "use an adapter that does plain I2C transfers; one for SMBus only does not"
@@ -91,6 +97,7 @@ extension BusError.Kind: CustomStringConvertible {
         case .lengthOrStretch: "wrong length or clock stretched too long"
         case .unsupported: "not supported by the adapter"
         case .permissionDenied: "permission denied"
+        case .forbidden: "forbidden by a device policy"
         case .missing: "no such bus"
         case .multiplexer(let kind): "the multiplexer did not open the channel: \(kind)"
         case .inUse(let processes):

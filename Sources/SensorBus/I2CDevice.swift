@@ -32,7 +32,8 @@ final class I2CDeviceFile: I2CDevice {
     private static let retries: UInt = 0
 
     /// Opens a device file and sets its bounds, which are the adapter's: they hold for the kernel's drivers on it too.
-    /// - Throws: `.missing`, `.permissionDenied`; `.unsupported` if it is no I2C adapter, or one for SMBus only; `.inUse`.
+    /// - Throws: `.missing`, `.permissionDenied`, `.forbidden`; `.unsupported` if it is no I2C adapter, or one for SMBus
+    ///   only; `.inUse`.
     init(path: String, claim: LinuxI2CBus.Claim) throws(BusError) {
         self.path = path
         do {

@@ -58,7 +58,8 @@ public final class LinuxI2CBus: I2CBus {
     ///   - path: the device file, such as `/dev/i2c-1`, the header's pins 3 and 5 on a Raspberry Pi.
     ///   - claim: what is asked of other programs of Vigie.
     ///   - mayBeMissing: whether an adapter that is not there is no error; every transfer then looks for it.
-    /// - Throws: `.missing`, `.permissionDenied`; `.unsupported` if it is no I2C adapter, or one for SMBus only; `.inUse`.
+    /// - Throws: `.missing`, `.permissionDenied`, `.forbidden`; `.unsupported` if it is no I2C adapter, or one for SMBus
+    ///   only; `.inUse`.
     public static func open(
         _ path: String, claim: Claim = .shared, mayBeMissing: Bool = false
     ) throws(BusError) -> LinuxI2CBus {

@@ -134,7 +134,7 @@ public struct SensorError: Error, Sendable, Equatable {
             case .timedOut: "timed_out"
             case .arbitrationLost: "arbitration_lost"
             case .lengthOrStretch, .unsupported, .other: "bus"
-            case .permissionDenied, .missing, .inUse: "no_bus"
+            case .permissionDenied, .forbidden, .missing, .inUse: "no_bus"
             case .multiplexer: "multiplexer"
             }
         case .crc: "crc"

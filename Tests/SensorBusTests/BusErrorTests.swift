@@ -9,7 +9,7 @@ import Testing
             (ENXIO, .notAcknowledged), (EREMOTEIO, .notAcknowledged), (ETIMEDOUT, .timedOut),
             (EAGAIN, .arbitrationLost),
             (EIO, .lengthOrStretch), (EOPNOTSUPP, .unsupported), (ENOTTY, .unsupported), (EACCES, .permissionDenied),
-            (EPERM, .permissionDenied), (ENOENT, .missing), (ENODEV, .missing), (ENOTDIR, .missing),
+            (EPERM, .forbidden), (ENOENT, .missing), (ENODEV, .missing), (ENOTDIR, .missing),
             (EBUSY, .other(code: EBUSY)),
         ] as [(Int32, BusError.Kind)])
     func errorNumbers(code: Int32, kind: BusError.Kind) {
@@ -21,7 +21,13 @@ import Testing
         #expect(
             error.description
                 == "/dev/i2c-1 0x76: not acknowledged; check the wiring, the chip's power and its address")
+    }
+
+    @Test func whatIsInTheWayOfABusHasItsOwnRemedy() {
         #expect(BusError(.permissionDenied, bus: "/dev/i2c-1").description.contains("SupplementaryGroups=i2c"))
+        let forbidden = BusError(.forbidden, bus: "/dev/i2c-1").description
+        #expect(forbidden.contains("DeviceAllow=char-i2c rw") && forbidden.hasSuffix("--device /dev/i2c-1"))
+        #expect(!forbidden.contains("group"))
     }
 }
 

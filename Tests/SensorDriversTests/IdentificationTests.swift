@@ -404,7 +404,7 @@ private typealias Exchange = PlaybackBus.Exchange
         #expect(inventory.findings.count == 7)
     }
 
-    @Test(arguments: [BusError.Kind.permissionDenied, .missing, .unsupported])
+    @Test(arguments: [BusError.Kind.permissionDenied, .forbidden, .missing, .unsupported])
     func whatWillNotGetBetterEndsAtOnce(kind: BusError.Kind) async throws {
         let inventory = try await play([Exchange.read([0], from: 0x08).failing(kind)])
         #expect(inventory.trouble == .failed(BusError(kind, bus: "playback", address: 0x08)))

@@ -57,7 +57,7 @@ final class BusWatch: Sendable {
             switch busError.kind.ofTheBus {
             case .timedOut: timedOut(place)
             // Nobody was asked.
-            case .missing, .permissionDenied, .unsupported, .inUse, .other, .multiplexer: break
+            case .missing, .permissionDenied, .forbidden, .unsupported, .inUse, .other, .multiplexer: break
             case .notAcknowledged, .arbitrationLost, .lengthOrStretch: answered()
             }
         } else if error?.kind != .cancelled {

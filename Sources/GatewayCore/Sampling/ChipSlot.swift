@@ -298,7 +298,7 @@ extension SensorError {
         case .bus(let error):
             switch error.kind.ofTheBus {
             case .notAcknowledged, .arbitrationLost, .lengthOrStretch: true
-            case .timedOut, .unsupported, .permissionDenied, .missing, .inUse, .other, .multiplexer: false
+            case .timedOut, .unsupported, .permissionDenied, .forbidden, .missing, .inUse, .other, .multiplexer: false
             }
         default: false
         }

@@ -12,8 +12,10 @@ public struct GPIOError: Error, Sendable, Equatable {
         case ambiguous(places: [String])
         /// Another program has the line, under this name; EBUSY.
         case busy(consumer: String)
-        /// The device file is there and we may not open it. EACCES, EPERM.
+        /// The device file is there, and its owner and mode do not let us open it. EACCES.
         case permissionDenied
+        /// A device policy forbids it, whatever the file's owner and mode: that of a unit or a container. EPERM.
+        case forbidden
         /// The file is no GPIO chip. ENOTTY.
         case notAChip
         /// The line does not do what is asked of it: the resistor, open drain, or edges, for which its chip needs an
@@ -29,7 +31,8 @@ public struct GPIOError: Error, Sendable, Equatable {
             /// include/linux/errno.h; the kernel gives it to programs although errno(3) does not have it.
             let kernelUnsupported: Int32 = 524
             switch code {
-            case EACCES, EPERM: self = .permissionDenied
+            case EACCES: self = .permissionDenied
+            case EPERM: self = .forbidden
             case ENOTTY: self = .notAChip
             case EINVAL, ENXIO, EOPNOTSUPP, kernelUnsupported: self = .unsupported
             case ENODEV: self = .gone
@@ -57,6 +60,9 @@ public struct GPIOError: Error, Sendable, Equatable {
         case .busy: "end that program, or name another line"
         case .permissionDenied:
             "add the user to the group that owns the device (gpio), and the unit to SupplementaryGroups=gpio"
+        case .forbidden:
+            "allow the device: in a unit by DeviceAllow=char-gpiochip rw, and restart it if the chip came after its"
+                + " start; in a container by --device"
         case .notAChip: "name a chip by its label, as gpiodetect(1) shows it"
         case .ambiguous: "name the chip by its device and the line by its number"
         case .unsupported: "leave out the resistor or open drain, or take a line whose chip has interrupts"
@@ -81,6 +87,7 @@ extension GPIOError.Kind: CustomStringConvertible {
         case .ambiguous(let places): "is not the only one\(list(places))"
         case .busy(let consumer): "is in use by \(consumer.isEmpty ? "another program" : consumer)"
         case .permissionDenied: "permission denied"
+        case .forbidden: "forbidden by a device policy"
         case .notAChip: "is no GPIO chip"
         case .unsupported: "the line cannot do this"
         case .gone: "the GPIO chip is gone"

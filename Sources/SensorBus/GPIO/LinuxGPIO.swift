@@ -165,7 +165,7 @@ public struct LinuxGPIO: GPIOLines {
                 if name.map(names.contains) ?? true { chips.append(chip) }
             } catch {
                 // One that goes just now, or that belongs to somebody else, is not the one unless none is.
-                if error.kind == .permissionDenied { denied = error }
+                if [.permissionDenied, .forbidden].contains(error.kind) { denied = error }
             }
         }
         guard chips.isEmpty else { return chips }

@@ -186,7 +186,7 @@ actor Identification {
     private func fail(_ error: BusError) throws(BusInventory.Trouble) {
         switch error.kind {
         case .notAcknowledged: failures.inRow = 0
-        case .permissionDenied, .missing, .unsupported, .inUse, .multiplexer: throw .failed(error)
+        case .permissionDenied, .forbidden, .missing, .unsupported, .inUse, .multiplexer: throw .failed(error)
         case .timedOut, .arbitrationLost, .lengthOrStretch, .other:
             failures.inRow += 1
             failures.inAll += 1

@@ -78,6 +78,11 @@ extension [Check] {
         let denied = bus { $0.failure = .permissionDenied }
         #expect(denied.states == [.failure] && denied[0].seen == "pi may not open it: group i2c, mode 0660")
         #expect(denied[0].remedy?.contains("log in again") == true)
+        // No group helps against the policy of a unit or a container.
+        let forbidden = bus { $0.failure = .forbidden }
+        #expect(forbidden.states == [.failure] && forbidden[0].seen.hasSuffix("0660: forbidden by a device policy"))
+        #expect(forbidden[0].remedy?.contains("DeviceAllow=char-i2c rw") == true)
+        #expect(forbidden[0].remedy?.contains("usermod") == false)
         #expect(bus { $0.failure = .unsupported }[0].remedy?.contains("SMBus") == true)
         #expect(bus { $0.failure = .timedOut }[0].seen.hasSuffix("timed out"))
     }

@@ -79,7 +79,7 @@ import Testing
 
     @Test(
         arguments: [
-            (EACCES, .permissionDenied), (EPERM, .permissionDenied), (ENOTTY, .notAChip), (EINVAL, .unsupported),
+            (EACCES, .permissionDenied), (EPERM, .forbidden), (ENOTTY, .notAChip), (EINVAL, .unsupported),
             (ENXIO, .unsupported), (EOPNOTSUPP, .unsupported), (524, .unsupported), (ENODEV, .gone),
             (EIO, .other(code: EIO)),
         ] as [(Int32, GPIOError.Kind)])
@@ -100,6 +100,7 @@ import Testing
                 + "and the line by its number")
         #expect(
             GPIOError(.permissionDenied, line: "/dev/gpiochip0").description.contains("SupplementaryGroups=gpio"))
+        #expect(GPIOError(.forbidden, line: "/dev/gpiochip0").description.contains("DeviceAllow=char-gpiochip rw"))
         let many = GPIOError(.lineNotFound(available: (0..<54).map { "GPIO\($0)" }), line: "LED").description
         #expect(many.hasSuffix("GPIO39 and 14 more"))
     }
