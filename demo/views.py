@@ -27,8 +27,16 @@ class LiveView:
         self.live.__exit__(*exception)
 
     def show(self, snapshot):
-        table = sensor_table(snapshot, self.console.width)
-        self.live.update(Group(table, "", board_table(snapshot), figures(snapshot)), refresh=True)
+        self.live.update(frame(snapshot, self.console), refresh=True)
+
+
+def frame(snapshot, console):
+    """All there is, as far as it fits into the terminal: the figures always do."""
+    sensors, boards, lines = sensor_table(snapshot, console.width), board_table(snapshot), figures(snapshot)
+    for content in (Group(sensors, "", boards, lines), Group(sensors, lines)):
+        if len(console.render_lines(content)) <= console.height:
+            return content
+    return Group(lines, "", sensors)
 
 
 class PlainView:
@@ -73,18 +81,19 @@ class PlainView:
                 print(f"         {sensor.gateway_id} {sensor.sensor_id} is {sensor.last_status}{why}", flush=True)
 
 
-# With fewer columns there is no room for places. Digits are never cut off, and reasons go on in a second line.
+# With fewer columns there is no room for places, and of the reasons the first stands for all. Digits are never cut off.
 WIDTH_WITH_PLACES = 118
 
 
 def sensor_table(snapshot, width=WIDTH_WITH_PLACES):
-    table = Table(title="Vigie: the air now", title_justify="left", title_style="bold", header_style="dim", box=None,
-                  padding=(0, 2, 0, 0))  # fmt: skip
-    table.add_column("board / sensor", no_wrap=True)
-    for heading, widest in (("°C", 6), ("%RH", 5), ("CO₂ ppm", 7), ("hPa", 7), ("battery", 7), ("age", 7)):
-        table.add_column(heading, justify="right", no_wrap=True, min_width=widest)
-    table.add_column("status", min_width=10)
     has_places = width >= WIDTH_WITH_PLACES
+    table = Table(title="Vigie: the air now", title_justify="left", title_style="bold", header_style="dim", box=None,
+                  padding=(0, 2 if has_places else 1, 0, 0))  # fmt: skip
+    table.add_column("board / sensor", no_wrap=True)
+    co2, battery_heading = ("CO₂ ppm", "battery") if has_places else ("CO₂", "bat.")
+    for heading, widest in (("°C", 6), ("%RH", 5), (co2, 6), ("hPa", 7), (battery_heading, 5), ("age", 7)):
+        table.add_column(heading, justify="right", no_wrap=True, min_width=widest)
+    table.add_column("status", no_wrap=not has_places, overflow="ellipsis")
     if has_places:
         table.add_column("place", no_wrap=True, style="dim")
     now = datetime.datetime.now(datetime.UTC)
@@ -101,7 +110,7 @@ def sensor_table(snapshot, width=WIDTH_WITH_PLACES):
             number(sensor.pressure, 1),
             battery(sensor),
             age((now - sensor.last_event_time).total_seconds(), sensor.interval_ms / 1000),
-            status(sensor, snapshot.rules),
+            status(sensor, snapshot.rules, in_short=not has_places),
             *([place(sensor)] if has_places else []),
         )
     if not snapshot.sensors:
@@ -153,10 +162,12 @@ def figures(snapshot):
 
 def summary(snapshot):
     """What a demo did, in a few lines."""
+    # One of the visitor's own may be among them.
+    boards = len({sensor.gateway_id for sensor in snapshot.sensors})
     left = sum(board.waiting or 0 for board in snapshot.boards)
     lines = [
         ("ran for", clock(snapshot.uptime)),
-        ("readings stored", f"{snapshot.stored:,} of {len(snapshot.sensors)} sensors on {len(snapshot.boards)} boards"),
+        ("readings stored", f"{snapshot.stored:,} in this run, by {len(snapshot.sensors)} sensors on {boards} boards"),
         ("first row", first_row(snapshot)),
         (
             "latency",
@@ -196,9 +207,13 @@ def age(seconds, interval):
     return Text(text, style=style)
 
 
-def status(sensor, rules):
+def status(sensor, rules, in_short=False):
     symbol, style = STATUS.get(sensor.last_status, ("?", ""))
-    why = ", ".join(reason.name for reason in reasons(sensor, rules))
+    names = [reason.name for reason in reasons(sensor, rules)]
+    if in_short and names:
+        # The symbol says the rest.
+        return Text(f"{symbol} {names[0]}" + (f" +{len(names) - 1}" if len(names) > 1 else ""), style=style)
+    why = ", ".join(names)
     return Text(f"{symbol} {sensor.last_status}{': ' if why else ''}{why}", style=style)
 
 

@@ -3,6 +3,8 @@
 /// A method that meets a problem reports it and returns a stand-in; `ConfigurationDocument.decode` then throws.
 public final class Section {
     private let entries: [Node.Entry]
+    /// Something else stands in its place, which is reported: what it should hold is not said to be missing besides.
+    private let isSomethingElse: Bool
     private let mark: Mark
     private let path: [String]
     private let report: Report
@@ -16,11 +18,14 @@ public final class Section {
         switch node?.content {
         case .mapping(let entries):
             self.entries = entries
+            isSomethingElse = false
         case .some where node?.isNull == false:
             entries = []
+            isSomethingElse = true
             report.add("expected a mapping, found \(node?.summary ?? "")", at: mark, path: path)
         default:
             entries = []
+            isSomethingElse = false
         }
     }
 
@@ -35,7 +40,9 @@ public final class Section {
     /// Reads a setting that must be there.
     public func required<Value>(_ key: String, as setting: Setting<Value>) -> Value {
         guard let value = optional(key, as: setting) else {
-            report.add("missing \"\(key)\": expected \(setting.expected)", at: mark, path: path)
+            if !isSomethingElse {
+                report.add("missing \"\(key)\": expected \(setting.expected)", at: mark, path: path)
+            }
             return setting.standIn
         }
         return value

@@ -53,6 +53,11 @@ private enum Color: String, CaseIterable {
         }
     }
 
+    @Test func whatIsNoMappingIsSaidOnce() {
+        let found = problems("divider: 2") { root in root.section("divider").required("upper", as: .number(0...9)) }
+        #expect(found == ["config.yaml:1: divider: expected a mapping, found \"2\""])
+    }
+
     @Test func saysWhereAndWhatIsExpected() {
         let text = """
             stations:

@@ -48,7 +48,7 @@ class DemoTest(unittest.TestCase):
         # All that it keeps is in its folder, which goes with the test.
         self.assertEqual([link for link in (folder / "demo").glob("*/postgres") if link.is_symlink()], [])
         counted = re.search(r"readings +(\d+) in 3 streams, each once", demo.stdout)
-        stored = re.search(r"readings stored +(\d+) of 7 sensors on 3 boards", demo.stdout)
+        stored = re.search(r"readings stored +(\d+) in this run, by 7 sensors on 3 boards", demo.stdout)
         self.assertTrue(counted and stored, demo.stdout)
         self.assertEqual(stored[1], counted[1], "the summary is as old as the certificate")
         # What the latency holds besides, and why a sensor is not ok.

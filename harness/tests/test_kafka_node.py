@@ -2,6 +2,8 @@
 
 import os
 import pathlib
+import re
+import shlex
 import signal
 import socket
 import subprocess
@@ -11,6 +13,7 @@ import unittest
 from confluent_kafka import Producer
 from support import error_of, folder_of, kafka, receive, send
 
+from vigie_harness.checkout import ROOT
 from vigie_harness.errors import HarnessError
 from vigie_harness.kafka import KafkaCluster, Security
 from vigie_harness.processes import wait_until
@@ -115,6 +118,21 @@ class Life(unittest.TestCase):
         wait_until("the client is slow", is_slow, 60)
         self.cluster.admin.set_quota(client_id="slow", producer_byte_rate=None)
         wait_until("the client is fast again", lambda: not is_slow(), 60)
+
+    def test_the_topics_of_the_documentation_are_made(self):
+        page = (ROOT / "documentation/kafka.md").read_text()
+        (box,) = re.findall(r"^```sh\n(kafka-topics.*?)^```$", page, re.MULTILINE | re.DOTALL)
+        for line in box.splitlines():
+            words = shlex.split(line)
+            self.assertEqual(words[0], "kafka-topics.sh")
+            # Here is one node, at another address.
+            here = {"kafka-1:9092": self.cluster.bootstrap, "3": "1", "min.insync.replicas=2": "min.insync.replicas=1"}
+            words = [here.get(word, word) for word in words[1:]]
+            for _ in range(2):
+                self.cluster.runtime.run("org.apache.kafka.tools.TopicCommand", *words)
+        topics = self.cluster.admin.metadata().topics
+        self.assertEqual(len(topics["sensor.readings"].partitions), 6)
+        self.assertEqual(len(topics["sensor.readings.rejected"].partitions), 1)
 
     def test_what_a_node_is_may_be_seen(self):
         self.assertRegex(self.cluster.description, r"^Apache Kafka \d+\.\d+\.\d+$")
