@@ -187,6 +187,10 @@ class Trial:
 
     def clear(self) -> None:
         """Takes away what a trial that was cut off has left: its containers would start again with the daemon."""
+        label = f"label=com.docker.compose.project={PROJECT}"
+        for network in self.docker("network", "ls", "--quiet", "--filter", label).split():
+            # A daemon leaves the bridge to whoever made it, which was the one before it.
+            self.network.interfaces.discard(f"br-{network}")
         self.compose("down", "--volumes", "--remove-orphans", "--timeout", "0")
         if self.daemon and (others := self.docker("ps", "--all", "--quiet").split()):
             # Of a build.
