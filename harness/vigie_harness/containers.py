@@ -460,6 +460,10 @@ class Trial:
             shutil.rmtree(rest, ignore_errors=True)
         (FOLDER / "debian.tar").unlink(missing_ok=True)
         if not self.keep:
+            # A daemon that was killed has left its folder mounted on itself.
+            for place in reversed(pathlib.Path("/proc/mounts").read_text().splitlines()):
+                if pathlib.Path(place.split()[1]).is_relative_to(FOLDER / "docker"):
+                    subprocess.run(["umount", "--lazy", place.split()[1]], capture_output=True, check=False)
             shutil.rmtree(FOLDER / "docker", ignore_errors=True)
 
     def images_go(self) -> list[str]:
