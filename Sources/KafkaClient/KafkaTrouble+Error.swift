@@ -45,7 +45,8 @@ extension KafkaTrouble {
             RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART:
             self = KafkaTrouble(
                 .missingTopic, "\(error.lead)the topic or its partition does not exist",
-                remedy: "check kafka.topic, or create the topic: kafka-topics.sh --create --topic NAME --partitions 12")
+                remedy: "check kafka.topic, or create the topic: kafka-topics.sh --bootstrap-server"
+                    + " \(configuration.bootstrapServers) --create --topic NAME --partitions 12")
         case RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE, RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION,
             RD_KAFKA_RESP_ERR_FENCED_LEADER_EPOCH, RD_KAFKA_RESP_ERR_UNKNOWN_LEADER_EPOCH,
             RD_KAFKA_RESP_ERR_REPLICA_NOT_AVAILABLE, RD_KAFKA_RESP_ERR_PREFERRED_LEADER_NOT_AVAILABLE:

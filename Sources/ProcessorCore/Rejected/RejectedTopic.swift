@@ -10,9 +10,12 @@ final class RejectedTopic: Sendable {
     private let log: Log
 
     init(
-        configuration: KafkaConfiguration, topic: String, sourceTopic: String, log: Log, clock: any Clock<Duration>
+        configuration: KafkaConfiguration, topic: String, sourceTopic: String, health: RejectedTopicHealth, log: Log,
+        clock: any Clock<Duration>
     ) {
-        sender = ReliableSender(configuration: configuration, topic: topic, log: log, clock: clock)
+        sender = ReliableSender(configuration: configuration, topic: topic, log: log, clock: clock) { error in
+            if let error { health.failed(error) } else { health.succeeded() }
+        }
         self.sourceTopic = sourceTopic
         self.log = log
     }

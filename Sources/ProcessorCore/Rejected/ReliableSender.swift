@@ -19,6 +19,7 @@ final class ReliableSender: Sendable {
     private let log: Log
     private let clock: any Clock<Duration>
     private let patience: Duration?
+    private let report: (@Sendable (KafkaError?) -> Void)?
     private let producer = Mutex<KafkaProducer?>(nil)
     private let waiting = Mutex<Waiting?>(nil)
 
@@ -32,12 +33,15 @@ final class ReliableSender: Sendable {
     /// More at once would not fit into librdkafka's queue.
     private static let portion = 10_000
 
-    /// - Parameter patience: how long the broker may take nothing; nil for ever.
+    /// - Parameters:
+    ///   - patience: how long the broker may take nothing; nil for ever.
+    ///   - report: takes each error that is tried again, and nil when all is sent. Without it a line of the log says each.
     init(
         configuration: KafkaConfiguration, topic: String, log: Log, clock: any Clock<Duration>,
-        patience: Duration? = nil
+        patience: Duration? = nil, report: (@Sendable (KafkaError?) -> Void)? = nil
     ) {
         self.patience = patience
+        self.report = report
         var configuration = configuration
         if let patience, configuration.properties["message.timeout.ms"] == nil {
             configuration.properties["message.timeout.ms"] = "\(patience.millisecondsRoundedDown)"
@@ -79,9 +83,13 @@ final class ReliableSender: Sendable {
                 }
                 open = Set(failed.keys)
                 if let error = failed.values.lazy.compactMap({ $0 }).first {
-                    log.warning(
-                        "messages were not taken, trying again",
-                        ["topic": topic, "messages": open.count, "error": "\(error)"])
+                    if let report {
+                        report(error)
+                    } else {
+                        log.warning(
+                            "messages were not taken, trying again",
+                            ["topic": topic, "messages": open.count, "error": "\(error)"])
+                    }
                     if let patience, !error.isRetriable || began.duration(to: .now) >= patience { throw error }
                 }
                 if !open.isEmpty {
@@ -90,6 +98,7 @@ final class ReliableSender: Sendable {
                 }
             }
         }
+        report?(nil)
         return refused
     }
 

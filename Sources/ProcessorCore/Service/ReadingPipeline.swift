@@ -34,19 +34,28 @@ struct ReadingPipeline: Service {
         settings.workers == 1 ? "group" : "group (worker \(worker))"
     }
 
+    /// What a worker says of the rejected topic is reported under.
+    static func rejectedPart(worker: Int, of settings: ProcessorSettings) -> String {
+        settings.workers == 1 ? "rejected topic" : "rejected topic (worker \(worker))"
+    }
+
     func run() async throws {
         let shutdown = ShutdownRequest.current ?? ShutdownRequest()
         let gate = WriterGate()
         let fetcher = BatchFetcher(
             settings: settings, worker: worker, shutdown: shutdown, gate: gate, monitor: monitor, health: health,
             log: log, wallClock: wallClock)
+        let rejectedHealth = RejectedTopicHealth(
+            settings.kafka, topic: settings.rejectedTopic, health: health,
+            part: ReadingPipeline.rejectedPart(worker: worker, of: settings), log: log)
         let writer = BatchWriter(
             settings: settings, worker: worker,
             rejectedTopic: RejectedTopic(
-                configuration: settings.kafka, topic: settings.rejectedTopic, sourceTopic: settings.topic, log: log,
-                clock: clock),
+                configuration: settings.kafka, topic: settings.rejectedTopic, sourceTopic: settings.topic,
+                health: rejectedHealth, log: log, clock: clock),
             metrics: metrics, monitor: monitor, health: health, log: log, wallClock: wallClock, clock: clock)
         try await fetcher.start()
+        async let _: Void = rejectedHealth.watch(clock: clock)
         do {
             // A batch that is being retried when a stop is asked for is dropped; it will be read again.
             try await cancelOnGracefulShutdown {

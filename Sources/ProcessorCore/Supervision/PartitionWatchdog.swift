@@ -41,7 +41,7 @@ struct PartitionWatchdog: Sendable {
     var stalled: [Int32] { watched.filter(\.value.isStalled).keys.sorted() }
 
     /// Looks at all partitions of the pipeline, about once a second.
-    /// - Parameter isHeldUp: whether the database cannot be written. That is reported as what it is; the time does not
+    /// - Parameter isHeldUp: whether the database cannot be written, or the rejected topic takes nothing. That is reported as what it is; the time does not
     ///   count.
     /// - Returns: what has changed, in the order of the partitions.
     mutating func observe(

@@ -50,7 +50,10 @@ struct Supervision: Service {
     /// Says which partitions stand still.
     private func watch(_ pipeline: PipelineMonitor) {
         let part = ReadingPipeline.healthPart(worker: pipeline.worker, of: settings)
-        let isHeldUp = health.state(of: part) != .healthy
+        var isHeldUp = health.state(of: part) != .healthy
+        if case .degraded = health.state(of: ReadingPipeline.rejectedPart(worker: pipeline.worker, of: settings)) {
+            isHeldUp = true
+        }
         let (findings, state) = supervisor.watch(pipeline, isHeldUp: isHeldUp, at: .now)
         for finding in findings {
             switch finding {

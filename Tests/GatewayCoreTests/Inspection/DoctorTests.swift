@@ -460,7 +460,7 @@ extension [Check] {
         #expect(file("password_file").state == .ok)
         #expect(file("password_file", mode: 0o640).state == .warning)
         let open = file("key_file", mode: 0o644)
-        #expect(open.state == .failure && open.remedy == "sudo chmod 600 /etc/vigie/file")
+        #expect(open.state == .failure && open.remedy == "sudo chmod o= /etc/vigie/file")
         #expect(file("ca_file", mode: 0o644, certificate: .success(certificate(days: 400))).state == .ok)
         #expect(file("ca_file", mode: nil).state == .failure)
         #expect(file("ca_file", isReadable: false).remedy == "sudo chmod 644 /etc/vigie/file")

@@ -94,7 +94,7 @@ struct BrokerExamination: Examination {
             return Check(
                 .broker, subject, isOpenToAll ? .failure : .warning,
                 "\(file.path): \(isOpenToAll ? "everybody" : "its group") may read it (mode \(ownership.modeText))",
-                remedy: "sudo chmod 600 \(file.path)")
+                remedy: "sudo chmod \(isOpenToAll ? "o=" : "go=") \(file.path)")
         }
         switch file.certificate {
         case nil: return Check(.broker, subject, .ok, "\(file.path): readable, mode \(ownership.modeText)")
