@@ -90,7 +90,7 @@ let tests: [Target] = [
     .testTarget(name: "MonitoringTests", dependencies: ["Monitoring", "Configuration", "Platform"]),
     .testTarget(name: "HTTPClientTests", dependencies: ["HTTPClient", "Monitoring", "Platform", "TestSupport"]),
     .testTarget(name: "NetworkProbeTests", dependencies: ["NetworkProbe", "Platform", "TestSupport"]),
-    .testTarget(name: "KafkaClientTests", dependencies: ["KafkaClient", "Platform", "TestSupport"]),
+    .testTarget(name: "KafkaClientTests", dependencies: ["Configuration", "KafkaClient", "Platform", "TestSupport"]),
     .testTarget(
         name: "PostgresClientTests", dependencies: ["PostgresClient", "NetworkProbe", "Platform", "TestSupport"]),
     .testTarget(name: "SensorBusTests", dependencies: ["SensorBus", "Platform", "TestSupport"]),

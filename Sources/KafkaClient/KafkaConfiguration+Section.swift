@@ -1,10 +1,12 @@
 import Configuration
+import Glibc
 
 extension Section {
     /// Reads how to reach a cluster from a `kafka` section, in the same words for every program: `bootstrap`,
     /// `security` (plaintext, ssl, sasl_plaintext, sasl_ssl), `ca_file`, `certificate_file`, `key_file`, `mechanism`,
     /// `username`, `password_file`, and `properties` of librdkafka.
-    public func kafkaConfiguration() -> KafkaConfiguration {
+    /// - Parameter checkingFiles: whether librdkafka is asked for its opinion and the password file is read, as `check` does.
+    public func kafkaConfiguration(checkingFiles: Bool = false) -> KafkaConfiguration {
         let configuration = KafkaConfiguration(
             bootstrapServers: required("bootstrap", as: .text),
             securityProtocol: value("security", as: .choice(.plaintext), default: .plaintext),
@@ -17,6 +19,24 @@ extension Section {
             properties: Dictionary(map("properties", as: .text).map { ($0.key, $0.value) }) { $1 })
         if configuration.properties["sasl.password"] != nil {
             problem("write the password to a file of its own and name it by \"password_file\"", at: "properties")
+        }
+        if checkingFiles {
+            // librdkafka opens them when it makes a client only.
+            for (key, path) in [
+                ("ca_file", configuration.certificateAuthorityFile), ("certificate_file", configuration.certificateFile),
+                ("key_file", configuration.keyFile),
+            ] {
+                guard let path, access(path, R_OK) != 0 else { continue }
+                problem("\(path) cannot be read: \(String(cString: strerror(errno)))", at: key)
+            }
+            do throws(KafkaConfigurationError) {
+                try configuration.validate()
+            } catch {
+                let isOfFile = error.property == "sasl.password" && configuration.passwordFile != nil
+                problem(
+                    isOfFile ? error.message : error.description,
+                    at: isOfFile ? "password_file" : has("properties") ? "properties" : nil)
+            }
         }
         return configuration
     }

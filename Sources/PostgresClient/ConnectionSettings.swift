@@ -1,6 +1,13 @@
 import CPostgres
 import Glibc
 
+extension PostgresConnection {
+    /// Whether libpq takes a connection string, without connecting.
+    public static func takes(_ connectionString: String) -> Bool {
+        (try? ConnectionSettings(connectionString: connectionString, applicationName: "")) != nil
+    }
+}
+
 /// libpq's keywords and their values, of which the last of equal keywords counts.
 struct ConnectionSettings: Sendable {
     private var pairs: [(keyword: String, value: String)] = []

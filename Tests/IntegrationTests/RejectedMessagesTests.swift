@@ -62,6 +62,43 @@ import Testing
         return cases
     }
 
+    @Test(.requiresApacheKafka, .timeLimit(.minutes(10)))
+    func aMissingRejectedTopicIsSaidOnceAndTakenUp() async throws {
+        let site = try await Site(partitions: 1)
+        let admin = try KafkaAdmin(configuration: site.kafka)
+        try await admin.deleteTopic(site.rejectedTopic, timeout: .seconds(120))
+        let configuration = try site.writeProcessorConfiguration()
+        let processor = try BuiltProgram.processor.start(["run", "--config", configuration], in: site.folder)
+        let line = "the rejected topic takes nothing"
+        // Before anything needs it.
+        try await waitUntil("it is said", within: .seconds(120), evidence: processor.output) {
+            processor.output.contains(line)
+        }
+        #expect(processor.output.contains("--create --topic \(site.rejectedTopic)"), "\(processor.output)")
+        let start = Timestamp(milliseconds: Self.now.milliseconds - 600_000)
+        _ = try await site.send([
+            Outgoing(value: Array("hello".utf8), partition: 0),
+            Outgoing(value: try site.reading(1, from: start).encoded(), partition: 0),
+        ])
+        try await waitUntil("health says it", within: .seconds(120)) {
+            try await site.get("/readyz", of: processor)?.contains("\(site.rejectedTopic) takes no messages") == true
+        }
+        try await admin.createTopic(
+            site.rejectedTopic, partitions: 1, replication: 1, configuration: [:], timeout: .seconds(120))
+        try await waitUntil("the reading is stored", within: .seconds(120), evidence: processor.output) {
+            guard try site.value("SELECT to_regclass('sensor_data') IS NOT NULL", as: Bool.self) else { return false }
+            return try site.value("SELECT count(*) FROM sensor_data", as: Int64.self) == 1
+        }
+        try await waitUntil("its end is said", within: .seconds(120), evidence: processor.output) {
+            processor.output.contains("the rejected topic takes messages again")
+        }
+        processor.send(SIGTERM)
+        #expect(await processor.ending() == .status(0), "\(processor.output)")
+        #expect(processor.output.components(separatedBy: line).count == 2, "once: \(processor.output)")
+        #expect(try await site.messages(of: site.rejectedTopic).map(\.value) == [Array("hello".utf8)])
+        try await site.remove()
+    }
+
     @Test(.timeLimit(.minutes(10)))
     func everyKindGoesToTheRejectedTopicUnchangedAndSaysWhy() async throws {
         let site = try await Site(partitions: 2)

@@ -1,3 +1,4 @@
+import Configuration
 import Foundation
 import Testing
 
@@ -72,5 +73,30 @@ struct KafkaConfigurationTests {
             let error = KafkaConfigurationError(refused: reason, configuration)
             #expect(error.description.contains(text), "\(error)")
         }
+    }
+
+    /// What `check` says of a section `kafka`, each with its line.
+    private func problems(_ section: String) -> [String] {
+        do throws(ConfigurationError) {
+            let document = try ConfigurationDocument(text: "kafka:\n  \(section)\n", name: "x.yaml")
+            _ = try document.decode { $0.section("kafka").kafkaConfiguration(checkingFiles: true) }
+            return []
+        } catch {
+            return error.problems.map(\.description)
+        }
+    }
+
+    @Test func whatNoClientCouldBeMadeOfIsSaidWithItsLine() throws {
+        let least = "bootstrap: here\n  security: sasl_plaintext\n  username: u"
+        let file = FileManager.default.temporaryDirectory.appendingPathComponent(UUID().uuidString)
+        try "secret\n".write(to: file, atomically: true, encoding: .utf8)
+        defer { try? FileManager.default.removeItem(at: file) }
+        #expect(problems("\(least)\n  password_file: \(file.path)") == [])
+        let missing = problems("\(least)\n  password_file: /nowhere/password")
+        #expect(missing.count == 1 && missing[0].hasPrefix("x.yaml:5: kafka: password_file: cannot be read"), "\(missing)")
+        let trust = problems("bootstrap: here\n  security: ssl\n  ca_file: /nowhere/ca.pem")
+        #expect(trust == ["x.yaml:4: kafka: ca_file: /nowhere/ca.pem cannot be read: No such file or directory"])
+        let unknown = problems("bootstrap: here\n  properties: {linger.mss: 5}")
+        #expect(unknown.count == 1 && unknown[0].hasPrefix("x.yaml:3: kafka: properties: "), "\(unknown)")
     }
 }

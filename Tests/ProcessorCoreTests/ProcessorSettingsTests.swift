@@ -1,5 +1,6 @@
 import Alerting
 import Configuration
+import Foundation
 import KafkaClient
 import Monitoring
 import Testing
@@ -19,6 +20,20 @@ import Testing
         #expect(settings.windows.specifications.map(\.size) == [600_000, 60_000])
         #expect(settings.windows.lateness == 600_000 && settings.idleTimeout == 60_000)
         #expect(settings.limits.futureTolerance == 300_000 && settings.monitoring == nil)
+    }
+
+    @Test func checkKnowsWhatLibpqTakes() throws {
+        let file = FileManager.default.temporaryDirectory.appendingPathComponent(UUID().uuidString)
+        defer { try? FileManager.default.removeItem(at: file) }
+        try least.write(to: file, atomically: true, encoding: .utf8)
+        _ = try ProcessorSettings(file: file.path, checkingFiles: true)
+        try least.replacing("dbname=vigie", with: "prot=secret").write(to: file, atomically: true, encoding: .utf8)
+        do throws(ConfigurationError) {
+            _ = try ProcessorSettings(file: file.path, checkingFiles: true)
+            Issue.record("it was taken")
+        } catch {
+            #expect(error.problems.map(\.line) == [2] && !"\(error)".contains("secret"), "\(error)")
+        }
     }
 
     @Test func theShippedExampleIsValid() throws {

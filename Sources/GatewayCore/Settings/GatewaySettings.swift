@@ -70,7 +70,7 @@ public struct GatewaySettings: Sendable {
             outbox.value("size", as: .size(ByteCount.mebibytes(1)...), default: ByteCount(bytes: outboxLimits.bytes))
             .bytes
         let kafka = root.section("kafka")
-        self.kafka = kafka.kafkaConfiguration()
+        self.kafka = kafka.kafkaConfiguration(checkingFiles: checkingFiles)
         topic = kafka.value("topic", as: .text, default: "sensor.readings")
         window = kafka.value("window", as: .integer(1...100_000), default: 1000)
         drainTime = kafka.value("drain_time", as: .duration(), default: .seconds(5))

@@ -71,7 +71,7 @@ public struct ProcessorSettings: Sendable {
 
     private init(_ root: Section, checkingFiles: Bool) {
         let kafka = root.section("kafka")
-        self.kafka = kafka.kafkaConfiguration()
+        self.kafka = kafka.kafkaConfiguration(checkingFiles: checkingFiles)
         topic = kafka.value("topic", as: .text, default: "sensor.readings")
         rejectedTopic = kafka.value("rejected_topic", as: .text, default: "sensor.readings.rejected")
         group = kafka.value("group", as: .text, default: "vigie-processor")
@@ -87,6 +87,11 @@ public struct ProcessorSettings: Sendable {
 
         let postgres = root.section("postgres")
         self.postgres = postgres.required("connection", as: .text)
+        if checkingFiles, !PostgresConnection.takes(self.postgres) {
+            // What libpq says may quote a part of it, which may be the password.
+            postgres.problem(
+                "libpq does not take it: a keyword is unknown, or a value with spaces lacks its quotes", at: "connection")
+        }
         preparesStatements = postgres.value("prepared_statements", as: .boolean, default: true)
         readerRole = postgres.value("reader_role", as: .text, default: "vigie_reader")
         daysAhead = postgres.value("days_ahead", as: .integer(0...366), default: 3)
