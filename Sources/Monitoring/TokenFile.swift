@@ -18,13 +18,13 @@ public struct TokenFile: Sendable, Equatable {
             switch self {
             case .unreadable(let path, let error):
                 "the token in \(path) cannot be read: \(String(cString: strerror(error.code)))"
-                    + (error.code == ENOENT ? "; make one: (umask 077; openssl rand -hex 32 > \(path))" : "")
+                    + (error.code == ENOENT ? "; make one: (umask 027; openssl rand -hex 32 > \(path))" : "")
             case .open(let path, let mode):
                 "the token in \(path) is not secret, as its file's mode is 0\(String(mode, radix: 8)): chmod 0640 \(path)"
             case .unusable(let path):
                 """
                 the first line of \(path) is no token, 16 to 1024 letters, digits and -._~+/=: \
-                (umask 077; openssl rand -hex 32 > \(path))
+                (umask 027; openssl rand -hex 32 > \(path))
                 """
             }
         }

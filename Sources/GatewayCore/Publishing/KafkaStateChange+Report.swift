@@ -14,7 +14,7 @@ extension Log {
                 warning(trouble.text, ["remedy": trouble.remedy, "readings": kept])
             } else {
                 let time = PlainNumbers.seconds(duration / .seconds(1))
-                warning(trouble.text, ["remedy": trouble.remedy, "not working for": time, "readings": kept])
+                warning(trouble.text, ["remedy": trouble.remedy, "not_working_for": time, "readings": kept])
             }
         case .recovered(_, let duration):
             notice(
