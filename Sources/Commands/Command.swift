@@ -166,7 +166,8 @@ public struct CommandOption<Owner> {
 
     /// `--config FILE`, or `-c FILE`, in the same words for every command.
     public static func configuration(
-        _ property: WritableKeyPath<Owner, String>, _ help: String = "The configuration file; without it that of the package, in /etc/vigie."
+        _ property: WritableKeyPath<Owner, String>,
+        _ help: String = "The configuration file; without it that of the package, in /etc/vigie."
     ) -> CommandOption {
         .value("config", short: "c", "FILE", property, help, completion: .files)
     }

@@ -23,7 +23,8 @@ extension Section {
         if checkingFiles {
             // librdkafka opens them when it makes a client only.
             for (key, path) in [
-                ("ca_file", configuration.certificateAuthorityFile), ("certificate_file", configuration.certificateFile),
+                ("ca_file", configuration.certificateAuthorityFile),
+                ("certificate_file", configuration.certificateFile),
                 ("key_file", configuration.keyFile),
             ] {
                 guard let path, access(path, R_OK) != 0 else { continue }

@@ -167,7 +167,10 @@ private func output(_ arguments: String...) async -> (status: Int32, output: Str
         #expect(lines.first == "#compdef tea-tool")
         #expect(lines.contains(#"'brew:Make a "good" tea\: it'\''s hot.'"#))
         #expect(lines.contains(#"'--milk=[When \[or never\] it'\''s added\: tea first.]:WHEN:(before after)' \"#))
-        #expect(lines.contains(#"'(-c --config)'{-c+,--config=}'[The configuration file; without it that of the package, in /etc/vigie.]:FILE:_files' \"#))
+        #expect(
+            lines.contains(
+                #"'(-c --config)'{-c+,--config=}'[The configuration file; without it that of the package, in /etc/vigie.]:FILE:_files' \"#
+            ))
         #expect(lines.contains(#"'(-i --iced)'{-i,--iced}'[Serve it cold.]' \"#))
         #expect(lines.contains(#"'1:KIND [CUPS]:(green black)' \"#))
     }

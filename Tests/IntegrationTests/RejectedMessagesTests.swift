@@ -62,9 +62,11 @@ import Testing
         return cases
     }
 
-    @Test(.requiresApacheKafka, .timeLimit(.minutes(10)))
+    @Test(.requiresKafkaNodes, .timeLimit(.minutes(10)))
     func aMissingRejectedTopicIsSaidOnceAndTakenUp() async throws {
-        let site = try await Site(partitions: 1)
+        let kafka = try await ApacheKafka(
+            ApacheKafka.Options(arguments: ["--property", "auto.create.topics.enable=false"]))
+        let site = try await Site(partitions: 1, broker: kafka.bootstrap)
         let admin = try KafkaAdmin(configuration: site.kafka)
         try await admin.deleteTopic(site.rejectedTopic, timeout: .seconds(120))
         let configuration = try site.writeProcessorConfiguration()
@@ -97,6 +99,7 @@ import Testing
         #expect(processor.output.components(separatedBy: line).count == 2, "once: \(processor.output)")
         #expect(try await site.messages(of: site.rejectedTopic).map(\.value) == [Array("hello".utf8)])
         try await site.remove()
+        try await kafka.remove()
     }
 
     @Test(.timeLimit(.minutes(10)))

@@ -93,7 +93,8 @@ struct KafkaConfigurationTests {
         defer { try? FileManager.default.removeItem(at: file) }
         #expect(problems("\(least)\n  password_file: \(file.path)") == [])
         let missing = problems("\(least)\n  password_file: /nowhere/password")
-        #expect(missing.count == 1 && missing[0].hasPrefix("x.yaml:5: kafka: password_file: cannot be read"), "\(missing)")
+        #expect(
+            missing.count == 1 && missing[0].hasPrefix("x.yaml:5: kafka: password_file: cannot be read"), "\(missing)")
         let trust = problems("bootstrap: here\n  security: ssl\n  ca_file: /nowhere/ca.pem")
         #expect(trust == ["x.yaml:4: kafka: ca_file: /nowhere/ca.pem cannot be read: No such file or directory"])
         let unknown = problems("bootstrap: here\n  properties: {linger.mss: 5}")

@@ -24,19 +24,22 @@ final class RejectedTopicHealth: Sendable {
         self.log = log
     }
 
-    /// Looks for the topic until it is there, so that a missing one is said before the first message needs it. A broker
-    /// that cannot be reached is the consumer's to say.
+    /// Looks for the topic until it is there, so that a missing one is said before the first message needs it: at the
+    /// second look, as a broker that makes topics by itself has made it by then. A broker that cannot be reached is the
+    /// consumer's to say.
     /// - Parameter interval: between two looks.
     func watch(every interval: Duration = .seconds(2), clock: any Clock<Duration>) async {
         do {
             let admin = try KafkaAdmin(configuration: configuration)
+            var looks = 0
             while true {
+                looks += 1
                 do throws(KafkaError) {
                     _ = try await admin.partitionCount(topic, timeout: .seconds(2))
                     return succeeded()
                 } catch {
                     switch KafkaTrouble(error, of: configuration)?.kind {
-                    case .missingTopic, .authorization: failed(error)
+                    case .missingTopic where looks > 1, .authorization: failed(error)
                     default: break
                     }
                 }
@@ -77,7 +80,8 @@ final class RejectedTopicHealth: Sendable {
         }
         if let ended {
             let seconds = ended.since.duration(to: .now) / .seconds(1)
-            log.notice("the rejected topic takes messages again", ["topic": topic, "after": PlainNumbers.seconds(seconds)])
+            log.notice(
+                "the rejected topic takes messages again", ["topic": topic, "after": PlainNumbers.seconds(seconds)])
         }
         health.report(part, .healthy)
     }

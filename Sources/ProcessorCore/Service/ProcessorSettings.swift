@@ -90,7 +90,8 @@ public struct ProcessorSettings: Sendable {
         if checkingFiles, !PostgresConnection.takes(self.postgres) {
             // What libpq says may quote a part of it, which may be the password.
             postgres.problem(
-                "libpq does not take it: a keyword is unknown, or a value with spaces lacks its quotes", at: "connection")
+                "libpq does not take it: a keyword is unknown, or a value with spaces lacks its quotes",
+                at: "connection")
         }
         preparesStatements = postgres.value("prepared_statements", as: .boolean, default: true)
         readerRole = postgres.value("reader_role", as: .text, default: "vigie_reader")
