@@ -15,7 +15,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from vigie_harness.checkout import ROOT, STATE, must_have, programs
 from vigie_harness.errors import HarnessError
 from vigie_harness.ports import free_port
-from vigie_harness.postgres import Postgres
+from vigie_harness.postgres import Postgres, database_must_answer
 from vigie_harness.processes import Process
 from vigie_harness.servers import choose_broker, quiet_connection
 
@@ -94,6 +94,7 @@ class Pipeline:
 
     def _start_postgres(self):
         if self.connection:
+            database_must_answer("VIGIE_POSTGRES", self.connection)
             self.say(f"PostgreSQL: {quiet_connection(self.connection)} (VIGIE_POSTGRES)")
         else:
             self.postgres = Postgres(self.folder / "postgres")

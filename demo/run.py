@@ -20,6 +20,7 @@ from vigie_harness.endings import status_of
 from vigie_harness.errors import HarnessError
 from vigie_harness.interrupts import Stopped
 from vigie_harness.kafka.finding import check_broker
+from vigie_harness.postgres import database_must_answer
 
 
 def parse_arguments():
@@ -118,6 +119,8 @@ def check(options):
     # The stand-in needs nothing that can be wrong.
     if options.kafka != "stand-in":
         check_broker(options.kafka)
+    if connection := os.environ.get("VIGIE_POSTGRES"):
+        database_must_answer("VIGIE_POSTGRES", connection)
     return 0
 
 

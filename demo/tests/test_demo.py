@@ -8,6 +8,7 @@ import sys
 import unittest
 
 from vigie_harness.checkout import ROOT, programs
+from vigie_harness.ports import free_port
 from vigie_harness.processes import last_lines
 from vigie_harness.scratch import scratch_folder
 
@@ -25,6 +26,19 @@ class DemoTest(unittest.TestCase):
 
     def test_on_the_stand_in(self):
         self.assertIn("not Apache Kafka", self.run_demo("--kafka", "stand-in"))
+
+    def test_a_database_that_is_away_is_said_before_the_build(self):
+        environment = os.environ | {"VIGIE_POSTGRES": f"host=127.0.0.1 port={free_port()} dbname=vigie user=vigie"}
+        for options in (["--check"], ["--kafka", "stand-in"]):
+            folder = scratch_folder()
+            self.addCleanup(shutil.rmtree, folder, ignore_errors=True)
+            result = subprocess.run(
+                [sys.executable, ROOT / "demo" / "demo.py", *options],
+                env=environment | {"VIGIE_DEMO": str(folder / "demo"), "VIGIE_BIN": str(programs())},
+                capture_output=True, text=True, timeout=60, check=False,
+            )  # fmt: skip
+            self.assertEqual(result.returncode, 1, result.stdout + result.stderr)
+            self.assertRegex(result.stderr, r"^vigie: no PostgreSQL can be used at the address in VIGIE_POSTGRES.*\n$")
 
     def run_demo(self, *options):
         """Runs it for a while; it ends well, and its certificate agrees. What it said."""
