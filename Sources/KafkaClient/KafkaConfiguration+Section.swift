@@ -1,6 +1,23 @@
 import Configuration
 import Glibc
 
+extension Setting where Value == String {
+    /// Brokers, each a host and, unless it is 9092, a port; separated by commas.
+    static var brokers: Setting {
+        Setting(expected: "brokers such as kafka-1:9092,kafka-2:9092", standIn: "") { text in
+            let isValid = text.split(separator: ",", omittingEmptySubsequences: false).allSatisfy { word in
+                var broker = word.drop { $0 == " " }
+                while broker.last == " " { broker.removeLast() }
+                // An IPv6 address is in brackets; librdkafka also takes a protocol before the host.
+                guard let colon = broker.lastIndex(of: ":"), broker.last != "]" else { return !broker.isEmpty }
+                guard let port = Int(broker[broker.index(after: colon)...]) else { return false }
+                return colon != broker.startIndex && (1...65_535).contains(port)
+            }
+            return isValid ? text : nil
+        }
+    }
+}
+
 extension Section {
     /// Reads how to reach a cluster from a `kafka` section, in the same words for every program: `bootstrap`,
     /// `security` (plaintext, ssl, sasl_plaintext, sasl_ssl), `ca_file`, `certificate_file`, `key_file`, `mechanism`,
@@ -8,7 +25,7 @@ extension Section {
     /// - Parameter checkingFiles: whether librdkafka is asked for its opinion and the password file is read, as `check` does.
     public func kafkaConfiguration(checkingFiles: Bool = false) -> KafkaConfiguration {
         let configuration = KafkaConfiguration(
-            bootstrapServers: required("bootstrap", as: .text),
+            bootstrapServers: required("bootstrap", as: .brokers),
             securityProtocol: value("security", as: .choice(.plaintext), default: .plaintext),
             certificateAuthorityFile: optional("ca_file", as: .text),
             certificateFile: optional("certificate_file", as: .text),

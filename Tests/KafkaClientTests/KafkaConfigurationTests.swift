@@ -95,6 +95,15 @@ struct KafkaConfigurationTests {
         let missing = problems("\(least)\n  password_file: /nowhere/password")
         #expect(
             missing.count == 1 && missing[0].hasPrefix("x.yaml:5: kafka: password_file: cannot be read"), "\(missing)")
+        for brokers in ["kafka:99999, ,foo:bar", "127.0.0.1:abc", ":9092", "kafka:"] {
+            let found = problems("bootstrap: \"\(brokers)\"")
+            #expect(found.count == 1 && found[0].contains("expected brokers such as"), "\(brokers): \(found)")
+        }
+        for brokers in [
+            "kafka", "kafka:9092", "kafka-1:9092, kafka-2:9093", "[::1]:9092", "[::1]", "PLAINTEXT://kafka:9092",
+        ] {
+            #expect(problems("bootstrap: \"\(brokers)\"") == [])
+        }
         let trust = problems("bootstrap: here\n  security: ssl\n  ca_file: /nowhere/ca.pem")
         #expect(trust == ["x.yaml:4: kafka: ca_file: /nowhere/ca.pem cannot be read: No such file or directory"])
         let unknown = problems("bootstrap: here\n  properties: {linger.mss: 5}")
