@@ -65,7 +65,7 @@ class DemoTest(unittest.TestCase):
         stored = re.search(r"readings stored +(\d+) in this run, by 7 sensors on 3 boards", demo.stdout)
         self.assertTrue(counted and stored, demo.stdout)
         self.assertEqual(stored[1], counted[1], "the summary is as old as the certificate")
-        # What the latency holds besides, and why a sensor is not ok: the replayed air may give other reasons at other hours.
+        # What the latency holds besides, and why a sensor is not ok: at other hours the air has other reasons, too.
         self.assertRegex(demo.stdout, r"latency +p50 .* \(of the whole run: 6 of \d+ with the 5 s of an SCD41's first")
         self.assertRegex(demo.stdout, r"measurement to row p50 .* \(of the last 30 s")
         self.assertRegex(demo.stdout, r"lyon-school library is warning: (.*, )?battery \d+\.\d % is below 25 %")
