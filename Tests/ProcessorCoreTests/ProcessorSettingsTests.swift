@@ -36,6 +36,17 @@ import Testing
         }
     }
 
+    /// Debian 12's library looks again only a second after its queue was full: a small one would bound the rate.
+    @Test func theQueueIsSmallOnlyWhereTheLibraryLooksAgainSoon() throws {
+        let looksSoon = KafkaConfiguration.isKnown(property: "fetch.queue.backoff.ms")
+        let properties = try settings(least).consumerConfiguration(worker: 1).properties
+        #expect(properties["queued.max.messages.kbytes"] == (looksSoon ? "4096" : "32768"))
+        let chosen = try settings(
+            "kafka: {bootstrap: here, properties: {queued.max.messages.kbytes: 1000}}\npostgres: {connection: dbname=vigie}"
+        )
+        #expect(chosen.consumerConfiguration(worker: 1).properties["queued.max.messages.kbytes"] == "1000")
+    }
+
     @Test func theShippedExampleIsValid() throws {
         let root = #filePath.components(beforeFolder: "Tests")
         let settings = try ProcessorSettings(file: root + "configuration/processor.yaml")

@@ -129,6 +129,12 @@ public struct ProcessorSettings: Sendable {
             groupProtocol == .classic
             ? ProcessorSettings.consumerDefaults.merging(ProcessorSettings.classicDefaults) { $1 }
             : ProcessorSettings.consumerDefaults.merging(["group.protocol": "consumer"]) { $1 }
+        // Before 2.2 librdkafka looks again only a second after the queue was full, so that its size bounds the rate.
+        if !KafkaConfiguration.isKnown(property: "fetch.queue.backoff.ms"),
+            configuration.properties["queued.max.messages.kbytes"] == nil
+        {
+            configuration.properties["queued.max.messages.kbytes"] = "32768"
+        }
         for (property, value) in defaults
         where configuration.properties[property] == nil && KafkaConfiguration.isKnown(property: property) {
             configuration.properties[property] = value
