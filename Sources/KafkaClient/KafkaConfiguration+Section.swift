@@ -22,7 +22,7 @@ extension Section {
     /// Reads how to reach a cluster from a `kafka` section, in the same words for every program: `bootstrap`,
     /// `security` (plaintext, ssl, sasl_plaintext, sasl_ssl), `ca_file`, `certificate_file`, `key_file`, `mechanism`,
     /// `username`, `password_file`, and `properties` of librdkafka.
-    /// - Parameter checkingFiles: whether librdkafka is asked for its opinion and the password file is read, as `check` does.
+    /// - Parameter checkingFiles: whether the files are looked at and librdkafka is asked for its opinion, as `check` does.
     public func kafkaConfiguration(checkingFiles: Bool = false) -> KafkaConfiguration {
         let configuration = KafkaConfiguration(
             bootstrapServers: required("bootstrap", as: .brokers),

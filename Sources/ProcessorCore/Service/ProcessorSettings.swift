@@ -129,12 +129,6 @@ public struct ProcessorSettings: Sendable {
             groupProtocol == .classic
             ? ProcessorSettings.consumerDefaults.merging(ProcessorSettings.classicDefaults) { $1 }
             : ProcessorSettings.consumerDefaults.merging(["group.protocol": "consumer"]) { $1 }
-        // Before 2.2 librdkafka looks again only a second after the queue was full, so that its size bounds the rate.
-        if !KafkaConfiguration.isKnown(property: "fetch.queue.backoff.ms"),
-            configuration.properties["queued.max.messages.kbytes"] == nil
-        {
-            configuration.properties["queued.max.messages.kbytes"] = "32768"
-        }
         for (property, value) in defaults
         where configuration.properties[property] == nil && KafkaConfiguration.isKnown(property: property) {
             configuration.properties[property] = value
@@ -174,9 +168,10 @@ public struct ProcessorSettings: Sendable {
         // A broker that comes back is found within a second or so; there are few processors, so this costs it nothing.
         // librdkafka adds its jitter.
         "reconnect.backoff.max.ms": "1000",
-        // What is fetched in advance: a batch is all that is needed.
-        "queued.max.messages.kbytes": "4096",
-        // While that is full, librdkafka from 2.2 on would otherwise look again only after a second.
+        // What is fetched in advance: a batch is all that is needed. But before 2.2 librdkafka looks again only a second
+        // after that was full, so that its size bounds the rate.
+        "queued.max.messages.kbytes": KafkaConfiguration.isKnown(property: "fetch.queue.backoff.ms") ? "4096" : "32768",
+        // The same second is the default from 2.2 on.
         "fetch.queue.backoff.ms": "5",
         // A small broker may answer a fetch with all that it has, whatever was asked for; refusing that would stall.
         "receive.message.max.bytes": "1000000000",

@@ -16,27 +16,32 @@ struct ReadingPipeline: Service {
 
     /// What a worker's way to the database is reported under.
     static func healthPart(worker: Int, of settings: ProcessorSettings) -> String {
-        settings.workers == 1 ? "postgres" : "postgres (worker \(worker))"
+        part("postgres", worker, settings)
     }
 
     /// What a worker's way to the broker is reported under.
     static func kafkaPart(worker: Int, of settings: ProcessorSettings) -> String {
-        settings.workers == 1 ? "kafka" : "kafka (worker \(worker))"
+        part("kafka", worker, settings)
     }
 
     /// What a worker's partitions are reported under.
     static func partitionsPart(worker: Int, of settings: ProcessorSettings) -> String {
-        settings.workers == 1 ? "partitions" : "partitions (worker \(worker))"
+        part("partitions", worker, settings)
     }
 
     /// What a worker says of its group is reported under.
     static func groupPart(worker: Int, of settings: ProcessorSettings) -> String {
-        settings.workers == 1 ? "group" : "group (worker \(worker))"
+        part("group", worker, settings)
     }
 
     /// What a worker says of the rejected topic is reported under.
     static func rejectedPart(worker: Int, of settings: ProcessorSettings) -> String {
-        settings.workers == 1 ? "rejected topic" : "rejected topic (worker \(worker))"
+        part("rejected topic", worker, settings)
+    }
+
+    /// With several workers each has parts of its own.
+    private static func part(_ name: String, _ worker: Int, _ settings: ProcessorSettings) -> String {
+        settings.workers == 1 ? name : "\(name) (worker \(worker))"
     }
 
     func run() async throws {

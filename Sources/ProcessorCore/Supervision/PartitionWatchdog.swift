@@ -41,8 +41,8 @@ struct PartitionWatchdog: Sendable {
     var stalled: [Int32] { watched.filter(\.value.isStalled).keys.sorted() }
 
     /// Looks at all partitions of the pipeline, about once a second.
-    /// - Parameter isHeldUp: whether the database cannot be written, or the rejected topic takes nothing. That is reported as what it is; the time does not
-    ///   count.
+    /// - Parameter isHeldUp: whether the database cannot be written, or the rejected topic takes nothing. That is reported
+    ///   as what it is; the time does not count.
     /// - Returns: what has changed, in the order of the partitions.
     mutating func observe(
         _ views: [PartitionView], isHeldUp: Bool, at now: ContinuousClock.Instant
