@@ -6,10 +6,12 @@ public struct Reading: Sendable, Equatable {
     public var gatewayID: Identifier
     /// The sensor, a station of one or more chips.
     public var sensorID: Identifier
-    /// The outbox that numbered it.
+    /// The run of numbers that its number belongs to.
     public var streamID: StreamID
-    /// Its number in that stream: 1, 2, 3 ..., never used twice.
+    /// Its number, 1 to 2^53 - 1: one higher than that of the reading before it in the same outbox, over all its streams.
     public var sequence: Int64
+    /// The first number of its stream; nil means 1.
+    public var streamFirst: Int64?
     /// When the air was measured.
     public var eventTime: Timestamp
     /// How far `eventTime` can be trusted.
@@ -27,14 +29,16 @@ public struct Reading: Sendable, Equatable {
 
     /// Makes a reading from its parts.
     public init(
-        gatewayID: Identifier, sensorID: Identifier, streamID: StreamID, sequence: Int64, eventTime: Timestamp,
-        timeQuality: TimeQuality = .synced, intervalMilliseconds: Int64, values: Values = Values(),
+        gatewayID: Identifier, sensorID: Identifier, streamID: StreamID, sequence: Int64,
+        streamFirst: Int64? = nil, eventTime: Timestamp, timeQuality: TimeQuality = .synced,
+        intervalMilliseconds: Int64, values: Values = Values(),
         faults: [Fault] = [], place: Place? = nil, isSimulated: Bool = false
     ) {
         self.gatewayID = gatewayID
         self.sensorID = sensorID
         self.streamID = streamID
         self.sequence = sequence
+        self.streamFirst = streamFirst
         self.eventTime = eventTime
         self.timeQuality = timeQuality
         self.intervalMilliseconds = intervalMilliseconds
@@ -151,7 +155,8 @@ public struct Identifier: Sendable, Hashable, Comparable, CustomStringConvertibl
     }
 }
 
-/// The identity of an outbox, made at random with its file: 64 bits, written as 16 lower-case hexadecimal digits.
+/// The identity of a stream, a run of numbers that nobody else can give: 64 random bits, written as 16 lower-case
+/// hexadecimal digits.
 public struct StreamID: Sendable, Hashable, CustomStringConvertible {
     /// The bits.
     public let bits: UInt64

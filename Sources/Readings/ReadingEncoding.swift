@@ -21,7 +21,7 @@ extension Reading {
     }
 
     /// No encoding of this reading is longer: every field at its longest, with its name, comes to less than 1100 bytes
-    /// (three names of 64 bytes, eight numbers of at most 24, the field names and the rest), and a fault to 132.
+    /// (three names of 64 bytes, nine numbers of at most 24, the field names and the rest), and a fault to 132.
     private var largestEncoding: Int { 1100 + faults.count * 132 }
 
     private func encode(into space: UnsafeMutableRawBufferPointer) -> UnsafeMutableRawBufferPointer.SubSequence {
@@ -31,6 +31,7 @@ extension Reading {
         writer.field(",\"sensor_id\":", plain: sensorID.description)
         writer.field(",\"stream_id\":", stream: streamID)
         writer.field(",\"seq\":", integer: sequence)
+        if let streamFirst { writer.field(",\"stream_first\":", integer: streamFirst) }
         writer.field(",\"event_time\":", time: eventTime)
         writer.field(",\"time_quality\":", plain: timeQuality.rawValue)
         writer.field(",\"interval_ms\":", integer: intervalMilliseconds)
