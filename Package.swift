@@ -49,6 +49,13 @@ let libraries: [Target] = [
             "Readings", "Platform", "Presentation", "Configuration", "Monitoring", "KafkaClient", "NetworkProbe",
             "SensorBus", "SensorDrivers", "SimulatedHardware", "Outbox",
         ]),
+    // What a person at the board calls: scan, sample, doctor, calibrate.
+    .target(
+        name: "BoardTools",
+        dependencies: [
+            "GatewayCore", "Readings", "Platform", "Presentation", "Configuration", "Monitoring", "KafkaClient",
+            "NetworkProbe", "SensorBus", "SensorDrivers", "Outbox", "CPlatform",
+        ]),
     // Simulated chips as devices of the kernel.
     .target(
         name: "KernelHardware",
@@ -71,7 +78,8 @@ let libraries: [Target] = [
 ]
 
 let programs: [Target] = [
-    .executableTarget(name: "vigie-gateway", dependencies: ["GatewayCore", "Commands", "Platform", "Presentation"]),
+    .executableTarget(
+        name: "vigie-gateway", dependencies: ["BoardTools", "GatewayCore", "Commands", "Platform", "Presentation"]),
     .executableTarget(
         name: "vigie-simbus",
         dependencies: ["KernelHardware", "SimulatedHardware", "GatewayCore", "Platform", "Commands"]),
@@ -105,6 +113,12 @@ let tests: [Target] = [
         name: "GatewayCoreTests",
         dependencies: [
             "GatewayCore", "Configuration", "CSQLite", "KafkaClient", "Monitoring", "NetworkProbe", "Outbox",
+            "Platform", "Presentation", "Readings", "SensorBus", "SensorDrivers", "SimulatedHardware", "TestSupport",
+        ]),
+    .testTarget(
+        name: "BoardToolsTests",
+        dependencies: [
+            "BoardTools", "GatewayCore", "Configuration", "KafkaClient", "Monitoring", "NetworkProbe", "Outbox",
             "Platform", "Presentation", "Readings", "SensorBus", "SensorDrivers", "SimulatedHardware", "TestSupport",
         ]),
     .testTarget(name: "WindowingTests", dependencies: ["Windowing", "Platform", "TestSupport"]),

@@ -1,4 +1,5 @@
 import Commands
+import BoardTools
 import GatewayCore
 import Glibc
 import Platform

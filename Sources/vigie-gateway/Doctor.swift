@@ -1,5 +1,5 @@
 import Commands
-import GatewayCore
+import BoardTools
 import Presentation
 
 struct Diagnose: Command {

@@ -1,4 +1,5 @@
 import Commands
+import BoardTools
 import GatewayCore
 import Presentation
 

@@ -1,3 +1,4 @@
+import BoardTools
 import GatewayCore
 import Commands
 import Glibc

@@ -1,12 +1,12 @@
 import SensorBus
 
 /// The buses as chips see them: a bus itself, or what is behind a channel of one of its multiplexers.
-struct BusSegments {
+package struct BusSegments {
     private let addresses: [Int: Set<I2CAddress>]
     private var multiplexers: [String: Multiplexers] = [:]
 
     /// Knows the multiplexers that `stations` name, of each bus all together.
-    init(_ stations: [StationSettings]) {
+    package init(_ stations: [StationSettings]) {
         addresses = stations.flatMap(\.chips).reduce(into: [:]) { addresses, chip in
             if let channel = chip.place.channel { addresses[chip.place.bus, default: []].insert(channel.multiplexer) }
         }
@@ -14,7 +14,7 @@ struct BusSegments {
 
     /// The bus to reach a place by. Places on one bus share its multiplexers' state, whichever station they belong to.
     /// - Parameter bus: the bus of the place's number.
-    mutating func bus(of place: ChipSettings.Location, on bus: any I2CBus) -> any I2CBus {
+    package mutating func bus(of place: ChipSettings.Location, on bus: any I2CBus) -> any I2CBus {
         guard let channel = place.channel else { return bus }
         let shared = multiplexers[bus.name] ?? Multiplexers(on: bus, at: addresses[place.bus] ?? [])
         multiplexers[bus.name] = shared

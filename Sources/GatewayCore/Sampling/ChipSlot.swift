@@ -8,7 +8,7 @@ import SensorDrivers
 ///
 /// All that is done to the chip is done by `run`, one thing after the other. The slot itself is not on the bus's thread,
 /// so it can say that a chip does not answer while a transfer hangs there.
-actor ChipSlot {
+package actor ChipSlot {
     nonisolated let settings: ChipSettings
     private let bus: any I2CBus
     private let watch: BusWatch
@@ -20,7 +20,7 @@ actor ChipSlot {
     /// Nil while the chip is to be initialised.
     private var sensor: (any Sensor)?
     /// What the chip said of itself when it was last opened; nil before.
-    private(set) var identity: ChipIdentity?
+    package private(set) var identity: ChipIdentity?
     private var breaker = CircuitBreaker()
     /// The breaker as it is shown.
     private var shownState = CircuitBreaker.State.closed
@@ -152,7 +152,7 @@ actor ChipSlot {
 
     /// The settings that are in force in a chip that tells them, for a person; nil if it does not. Its measurement is
     /// interrupted for that.
-    func settingsInForce() async -> SCD4x.StoredSettings? {
+    package func settingsInForce() async -> SCD4x.StoredSettings? {
         guard let chip = sensor as? SCD4x else { return nil }
         return try? await chip.readSettings()
     }

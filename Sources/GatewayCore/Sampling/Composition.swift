@@ -2,14 +2,14 @@ import Readings
 import SensorDrivers
 
 /// What the chips of a station gave, put together to what a reading says.
-struct Composition: Sendable, Equatable {
+package struct Composition: Sendable, Equatable {
     /// Of each quantity what the first of its chips that has it gave, corrected.
-    private(set) var values = Values()
+    package private(set) var values = Values()
     /// The chip that gave a quantity, by its index.
-    private(set) var winners: [Quantity: Int] = [:]
+    package private(set) var winners: [Quantity: Int] = [:]
     /// What went wrong with each chip, in their order. The failure of a chip stands here also when another one gave its
     /// quantities.
-    private(set) var chipFaults: [Fault?] = []
+    package private(set) var chipFaults: [Fault?] = []
 
     /// What went wrong, in the order of the chips.
     var faults: [Fault] { chipFaults.compactMap { $0 } }

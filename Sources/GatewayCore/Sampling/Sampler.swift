@@ -32,9 +32,9 @@ struct Sampler: Service {
 }
 
 /// The chips' side of a gateway: buses, and the time that passes for them.
-struct Site {
+package struct Site {
     /// The clock of schedules and waits.
-    let clock: any Clock<Duration>
+    package let clock: any Clock<Duration>
     /// How long a sample waits for a chip; nil: as long as the schedule and the chip allow.
     var patience: Duration?
     /// Where stations run whose clock waits for them.
@@ -46,11 +46,11 @@ struct Site {
     /// Cuts the supply of the models, or restores it; nil on hardware.
     var setModelPower: (@Sendable (Bool) -> Void)?
     /// The bus that a station has by a number.
-    let bus: (_ station: Int, _ number: Int) throws -> any I2CBus
+    package let bus: (_ station: Int, _ number: Int) throws -> any I2CBus
 
     /// The board's own buses.
     /// - Parameter claim: what is asked of other programs that use them.
-    static func hardware(claim: LinuxI2CBus.Claim = .shared) -> Site {
+    package static func hardware(claim: LinuxI2CBus.Claim = .shared) -> Site {
         var buses: [Int: LinuxI2CBus] = [:]
         return Site(clock: ContinuousClock(), wallClock: SystemWallClock(), end: nil) { _, number in
             if let bus = buses[number] { return bus }
@@ -62,7 +62,7 @@ struct Site {
     }
 
     /// Models of the chips in `stations`, each station in air of its own.
-    static func simulated(_ settings: SimulationSettings, stations: [StationSettings]) throws -> Site {
+    package static func simulated(_ settings: SimulationSettings, stations: [StationSettings]) throws -> Site {
         let clock: any Clock<Duration>
         var virtualTime: Station.VirtualTime?
         switch settings.speed {

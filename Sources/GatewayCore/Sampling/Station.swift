@@ -7,7 +7,7 @@ import Readings
 import SensorDrivers
 
 /// Samples one station on a fixed schedule, whatever its chips do.
-struct Station: Sendable {
+package struct Station: Sendable {
     /// Where a station runs whose clock waits for it.
     struct VirtualTime: Sendable {
         /// What the clock observes.
@@ -16,9 +16,9 @@ struct Station: Sendable {
         let observer: any WorkObserver
     }
 
-    let settings: StationSettings
+    package let settings: StationSettings
     let gatewayID: Identifier
-    let chips: [ChipSlot]
+    package let chips: [ChipSlot]
     /// Where readings go; nil drops them.
     let recorder: Recorder?
     let wallClock: any WallClock
@@ -36,10 +36,10 @@ struct Station: Sendable {
     let log: Log
 
     /// What one sampling gave: the reading, what each chip did, by its index, and what was made of that.
-    struct Observation: Sendable {
-        var record: OutboxRecord
-        var results: [Int: Result<Measurement, SensorError>]
-        var composition: Composition
+    package struct Observation: Sendable {
+        package var record: OutboxRecord
+        package var results: [Int: Result<Measurement, SensorError>]
+        package var composition: Composition
     }
 
     /// Samples until the task is cancelled, or until `end`. It or `observe` may be called once.
@@ -48,7 +48,7 @@ struct Station: Sendable {
     }
 
     /// Samples once, and waits until every chip has started and given a value or failed.
-    func observe() async throws -> Observation {
+    package func observe() async throws -> Observation {
         try await withChips {
             var pressure: Pressure?
             return try await observe(interval: nil, pressure: &pressure)
@@ -138,7 +138,7 @@ struct Station: Sendable {
 extension [Station] {
     /// Does something with all of them. Where their clock waits for them, it does not go on before all tasks that `body`
     /// starts have begun.
-    func onTheirTime<Outcome: Sendable>(
+    package func onTheirTime<Outcome: Sendable>(
         _ body: @Sendable ([Station]) async throws -> Outcome
     ) async throws -> Outcome {
         try await withTaskExecutorPreference(first?.virtualTime?.executor) { try await body(self) }

@@ -81,9 +81,15 @@ public struct Gateway: Sendable {
 
     /// The chips' side: the board's own buses, or models.
     /// - Parameter claim: what is asked of other programs that use the buses.
-    func site(claim: LinuxI2CBus.Claim = .shared) throws -> Site {
+    package func site(claim: LinuxI2CBus.Claim = .shared) throws -> Site {
         settings.mode == .simulated
             ? try Site.simulated(settings.simulation, stations: settings.stations) : Site.hardware(claim: claim)
+    }
+
+    /// The stations, with their chips not opened yet, to be read once: nothing is recorded, and no other program may use
+    /// their buses meanwhile.
+    package func stationsToObserve() throws -> [Station] {
+        try stations(at: site(claim: .exclusive), recorder: nil, metrics: GatewayMetrics(MetricsRegistry()))
     }
 
     /// The stations, with their chips not opened yet.

@@ -3,22 +3,22 @@ import Platform
 import SensorBus
 
 /// What of the board itself the gateway sees and drives, each on a GPIO line.
-struct BoardSettings: Sendable, Equatable {
+package struct BoardSettings: Sendable, Equatable {
     /// An input line.
-    struct Input: Sendable, Equatable {
-        var line: GPIOLineID
+    package struct Input: Sendable, Equatable {
+        package var line: GPIOLineID
         var options: GPIOInputOptions
     }
 
     /// An output line.
-    struct Output: Sendable, Equatable {
-        var line: GPIOLineID
+    package struct Output: Sendable, Equatable {
+        package var line: GPIOLineID
         var options: GPIOOutputOptions
     }
 
     /// The supply of the sensors.
-    struct SensorPower: Sendable, Equatable {
-        var output: Output
+    package struct SensorPower: Sendable, Equatable {
+        package var output: Output
         /// How long it is off, for the chips' capacitors to empty.
         var offTime: Duration
         /// How long the chips then need before they answer.
@@ -28,11 +28,11 @@ struct BoardSettings: Sendable, Equatable {
     }
 
     /// Active while the board has power from outside.
-    var powerGood: Input?
+    package var powerGood: Input?
     /// Active while the battery is charged.
-    var charging: Input?
-    var sensorPower: SensorPower?
-    var statusLight: Output?
+    package var charging: Input?
+    package var sensorPower: SensorPower?
+    package var statusLight: Output?
 
     init(_ section: Section?) {
         guard let section else { return }

@@ -5,9 +5,9 @@ import SensorBus
 import SensorDrivers
 
 /// A chip: what it is, where it is, and how it is set.
-struct ChipSettings: Sendable {
+package struct ChipSettings: Sendable {
     /// The chips that there are drivers for.
-    enum Kind: String, CaseIterable, Sendable {
+    package enum Kind: String, CaseIterable, Sendable {
         case bme280, bmp280, scd40, scd41, sht3x, sht4x, ads1115
 
         /// The addresses that it can have, the usual one first.
@@ -26,11 +26,11 @@ struct ChipSettings: Sendable {
     }
 
     /// A place on a bus.
-    struct Location: Hashable, Sendable {
-        var bus: Int
+    package struct Location: Hashable, Sendable {
+        package var bus: Int
         /// The channel of a multiplexer that it is behind; nil for the bus itself.
-        var channel: MultiplexerChannel?
-        var address: I2CAddress
+        package var channel: MultiplexerChannel?
+        package var address: I2CAddress
 
         /// Why two chips cannot be where they are; nil if they can. What is on the bus itself is within reach whichever
         /// channel is open.
@@ -46,16 +46,16 @@ struct ChipSettings: Sendable {
         }
     }
 
-    var kind: Kind
-    var place: Location
-    var bme280 = BME280.Settings()
-    var scd4x = SCD4x.Settings()
+    package var kind: Kind
+    package var place: Location
+    package var bme280 = BME280.Settings()
+    package var scd4x = SCD4x.Settings()
     var sht3x = SHT3x.Settings()
     var sht4x = SHT4x.Settings()
     var ads1115 = ADS1115.Settings()
 
     /// What the configuration calls it: its type, unless it has a name of its own.
-    var name: Identifier
+    package var name: Identifier
     /// Whether it has a name of its own, which then stands in its faults too.
     var isNamed: Bool
     /// What is corrected of what it measures.
@@ -123,7 +123,7 @@ extension SCD4x.Settings {
 
 extension ChipSettings.Location: CustomStringConvertible {
     /// Such as `0x76 on bus 1` or `0x76 on bus 1 behind 0x70 channel 2`.
-    var description: String {
+    package var description: String {
         "\(address) on bus \(bus)" + (channel.map { " behind \($0.multiplexer) channel \($0.number)" } ?? "")
     }
 }

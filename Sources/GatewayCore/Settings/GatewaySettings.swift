@@ -8,7 +8,7 @@ import Readings
 /// The gateway's configuration file, read and checked.
 public struct GatewaySettings: Sendable {
     /// Which chips the drivers talk to.
-    enum Mode: String, CaseIterable, Sendable {
+    package enum Mode: String, CaseIterable, Sendable {
         /// Those on the board's buses.
         case hardware
         /// Models of them.
@@ -16,7 +16,7 @@ public struct GatewaySettings: Sendable {
     }
 
     /// How far the wall clock is believed.
-    enum ClockPolicy: String, CaseIterable, Sendable {
+    package enum ClockPolicy: String, CaseIterable, Sendable {
         /// As far as the kernel says that it is synchronised.
         case kernel
         /// Always.
@@ -24,22 +24,22 @@ public struct GatewaySettings: Sendable {
     }
 
     var gatewayID: Identifier
-    var mode: Mode
-    var clock: ClockPolicy
-    var outboxPath: String
-    var outboxLimits: OutboxLimits
-    var kafka: KafkaConfiguration
-    var topic: String
+    package var mode: Mode
+    package var clock: ClockPolicy
+    package var outboxPath: String
+    package var outboxLimits: OutboxLimits
+    package var kafka: KafkaConfiguration
+    package var topic: String
     /// The most messages on their way at once.
     var window: Int
     /// How long a stop may take to send what is in the outbox.
     var drainTime: Duration
     /// Where the HTTP endpoint listens, and whom it answers; nil for none.
-    var monitoring: HTTPEndpointSettings?
-    var board: BoardSettings
+    package var monitoring: HTTPEndpointSettings?
+    package var board: BoardSettings
     var battery: BatterySettings?
-    var simulation: SimulationSettings
-    var stations: [StationSettings]
+    package var simulation: SimulationSettings
+    package var stations: [StationSettings]
     var logLevel: Log.Level
 
     /// Reads a file. Paths in it are relative to its folder.

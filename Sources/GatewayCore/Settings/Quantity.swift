@@ -4,7 +4,7 @@ import SensorDrivers
 
 /// What a station measures, as the configuration names it. `battery` is its voltage and its level, which belong
 /// together.
-enum Quantity: String, CaseIterable, Sendable {
+package enum Quantity: String, CaseIterable, Sendable {
     case temperature, humidity, co2, pressure, battery
 
     /// What the corrected value can be in air that people and sensors bear, in the contract's unit: a value beyond it
@@ -39,7 +39,7 @@ enum Quantity: String, CaseIterable, Sendable {
 
 /// A linear correction of one quantity of one chip, found beside a reference: `gain * value + offset`, in the
 /// contract's unit.
-struct Correction: Sendable, Equatable {
+package struct Correction: Sendable, Equatable {
     /// What the chip's value is multiplied by, first.
     var gain = 1.0
     /// What is added then.

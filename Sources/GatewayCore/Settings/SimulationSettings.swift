@@ -3,7 +3,7 @@ import Readings
 import SimulatedHardware
 
 /// The air of the simulated mode.
-struct SimulationSettings: Sendable {
+package struct SimulationSettings: Sendable {
     /// How fast the simulated world runs.
     enum Speed: Sendable, Equatable {
         /// Simulated seconds in a real one.

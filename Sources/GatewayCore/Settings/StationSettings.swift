@@ -4,13 +4,13 @@ import Readings
 import SensorBus
 
 /// A station: a sensor of the contract, made of chips.
-struct StationSettings: Sendable {
-    var sensorID: Identifier
+package struct StationSettings: Sendable {
+    package var sensorID: Identifier
     var place: Place?
     var interval: Duration
     /// How many equal measurements in a row mean that a chip is frozen; 0: none do; nil: not set.
     var freezeLimit: Int?
-    var chips: [ChipSettings]
+    package var chips: [ChipSettings]
     /// The chips that give a quantity, by their index: the first that has it wins, the next ones replace it.
     var sources: [Quantity: [Int]]
 

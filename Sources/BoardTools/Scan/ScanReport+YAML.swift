@@ -1,3 +1,4 @@
+import GatewayCore
 import Presentation
 import SensorBus
 import SensorDrivers

@@ -1,3 +1,4 @@
+import GatewayCore
 import SensorBus
 
 /// The GPIO lines that the configuration names: whether they are there, and who has them.

@@ -6,6 +6,7 @@ import SensorBus
 import SimulatedHardware
 import Testing
 
+@testable import BoardTools
 @testable import GatewayCore
 @testable import SensorDrivers
 
@@ -158,7 +159,7 @@ func object(_ json: JSON) throws -> [String: Any] {
 
     /// documentation/board.md shows how a sensor is added to configuration/minimal.yaml.
     @Test func theDocumentedScanIsTheOneThatIsPrinted() throws {
-        let folder = URL(fileURLWithPath: #filePath).deletingLastPathComponent().appendingPathComponent("../../..")
+        let folder = URL(fileURLWithPath: #filePath).deletingLastPathComponent().appendingPathComponent("../..")
         let settings = try GatewaySettings(
             file: folder.appendingPathComponent("configuration/minimal.yaml").standardizedFileURL.path)
         let report = compared(

@@ -6,13 +6,14 @@ import SensorBus
 import Synchronization
 import Testing
 
+@testable import BoardTools
 @testable import GatewayCore
 @testable import SensorDrivers
 
 /// On the simulated chip, whose time passes at once: the only station makes it.
 @Suite(.timeLimit(.minutes(5))) struct CalibrationTests {
     private func settings(_ chips: String) throws -> GatewaySettings {
-        try GatewayCoreTests.settings(
+        try BoardToolsTests.settings(
             stations: "  - {sensor_id: hall, chips: [\(chips)]}", more: "simulation: {speed: unlimited}")
     }
 
@@ -106,7 +107,7 @@ import Testing
 
     @Test func theChipIsFound() async throws {
         await #expect(throws: Calibration.Refusal.noChip) { try await run(.show, chips: "{type: bme280}") }
-        let two = try GatewayCoreTests.settings(
+        let two = try BoardToolsTests.settings(
             stations: """
                   - {sensor_id: hall, chips: [{type: scd41}]}
                   - {sensor_id: vault, chips: [{type: scd40}]}

@@ -1,3 +1,4 @@
+import GatewayCore
 import Platform
 import Readings
 import SensorBus

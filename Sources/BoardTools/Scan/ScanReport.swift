@@ -1,3 +1,4 @@
+import GatewayCore
 import Readings
 import SensorBus
 import SensorDrivers

@@ -1,4 +1,5 @@
 import CPlatform
+import GatewayCore
 import Readings
 
 /// The clock of the readings.

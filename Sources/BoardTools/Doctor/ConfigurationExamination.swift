@@ -1,4 +1,5 @@
 import Configuration
+import GatewayCore
 
 /// The configuration file.
 struct ConfigurationExamination: Examination {

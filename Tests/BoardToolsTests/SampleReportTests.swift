@@ -5,6 +5,7 @@ import Readings
 import SensorBus
 import Testing
 
+@testable import BoardTools
 @testable import GatewayCore
 @testable import SensorDrivers
 

@@ -1,3 +1,4 @@
+import GatewayCore
 import Presentation
 import Readings
 import SensorDrivers

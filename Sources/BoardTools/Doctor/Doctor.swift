@@ -1,4 +1,5 @@
 import Configuration
+import GatewayCore
 import Platform
 import Readings
 import SensorBus

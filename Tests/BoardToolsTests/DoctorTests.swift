@@ -9,6 +9,7 @@ import Readings
 import SensorBus
 import Testing
 
+@testable import BoardTools
 @testable import GatewayCore
 @testable import SensorDrivers
 
@@ -286,14 +287,14 @@ extension [Check] {
 
     /// The real file, while an outbox has it open.
     @Test func factsAreGathered() async throws {
-        let bench = try Bench()
+        let folder = try TemporaryFolder()
         func gather(_ path: String) -> StorageExamination {
             StorageExamination.gather(path: path, bound: 512 << 20, user: pi, isOverdue: { false })
         }
-        #expect(gather(bench.file).file == .absent)
-        let outbox = try await bench.openOutbox()
+        #expect(gather(folder.file("outbox.sqlite")).file == .absent)
+        let outbox = try await Outbox.open(path: folder.file("outbox.sqlite"))
         try await outbox.append([record(1), record(2)])
-        let storage = gather(bench.file)
+        let storage = gather(folder.file("outbox.sqlite"))
         guard case .readable(let inspection) = storage.file else {
             Issue.record("\(storage.file)")
             return
@@ -302,8 +303,8 @@ extension [Check] {
         #expect(storage.isWritable && storage.size > 0 && storage.fileSystem != nil)
         #expect(try await outbox.status().depth == 2, "and the gateway goes on")
         try Data("no database at all, but long enough for its first page".utf8)
-            .write(to: URL(fileURLWithPath: bench.folder + "/other.sqlite"))
-        #expect(gather(bench.folder + "/other.sqlite").checks.states.last == .failure)
+            .write(to: URL(fileURLWithPath: folder.file("other.sqlite")))
+        #expect(gather(folder.file("other.sqlite")).checks.states.last == .failure)
         #expect(gather("/nonexistent/outbox.sqlite").checks.states == [.failure])
     }
 }
@@ -557,14 +558,14 @@ extension [Check] {
     }
 
     @Test func secretsAreLookedAtAndNotRead() async throws {
-        let bench = try Bench()
-        let password = bench.folder + "/password"
+        let folder = try TemporaryFolder()
+        let password = folder.file("password")
         try Data("secret\n".utf8).write(to: URL(fileURLWithPath: password))
         chmod(password, 0o644)
         let examination = await BrokerExamination.gather(
             KafkaConfiguration(
                 bootstrapServers: "127.0.0.1:9", securityProtocol: .saslPlaintext,
-                certificateAuthorityFile: bench.folder + "/none.pem", mechanism: .plain, username: "u",
+                certificateAuthorityFile: folder.file("none.pem"), mechanism: .plain, username: "u",
                 passwordFile: password), topic: "readings", user: pi, now: now, progress: { _ in })
         #expect(examination.checks.prefix(2).map(\.state) == [.failure, .failure])
         #expect(examination.checks.allSatisfy { !$0.seen.contains("secret") })
@@ -700,8 +701,8 @@ private func onOwnThread<Value: Sendable>(_ body: @escaping @Sendable () -> Valu
 
     /// The whole of it on a machine without anything: every area is looked at, and each failure says what to do.
     @Test(.timeLimit(.minutes(5))) func aMachineWithoutAnythingIsExamined() async throws {
-        let bench = try Bench()
-        let file = bench.folder + "/gateway.yaml"
+        let folder = try TemporaryFolder()
+        let file = folder.file("gateway.yaml")
         let text = """
             gateway: {id: bench}
             mode: hardware
@@ -724,8 +725,8 @@ private func onOwnThread<Value: Sendable>(_ body: @escaping @Sendable () -> Valu
     }
 
     @Test func aConfigurationThatIsWrongIsSaidLineByLine() async throws {
-        let bench = try Bench()
-        let file = bench.folder + "/gateway.yaml"
+        let folder = try TemporaryFolder()
+        let file = folder.file("gateway.yaml")
         try Data("gateway: {id: 'a b'}\nmode: hardware\n".utf8).write(to: URL(fileURLWithPath: file))
         let system = try FakeSystem()
         let report = await Doctor(file: file, tree: system.tree).run()

@@ -1,3 +1,4 @@
+import GatewayCore
 import Monitoring
 import Platform
 import Readings
@@ -109,8 +110,7 @@ extension Gateway {
         // The report says what failed; a log line about it would only stand in its way.
         let quiet = LogOutput.standardError
         quiet.minimum = .error
-        var stations = try stations(
-            at: site(claim: .exclusive), recorder: nil, metrics: GatewayMetrics(MetricsRegistry()))
+        var stations = try stationsToObserve()
         if let name {
             let known = stations.map { "\($0.settings.sensorID)" }
             stations = stations.filter { "\($0.settings.sensorID)" == name }
