@@ -309,7 +309,7 @@ import Testing
         let station = try rig.station(
             "  - {sensor_id: hall, interval: 10s, chips: [{type: bme280}, {type: sht4x}]}", for: .seconds(7300),
             outbox: outbox)
-        let (clock, executor) = (rig.clock, try #require(station.virtualTime).executor)
+        let (clock, executor) = (rig.clock, try #require(station.executor))
         try await withThrowingTaskGroup(of: Void.self) { group in
             // Time stands still until both have begun.
             clock.workBegan()

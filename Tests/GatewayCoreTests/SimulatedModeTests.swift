@@ -46,7 +46,8 @@ import Testing
                     """)
             let outbox = try await bench.openOutbox()
             let (gateway, recorder) = (Gateway(settings), bench.recorder(outbox))
-            let stations = try gateway.stations(at: gateway.site(), recorder: recorder, metrics: bench.metrics)
+            let stations = try gateway.stations(
+                on: gateway.settings.hardware(), recorder: recorder, metrics: bench.metrics)
             try await Sampler(stations: stations, recorder: recorder).sample()
             #expect(bench.metrics.missed.value == 0)
             return try await outbox.read(limit: 100_000).map(\.reading)
@@ -77,15 +78,15 @@ import Testing
             faults: "[{sensor_id: hall, chip: sht4x, kind: nack, start: 61s, length: 1d}]")
         let outbox = try await bench.openOutbox()
         let gateway = Gateway(settings)
-        let site = try gateway.site()
-        let (requests, time) = (Board.deadChips(), try #require(site.virtualTime))
+        let hardware = try gateway.settings.hardware()
+        let (requests, time) = (Board.deadChips(), try #require(hardware.virtualTime))
         let stations = try gateway.stations(
-            at: site, recorder: bench.recorder(outbox), metrics: bench.metrics, health: bench.health,
+            on: hardware, recorder: bench.recorder(outbox), metrics: bench.metrics, health: bench.health,
             whenDead: { requests.continuation.yield($0) })
         let gpio = SimulatedGPIO.board(
-            settings.board, keepsSteps: true, observer: time.observer, setPower: try #require(site.setModelPower))
+            settings.board, keepsSteps: true, observer: time.observer, setPower: try #require(hardware.setTwinPower))
         let rail = SensorRail(
-            try #require(settings.board.sensorPower), requests: requests.stream, gpio: gpio, clock: site.clock,
+            try #require(settings.board.sensorPower), requests: requests.stream, gpio: gpio, clock: hardware.clock,
             metrics: bench.registry, health: bench.health, log: bench.log
         ) {
             for chip in stations[0].chips { await chip.restart() }

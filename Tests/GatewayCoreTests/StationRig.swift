@@ -81,12 +81,16 @@ final class StationRig {
                 whenDead("\(chip.name)")
             }
         }
+        let time = Hardware.VirtualTime(
+            executor: ThreadTaskExecutor(name: "station", observer: clock), observer: clock)
+        var record: (@Sendable (OutboxRecord) async -> Void)?
+        if let recorder = outbox.map({ bench.recorder($0, recorded: recorded) }) {
+            record = { record in await time.standingStill { await recorder.record(record) } }
+        }
         return Station(
             settings: station, gatewayID: settings.gatewayID, chips: chips,
-            recorder: outbox.map { bench.recorder($0, recorded: recorded) },
-            wallClock: world, clock: clock,
-            virtualTime: Station.VirtualTime(
-                executor: ThreadTaskExecutor(name: "station", observer: clock), observer: clock),
+            record: record,
+            wallClock: world, clock: clock, executor: time.executor,
             timeQuality: { timeQuality }, bootID: "boot", isSimulated: true,
             end: Timestamp(milliseconds: StationRig.origin.milliseconds + duration.millisecondsRoundedDown),
             pace: pace, metrics: bench.metrics, log: bench.log)

@@ -79,20 +79,18 @@ public struct Calibration: Sendable {
         progress: @escaping @Sendable (String) -> Void = { _ in }
     ) async throws -> CalibrationReport {
         let (index, chip) = try target()
-        let site =
-            settings.mode == .simulated
-            ? try Site.simulated(settings.simulation, stations: settings.stations) : Site.hardware(claim: .exclusive)
+        let hardware = try settings.hardware(claim: .exclusive)
         var segments = BusSegments(settings.stations)
-        let bus = segments.bus(of: chip.place, on: try site.bus(index, chip.place.bus))
+        let bus = segments.bus(of: chip.place, on: try hardware.bus(index, chip.place.bus))
         progress("opening the chip")
         let session = Session(
-            settings: settings.stations[index], chip: chip, bus: bus, clock: site.clock,
+            settings: settings.stations[index], chip: chip, bus: bus, clock: hardware.clock,
             isSimulated: settings.mode == .simulated, confirm: confirm,
             progress: progress)
         // CO2 depends on the air's pressure: the station's barometer says it, if there is one.
         var pressure: Pressure?
         if let barometer = settings.stations[index].chips.first(where: { $0.kind == .bme280 || $0.kind == .bmp280 }) {
-            let bus = segments.bus(of: barometer.place, on: try site.bus(index, barometer.place.bus))
+            let bus = segments.bus(of: barometer.place, on: try hardware.bus(index, barometer.place.bus))
             pressure = await session.pressure(by: barometer, on: bus)
         }
         return try await session.perform(action, pressure: pressure, persists: persists)

@@ -90,13 +90,13 @@ public struct BusScan: Sendable {
     private func simulatedBuses(
         _ settings: GatewaySettings, _ progress: @escaping @Sendable (String) -> Void
     ) async throws -> [ScanReport.Bus] {
-        let site = try Site.simulated(settings.simulation, stations: settings.stations)
+        let hardware = try settings.hardware()
         var buses: [ScanReport.Bus] = []
         for (index, station) in settings.stations.enumerated() {
             for bus in Set(station.chips.map(\.place.bus)).sorted() where number == nil || number == bus {
-                let simulated = try site.bus(index, bus)
+                let simulated = try hardware.bus(index, bus)
                 let inventory = await identifyChips(
-                    on: simulated, options: options, clock: site.clock,
+                    on: simulated, options: options, clock: hardware.clock,
                     progress: { progress("\(simulated.name) \($0)") })
                 buses.append(
                     ScanReport.Bus(

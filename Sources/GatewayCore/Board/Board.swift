@@ -1,7 +1,6 @@
 import Monitoring
 import Platform
 import SensorBus
-import SimulatedHardware
 
 /// The board's own lines, as services of the gateway.
 struct Board {
@@ -61,23 +60,5 @@ struct Board {
         _ role: InputWatch.Role, _ input: BoardSettings.Input, _ changed: @escaping @Sendable (Bool?) -> Void
     ) -> InputWatch {
         InputWatch(role, input, gpio: gpio, clock: clock, metrics: metrics, health: health, log: log, changed: changed)
-    }
-}
-
-extension SimulatedGPIO {
-    /// Lines for the settings of a board that has power from outside and does not charge.
-    /// - Parameters:
-    ///   - keepsSteps: as the lines have it.
-    ///   - observer: as the lines have it.
-    ///   - setPower: cuts the sensors' supply, or restores it.
-    static func board(
-        _ settings: BoardSettings, keepsSteps: Bool = false, observer: (any WorkObserver)? = nil,
-        setPower: @escaping @Sendable (Bool) -> Void = { _ in }
-    ) -> SimulatedGPIO {
-        let gpio = SimulatedGPIO(
-            keepsSteps: keepsSteps, observer: observer, elapsed: elapsed(on: ContinuousClock()))
-        if let input = settings.powerGood { gpio.drive(input.line, true) }
-        if let supply = settings.sensorPower { gpio.wire(supply.output.line, to: setPower) }
-        return gpio
     }
 }

@@ -8,23 +8,15 @@ import SensorDrivers
 
 /// Samples one station on a fixed schedule, whatever its chips do.
 package struct Station: Sendable {
-    /// Where a station runs whose clock waits for it.
-    struct VirtualTime: Sendable {
-        /// What the clock observes.
-        let executor: any TaskExecutor
-        /// The clock.
-        let observer: any WorkObserver
-    }
-
     package let settings: StationSettings
     let gatewayID: Identifier
     package let chips: [ChipSlot]
-    /// Where readings go; nil drops them.
-    let recorder: Recorder?
+    /// Takes each reading; nil drops them.
+    let record: (@Sendable (OutboxRecord) async -> Void)?
     let wallClock: any WallClock
     let clock: any Clock<Duration>
-    /// Nil where time passes by itself.
-    var virtualTime: VirtualTime?
+    /// Where the station's tasks run; nil: on the cooperative pool.
+    var executor: (any TaskExecutor)?
     let timeQuality: @Sendable () -> TimeQuality
     let bootID: String
     let isSimulated: Bool
@@ -68,19 +60,13 @@ package struct Station: Sendable {
             }
             // A reading says when the next one comes, so that nobody misses it before.
             schedule.change(interval: pace(settings.interval))
-            await record(try await observe(interval: schedule.interval, pressure: &pressure).record)
+            let observation = try await observe(interval: schedule.interval, pressure: &pressure)
+            await record?(observation.record)
             let missed = schedule.advance(past: passed())
             // The first sample waits for chips to start, whatever the interval: nothing was to be measured meanwhile.
             if missed > 0, !isStarting { metrics.missed.increment(by: UInt64(missed)) }
             isStarting = false
         }
-    }
-
-    private func record(_ record: OutboxRecord) async {
-        // The outbox is not the clock's to wait for.
-        virtualTime?.observer.workBegan()
-        await recorder?.record(record)
-        virtualTime?.observer.workEnded()
     }
 
     /// Samples once, with all chips at the same time.
@@ -136,19 +122,19 @@ package struct Station: Sendable {
 }
 
 extension [Station] {
-    /// Does something with all of them. Where their clock waits for them, it does not go on before all tasks that `body`
-    /// starts have begun.
+    /// Does something with all of them, on the executor that they share if they have one: a clock that waits for what runs
+    /// there does not go on before all tasks that `body` starts have begun.
     package func onTheirTime<Outcome: Sendable>(
         _ body: @Sendable ([Station]) async throws -> Outcome
     ) async throws -> Outcome {
-        try await withTaskExecutorPreference(first?.virtualTime?.executor) { try await body(self) }
+        try await withTaskExecutorPreference(first?.executor) { try await body(self) }
     }
 }
 
 extension Station {
     /// Does something while the chips are served.
     private func withChips<Outcome: Sendable>(_ body: @Sendable () async throws -> Outcome) async throws -> Outcome {
-        try await withTaskExecutorPreference(virtualTime?.executor) {
+        try await withTaskExecutorPreference(executor) {
             try await withThrowingTaskGroup(of: Void.self) { group in
                 for chip in chips { group.addTask { await chip.run() } }
                 defer { group.cancelAll() }

@@ -68,7 +68,7 @@ import Testing
         ) {
             for chip in station.chips { await chip.restart() }
         }
-        let (clock, executor) = (rig.clock, try #require(station.virtualTime).executor)
+        let (clock, executor) = (rig.clock, try #require(station.executor))
         try await withThrowingTaskGroup(of: Void.self) { group in
             // Time stands still until all have begun.
             clock.workBegan()
