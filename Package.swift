@@ -108,7 +108,11 @@ let tests: [Target] = [
     .testTarget(
         name: "KernelHardwareTests",
         dependencies: ["KernelHardware", "SimulatedHardware", "SensorBus", "Readings", "Platform", "TestSupport"]),
-    .testTarget(name: "OutboxTests", dependencies: ["Outbox", "Platform", "TestSupport"]),
+    // A VFS of SQLite whose storage loses power, fills up and fails as a test tells it to.
+    .target(name: "CFaultyStorage", dependencies: ["CSQLite"], path: "Tests/CFaultyStorage"),
+    .testTarget(
+        name: "OutboxTests",
+        dependencies: ["CFaultyStorage", "CSQLite", "Outbox", "Platform", "Readings", "TestSupport"]),
     .testTarget(
         name: "GatewayCoreTests",
         dependencies: [
