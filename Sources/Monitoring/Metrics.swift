@@ -35,6 +35,17 @@ public final class Gauge: Sendable {
         set(Double(value))
     }
 
+    /// Replaces a value that is smaller.
+    public func raise(to value: Double) {
+        var known = bits.load(ordering: .relaxed)
+        while Double(bitPattern: known) < value {
+            let (isExchanged, original) = bits.compareExchange(
+                expected: known, desired: value.bitPattern, ordering: .relaxed)
+            if isExchanged { return }
+            known = original
+        }
+    }
+
     /// Adds `amount`, which may be negative.
     public func add(_ amount: Double) {
         var old = bits.load(ordering: .relaxed)

@@ -1,306 +1,590 @@
 import CSQLite
+import Glibc
 import Platform
 import Readings
 
 /// The durable queue between the sampler and the publisher.
 ///
-/// **Constraints.** Power may go at any instant. The network may be away for a month. The storage is an SD card. A
-/// number, once given, is never given again, whatever happens in between; the centre finds duplicates and losses by
-/// these numbers alone.
+/// **Constraints.** Power may go at any instant. The network may be away for a month. The storage is an SD card that
+/// fills up, turns read-only, or loses pages. A number, once given, is never given again, whatever happens in between,
+/// also if an older copy of the file is put back: the centre finds duplicates and losses by these numbers alone.
 ///
-/// **Format.** One SQLite file, in WAL mode with synchronous=FULL: a commit returns after fsync(2). `outbox` holds the
-/// stream's identity, made at random with the file, and the count of dropped readings. `reading` has one row a
-/// reading; its key is AUTOINCREMENT, so SQLite remembers the largest one in `sqlite_sequence`, also when the table is
-/// empty. `quarantine` has the readings that can never be sent, with the reason. `PRAGMA user_version` is the format's
-/// number. Format 2 added `committed_at`: the wall clock when the group of a reading was committed, empty for what
-/// format 1 held. It is read as the group's transaction begins, since what is written cannot tell when it was synced.
+/// **Format.** One SQLite file, in WAL mode with synchronous=FULL: a commit returns after fsync(2). `OutboxSchema` has
+/// the tables. A lock on a file beside it keeps a second gateway away.
+///
+/// **Numbers.** They go on through the life of the file. A *stream* is a run of them that nobody else can give: its
+/// name is random, and new with the first reading that is committed after a start, after salvage, after the file was
+/// lost, and when the gateway's name changes. What never comes of a stream is a *gap*. `reports(through:)` gives the
+/// messages that tell the centre of both.
 ///
 /// **Write.** `append` commits a group of readings in one transaction; when it returns they survive everything but the
-/// loss of the storage. When a limit is passed, the oldest readings go in the same transaction, counted.
+/// loss of the storage. `keepBounds` then makes room, in small steps.
 ///
 /// **Read.** `read(after:limit:)` gives readings in the order of their numbers and leaves them in place.
 ///
-/// **Acknowledge.** `acknowledge(through:)` deletes what the broker has. A crash between the broker's answer and this
-/// makes the same readings be sent again under the same numbers, which is harmless.
+/// **Acknowledge.** `acknowledge(through:)` holds in memory at once. Rows are deleted with a later commit, in groups: a
+/// crash before it makes the same readings be sent again under the same numbers, which is harmless.
+///
+/// **Trouble.** A file that cannot be opened, now or later, is tried again with each call; until then every call says
+/// why. A damaged file is set aside, what can be read of it goes into a new one. A file that was deleted or replaced is
+/// put back from the connection, which still has it.
 ///
 /// SQLite's calls block, so the outbox has a thread of its own.
 public actor Outbox {
-    /// The format's number, in the file's `user_version`.
-    static let format: Int64 = 2
+    /// What a number can be (RFC 8259 section 6: the largest integer that every reader of JSON takes exactly).
+    static let numbers: ClosedRange<Int64> = 1...9_007_199_254_740_991
 
-    /// The identity of this file.
-    public nonisolated let streamID: StreamID
     /// The file.
     public nonisolated let path: String
     private nonisolated let executor: ThreadExecutor
-    private let limits: OutboxLimits
-    private let wallClock: any WallClock
-    let database: Database
-    private let insert: Statement
-    private let select: Statement
-    private let deleteThrough: Statement
-    private var depth: Int
-    private let observer: @Sendable () -> Void
+    let limits: OutboxLimits
+    private let fileSystem: String?
+    let randomBits: @Sendable () -> UInt64
+    let freeBytes: @Sendable (String) -> Int64?
+    let wallClock: any WallClock
+    let observer: OutboxObserver
+
+    var lock: OutboxLock?
+    var opened: OutboxFile?
+    /// The largest number ever given; nil until a file has been opened.
+    var lastNumber: Int64?
+    /// The stream that goes on; nil: the next reading begins one.
+    var stream: StreamRow?
+    /// Whether the largest number that the file knows is the last one of its last stream.
+    private var isEndKnown = true
+    /// Whether the numbers that were given are known although a file is damaged, since this process gave them.
+    private var knowsNumbers = false
+    /// The largest number that the broker is known to have, with all before it.
+    var acknowledgedThrough: Int64 = 0
+    /// The same, as the file knows it.
+    private var settledThrough: Int64 = 0
+    /// So many numbers are deleted together at the latest.
+    private static let settlingGroup: Int64 = 2000
+    /// The largest number that was given to the publisher. What is on its way is not dropped.
+    var givenThrough: Int64 = 0
+    var rows = RowCount()
+    var ledger = ReportLedger()
+    var thinning: Thinning?
+    /// Rows that hold no reading and could not be set aside yet.
+    private var skipped: Set<Int64> = []
 
     /// Runs on the outbox's own thread.
     public nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
 
-    /// Opens the file, or makes it with a new identity.
+    /// Takes the outbox for this process. The file is opened, or made, by the first call that needs it.
+    ///
+    /// A file that cannot be opened or made is no error here: the calls say so, and try again.
     /// - Parameters:
     ///   - path: the file; its folder must exist.
     ///   - limits: how far it may grow.
-    ///   - randomBits: 64 random bits for a new file's identity.
-    ///   - wallClock: tells when a group of readings was committed.
-    ///   - onAppend: called after each commit of new readings, on the outbox's thread; must return at once.
-    /// - Throws: `OutboxError` if the file cannot be opened, is damaged, or was made by a newer release.
+    ///   - fileSystem: the name of a registered SQLite VFS; nil: the usual one.
+    ///   - randomBits: 64 random bits for a new stream's name.
+    ///   - freeBytes: the bytes that a program without privileges may still write to the file system of a path; nil if that
+    ///     is not known.
+    ///   - wallClock: tells when a group of readings was committed, and how old readings are.
+    ///   - observer: what is told of what happens.
+    /// - Throws: `OutboxInUse` if another process has it.
     public static func open(
-        path: String, limits: OutboxLimits = OutboxLimits(), randomBits: UInt64 = .random(in: 1...UInt64.max),
-        wallClock: any WallClock = SystemWallClock(), onAppend: @escaping @Sendable () -> Void = {}
-    ) async throws(OutboxError) -> Outbox {
-        let executor = ThreadExecutor(name: "outbox")
-        let opener = Opener(executor: executor)
-        return try await opener.open(
-            path: path, limits: limits, randomBits: randomBits, wallClock: wallClock, onAppend: onAppend)
-    }
-
-    /// Opens files on the outbox's thread, before there is an outbox to do it.
-    private actor Opener {
-        private nonisolated let executor: ThreadExecutor
-        nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
-
-        init(executor: ThreadExecutor) {
-            self.executor = executor
-        }
-
-        func open(
-            path: String, limits: OutboxLimits, randomBits: UInt64, wallClock: any WallClock,
-            onAppend: @escaping @Sendable () -> Void
-        ) throws(OutboxError) -> Outbox {
-            try Outbox(
-                path: path, limits: limits, randomBits: randomBits, wallClock: wallClock, executor: executor,
-                onAppend: onAppend)
-        }
+        path: String, limits: OutboxLimits = OutboxLimits(), fileSystem: String? = nil,
+        randomBits: @escaping @Sendable () -> UInt64 = { .random(in: 1...UInt64.max) },
+        freeBytes: @escaping @Sendable (String) -> Int64? = freeBytesOfFileSystem,
+        wallClock: any WallClock = SystemWallClock(), observer: OutboxObserver = OutboxObserver()
+    ) async throws(OutboxInUse) -> Outbox {
+        let outbox = Outbox(
+            path: path, limits: limits, fileSystem: fileSystem, randomBits: randomBits, freeBytes: freeBytes,
+            wallClock: wallClock, observer: observer)
+        try await outbox.start()
+        return outbox
     }
 
     private init(
-        path: String, limits: OutboxLimits, randomBits: UInt64, wallClock: any WallClock, executor: ThreadExecutor,
-        onAppend: @escaping @Sendable () -> Void
-    ) throws(OutboxError) {
-        let database = try Database(path: path)
-        streamID = try Outbox.prepareFile(database, randomBits: randomBits)
-        insert = try database.prepare(
-            """
-            INSERT INTO reading (event_time, time_quality, boot_id, boot_time, gateway_id, sensor_id, interval_ms, \
-            temperature, humidity, co2, pressure, battery_level, battery_voltage, faults, latitude, longitude, \
-            simulated, committed_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-            """)
-        select = try database.prepare(
-            """
-            SELECT seq, event_time, time_quality, boot_id, boot_time, gateway_id, sensor_id, interval_ms, \
-            temperature, humidity, co2, pressure, battery_level, battery_voltage, faults, latitude, longitude, \
-            simulated, committed_at FROM reading WHERE seq > ? ORDER BY seq LIMIT ?
-            """)
-        deleteThrough = try database.prepare("DELETE FROM reading WHERE seq <= ?")
-        depth = Int(try database.integer("SELECT count(*) FROM reading") ?? 0)
+        path: String, limits: OutboxLimits, fileSystem: String?, randomBits: @escaping @Sendable () -> UInt64,
+        freeBytes: @escaping @Sendable (String) -> Int64?, wallClock: any WallClock, observer: OutboxObserver
+    ) {
         self.path = path
         self.limits = limits
+        self.fileSystem = fileSystem
+        self.randomBits = randomBits
+        self.freeBytes = freeBytes
         self.wallClock = wallClock
-        self.executor = executor
-        self.database = database
-        observer = onAppend
+        self.observer = observer
+        executor = ThreadExecutor(name: "outbox")
     }
 
-    private static func prepareFile(_ database: Database, randomBits: UInt64) throws(OutboxError) -> StreamID {
-        // The bound of the wait for another program's lock, such as sqlite3's shell.
-        try database.execute("PRAGMA busy_timeout = 2000")
-        try database.execute("PRAGMA journal_mode = WAL")
-        try database.execute("PRAGMA synchronous = FULL")
-        // The gateway's memory is small; 512 KiB of pages hold what is read and written at once.
-        try database.execute("PRAGMA cache_size = -512")
-        let version = try database.integer("PRAGMA user_version") ?? 0
-        if version > format {
-            throw OutboxError(
-                code: SQLITE_ERROR,
-                message: "made by a newer release (format \(version), this one knows \(format)): install that release",
-                path: database.path)
+    private func start() throws(OutboxInUse) {
+        guard fileSystem == nil else { return }
+        do throws(OutboxError) {
+            lock = try OutboxLock(path: path)
+        } catch {
+            if let holder = error.holder { throw holder }
+            observer.troubled(error)
         }
-        if version == 0 {
-            try database.transaction { () throws(OutboxError) in
-                try database.execute(schema)
-                try database.prepare("INSERT INTO outbox (stream_id) VALUES (?)")
-                    .run([.text(StreamID(bits: randomBits).description)])
-                try database.execute("PRAGMA user_version = \(format)")
-            }
-        } else if version == 1 {
-            try database.transaction { () throws(OutboxError) in
-                try database.execute("ALTER TABLE reading ADD COLUMN committed_at INTEGER")
-                try database.execute("PRAGMA user_version = \(format)")
-            }
-        }
-        var text = ""
-        try database.prepare("SELECT stream_id FROM outbox").run { row in text = row.text(0) }
-        guard let streamID = StreamID(text) else {
-            throw OutboxError(
-                code: SQLITE_CORRUPT, message: "the stream's identity is not readable", path: database.path)
-        }
-        return streamID
     }
 
-    private static let schema = """
-        CREATE TABLE outbox (
-            stream_id TEXT NOT NULL,
-            dropped INTEGER NOT NULL DEFAULT 0
-        );
-        CREATE TABLE reading (
-            seq INTEGER PRIMARY KEY AUTOINCREMENT,
-            event_time INTEGER NOT NULL,
-            time_quality TEXT NOT NULL,
-            boot_id TEXT NOT NULL,
-            boot_time INTEGER NOT NULL,
-            gateway_id TEXT NOT NULL,
-            sensor_id TEXT NOT NULL,
-            interval_ms INTEGER NOT NULL,
-            temperature REAL, humidity REAL, co2 REAL, pressure REAL,
-            battery_level REAL, battery_voltage REAL,
-            faults TEXT NOT NULL,
-            latitude REAL, longitude REAL,
-            simulated INTEGER NOT NULL,
-            committed_at INTEGER
-        );
-        CREATE TABLE quarantine (
-            seq INTEGER PRIMARY KEY,
-            reason TEXT NOT NULL,
-            event_time INTEGER NOT NULL,
-            body TEXT NOT NULL
-        );
-        """
+    /// Opens the file, takes what can be read out of a damaged one, and counts its rows: all that the first call would
+    /// wait for.
+    public func prepare() async {
+        do throws(OutboxError) {
+            _ = try file()
+            // Others come in between.
+            while try countRows() { await Task.yield() }
+        } catch {
+            observer.troubled(error)
+        }
+    }
+
+    // MARK: The file
+
+    /// The open file. Opens it if it is not, and puts it back if it is gone.
+    private func file() throws(OutboxError) -> OutboxFile {
+        if let opened {
+            guard opened.isReplaced else { return opened }
+            return try putBack(opened)
+        }
+        if fileSystem == nil, lock == nil { lock = try OutboxLock(path: path) }
+        var cause: OutboxError?
+        let file: OutboxFile
+        do throws(OutboxError) {
+            file = try openFile()
+        } catch {
+            guard error.isDamage, fileSystem == nil else { throw error }
+            cause = error
+            try moveAside(Self.damaged)
+            file = try openFile()
+        }
+        try adopt(file)
+        if fileSystem == nil { try salvage(into: file, because: cause) }
+        return file
+    }
+
+    private func openFile() throws(OutboxError) -> OutboxFile {
+        // A small outbox has a small log.
+        let logPages = min(max(limits.bytes / 8 / OutboxFile.pageSize, 16), 400)
+        return try OutboxFile(path: path, fileSystem: fileSystem, logPages: logPages)
+    }
+
+    /// Takes over a file that was opened: its numbers go on, and what runs in it has ended.
+    private func adopt(_ file: OutboxFile) throws(OutboxError) {
+        lastNumber = max(lastNumber ?? 0, try file.lastNumber())
+        rows = RowCount(
+            stored: try file.database.integer("SELECT readings FROM outbox"),
+            first: try file.database.integer("SELECT min(seq) FROM reading"),
+            last: try file.database.integer("SELECT max(seq) FROM reading"))
+        stream = nil
+        ledger.forget()
+        opened = file
+    }
+
+    /// Runs statements on the file. Damage that shows then is mended, and they run once more on the new file.
+    func withFile<Result>(
+        _ body: (OutboxFile) throws(OutboxError) -> Result
+    ) throws(OutboxError) -> Result {
+        do throws(OutboxError) {
+            return try body(try file())
+        } catch {
+            guard error.isDamage, fileSystem == nil, opened != nil else { throw error }
+            opened = nil
+            try moveAside(Self.damaged)
+            knowsNumbers = true
+            let file = try openFile()
+            try adopt(file)
+            try salvage(into: file, because: error)
+            return try body(file)
+        }
+    }
+
+    // MARK: Salvage
+
+    /// The word in the name of a file that is set aside until all is taken out of it, and afterwards.
+    private static let damaged = "damaged"
+    private static let salvaged = "salvaged"
+
+    /// Takes what can be read out of the files that were set aside, also by an earlier process that did not come to the end.
+    private func salvage(into file: OutboxFile, because cause: OutboxError?) throws(OutboxError) {
+        let given = knowsNumbers ? lastNumber : nil
+        for aside in filesSetAside(beside: path, word: Self.damaged) {
+            var work = Salvage(path: aside, into: file, acknowledgedThrough: acknowledgedThrough)
+            var interruption: OutboxError?
+            do throws(OutboxError) {
+                try work.run()
+            } catch {
+                interruption = error
+            }
+            try adopt(file)
+            isEndKnown = knowsNumbers
+            var missing: Int64 = 0
+            var name = aside
+            if interruption == nil {
+                missing = try tellMissing(in: file, given: given)
+                // The word stands behind the outbox's own name.
+                name = path + "." + Self.salvaged + aside.dropFirst(path.utf8.count + 1 + Self.damaged.utf8.count)
+                rename(aside, name)
+                rename(aside + "-wal", name + "-wal")
+            }
+            observer.salvaged(
+                OutboxSalvage(
+                    path: name, cause: cause, readings: work.readings, missing: missing, interruption: interruption))
+        }
+        // They are for a person to look at.
+        for old in filesSetAside(beside: path, word: Self.salvaged).dropLast(2) {
+            for suffix in ["", "-wal"] { unlink(old + suffix) }
+        }
+    }
+
+    /// Notes as gaps what should be in a salvaged file and is not.
+    /// - Parameter given: the largest number that was given; nil if only the file knew it.
+    private func tellMissing(in file: OutboxFile, given: Int64?) throws(OutboxError) -> Int64 {
+        guard let first = try file.database.integer("SELECT min(seq) FROM reading") ?? given,
+            let last = lastNumber
+        else { return 0 }
+        let start = given == nil ? first : acknowledgedThrough + 1
+        guard start <= last else { return 0 }
+        var there = NumberRanges()
+        try file.database.prepare("SELECT seq FROM reading WHERE seq >= ? ORDER BY seq").run([.integer(start)]) { row in
+            if let number = row.integer(at: 0) { there.append(number) }
+        }
+        var missing = NumberRanges(start...last).subtracting(there)
+        for known in try GapTable.select(through: last, limit: Int.max, from: file.database) {
+            missing = missing.subtracting(known.gap.ranges)
+        }
+        let streams = try StreamTable.all(in: file.database)
+        let lost = missing
+        try file.database.transaction { () throws(OutboxError) in
+            for (index, stream) in streams.enumerated() {
+                let end = stream.last ?? (index + 1 < streams.count ? streams[index + 1].first - 1 : last)
+                guard stream.first <= end else { continue }
+                for part in lost.clamped(to: stream.first...end).parts(of: GapTable.mostRanges) {
+                    try GapTable.insert(
+                        Gap(
+                            streamID: stream.streamID, gatewayID: stream.gatewayID, reason: .unreadable, ranges: part),
+                        into: file.database)
+                }
+            }
+        }
+        return missing.count
+    }
+
+    /// Puts back a file that was deleted or replaced while it was open: the connection still has it.
+    private func putBack(_ old: OutboxFile) throws(OutboxError) -> OutboxFile {
+        // Another file in its place may be an older copy of it, or something else. Nothing in it is newer than what is here.
+        var found: String?
+        if OutboxFile.Identity(path: path) != nil { found = try moveAside("found") }
+        for suffix in ["-wal", "-shm"] { unlink(path + suffix) }
+        do throws(OutboxError) {
+            let file = try openFile()
+            try copy(old, to: file)
+            try adopt(file)
+            isEndKnown = true
+            observer.putBack(found)
+            return file
+        } catch {
+            // A part of it is of no use; the whole is tried again.
+            for suffix in ["", "-wal", "-shm"] { unlink(path + suffix) }
+            throw error
+        }
+    }
+
+    /// Copies all that is not acknowledged, in portions.
+    private func copy(_ old: OutboxFile, to file: OutboxFile) throws(OutboxError) {
+        var after = acknowledgedThrough
+        while true {
+            let records = try old.readings(after: after, limit: 500).records
+            guard let last = records.last?.reading.sequence else { break }
+            try file.database.transaction { () throws(OutboxError) in
+                for record in records { try file.insert(record) }
+            }
+            after = last
+        }
+        let streams = try StreamTable.all(in: old.database)
+        let gaps = try GapTable.select(through: .max, limit: .max, from: old.database)
+        let quarantined = try old.quarantined(after: 0, limit: .max, onlyRequeued: false)
+        let dropped = try old.database.integer("SELECT dropped FROM outbox") ?? 0
+        let last = lastNumber ?? 0
+        try file.database.transaction { () throws(OutboxError) in
+            for stream in streams { try StreamTable.insert(stream, into: file.database) }
+            for gap in gaps { try GapTable.insert(gap.gap, into: file.database) }
+            for reading in quarantined { try file.insertQuarantined(reading) }
+            try file.database.prepare("UPDATE outbox SET last_number = ?, dropped = ?")
+                .run([.integer(last), .integer(dropped)])
+        }
+    }
+
+    /// Renames what stands under the path, with its log, and keeps the newest few of such.
+    /// - Returns: the new name.
+    @discardableResult
+    private func moveAside(_ word: String) throws(OutboxError) -> String {
+        let base = "\(path).\(word)-"
+        let time = "\(wallClock.now())".filter { $0 != ":" && $0 != "-" }.prefix(15)
+        var aside = base + time
+        var status = stat()
+        var copy = 1
+        while lstat(aside, &status) == 0 {
+            copy += 1
+            aside = "\(base)\(time)-\(copy)"
+        }
+        do throws(SystemError) {
+            let (old, new) = (path, aside)
+            try systemCall("rename", old) { rename(old, new) }
+        } catch {
+            throw OutboxError(
+                code: error.code == EROFS ? SQLITE_READONLY : SQLITE_IOERR,
+                message: "cannot be set aside: \(error)", path: path)
+        }
+        rename(path + "-wal", aside + "-wal")
+        unlink(path + "-shm")
+        return aside
+    }
+
+    // MARK: Writing
 
     /// Commits readings in one transaction; each gets the next number.
-    /// - Returns: the last number; the readings have the numbers up to it, in their order. Nil if there are none.
+    /// - Parameters:
+    ///   - records: the readings, in order.
+    ///   - dropped: how many readings before them the queue in memory had to give up. They use up numbers.
+    /// - Returns: the last number; nil if there is nothing to commit.
+    /// - Throws: why nothing was committed.
     @discardableResult
-    public func append(_ records: [OutboxRecord]) throws(OutboxError) -> Int64? {
-        if records.isEmpty { return nil }
-        let dropped = try database.transaction { () throws(OutboxError) in
-            let now = wallClock.now()
-            for record in records { try insert.run(Outbox.values(of: record, committedAt: now)) }
-            return try makeRoom(appended: records.count)
+    public func append(_ records: [OutboxRecord], dropped: Int = 0) throws(OutboxError) -> Int64? {
+        guard let gatewayID = records.first?.reading.gatewayID, dropped >= 0 else { return nil }
+        let outcome = try withFile { file throws(OutboxError) in
+            do throws(OutboxError) {
+                return try commit(records, dropped: dropped, gatewayID: gatewayID, to: file)
+            } catch {
+                // Somebody has put a row into the file: numbers go on above it.
+                guard error.code & 0xFF == SQLITE_CONSTRAINT else { throw error }
+                lastNumber = max(lastNumber ?? 0, try file.lastNumber())
+                return try commit(records, dropped: dropped, gatewayID: gatewayID, to: file)
+            }
         }
-        let last = database.lastInsertedRow
-        depth += records.count - dropped
-        observer()
-        return last
+        lastNumber = outcome.last
+        stream = outcome.stream
+        isEndKnown = true
+        rows.inserted(outcome.inserted)
+        settled(outcome.settled)
+        ledger.goesOn()
+        observer.appended()
+        return outcome.last
     }
 
-    /// Reads readings in the order of their numbers.
+    private struct Commit {
+        var last: Int64
+        var stream: StreamRow
+        var inserted = 0
+        var settled: Settled
+    }
+
+    private func commit(
+        _ records: [OutboxRecord], dropped: Int, gatewayID: Identifier, to file: OutboxFile
+    ) throws(OutboxError) -> Commit {
+        let room = try limits.policy == .dropNewest ? room(in: file) : Int.max
+        let database = file.database
+        return try database.transaction { () throws(OutboxError) in
+            let now = wallClock.now()
+            var last = lastNumber ?? 0
+            var current = try currentStream(gatewayID, after: last, in: database)
+            var inserted = 0
+            func gap(_ count: Int, _ reason: GatewayReport.GapReason) throws(OutboxError) {
+                guard count > 0 else { return }
+                try add(NumberRanges(last + 1...last + Int64(count)), reason, of: current, to: database)
+                last += Int64(count)
+            }
+            try gap(dropped, .queueFull)
+            var refused = 0
+            for record in records {
+                if record.reading.gatewayID.description != current.gatewayID {
+                    try gap(refused, .droppedNewest)
+                    refused = 0
+                    current = try currentStream(record.reading.gatewayID, after: last, in: database)
+                }
+                if inserted >= room {
+                    refused += 1
+                    continue
+                }
+                try gap(refused, .droppedNewest)
+                refused = 0
+                last += 1
+                var stored = record
+                stored.committedAt = now
+                stored.reading.sequence = last
+                stored.reading.streamID = current.streamID
+                stored.reading.streamFirst = current.first
+                try file.insert(stored)
+                inserted += 1
+            }
+            try gap(refused, .droppedNewest)
+            if inserted < records.count { try count(dropped: records.count - inserted, in: database) }
+            // The deletion of what was acknowledged costs little here: mostly it is on the page that is written anyway.
+            let settled = try settle(in: file)
+            if ledger.isEndTold {
+                // The stream goes on, so its end is to be told anew.
+                try database.execute("UPDATE stream SET told = 1 WHERE is_running = 1 AND told = 2")
+            }
+            return Commit(last: last, stream: current, inserted: inserted, settled: settled)
+        }
+    }
+
+    /// The stream that goes on under a name, or a new one that begins with the next number.
+    private func currentStream(
+        _ gatewayID: Identifier, after last: Int64, in database: Database
+    ) throws(OutboxError) -> StreamRow {
+        if let stream, stream.gatewayID == gatewayID.description {
+            return stream
+        }
+        let before = try StreamTable.newest(in: database)
+        try StreamTable.end(last: isEndKnown ? last : nil, in: database)
+        let begun = StreamRow(
+            ordinal: (before?.ordinal ?? 0) + 1, streamID: StreamID(bits: randomBits()),
+            gatewayID: gatewayID.description, first: last + 1,
+            previous: before?.gatewayID == gatewayID.description ? before?.streamID : nil, isRunning: true,
+            told: .nothing)
+        try StreamTable.insert(begun, into: database)
+        return begun
+    }
+
+    /// Notes numbers that never come. What follows the newest gap of its kind makes that longer.
+    func add(
+        _ ranges: NumberRanges, _ reason: GatewayReport.GapReason, of stream: StreamRow, to database: Database
+    ) throws(OutboxError) {
+        try add(
+            Gap(streamID: stream.streamID, gatewayID: stream.gatewayID, reason: reason, ranges: ranges), to: database)
+    }
+
+    func add(_ gap: Gap, to database: Database) throws(OutboxError) {
+        if gap.ranges.ranges.count == 1, let newest = try GapTable.newest(in: database),
+            !ledger.isGiven(gap: newest.id), newest.gap.streamID == gap.streamID, newest.gap.reason == gap.reason,
+            newest.gap.ranges.ranges.count == 1, let end = newest.gap.ranges.last, let range = gap.ranges.ranges.first,
+            range.lowerBound == end + 1
+        {
+            var longer = newest.gap.ranges
+            longer.append(range)
+            try GapTable.replace(newest.id, with: longer, in: database)
+            return
+        }
+        for part in gap.ranges.parts(of: GapTable.mostRanges) {
+            var row = gap
+            row.ranges = part
+            try GapTable.insert(row, into: database)
+        }
+    }
+
+    func count(dropped: Int, in database: Database) throws(OutboxError) {
+        try database.prepare("UPDATE outbox SET dropped = dropped + ?").run([.integer(Int64(dropped))])
+    }
+
+    // MARK: Reading
+
+    /// Reads readings in the order of their numbers, and takes them as on their way: no bound drops them until
+    /// `release`. Rows that hold no reading are set aside on the way.
     /// - Parameters:
-    ///   - sequence: the number after which to begin; 0 begins at the oldest.
+    ///   - sequence: the number after which to begin; 0 begins at the oldest that is not acknowledged.
     ///   - limit: the most readings.
     public func read(after sequence: Int64 = 0, limit: Int) throws(OutboxError) -> [OutboxRecord] {
-        var records: [OutboxRecord] = []
-        try select.run([.integer(sequence), .integer(Int64(limit))]) { row throws(OutboxError) in
-            records.append(try record(row))
+        let after = max(sequence, acknowledgedThrough)
+        let found = try withFile { file throws(OutboxError) in
+            // What is passed over does not count, else a bad portion would look like the end.
+            var (records, unreadable, position) = ([OutboxRecord](), [Int64](), after)
+            while records.count < limit {
+                let portion = try file.readings(after: position, limit: limit - records.count)
+                records += portion.records
+                unreadable += portion.unreadable.filter { !skipped.contains($0) }
+                let ends = [portion.records.last?.reading.sequence, portion.unreadable.last].compactMap { $0 }
+                guard let end = ends.max() else { break }
+                position = end
+                if portion.unreadable.isEmpty { break }
+            }
+            return (records: records, unreadable: unreadable)
         }
-        return records
+        if !found.unreadable.isEmpty { setAside(found.unreadable) }
+        if let last = found.records.last { givenThrough = max(givenThrough, last.reading.sequence) }
+        return found.records
     }
 
-    /// Deletes every reading up to and with `sequence`: the broker has them.
-    public func acknowledge(through sequence: Int64) throws(OutboxError) {
-        try deleteThrough.run([.integer(sequence)])
-        depth -= database.changes
+    /// Nothing is on its way any more: what has no acknowledgement yet may be dropped, and will be read again.
+    public func release() {
+        givenThrough = acknowledgedThrough
+        ledger.release()
     }
 
-    /// Moves a reading that can never be sent out of the way, with its body and the reason.
-    public func quarantine(_ reading: Reading, reason: String) throws(OutboxError) {
-        let removed = try database.transaction { () throws(OutboxError) in
-            try database.prepare(
-                "INSERT OR REPLACE INTO quarantine (seq, reason, event_time, body) VALUES (?, ?, ?, ?)"
-            )
-            .run([
-                .integer(reading.sequence), .text(reason), .integer(reading.eventTime.milliseconds),
-                .text(String(decoding: reading.encoded(), as: UTF8.self)),
-            ])
-            try database.prepare("DELETE FROM reading WHERE seq = ?").run([.integer(reading.sequence)])
-            return database.changes
+    private func setAside(_ numbers: [Int64]) {
+        skipped.formUnion(numbers)
+        do throws(OutboxError) {
+            let file = try file()
+            let streams = try StreamTable.all(in: file.database)
+            try file.database.transaction { () throws(OutboxError) in
+                for number in numbers {
+                    if let stream = streams.last(where: { $0.first <= number }) {
+                        try add(NumberRanges(number...number), .unreadable, of: stream, to: file.database)
+                    }
+                }
+                try file.setAside(numbers, now: wallClock.now())
+            }
+            rows.deleted(numbers.count)
+            skipped.subtract(numbers)
+            observer.setAside(numbers)
+        } catch {
+            // They are skipped until the storage takes writes; the writer says that it does not.
         }
-        depth -= removed
     }
 
-    /// How full the outbox is now.
-    public func status() throws(OutboxError) -> OutboxStatus {
-        OutboxStatus(
-            depth: depth,
-            oldest: try database.integer("SELECT event_time FROM reading ORDER BY seq LIMIT 1")
-                .map { Timestamp(milliseconds: $0) },
-            lastSequence: try database.integer("SELECT seq FROM sqlite_sequence WHERE name = 'reading'") ?? 0,
-            bytes: try usedBytes(),
-            dropped: try database.integer("SELECT dropped FROM outbox") ?? 0,
-            quarantined: Int(try database.integer("SELECT count(*) FROM quarantine") ?? 0))
+    // MARK: Acknowledging
+
+    /// The broker has every reading up to and with `sequence`.
+    public func acknowledge(through sequence: Int64) {
+        guard sequence > acknowledgedThrough else { return }
+        acknowledgedThrough = sequence
+        givenThrough = max(givenThrough, sequence)
+        guard sequence - settledThrough >= Self.settlingGroup else { return }
+        // A disk that takes no writes is the writer's to report.
+        try? settle()
     }
 
-    private func usedBytes() throws(OutboxError) -> Int64 {
-        let pages = try database.integer("PRAGMA page_count") ?? 0
-        let free = try database.integer("PRAGMA freelist_count") ?? 0
-        return (pages - free) * (try database.integer("PRAGMA page_size") ?? 0)
+    /// The broker has a report.
+    public func acknowledge(report id: Int64) {
+        ledger.acknowledge(id)
     }
 
-    /// Drops the oldest readings until the limits hold, but never the newest one.
-    /// - Returns: how many went.
-    private func makeRoom(appended: Int) throws(OutboxError) -> Int {
-        let held = depth + appended
-        var dropped = 0
-        if held > limits.readings { dropped += try dropOldest(held - max(limits.readings, 1)) }
-        while try usedBytes() > limits.bytes, held - dropped > 1 {
-            // A share of the whole, so that a page comes free after few rounds.
-            dropped += try dropOldest(min(max((held - dropped) / 64, 16), held - dropped - 1))
+    /// Deletes what was acknowledged now, and not only with the next readings.
+    /// - Throws: why that is not possible; nothing is lost by it.
+    public func settle() throws(OutboxError) {
+        let outcome = try withFile { file throws(OutboxError) in
+            try file.database.transaction { () throws(OutboxError) in try settle(in: file) }
         }
-        if dropped > 0 { try database.execute("UPDATE outbox SET dropped = dropped + \(dropped)") }
-        return dropped
+        settled(outcome)
     }
 
-    private func dropOldest(_ count: Int) throws(OutboxError) -> Int {
-        try database.execute(
-            "DELETE FROM reading WHERE seq IN (SELECT seq FROM reading ORDER BY seq LIMIT \(count))")
-        return database.changes
+    private struct Settled {
+        var through: Int64
+        var deleted = 0
+        var reports: [Int64] = []
     }
 
-    private static func values(of record: OutboxRecord, committedAt now: Timestamp) -> [Statement.Value] {
-        let reading = record.reading
-        return [
-            .integer(reading.eventTime.milliseconds), .text(reading.timeQuality.rawValue), .text(record.bootID),
-            .integer(record.bootTimeMilliseconds), .text(reading.gatewayID.description),
-            .text(reading.sensorID.description), .integer(reading.intervalMilliseconds),
-            .real(reading.values.temperature), .real(reading.values.humidity), .real(reading.values.co2),
-            .real(reading.values.pressure), .real(reading.values.batteryLevel), .real(reading.values.batteryVoltage),
-            .text(reading.faults.map(\.description).joined(separator: " ")),
-            .real(reading.place?.latitude), .real(reading.place?.longitude),
-            .integer(reading.isSimulated ? 1 : 0), .integer(now.milliseconds),
-        ]
-    }
-
-    private func record(_ row: Statement.Row) throws(OutboxError) -> OutboxRecord {
-        guard let gatewayID = Identifier(row.text(5)), let sensorID = Identifier(row.text(6)) else {
-            throw OutboxError(
-                code: SQLITE_CORRUPT, message: "the names of reading \(row.integer(0)) are not readable", path: path)
+    /// Puts into the file what has been acknowledged in memory. Inside a transaction.
+    private func settle(in file: OutboxFile) throws(OutboxError) -> Settled {
+        let database = file.database
+        if rows.isStored { try database.execute("UPDATE outbox SET readings = NULL") }
+        var settled = Settled(through: acknowledgedThrough)
+        if acknowledgedThrough > 0 {
+            if acknowledgedThrough > rows.countedThrough { _ = try countAll(file) }
+            if try database.integer("SELECT max(seq) FROM reading") ?? 0 <= acknowledgedThrough, let lastNumber {
+                try file.remember(lastNumber: lastNumber)
+            }
+            settled.deleted = try file.delete(through: acknowledgedThrough)
         }
-        let reading = Reading(
-            gatewayID: gatewayID, sensorID: sensorID, streamID: streamID, sequence: row.integer(0),
-            eventTime: Timestamp(milliseconds: row.integer(1)),
-            timeQuality: TimeQuality(rawValue: row.text(2)) ?? .estimated, intervalMilliseconds: row.integer(7),
-            values: Values(
-                temperature: row.real(8), humidity: row.real(9), co2: row.real(10), pressure: row.real(11),
-                batteryLevel: row.real(12), batteryVoltage: row.real(13)),
-            faults: row.text(14).split(separator: " ").compactMap { fault in
-                let parts = fault.split(separator: ":", maxSplits: 1)
-                guard parts.count == 2, let chip = Identifier(String(parts[0])), let kind = Identifier(String(parts[1]))
-                else { return nil }
-                return Fault(chip: chip, kind: kind)
-            },
-            place: row.real(15).flatMap { latitude in
-                row.real(16).flatMap { Place(latitude: latitude, longitude: $0) }
-            },
-            isSimulated: row.integer(17) != 0)
-        return OutboxRecord(
-            reading: reading, bootID: row.text(3), bootTimeMilliseconds: row.integer(4),
-            committedAt: row.optionalInteger(18).map { Timestamp(milliseconds: $0) })
+        for report in ledger.acknowledged {
+            for (ordinal, told) in report.streams { try StreamTable.note(told: told, ordinal: ordinal, in: database) }
+            for (id, rest) in report.gaps { try GapTable.replace(id, with: rest, in: database) }
+            settled.reports.append(report.id)
+        }
+        if !settled.reports.isEmpty || settled.deleted > 0 {
+            try StreamTable.prune(oldest: try file.oldest(after: 0)?.sequence, in: database)
+        }
+        return settled
+    }
+
+    private func settled(_ outcome: Settled) {
+        rows.deleted(outcome.deleted)
+        rows.isStored = false
+        settledThrough = outcome.through
+        ledger.settled(outcome.reports)
     }
 }

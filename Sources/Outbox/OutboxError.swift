@@ -10,6 +10,8 @@ public struct OutboxError: Error, Sendable, Equatable, CustomStringConvertible {
     public var sql: String
     /// The file.
     public var path: String
+    /// Who has the outbox, if another process has.
+    var holder: OutboxInUse?
 
     /// Makes the error.
     init(code: Int32, message: String, sql: String = "", path: String) {
@@ -28,10 +30,12 @@ public struct OutboxError: Error, Sendable, Equatable, CustomStringConvertible {
         case SQLITE_CANTOPEN: "make the folder, and give the gateway's user write access to it"
         case SQLITE_BUSY, SQLITE_LOCKED: "stop the other program that has the file open"
         case SQLITE_IOERR: "check the storage: dmesg, and the card's health"
-        case SQLITE_CORRUPT, SQLITE_NOTADB: "move the file away: the gateway makes a new one"
         default: nil
         }
     }
+
+    /// Whether what stands in the file is at fault, not the way to it.
+    var isDamage: Bool { [SQLITE_CORRUPT, SQLITE_NOTADB].contains(code & 0xFF) }
 
     /// One line for a person.
     public var description: String {

@@ -56,7 +56,7 @@ public struct OutboxInspection: Sendable, Equatable {
         var lines: [String] = []
         do throws(OutboxError) {
             try database.bounded(by: isOverdue) { () throws(OutboxError) in
-                try database.prepare("PRAGMA quick_check(10)").run { row in lines.append(row.text(0)) }
+                try database.prepare("PRAGMA quick_check(10)").run { row in lines.append(row.text(at: 0) ?? "") }
             }
             isChecked = true
         } catch {

@@ -21,32 +21,32 @@ public struct OutboxRecord: Sendable, Equatable {
     }
 }
 
-/// How far an outbox may grow before it drops its oldest readings.
-public struct OutboxLimits: Sendable, Equatable {
-    /// The most readings.
-    public var readings: Int
-    /// The most bytes of the file's pages in use.
-    public var bytes: Int64
-
-    /// Makes limits; the defaults hold about a year of a station that is read every ten seconds.
-    public init(readings: Int = 4_000_000, bytes: Int64 = 512 << 20) {
-        self.readings = readings
-        self.bytes = bytes
-    }
+/// A reading that the broker refused alone.
+public struct QuarantinedReading: Sendable, Equatable {
+    /// Its number.
+    public var sequence: Int64
+    /// The stream that its number belongs to.
+    public var streamID: StreamID
+    /// The gateway; also the message's key.
+    public var gatewayID: String
+    /// When the air was measured.
+    public var eventTime: Timestamp
+    /// Why it was refused.
+    public var reason: String
+    /// When it was refused last; nil for one that an older release set aside.
+    public var quarantinedAt: Timestamp?
+    /// Whether it is to be sent once more.
+    public var isRequeued: Bool
+    /// The message as it was refused, one JSON object.
+    public var body: String
 }
 
-/// How full an outbox is.
-public struct OutboxStatus: Sendable, Equatable {
-    /// Readings that wait.
-    public var depth: Int
-    /// The event time of the oldest one.
-    public var oldest: Timestamp?
-    /// The largest number ever given; 0 in a new outbox.
-    public var lastSequence: Int64
-    /// Bytes of the file's pages in use.
-    public var bytes: Int64
-    /// Readings dropped for want of room since the file was made.
-    public var dropped: Int64
-    /// Readings set aside because they can never be sent.
-    public var quarantined: Int
+/// A message of the gateway's report that is to go before the readings that follow it.
+public struct OutboxReport: Sendable, Equatable {
+    /// Names it in `Outbox.acknowledge(report:)`.
+    public var id: Int64
+    /// The gateway that it is about; also the message's key.
+    public var gatewayID: Identifier
+    /// The message, one JSON object.
+    public var message: [UInt8]
 }

@@ -45,10 +45,11 @@ import Testing
                       - {sensor_id: yard, interval: 10s, chips: [{type: sht4x}]}
                     """)
             let outbox = try await bench.openOutbox()
-            let (gateway, recorder) = (Gateway(settings), bench.recorder(outbox))
+            let gateway = Gateway(settings)
+            let hardware = try gateway.settings.hardware()
             let stations = try gateway.stations(
-                on: gateway.settings.hardware(), recorder: recorder, metrics: bench.metrics)
-            try await Sampler(stations: stations, recorder: recorder).sample()
+                on: hardware, record: bench.recording(to: outbox, on: hardware), metrics: bench.metrics)
+            try await Sampler(stations: stations).sample()
             #expect(bench.metrics.missed.value == 0)
             return try await outbox.read(limit: 100_000).map(\.reading)
         }
@@ -81,7 +82,8 @@ import Testing
         let hardware = try gateway.settings.hardware()
         let (requests, time) = (Board.deadChips(), try #require(hardware.virtualTime))
         let stations = try gateway.stations(
-            on: hardware, recorder: bench.recorder(outbox), metrics: bench.metrics, health: bench.health,
+            on: hardware, record: bench.recording(to: outbox, on: hardware), metrics: bench.metrics,
+            health: bench.health,
             whenDead: { requests.continuation.yield($0) })
         let gpio = SimulatedGPIO.board(
             settings.board, keepsSteps: true, observer: time.observer, setPower: try #require(hardware.setTwinPower))

@@ -84,8 +84,8 @@ final class StationRig {
         let time = Hardware.VirtualTime(
             executor: ThreadTaskExecutor(name: "station", observer: clock), observer: clock)
         var record: (@Sendable (OutboxRecord) async -> Void)?
-        if let recorder = outbox.map({ bench.recorder($0, recorded: recorded) }) {
-            record = { record in await time.standingStill { await recorder.record(record) } }
+        if let store = outbox.map({ bench.recording(to: $0, recorded: recorded) }) {
+            record = { record in await time.standingStill { await store(record) } }
         }
         return Station(
             settings: station, gatewayID: settings.gatewayID, chips: chips,

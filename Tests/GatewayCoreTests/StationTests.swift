@@ -197,30 +197,29 @@ import Testing
     }
 }
 
-@Suite struct RecorderTests {
-    /// While another program holds the file, readings wait in memory, in order; the next one takes them along.
-    @Test func readingsWaitInMemoryWhileTheFileCannotBeWritten() async throws {
-        let bench = try Bench()
+@Suite struct StoringTests {
+    /// While another program holds the file, health says so once and the log has one line; then it says that it is over.
+    @Test func aLockedOutboxIsToldOnce() async throws {
+        let bench = try Bench(logFile: "log")
         let outbox = try await bench.openOutbox()
-        let recorder = bench.recorder(outbox, capacity: 2)
-        await recorder.record(try record(1))
+        let store = bench.recording(to: outbox)
+        await store(try record(1))
+        #expect(bench.health.state(of: "outbox") == .healthy)
         var blocker: OpaquePointer?
         #expect(sqlite3_open(bench.file, &blocker) == SQLITE_OK)
         defer { sqlite3_close(blocker) }
         #expect(sqlite3_exec(blocker, "BEGIN IMMEDIATE", nil, nil, nil) == SQLITE_OK)
-        for number in 2...4 { await recorder.record(try record(number)) }
-        #expect(try await outbox.status().depth == 1)
-        guard case .degraded = bench.health.state(of: "outbox") else {
+        for number in 2...4 { await store(try record(number)) }
+        guard case .degraded(let text) = bench.health.state(of: "outbox") else {
             Issue.record("the health says nothing: \(String(describing: bench.health.state(of: "outbox")))")
             return
         }
+        #expect(text.contains("readings wait in memory"))
         #expect(sqlite3_exec(blocker, "ROLLBACK", nil, nil, nil) == SQLITE_OK)
-        await recorder.finish()
-        #expect(try await outbox.status().depth == 3)
-        await recorder.record(try record(5))
-        // Two fitted into memory; what did not fit was counted.
-        #expect(try await outbox.read(limit: 10).map(\.reading.values.temperature) == [1, 3, 4, 5])
-        #expect(bench.metrics.unrecorded.value == 1)
-        #expect(bench.health.state(of: "outbox") == .healthy)
+        while bench.health.state(of: "outbox") != .healthy { try await Task.sleep(for: .milliseconds(5)) }
+        #expect(try await outbox.read(limit: 10).map(\.reading.values.temperature) == [1, 2, 3, 4])
+        let log = try String(contentsOfFile: bench.folder + "/log", encoding: .utf8)
+        #expect(log.components(separatedBy: "the outbox takes no readings").count == 2)
+        #expect(log.components(separatedBy: "the outbox takes readings again").count == 2)
     }
 }

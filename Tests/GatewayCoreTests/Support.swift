@@ -4,6 +4,7 @@ import Monitoring
 import Outbox
 import Readings
 import SimulatedHardware
+import Synchronization
 import Testing
 
 @testable import GatewayCore
@@ -33,6 +34,7 @@ final class Bench {
 
     deinit {
         if let logDescriptor { close(logDescriptor) }
+        for task in tasks.withLock({ $0 }) { task.cancel() }
         try? FileManager.default.removeItem(atPath: folder)
     }
 
@@ -41,15 +43,34 @@ final class Bench {
     /// Opens the bench's outbox; appends wake `events`.
     func openOutbox() async throws -> Outbox {
         let wake = events.continuation
-        return try await Outbox.open(path: file) { wake.yield(.appended) }
+        return try await Outbox.open(path: file, observer: reporter.outboxObserver { wake.yield(.appended) })
     }
 
-    func recorder(
-        _ outbox: Outbox, capacity: Int = 10_000, recorded: @escaping @Sendable (Reading) -> Void = { _ in }
-    ) -> Recorder {
-        Recorder(
-            outbox: outbox, capacity: capacity, metrics: metrics, health: health, log: log, recorded: recorded)
+    private var reporter: OutboxReporter { OutboxReporter(metrics: metrics, health: health, log: log) }
+
+    /// Something that puts each reading into the outbox and waits for that.
+    func recording(
+        to outbox: Outbox, recorded: @escaping @Sendable (Reading) -> Void = { _ in }
+    ) -> @Sendable (OutboxRecord) async -> Void {
+        let writer = OutboxWriter(outbox: outbox, budget: .each, observer: reporter.writerObserver)
+        let task = Task { await writer.run() }
+        tasks.withLock { $0.append(task) }
+        return { record in
+            writer.enqueue(record)
+            await writer.settled()
+            recorded(record.reading)
+        }
     }
+
+    /// The same where time waits for it, as in the gateway.
+    func recording(to outbox: Outbox, on hardware: Hardware) -> @Sendable (OutboxRecord) async -> Void {
+        let (record, time) = (recording(to: outbox), hardware.virtualTime)
+        return { one in
+            if let time { await time.standingStill { await record(one) } } else { await record(one) }
+        }
+    }
+
+    private let tasks = Mutex<[Task<Int, Never>]>([])
 }
 
 /// Settings of a gateway with these stations, written as its file has them.

@@ -41,7 +41,7 @@ import Testing
         #expect(status.quarantined == 0)
 
         let messages = try await site.messages(of: site.topic)
-        let numbers = try expectOneContentANumber(messages, stream: outbox.streamID)
+        let numbers = try expectOneContentANumber(messages)
         #expect(numbers == Set(1...status.lastSequence), "numbers are missing, or were never given")
         let duplicates = messages.count - numbers.count
         print("GatewayKillTests: \(numbers.count) readings, \(duplicates) sent again after \(Self.kills) kills")
@@ -51,6 +51,7 @@ import Testing
     /// What the test needs to know of a message.
     private struct Envelope: Decodable {
         var stream_id: String
+        var stream_first: Int64?
         var seq: Int64
         var sensor_id: String
         var simulated: Bool
@@ -58,12 +59,17 @@ import Testing
     }
 
     /// - Returns: the numbers that are there.
-    private func expectOneContentANumber(_ messages: [Site.Message], stream: StreamID) throws -> Set<Int64> {
+    private func expectOneContentANumber(_ messages: [Site.Message]) throws -> Set<Int64> {
         var contents: [Int64: [UInt8]] = [:]
         var sensors: Set<String> = []
+        var firsts: [String: Int64] = [:]
         for message in messages {
             let envelope = try JSONDecoder().decode(Envelope.self, from: Data(message.value))
-            #expect(envelope.stream_id == stream.description)
+            // A start has a stream of its own, and all readings of it say where it begins.
+            #expect(envelope.seq >= envelope.stream_first ?? 1)
+            #expect(
+                firsts.updateValue(envelope.stream_first ?? 1, forKey: envelope.stream_id)
+                    ?? (envelope.stream_first ?? 1) == envelope.stream_first ?? 1)
             #expect(envelope.simulated)
             #expect((-40...85).contains(envelope.temperature))
             sensors.insert(envelope.sensor_id)
@@ -72,6 +78,7 @@ import Testing
             }
         }
         #expect(sensors.count == Self.stations)
+        #expect(firsts.count > 1 && Set(firsts.values).count == firsts.count)
         #expect(Set(messages.map(\.partition)).count == 1, "one gateway's readings are on one partition")
         return Set(contents.keys)
     }

@@ -8,26 +8,21 @@ extension Gateway {
     /// their buses meanwhile.
     package func stationsToObserve() throws -> [Station] {
         let hardware = try settings.hardware(claim: .exclusive)
-        return try stations(on: hardware, recorder: nil, metrics: GatewayMetrics(MetricsRegistry()))
+        return try stations(on: hardware, record: nil, metrics: GatewayMetrics(MetricsRegistry()))
     }
 
     /// The stations, with their chips not opened yet.
     /// - Parameters:
     ///   - hardware: what their chips are on.
-    ///   - recorder: where readings go; nil drops them.
+    ///   - record: takes each reading; nil drops them. A station waits for it, so it must be quick.
     ///   - pace: the interval of a station now, of the one that is set.
     ///   - whenDead: called with the name of a chip whose power should be cycled.
     func stations(
-        on hardware: Hardware, recorder: Recorder?, metrics: GatewayMetrics, health: Health = Health(),
+        on hardware: Hardware, record: (@Sendable (OutboxRecord) async -> Void)?, metrics: GatewayMetrics,
+        health: Health = Health(),
         pace: @escaping @Sendable (Duration) -> Duration = { $0 },
         whenDead: @escaping @Sendable (String) -> Void = { _ in }
     ) throws -> [Station] {
-        let virtualTime = hardware.virtualTime
-        let record: (@Sendable (OutboxRecord) async -> Void)? = recorder.map { recorder in
-            // The disk takes no time of a virtual clock.
-            guard let virtualTime else { return { await recorder.record($0) } }
-            return { record in await virtualTime.standingStill { await recorder.record(record) } }
-        }
         let isSimulated = settings.mode == .simulated
         let isTrusted = isSimulated || settings.clock == .trust
         let bootID = try String(
@@ -54,7 +49,7 @@ extension Gateway {
             }
             return Station(
                 settings: station, gatewayID: settings.gatewayID, chips: chips, record: record,
-                wallClock: hardware.wallClock, clock: hardware.clock, executor: virtualTime?.executor,
+                wallClock: hardware.wallClock, clock: hardware.clock, executor: hardware.virtualTime?.executor,
                 timeQuality: { isTrusted ? .synced : kernelTimeQuality() }, bootID: bootID, isSimulated: isSimulated,
                 end: hardware.end, pace: pace, metrics: metrics, log: log.component("station"))
         }

@@ -143,7 +143,7 @@ actor Publisher: Service {
         }
         if let error = producer?.fatalError {
             // The next producer begins with what is in the outbox.
-            if let last = acknowledged { try await outbox.acknowledge(through: last) }
+            if let last = acknowledged { await outbox.acknowledge(through: last) }
             acknowledged = nil
             // An idempotent producer cannot go on after some errors, such as a broker that lost its state. What a person
             // must mend, such as a right that is missing, is the monitor's to say.
@@ -156,7 +156,7 @@ actor Publisher: Service {
         }
         if !isPaused { try await fill() }
         // The next readings are on their way while the disk forgets those before.
-        if let acknowledged { try await outbox.acknowledge(through: acknowledged) }
+        if let acknowledged { await outbox.acknowledge(through: acknowledged) }
         if window.isEmpty == isWaiting {
             isWaiting.toggle()
             monitor.waits(isWaiting)
@@ -190,24 +190,24 @@ actor Publisher: Service {
 
     /// A reading as it goes to the topic.
     private struct Message {
-        let reading: Reading
+        let record: OutboxRecord
         let value: [UInt8]
         let headers: [KafkaHeader]
 
         init(_ record: OutboxRecord) {
-            reading = record.reading
-            value = reading.encoded()
+            self.record = record
+            value = record.reading.encoded()
             headers = record.committedAt.map { [KafkaHeader(committedAt: $0.milliseconds)] } ?? []
         }
     }
 
     /// - Returns: whether to go on sending.
     private func send(_ message: Message) async throws -> Bool {
-        let reading = message.reading
+        let reading = message.record.reading
         do {
             guard message.value.count <= Reading.maximumEncodedSize else {
                 try await setAside(
-                    reading, "\(message.value.count) bytes, at most \(Reading.maximumEncodedSize) are allowed")
+                    message.record, "\(message.value.count) bytes, at most \(Reading.maximumEncodedSize) are allowed")
                 return true
             }
             try currentProducer().send(
@@ -216,7 +216,7 @@ actor Publisher: Service {
             window.send(reading.sequence, at: .now)
             return true
         } catch let error as KafkaError where error.code == .messageTooLarge {
-            try await setAside(reading, "\(error)")
+            try await setAside(message.record, "\(error)")
             return true
         } catch let error as KafkaError where error.code == .queueFull {
             // Room comes with the next delivery report.
@@ -227,9 +227,10 @@ actor Publisher: Service {
         }
     }
 
-    private func setAside(_ reading: Reading, _ reason: String) async throws {
+    private func setAside(_ record: OutboxRecord, _ reason: String) async throws {
+        let reading = record.reading
         log.error("a reading can never be sent", ["seq": reading.sequence, "reason": reason])
-        try await outbox.quarantine(reading, reason: reason)
+        try await outbox.quarantine(record, reason: reason)
         metrics.quarantined.increment()
         window.skip(reading.sequence, at: .now)
     }
@@ -245,7 +246,7 @@ actor Publisher: Service {
                     record.reading.sequence == sequence
                 {
                     log.error("the broker refuses a reading as too large", ["seq": sequence])
-                    try await outbox.quarantine(record.reading, reason: "\(report.error.map { "\($0)" } ?? "")")
+                    try await outbox.quarantine(record, reason: "\(report.error.map { "\($0)" } ?? "")")
                     metrics.quarantined.increment()
                 }
                 window.settle(sequence, isDelivered: true)

@@ -3,7 +3,6 @@ import Monitoring
 /// All stations of a gateway, each on its own schedule.
 struct Sampler: Service {
     let stations: [Station]
-    let recorder: Recorder
 
     func run() async throws {
         do {
@@ -13,7 +12,6 @@ struct Sampler: Service {
                 try await Task.sleep(for: .seconds(Int64.max / 1_000_000_000))
             }
         } catch is CancellationError {}
-        await recorder.finish()
     }
 
     /// Samples every station until it ends.

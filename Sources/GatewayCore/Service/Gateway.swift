@@ -25,13 +25,14 @@ public struct Gateway: Sendable {
         let health = Health()
         let events = AsyncStream.makeStream(of: Publisher.Event.self)
         let wake = events.continuation
+        let reporter = OutboxReporter(metrics: metrics, health: health, log: log.component("outbox"))
         let outbox = try await Outbox.open(
-            path: settings.outboxPath, limits: settings.outboxLimits, randomBits: UInt64.random(in: 0...UInt64.max)
-        ) {
-            wake.yield(.appended)
-        }
-        log.info(
-            "outbox open", ["stream": "\(outbox.streamID)", "waiting": try await outbox.status().depth])
+            path: settings.outboxPath, limits: settings.outboxLimits,
+            observer: reporter.outboxObserver { wake.yield(.appended) })
+        let hardware = try settings.hardware()
+        let writer = OutboxWriter(
+            outbox: outbox, budget: hardware.virtualTime == nil ? settings.commitBudget : .each,
+            capacity: settings.outboxQueue, observer: reporter.writerObserver)
         let publisher = Publisher(
             outbox: outbox, events: events, configuration: settings.kafka, topic: settings.topic,
             window: settings.window, drainTime: settings.drainTime, metrics: metrics, health: health,
@@ -39,35 +40,39 @@ public struct Gateway: Sendable {
         let power = PowerManager(settings.battery, metrics: registry, health: health, log: log.component("power")) {
             wake.yield(.flush)
         }
-        let recorder = Recorder(
-            outbox: outbox, metrics: metrics, health: health, log: log.component("recorder"),
-            recorded: { power.took($0) })
         let deadChips = Board.deadChips()
-        let hardware = try settings.hardware()
         let stations = try stations(
-            on: hardware, recorder: recorder, metrics: metrics, health: health, pace: { power.interval($0) },
+            on: hardware,
+            record: { [virtualTime = hardware.virtualTime] record in
+                writer.enqueue(record)
+                power.took(record.reading)
+                // Where time is as fast as the machine allows, the disk would not keep up; it takes no time on that clock.
+                await virtualTime?.standingStill { await writer.settled() }
+            }, metrics: metrics, health: health, pace: { power.interval($0) },
             whenDead: { deadChips.continuation.yield($0) })
-        let sampler = Sampler(stations: stations, recorder: recorder)
+        let sampler = Sampler(stations: stations)
         let gpio: any GPIOLines =
             hardware.setTwinPower.map { SimulatedGPIO.board(settings.board, setPower: $0) } ?? LinuxGPIO()
         let board = Board(
             settings: settings.board, gpio: gpio, clock: ContinuousClock(), metrics: registry, health: health,
             log: log.component("board"))
 
-        var endpoint: HTTPEndpoint?
-        if let monitoring = settings.monitoring {
-            let made = try HTTPEndpoint(monitoring, metrics: registry, health: health)
-            log.info("listening", ["address": made.url])
-            endpoint = made
+        let monitoring = settings.monitoring.map {
+            MonitoringService(settings: $0, registry: registry, health: health, log: log)
         }
-        defer { endpoint?.stop() }
-        // Stopped in reverse: sampling first, then what is in the outbox is published.
+        // Stopped in reverse: sampling first, then the rest is committed, then what is in the outbox is published.
         var members = board.members(
             power: power, deadChips: deadChips.stream,
             powered: { for chip in stations.flatMap(\.chips) { await chip.restart() } })
+        if let monitoring { members.insert(ServiceGroup.Member("monitoring", monitoring), at: 0) }
         members += [
-            ServiceGroup.Member("outbox status", OutboxStatusReporter(outbox: outbox, metrics: metrics, log: log)),
-            ServiceGroup.Member("publisher", publisher), ServiceGroup.Member("sampler", sampler),
+            ServiceGroup.Member(
+                "outbox status",
+                OutboxStatusReporter(
+                    outbox: outbox, writer: writer, metrics: metrics, log: log.component("outbox"))),
+            ServiceGroup.Member("publisher", publisher),
+            ServiceGroup.Member("writer", WriterService(writer: writer, log: log.component("outbox"))),
+            ServiceGroup.Member("sampler", sampler),
         ]
         let count = stations.reduce(0) { $0 + $1.chips.count }
         log.notice(
@@ -77,31 +82,11 @@ public struct Gateway: Sendable {
                 "kafka": settings.kafka.bootstrapServers,
             ])
         try await ServiceGroup(members, log: log, watchdog: SystemdWatchdog(health: health, log: log)).run()
-    }
-}
-
-/// Keeps the outbox's gauges up to date.
-private struct OutboxStatusReporter: Service {
-    let outbox: Outbox
-    let metrics: GatewayMetrics
-    let log: Log
-
-    func run() async throws {
-        do {
-            try await cancelOnGracefulShutdown { [self] in
-                while true {
-                    do {
-                        let status = try await outbox.status()
-                        metrics.depth.set(status.depth)
-                        metrics.outboxBytes.set(status.bytes)
-                        metrics.dropped.set(status.dropped)
-                        metrics.oldest.set(Double(status.oldest?.milliseconds ?? 0) / 1000)
-                    } catch let error as OutboxError {
-                        log.warning("cannot read the outbox", ["error": "\(error)"])
-                    }
-                    try await Task.sleep(for: .seconds(1))
-                }
-            }
-        } catch is CancellationError {}
+        do throws(OutboxError) {
+            try await outbox.close()
+        } catch {
+            log.warning(
+                "the outbox could not be closed in order, which costs the next start some time", ["error": "\(error)"])
+        }
     }
 }

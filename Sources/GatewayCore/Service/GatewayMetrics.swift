@@ -16,6 +16,13 @@ struct GatewayMetrics: Sendable {
     let outboxBytes: Gauge
     let oldest: Gauge
     let dropped: Gauge
+    let quarantineReadings: Gauge
+    let queued: Gauge
+    let atRisk: Gauge
+    let longestAtRisk: Gauge
+    let writtenBytes: Gauge
+    let unreadable: Counter
+    let salvages: Counter
 
     init(_ registry: MetricsRegistry) {
         self.registry = registry
@@ -24,7 +31,7 @@ struct GatewayMetrics: Sendable {
         faults = registry.counter("vigie_sample_faults_total", "Chips that failed while they were sampled.")
         missed = registry.counter("vigie_samples_missed_total", "Slots of a schedule that could not be kept.")
         unrecorded = registry.counter(
-            "vigie_readings_unrecorded_total", "Readings dropped from memory while the storage refused them.")
+            "vigie_readings_unrecorded_total", "Readings dropped from memory while the storage took none.")
         quarantined = registry.counter("vigie_readings_quarantined_total", "Readings set aside as never sendable.")
         publishFailures = registry.counter("vigie_publish_failures_total", "Times that publishing had to pause.")
         producersReplaced = registry.counter(
@@ -33,6 +40,19 @@ struct GatewayMetrics: Sendable {
         outboxBytes = registry.gauge("vigie_outbox_bytes", "Bytes in use in the outbox's file.")
         oldest = registry.gauge("vigie_outbox_oldest_timestamp_seconds", "Event time of the oldest reading waiting.")
         dropped = registry.gauge("vigie_outbox_dropped_readings", "Readings dropped for want of room.")
+        quarantineReadings = registry.gauge(
+            "vigie_outbox_quarantine_readings", "Readings in the outbox that the broker refuses.")
+        queued = registry.gauge("vigie_outbox_queue_readings", "Readings in memory that are not committed yet.")
+        atRisk = registry.gauge(
+            "vigie_outbox_at_risk_seconds", "How long the oldest reading that a power cut would lose has waited.")
+        longestAtRisk = registry.gauge(
+            "vigie_outbox_longest_at_risk_seconds", "The longest that a reading waited for its commit within a day.")
+        writtenBytes = registry.gauge(
+            "vigie_written_bytes", "Bytes that this process had written to storage, by the kernel's count.")
+        unreadable = registry.counter(
+            "vigie_outbox_unreadable_rows_total", "Rows of the outbox that held no reading and were set aside.")
+        salvages = registry.counter(
+            "vigie_outbox_salvages_total", "Times that the outbox's file was damaged, deleted or replaced, and mended.")
     }
 }
 

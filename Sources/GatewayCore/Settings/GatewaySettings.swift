@@ -28,6 +28,10 @@ public struct GatewaySettings: Sendable {
     package var clock: ClockPolicy
     package var outboxPath: String
     package var outboxLimits: OutboxLimits
+    /// How many readings are committed together.
+    package var commitBudget: CommitBudget
+    /// The most readings that wait in memory to be committed.
+    package var outboxQueue: Int
     package var kafka: KafkaConfiguration
     package var topic: String
     /// The most messages on their way at once.
@@ -64,11 +68,9 @@ public struct GatewaySettings: Sendable {
         clock = root.section("clock").value("policy", as: .choice(.kernel), default: .kernel)
         let outbox = root.section("outbox")
         outboxPath = path(outbox.required("path", as: .text))
-        outboxLimits = OutboxLimits()
-        outboxLimits.readings = outbox.value("readings", as: .integer(1...), default: outboxLimits.readings)
-        outboxLimits.bytes =
-            outbox.value("size", as: .size(ByteCount.mebibytes(1)...), default: ByteCount(bytes: outboxLimits.bytes))
-            .bytes
+        outboxLimits = OutboxLimits(outbox)
+        commitBudget = CommitBudget(outbox.optionalSection("commit"))
+        outboxQueue = outbox.value("queue", as: .integer(10...1_000_000), default: 10_000)
         let kafka = root.section("kafka")
         self.kafka = kafka.kafkaConfiguration(checkingFiles: checkingFiles)
         topic = kafka.value("topic", as: .text, default: "sensor.readings")

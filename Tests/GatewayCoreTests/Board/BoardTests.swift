@@ -3,6 +3,7 @@ import Platform
 import SensorBus
 import SimulatedHardware
 import Synchronization
+import TestSupport
 import Testing
 
 @testable import GatewayCore

@@ -1,9 +1,21 @@
-import SimulatedHardware
 import Synchronization
 
 /// A clock that a test moves by hand, and that tells when somebody sleeps.
-final class ManualClock: Clock {
-    typealias Instant = ScaledClock.Instant
+public final class ManualClock: Clock {
+    /// A time since the clock was made.
+    public struct Instant: InstantProtocol {
+        /// That time.
+        public var elapsed: Duration
+
+        /// Another time.
+        public func advanced(by duration: Duration) -> Instant { Instant(elapsed: elapsed + duration) }
+
+        /// The time to another one.
+        public func duration(to other: Instant) -> Duration { other.elapsed - elapsed }
+
+        /// Whether `left` is earlier.
+        public static func < (left: Instant, right: Instant) -> Bool { left.elapsed < right.elapsed }
+    }
 
     private struct State {
         var now = Duration.zero
@@ -15,11 +27,16 @@ final class ManualClock: Clock {
 
     private let state = Mutex(State())
 
-    var now: Instant { Instant(elapsed: state.withLock { $0.now }) }
-    var minimumResolution: Duration { .nanoseconds(1) }
+    /// Makes a clock that stands.
+    public init() {}
+
+    /// The time that it was moved to.
+    public var now: Instant { Instant(elapsed: state.withLock { $0.now }) }
+    /// The smallest step.
+    public var minimumResolution: Duration { .nanoseconds(1) }
 
     /// Moves the time; whoever has slept enough wakes.
-    func advance(by duration: Duration) {
+    public func advance(by duration: Duration) {
         let woken = state.withLock { state in
             state.now += duration
             let due = state.sleepers.filter { $0.value.deadline <= state.now }
@@ -30,7 +47,7 @@ final class ManualClock: Clock {
     }
 
     /// Returns when so many sleep.
-    func untilSleepers(_ count: Int) async {
+    public func untilSleepers(_ count: Int) async {
         await withCheckedContinuation { continuation in
             let isReached = state.withLock { state in
                 if state.sleepers.count < count { state.observers.append((count, continuation)) }
@@ -40,7 +57,8 @@ final class ManualClock: Clock {
         }
     }
 
-    func sleep(until deadline: Instant, tolerance: Duration?) async throws {
+    /// Sleeps until the clock has been moved so far.
+    public func sleep(until deadline: Instant, tolerance: Duration?) async throws {
         let identifier = state.withLock { state in
             state.nextSleeper += 1
             return state.nextSleeper

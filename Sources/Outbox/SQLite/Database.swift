@@ -6,12 +6,14 @@ final class Database {
     let path: String
 
     /// Opens or makes the file.
-    /// - Parameter isReadOnly: whether to leave it as it is, and to fail if it is not there.
-    init(path: String, isReadOnly: Bool = false) throws(OutboxError) {
+    /// - Parameters:
+    ///   - isReadOnly: whether to leave it as it is, and to fail if it is not there.
+    ///   - fileSystem: the name of a registered SQLite VFS (https://www.sqlite.org/vfs.html); nil: the usual one.
+    init(path: String, isReadOnly: Bool = false, fileSystem: String? = nil) throws(OutboxError) {
         var opened: OpaquePointer?
         let access = isReadOnly ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE
         let flags = access | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE
-        let code = sqlite3_open_v2(path, &opened, flags, nil)
+        let code = sqlite3_open_v2(path, &opened, flags, fileSystem)
         guard let handle = opened, code == SQLITE_OK else {
             let message = String(cString: sqlite3_errstr(code))
             // Even a failed open gives a handle that must be closed, except without memory.
@@ -45,7 +47,7 @@ final class Database {
     func integer(_ sql: String) throws(OutboxError) -> Int64? {
         let statement = try prepare(sql)
         var value: Int64?
-        try statement.run { row in value = row.optionalInteger(0) }
+        try statement.run { row in value = row.integer(at: 0) }
         return value
     }
 
@@ -80,13 +82,24 @@ final class Database {
         return try body()
     }
 
-    var lastInsertedRow: Int64 { sqlite3_last_insert_rowid(handle) }
     /// Rows that the last statement changed.
     var changes: Int { Int(sqlite3_changes64(handle)) }
 
     func error(_ code: Int32, _ sql: String) -> OutboxError {
         OutboxError(code: code, message: String(cString: sqlite3_errmsg(handle)), sql: sql, path: path)
     }
+}
+
+/// A row whose fields are found by their place: of a query, or taken from a damaged file.
+protocol StoredRow {
+    /// A whole number; nil if the field holds something else.
+    func integer(at column: Int32) -> Int64?
+    /// A number; nil if the field is null.
+    func real(at column: Int32) -> Double?
+    /// A text; nil if the field is null.
+    func text(at column: Int32) -> String?
+    /// Bytes; nil if the field is null or has none.
+    func blob(at column: Int32) -> [UInt8]?
 }
 
 /// When statements have run for long enough.
@@ -102,9 +115,10 @@ private final class Bound {
 final class Statement {
     /// A value that is bound.
     enum Value {
-        case integer(Int64)
+        case integer(Int64?)
         case real(Double?)
         case text(String?)
+        case blob([UInt8]?)
     }
 
     private let handle: OpaquePointer
@@ -142,7 +156,7 @@ final class Statement {
 
     private func bind(_ value: Value, _ index: Int32) -> Int32 {
         switch value {
-        case .integer(let number): return sqlite3_bind_int64(handle, index, number)
+        case .integer(let number?): return sqlite3_bind_int64(handle, index, number)
         case .real(let number?): return sqlite3_bind_double(handle, index, number)
         case .text(var text?):
             return text.withUTF8 { bytes in
@@ -150,22 +164,27 @@ final class Statement {
                     vigie_bind_text(handle, index, $0.baseAddress, Int32(clamping: $0.count))
                 }
             }
-        case .real(nil), .text(nil): return sqlite3_bind_null(handle, index)
+        case .blob(let bytes?): return vigie_bind_blob(handle, index, bytes, Int32(clamping: bytes.count))
+        case .real(nil), .text(nil), .blob(nil), .integer(nil): return sqlite3_bind_null(handle, index)
         }
     }
 
     /// The row at which the statement stands. Valid inside `run`'s closure only.
-    struct Row {
+    struct Row: StoredRow {
         fileprivate let handle: OpaquePointer
 
-        func integer(_ column: Int32) -> Int64 { sqlite3_column_int64(handle, column) }
+        func integer(at column: Int32) -> Int64? {
+            sqlite3_column_type(handle, column) == SQLITE_INTEGER ? sqlite3_column_int64(handle, column) : nil
+        }
 
-        func optionalInteger(_ column: Int32) -> Int64? { isNull(column) ? nil : integer(column) }
+        func real(at column: Int32) -> Double? { isNull(column) ? nil : sqlite3_column_double(handle, column) }
 
-        func real(_ column: Int32) -> Double? { isNull(column) ? nil : sqlite3_column_double(handle, column) }
+        func text(at column: Int32) -> String? { sqlite3_column_text(handle, column).map { String(cString: $0) } }
 
-        func text(_ column: Int32) -> String {
-            sqlite3_column_text(handle, column).map { String(cString: $0) } ?? ""
+        func blob(at column: Int32) -> [UInt8]? {
+            guard let bytes = sqlite3_column_blob(handle, column) else { return nil }
+            let count = Int(sqlite3_column_bytes(handle, column))
+            return Array(UnsafeRawBufferPointer(start: bytes, count: count))
         }
 
         private func isNull(_ column: Int32) -> Bool { sqlite3_column_type(handle, column) == SQLITE_NULL }

@@ -1,0 +1,284 @@
+import CSQLite
+import Glibc
+import Platform
+import Readings
+
+/// The open file of an outbox: its connection, and the statements on readings and the quarantine. Belongs to the
+/// outbox's actor.
+final class OutboxFile {
+    /// Which file a path led to when it was opened (stat(2)); nil where the path is of no file, as in a test's file system.
+    struct Identity: Equatable {
+        var device: UInt64
+        var inode: UInt64
+
+        init?(path: String) {
+            var status = stat()
+            guard stat(path, &status) == 0 else { return nil }
+            device = UInt64(status.st_dev)
+            inode = UInt64(status.st_ino)
+        }
+    }
+
+    let path: String
+    let database: Database
+    let identity: Identity?
+    private let insertReading: Statement
+    private let selectReadings: Statement
+    private let deleteThrough: Statement
+    private let selectOldest: Statement
+
+    /// The size of a page, bytes. A commit writes whole pages.
+    static let pageSize: Int64 = 4096
+
+    /// Opens the file or makes it, brings it to the present format, and looks whether its parts can be read: the schema,
+    /// its length, the small tables, the first and the last reading.
+    /// - Parameter logPages: after so many pages in SQLite's log they are put into the file.
+    /// - Throws: `OutboxError`; with `isDamage` if it is no outbox that can be used.
+    init(path: String, fileSystem: String?, logPages: Int64) throws(OutboxError) {
+        self.path = path
+        var status = stat()
+        // A connection would wait for ever on a pipe and fails on a folder in the words of a lack of rights.
+        if fileSystem == nil, stat(path, &status) == 0, status.st_mode & S_IFMT != S_IFREG {
+            throw OutboxError(code: SQLITE_NOTADB, message: "it is no file", path: path)
+        }
+        let isNew = fileSystem == nil && lstat(path, &status) != 0
+        database = try Database(path: path, fileSystem: fileSystem)
+        // The wait for another program's lock: short, since who reads waits behind it. The writer tries again.
+        try database.execute("PRAGMA busy_timeout = 100")
+        // Before the first table, else it has no effect.
+        try database.execute("PRAGMA auto_vacuum = INCREMENTAL")
+        try database.execute("PRAGMA journal_mode = WAL")
+        try database.execute("PRAGMA synchronous = FULL")
+        // The gateway's memory is small; 256 KiB of pages hold what is read and written at once.
+        try database.execute("PRAGMA cache_size = -256")
+        try database.execute("PRAGMA wal_autocheckpoint = \(logPages)")
+        // The log keeps its length, so that there is room to drop readings on a full disk.
+        try database.execute("PRAGMA journal_size_limit = \(logPages * 2 * Self.pageSize)")
+        // A page that is free is not overwritten with zeros: that would double what a deletion writes.
+        try database.execute("PRAGMA secure_delete = OFF")
+        try OutboxSchema.prepare(database)
+        if isNew { syncFolder(of: path) }
+        identity = fileSystem == nil ? Identity(path: path) : nil
+        insertReading = try database.prepare(
+            "INSERT INTO reading (\(ReadingColumn.names)) VALUES (\(ReadingColumn.parameters))")
+        selectReadings = try database.prepare(
+            "SELECT \(ReadingColumn.names) FROM reading WHERE seq > ? ORDER BY seq LIMIT ?")
+        deleteThrough = try database.prepare("DELETE FROM reading WHERE seq <= ?")
+        selectOldest = try database.prepare("SELECT seq, event_time FROM reading ORDER BY seq LIMIT 1")
+        try check()
+    }
+
+    /// Whether the path leads to another file by now, or to none.
+    var isReplaced: Bool { identity != nil && Identity(path: path) != identity }
+
+    private func check() throws(OutboxError) {
+        let pages = try database.integer("PRAGMA page_count") ?? 0
+        var status = stat()
+        // What SQLite's log has yet may lie beyond the file's end.
+        if identity != nil, stat(path, &status) == 0, Self.logBytes(path) == 0, status.st_size < pages * Self.pageSize {
+            throw OutboxError(code: SQLITE_CORRUPT, message: "it is cut off", path: path)
+        }
+        guard try database.integer("SELECT last_number FROM outbox") != nil else {
+            throw OutboxError(code: SQLITE_CORRUPT, message: "its own row is gone", path: path)
+        }
+        let last = try lastNumber()
+        guard last == 0 || Outbox.numbers.contains(last) else {
+            throw OutboxError(code: SQLITE_CORRUPT, message: "the number \(last) is none", path: path)
+        }
+        _ = try database.integer("SELECT count(*) FROM stream")
+        _ = try database.integer("SELECT count(*) FROM gap")
+        _ = try database.integer("SELECT count(*) FROM quarantine")
+        try database.prepare("SELECT \(ReadingColumn.names) FROM reading ORDER BY seq DESC LIMIT 1").run()
+        try selectReadings.run([.integer(0), .integer(1)])
+    }
+
+    /// Bytes of SQLite's log beside a file.
+    static func logBytes(_ path: String) -> Int64 {
+        var status = stat()
+        return stat(path + "-wal", &status) == 0 ? Int64(status.st_size) : 0
+    }
+}
+
+// MARK: Readings
+
+extension OutboxFile {
+    /// The largest number that the file knows of; 0 if there is none.
+    func lastNumber() throws(OutboxError) -> Int64 {
+        try database.integer(
+            """
+            SELECT max(coalesce((SELECT max(last_number) FROM outbox), 0), coalesce((SELECT max(seq) FROM reading), 0),
+                coalesce((SELECT max(seq) FROM quarantine), 0), coalesce((SELECT max(last) FROM gap), 0),
+                coalesce((SELECT max(coalesce(last, first)) FROM stream), 0))
+            """) ?? 0
+    }
+
+    /// Inserts a reading under its number.
+    /// - Throws: a constraint's error if there is one under that number.
+    func insert(_ record: OutboxRecord) throws(OutboxError) {
+        try insertReading.run(record.values)
+    }
+
+    /// Readings in the order of their numbers.
+    /// - Returns: those that are readings, and the numbers of rows that are none.
+    func readings(
+        after sequence: Int64, limit: Int
+    ) throws(OutboxError) -> (records: [OutboxRecord], unreadable: [Int64]) {
+        var records: [OutboxRecord] = []
+        var unreadable: [Int64] = []
+        try selectReadings.run([.integer(sequence), .integer(Int64(limit))]) { row in
+            if let record = OutboxRecord(row) {
+                records.append(record)
+            } else if let number = row.integer(at: ReadingColumn.sequence.rawValue) {
+                unreadable.append(number)
+            }
+        }
+        return (records, unreadable)
+    }
+
+    /// Deletes every reading up to and with a number.
+    /// - Returns: how many.
+    func delete(through sequence: Int64) throws(OutboxError) -> Int {
+        try deleteThrough.run([.integer(sequence)])
+        return database.changes
+    }
+
+    /// The oldest reading that waits, by its number.
+    /// - Parameter sequence: it and what is before it are not looked at.
+    func oldest(after sequence: Int64) throws(OutboxError) -> (sequence: Int64, eventTime: Int64)? {
+        var oldest: (sequence: Int64, eventTime: Int64)?
+        if sequence == 0 {
+            try selectOldest.run { row in oldest = (row.integer(at: 0) ?? 0, row.integer(at: 1) ?? 0) }
+        } else {
+            try database.prepare("SELECT seq, event_time FROM reading WHERE seq > ? ORDER BY seq LIMIT 1")
+                .run([.integer(sequence)]) { row in oldest = (row.integer(at: 0) ?? 0, row.integer(at: 1) ?? 0) }
+        }
+        return oldest
+    }
+
+    /// Counts readings whose numbers lie above `sequence`, up to and with `last`, some of them.
+    /// - Returns: how many of at most `limit`, and the number of the last one that was counted.
+    func count(
+        after sequence: Int64, through last: Int64, limit: Int
+    ) throws(OutboxError) -> (count: Int, last: Int64?) {
+        var result: (count: Int, last: Int64?) = (0, nil)
+        try database.prepare(
+            "SELECT count(*), max(seq) FROM (SELECT seq FROM reading WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?)"
+        ).run([.integer(sequence), .integer(last), .integer(Int64(limit))]) { row in
+            result = (Int(row.integer(at: 0) ?? 0), row.integer(at: 1))
+        }
+        return result
+    }
+
+    /// Remembers a number whose row goes.
+    func remember(lastNumber: Int64) throws(OutboxError) {
+        try database.prepare("UPDATE outbox SET last_number = max(last_number, ?)").run([.integer(lastNumber)])
+    }
+
+    /// Bytes of the file's pages in use and of the log.
+    func usedBytes() throws(OutboxError) -> Int64 {
+        let pages = try database.integer("PRAGMA page_count") ?? 0
+        let free = try database.integer("PRAGMA freelist_count") ?? 0
+        return (pages - free) * Self.pageSize + Self.logBytes(path)
+    }
+
+    /// Moves rows that hold no reading out of the way, as text.
+    func setAside(_ numbers: [Int64], now: Timestamp) throws(OutboxError) {
+        let content = ReadingColumn.allCases.map { "quote(\($0.name))" }.joined(separator: " || ',' || ")
+        let copy = try database.prepare(
+            "INSERT OR REPLACE INTO unreadable SELECT seq, ?, \(content) FROM reading WHERE seq = ?")
+        let delete = try database.prepare("DELETE FROM reading WHERE seq = ?")
+        for number in numbers {
+            try copy.run([.integer(now.milliseconds), .integer(number)])
+            try delete.run([.integer(number)])
+        }
+        // They are for a person to look at, and nobody looks at thousands.
+        try database.execute(
+            "DELETE FROM unreadable WHERE seq IN (SELECT seq FROM unreadable ORDER BY found_at DESC LIMIT -1 OFFSET 1000)"
+        )
+    }
+}
+
+// MARK: Quarantine
+
+extension OutboxFile {
+    private static let quarantineColumns =
+        "seq, stream_id, gateway_id, event_time, reason, quarantined_at, is_requeued, body"
+
+    /// Moves a reading into the quarantine, and keeps that within its bounds.
+    func quarantine(
+        _ record: OutboxRecord, reason: String, limits: OutboxLimits, now: Timestamp
+    ) throws(OutboxError) {
+        let reading = record.reading
+        try insertQuarantined(
+            QuarantinedReading(
+                sequence: reading.sequence, streamID: reading.streamID, gatewayID: reading.gatewayID.description,
+                eventTime: reading.eventTime, reason: reason, quarantinedAt: now, isRequeued: false,
+                body: String(decoding: reading.encoded(), as: UTF8.self)))
+        try database.prepare("DELETE FROM reading WHERE seq = ?").run([.integer(reading.sequence)])
+        try boundQuarantine(limits)
+    }
+
+    func insertQuarantined(_ reading: QuarantinedReading) throws(OutboxError) {
+        try database.prepare(
+            "INSERT OR REPLACE INTO quarantine (\(Self.quarantineColumns)) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+        ).run([
+            .integer(reading.sequence), .integer(Int64(bitPattern: reading.streamID.bits)), .text(reading.gatewayID),
+            .integer(reading.eventTime.milliseconds), .text(reading.reason),
+            .integer(reading.quarantinedAt?.milliseconds ?? 0), .integer(reading.isRequeued ? 1 : 0),
+            .text(reading.body),
+        ])
+    }
+
+    private func boundQuarantine(_ limits: OutboxLimits) throws(OutboxError) {
+        var (count, bytes): (Int64, Int64) = (0, 0)
+        try database.prepare("SELECT count(*), coalesce(sum(length(body)), 0) FROM quarantine").run { row in
+            (count, bytes) = (row.integer(at: 0) ?? 0, row.integer(at: 1) ?? 0)
+        }
+        let forget = try database.prepare(
+            "DELETE FROM quarantine WHERE seq = (SELECT min(seq) FROM quarantine) RETURNING length(body)")
+        while count > Int64(limits.quarantinedReadings) || bytes > limits.quarantinedBytes, count > 1 {
+            try forget.run { row in bytes -= row.integer(at: 0) ?? 0 }
+            count -= 1
+        }
+    }
+
+    /// Readings in the quarantine in the order of their numbers.
+    func quarantined(
+        after sequence: Int64, limit: Int, onlyRequeued: Bool
+    ) throws(OutboxError) -> [QuarantinedReading] {
+        try Self.quarantined(after: sequence, limit: limit, onlyRequeued: onlyRequeued, in: database)
+    }
+
+    static func quarantined(
+        after sequence: Int64, limit: Int, onlyRequeued: Bool, in database: Database
+    ) throws(OutboxError) -> [QuarantinedReading] {
+        var readings: [QuarantinedReading] = []
+        try database.prepare(
+            """
+            SELECT \(Self.quarantineColumns) FROM quarantine
+            WHERE seq > ?\(onlyRequeued ? " AND is_requeued = 1" : "") ORDER BY seq LIMIT ?
+            """
+        ).run([.integer(sequence), .integer(Int64(limit))]) { row in
+            let time = row.integer(at: 5) ?? 0
+            readings.append(
+                QuarantinedReading(
+                    sequence: row.integer(at: 0) ?? 0,
+                    streamID: StreamID(bits: UInt64(bitPattern: row.integer(at: 1) ?? 0)),
+                    gatewayID: row.text(at: 2) ?? "", eventTime: Timestamp(milliseconds: row.integer(at: 3) ?? 0),
+                    reason: row.text(at: 4) ?? "",
+                    quarantinedAt: time == 0 ? nil : Timestamp(milliseconds: time),
+                    isRequeued: row.integer(at: 6) == 1, body: row.text(at: 7) ?? ""))
+        }
+        return readings
+    }
+}
+
+/// Makes the name of a new file survive a power cut (fsync(2) on its folder).
+private func syncFolder(of path: String) {
+    let folder = path.lastIndex(of: "/").map { $0 == path.startIndex ? "/" : String(path[..<$0]) } ?? "."
+    let descriptor = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+    guard descriptor >= 0 else { return }
+    // A file system that cannot do it says so, and there is nothing else to do.
+    fsync(descriptor)
+    close(descriptor)
+}

@@ -1,0 +1,70 @@
+import CSQLite
+import Glibc
+import Platform
+
+/// Another process has the outbox.
+public struct OutboxInUse: Error, Sendable, Equatable, CustomStringConvertible {
+    /// The outbox's file.
+    public var path: String
+    /// The processes that have it, as the kernel lists them; empty if it does not tell.
+    public var processes: [Int32]
+
+    /// One line for a person.
+    public var description: String {
+        let holders = processes.map { "process \($0)" }.joined(separator: ", ")
+        return "outbox \(path): another gateway has it\(holders.isEmpty ? "" : " (\(holders))"):"
+            + " stop that one, or set another outbox.path"
+    }
+}
+
+/// The lock that one process at a time has on an outbox: on a file beside it, since SQLite's own locks go when any
+/// descriptor of the same file is closed, and since the file itself may be replaced.
+final class OutboxLock {
+    private let descriptor: Int32
+
+    /// - Throws: `OutboxError`, with `holder` if another process has it.
+    init(path: String) throws(OutboxError) {
+        let name = path + ".lock"
+        let descriptor = open(name, O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
+        guard descriptor >= 0 else {
+            let code = [EROFS: SQLITE_READONLY, EACCES: SQLITE_PERM, ENOSPC: SQLITE_FULL][errno] ?? SQLITE_CANTOPEN
+            throw OutboxError(code: code, message: "\(name): \(String(cString: strerror(errno)))", path: path)
+        }
+        let isTaken: Bool
+        do throws(SystemError) {
+            isTaken = try FileLock.take(descriptor, isShared: false, name)
+        } catch {
+            close(descriptor)
+            throw OutboxError(code: SQLITE_IOERR, message: "\(error)", path: path)
+        }
+        guard isTaken else {
+            let holder = OutboxInUse(path: path, processes: FileLock.holders(of: descriptor))
+            close(descriptor)
+            var error = OutboxError(code: SQLITE_BUSY, message: holder.description, path: path)
+            error.holder = holder
+            throw error
+        }
+        self.descriptor = descriptor
+    }
+
+    deinit {
+        close(descriptor)
+    }
+}
+
+/// The files that were set aside with a word in their names, the oldest first.
+func filesSetAside(beside path: String, word: String) -> [String] {
+    let parts = path.split(separator: "/", omittingEmptySubsequences: false)
+    let folder = path.contains("/") ? parts.dropLast().joined(separator: "/") + "/" : "./"
+    let prefix = "\(parts.last ?? "").\(word)-"
+    guard let directory = opendir(folder) else { return [] }
+    defer { closedir(directory) }
+    var files: [String] = []
+    while let entry = readdir(directory) {
+        let name = withUnsafePointer(to: &entry.pointee.d_name) {
+            $0.withMemoryRebound(to: CChar.self, capacity: Int(NAME_MAX) + 1) { String(cString: $0) }
+        }
+        if name.hasPrefix(prefix), !name.hasSuffix("-wal") { files.append((path.contains("/") ? folder : "") + name) }
+    }
+    return files.sorted()
+}
