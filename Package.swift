@@ -14,8 +14,11 @@ let cLibraries: [Target] = [
     .systemLibrary(name: "CYAML", pkgConfig: "yaml-0.1", providers: [.apt(["libyaml-dev"])]),
     .systemLibrary(name: "CMicrohttpd", pkgConfig: "libmicrohttpd", providers: [.apt(["libmicrohttpd-dev"])]),
     .systemLibrary(name: "CGPIOD", pkgConfig: "libgpiod", providers: [.apt(["libgpiod-dev"])]),
-    .systemLibrary(name: "CNetwork", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
+    .systemLibrary(name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
     .systemLibrary(name: "CI2C", providers: [.apt(["libi2c-dev"])]),
+    // What is more than a line in C: the two interfaces of libgpiod, sockets and a TLS handshake.
+    .target(name: "CGPIO", dependencies: ["CGPIOD"]),
+    .target(name: "CNetwork", dependencies: ["COpenSSL"]),
     // simdjson is C++; this target gives it a C face with one call a message.
     .target(
         name: "CReadingParser",
@@ -39,7 +42,7 @@ let libraries: [Target] = [
     .target(name: "PostgresClient", dependencies: ["Platform", "NetworkProbe", "CPostgres"]),
 
     // The edge.
-    .target(name: "SensorBus", dependencies: ["Platform", "CGPIOD", "CI2C"]),
+    .target(name: "SensorBus", dependencies: ["Platform", "CGPIO", "CI2C"]),
     .target(name: "SensorDrivers", dependencies: ["SensorBus", "Readings", "Platform"]),
     .target(name: "SimulatedHardware", dependencies: ["SensorBus", "Readings", "Platform"]),
     .target(name: "Outbox", dependencies: ["Platform", "Readings", "CSQLite"]),

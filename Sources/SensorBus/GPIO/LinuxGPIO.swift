@@ -1,4 +1,4 @@
-import CGPIOD
+import CGPIO
 import Glibc
 import Platform
 
@@ -208,13 +208,13 @@ final class GPIOChipHandle: Sendable {
     let path: String
 
     init(_ path: String) throws(GPIOError) {
-        guard let pointer = gpiod_chip_open(path) else { throw GPIOError(opening: path, code: errno) }
+        guard let pointer = vigie_gpio_open(path) else { throw GPIOError(opening: path, code: errno) }
         self.pointer = pointer
         self.path = path
     }
 
     deinit {
-        gpiod_chip_close(pointer)
+        vigie_gpio_close(pointer)
     }
 
     /// What the kernel says of it.

@@ -1,4 +1,4 @@
-import CGPIOD
+import CGPIO
 import Glibc
 import Platform
 import Synchronization
