@@ -42,7 +42,7 @@ struct SystemTree: Sendable {
 }
 
 /// An I2C adapter of the kernel that programs can open.
-struct I2CAdapter: Sendable, Equatable {
+struct KernelAdapter: Sendable, Equatable {
     /// The N of `/dev/i2c-N`.
     var number: Int
     /// What its driver calls it, such as `bcm2835 (i2c@7e804000)`; nil if it does not say.
@@ -54,10 +54,10 @@ struct I2CAdapter: Sendable, Equatable {
 
 extension SystemTree {
     /// The adapters that have a device file, by number.
-    var adapters: [I2CAdapter] {
+    var adapters: [KernelAdapter] {
         names(in: "/dev").compactMap { name in
             guard name.hasPrefix("i2c-"), let number = Int(name.dropFirst(4)) else { return nil }
-            return I2CAdapter(number: number, name: text("/sys/class/i2c-dev/\(name)/name"))
+            return KernelAdapter(number: number, name: text("/sys/class/i2c-dev/\(name)/name"))
         }.sorted { $0.number < $1.number }
     }
 

@@ -82,8 +82,8 @@ public struct BusError: Error, Sendable, Equatable {
 extension BusError: CustomStringConvertible {
     /// One line for a person: where, what, and what to do.
     public var description: String {
-        let place = address.map { "\(bus) \($0)" } ?? bus
-        return "\(place): \(kind)" + (remedy.map { "; \($0)" } ?? "")
+        let subject = address.map { "\(bus) \($0)" } ?? bus
+        return "\(subject): \(kind)" + (remedy.map { "; \($0)" } ?? "")
     }
 }
 

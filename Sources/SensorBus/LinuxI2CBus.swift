@@ -11,7 +11,7 @@ import Synchronization
 public final class LinuxI2CBus: I2CBus {
     private struct State {
         /// Nil while the adapter is not there.
-        var device: (any I2CDevice)?
+        var device: (any I2CAdapter)?
         /// Whether the adapter does a write and a read as one transfer; nil while it has not shown it.
         var combines: Bool?
     }
@@ -20,7 +20,7 @@ public final class LinuxI2CBus: I2CBus {
     public let name: String
     /// The bus's thread.
     public let executor: ThreadExecutor
-    private let open: @Sendable () throws(BusError) -> any I2CDevice
+    private let open: @Sendable () throws(BusError) -> any I2CAdapter
     private let state: Mutex<State>
 
     /// How often a transfer is tried when another master wins the bus.
@@ -29,7 +29,7 @@ public final class LinuxI2CBus: I2CBus {
     /// Makes a bus of what `open` gives.
     /// - Parameter mayBeMissing: whether it is made also while the adapter is not there.
     init(
-        name: String, mayBeMissing: Bool, open: @escaping @Sendable () throws(BusError) -> any I2CDevice
+        name: String, mayBeMissing: Bool, open: @escaping @Sendable () throws(BusError) -> any I2CAdapter
     ) throws(BusError) {
         var state = State()
         do throws(BusError) {
@@ -64,7 +64,7 @@ public final class LinuxI2CBus: I2CBus {
         _ path: String, claim: Claim = .shared, mayBeMissing: Bool = false
     ) throws(BusError) -> LinuxI2CBus {
         try LinuxI2CBus(name: path, mayBeMissing: mayBeMissing) { () throws(BusError) in
-            try I2CDeviceFile(path: path, claim: claim)
+            try I2CAdapterFile(path: path, claim: claim)
         }
     }
 
@@ -85,7 +85,7 @@ public final class LinuxI2CBus: I2CBus {
 
     private func transfer(_ messages: [I2CMessage], at address: I2CAddress) throws(BusError) -> [UInt8] {
         try state.withLock { state throws(BusError) in
-            let device: any I2CDevice
+            let device: any I2CAdapter
             if let open = state.device { device = open } else { device = try open() }
             state.device = device
             do throws(BusError) {
@@ -100,7 +100,7 @@ public final class LinuxI2CBus: I2CBus {
 
     /// Does a transfer in one, or in parts on an adapter that does no other.
     private func transfer(
-        _ messages: [I2CMessage], at address: I2CAddress, on device: any I2CDevice, combines: inout Bool?
+        _ messages: [I2CMessage], at address: I2CAddress, on device: any I2CAdapter, combines: inout Bool?
     ) throws(BusError) -> [UInt8] {
         guard messages.count > 1 else { return try attempt(messages, at: address, on: device) }
         if combines != false {
@@ -119,7 +119,7 @@ public final class LinuxI2CBus: I2CBus {
     }
 
     private func attempt(
-        _ messages: [I2CMessage], at address: I2CAddress, on device: any I2CDevice
+        _ messages: [I2CMessage], at address: I2CAddress, on device: any I2CAdapter
     ) throws(BusError) -> [UInt8] {
         var attempt = 1
         while true {

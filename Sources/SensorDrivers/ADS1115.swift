@@ -5,7 +5,7 @@ import SensorBus
 /// (ADS1115 datasheet SBAS444).
 ///
 /// Single conversions; the chip powers down in between (8.4.2.1).
-public actor ADS1115: Sensor {
+public actor ADS1115: ChipDriver {
     /// What is measured and how.
     public struct Settings: Sendable, Equatable {
         /// The input measured against ground, as the multiplexer encodes it (8.1.3, MUX).
@@ -106,9 +106,9 @@ public actor ADS1115: Sensor {
     private static let statusReads = 5
 
     /// `ads1115`.
-    public nonisolated var chip: Identifier { port.chip }
+    public nonisolated var chip: Identifier { device.chip }
     /// Where it is on its bus.
-    public nonisolated var address: I2CAddress { port.address }
+    public nonisolated var address: I2CAddress { device.address }
     /// The part: the chip has no identification.
     public nonisolated var identity: ChipIdentity { ChipIdentity(part: "ADS1115") }
     /// One conversion (7.5), and the polls after that.
@@ -116,14 +116,14 @@ public actor ADS1115: Sensor {
         settings.rate.longestConversion * (1 + Double(ADS1115.statusReads) / 4)
     }
     /// The bus's thread.
-    public nonisolated var unownedExecutor: UnownedSerialExecutor { port.bus.executor.asUnownedSerialExecutor() }
+    public nonisolated var unownedExecutor: UnownedSerialExecutor { device.bus.executor.asUnownedSerialExecutor() }
 
-    private nonisolated let port: ChipPort
+    private nonisolated let device: I2CDevice
     private nonisolated let settings: Settings
-    private let turn = Turn()
+    private let mutex = AsyncMutex()
 
-    private init(port: ChipPort, settings: Settings) {
-        self.port = port
+    private init(device: I2CDevice, settings: Settings) {
+        self.device = device
         self.settings = settings
     }
 
@@ -131,58 +131,58 @@ public actor ADS1115: Sensor {
     /// - Throws: `.wrongChip` if what is read back differs, and bus errors.
     public static func open(
         bus: any I2CBus, address: I2CAddress, settings: Settings = Settings(), clock: any Clock<Duration>
-    ) async throws(SensorError) -> ADS1115 {
-        let port = ChipPort(bus: bus, address: address, chip: Identifier(constant: "ads1115"), clock: clock)
-        return try await open(port, settings, on: BusThread(of: bus))
+    ) async throws(ChipError) -> ADS1115 {
+        let device = I2CDevice(bus: bus, address: address, chip: Identifier(constant: "ads1115"), clock: clock)
+        return try await open(device, settings, on: BusThread(of: bus))
     }
 
     private static func open(
-        _ port: ChipPort, _ settings: Settings, on thread: isolated BusThread
-    ) async throws(SensorError) -> ADS1115 {
+        _ device: I2CDevice, _ settings: Settings, on thread: isolated BusThread
+    ) async throws(ChipError) -> ADS1115 {
         let step = "write settings"
-        try port.write(register: Register.configuration, settings.configuration, step)
-        let answer = try port.readWord(register: Register.configuration, step)
+        try device.write(register: Register.configuration, settings.configuration, step)
+        let answer = try device.readWord(register: Register.configuration, step)
         guard answer & ~operationalStatus == settings.configuration else {
-            throw port.error(.wrongChip(answer: UInt64(answer), hint: nil), step)
+            throw device.error(.wrongChip(answer: UInt64(answer), hint: nil), step)
         }
-        return ADS1115(port: port, settings: settings)
+        return ADS1115(device: device, settings: settings)
     }
 
     /// Converts once: the battery's voltage and, if the curve is known, an estimate of its level.
     /// - Throws: `.saturated` at either end of the range, `.timedOut`, and bus errors.
-    public func measure() async throws(SensorError) -> Measurement {
-        await turn.take()
-        defer { turn.give() }
+    public func measure() async throws(ChipError) -> Measurement {
+        await mutex.lock()
+        defer { mutex.unlock() }
         let start = settings.configuration | ADS1115.operationalStatus
-        try port.write(register: Register.configuration, start, "start conversion")
+        try device.write(register: Register.configuration, start, "start conversion")
         try await waitForResult()
         let step = "read conversion"
-        let code = Int16(bitPattern: try port.readWord(register: Register.conversion, step))
-        guard code != .max, code != .min else { throw port.error(.saturated, step) }
+        let code = Int16(bitPattern: try device.readWord(register: Register.conversion, step))
+        guard code != .max, code != .min else { throw device.error(.saturated, step) }
         let voltage = settings.divider.source(of: Voltage(volts: Double(code) * settings.range.voltsPerStep))
         return Measurement(batteryVoltage: voltage, batteryLevel: settings.curve?.level(of: voltage))
     }
 
     /// Waits until the chip is idle: read early, the conversion register holds the previous result.
-    private func waitForResult() async throws(SensorError) {
+    private func waitForResult() async throws(ChipError) {
         let step = "wait for conversion"
         let longest = settings.rate.longestConversion
-        try await port.wait(longest, step)
+        try await device.wait(longest, step)
         for _ in 0..<ADS1115.statusReads {
-            let status = try port.readWord(register: Register.configuration, step)
+            let status = try device.readWord(register: Register.configuration, step)
             if status & ADS1115.operationalStatus != 0 { return }
-            try await port.wait(longest / 4, step)
+            try await device.wait(longest / 4, step)
         }
-        throw port.error(.timedOut, step)
+        throw device.error(.timedOut, step)
     }
 }
 
-extension ChipPort {
-    fileprivate func write(register: UInt8, _ word: UInt16, _ step: String) throws(SensorError) {
+extension I2CDevice {
+    fileprivate func write(register: UInt8, _ word: UInt16, _ step: String) throws(ChipError) {
         try write([register, UInt8(word >> 8), UInt8(word & 0xFF)], step)
     }
 
-    fileprivate func readWord(register: UInt8, _ step: String) throws(SensorError) -> UInt16 {
+    fileprivate func readWord(register: UInt8, _ step: String) throws(ChipError) -> UInt16 {
         let bytes = try read(register: register, 2, step)
         return UInt16(bytes[0]) << 8 | UInt16(bytes[1])
     }

@@ -6,7 +6,7 @@ import SensorBus
 ///
 /// It measures in forced mode: one conversion a call, asleep in between (3.3.3), which also keeps it from warming
 /// itself. A BMP280 is often sold as a BME280; the chip id tells, and humidity is then absent.
-public actor BME280: Sensor {
+public actor BME280: ChipDriver {
     /// How the chip measures.
     public struct Settings: Sendable, Equatable {
         /// Conversions averaged into one value (5.4.3, 5.4.5), as the registers encode them.
@@ -86,7 +86,7 @@ public actor BME280: Sensor {
     /// `bme280` or `bmp280`.
     public nonisolated let chip: Identifier
     /// Where it is on its bus.
-    public nonisolated var address: I2CAddress { port.address }
+    public nonisolated var address: I2CAddress { device.address }
     /// Which chip it is.
     public nonisolated let variant: Variant
     /// The part and its chip id.
@@ -104,16 +104,16 @@ public actor BME280: Sensor {
         settings.longestMeasurement + .milliseconds(2) * BME280.statusReads
     }
     /// The bus's thread.
-    public nonisolated var unownedExecutor: UnownedSerialExecutor { port.bus.executor.asUnownedSerialExecutor() }
+    public nonisolated var unownedExecutor: UnownedSerialExecutor { device.bus.executor.asUnownedSerialExecutor() }
 
-    private nonisolated let port: ChipPort
+    private nonisolated let device: I2CDevice
     private nonisolated let settings: Settings
     private let calibration: BME280Calibration
-    private let turn = Turn()
+    private let mutex = AsyncMutex()
 
-    private init(port: ChipPort, variant: Variant, settings: Settings, calibration: BME280Calibration) {
-        self.port = port
-        self.chip = port.chip
+    private init(device: I2CDevice, variant: Variant, settings: Settings, calibration: BME280Calibration) {
+        self.device = device
+        self.chip = device.chip
         self.variant = variant
         self.settings = settings
         self.calibration = calibration
@@ -124,60 +124,61 @@ public actor BME280: Sensor {
     ///   does not finish; bus errors.
     public static func open(
         bus: any I2CBus, address: I2CAddress, settings: Settings = Settings(), clock: any Clock<Duration>
-    ) async throws(SensorError) -> BME280 {
+    ) async throws(ChipError) -> BME280 {
         // It is called what the configuration says, until it says itself what it is.
-        let port = ChipPort(bus: bus, address: address, chip: settings.variant.chip, clock: clock)
-        return try await open(port, settings, on: BusThread(of: bus))
+        let device = I2CDevice(bus: bus, address: address, chip: settings.variant.chip, clock: clock)
+        return try await open(device, settings, on: BusThread(of: bus))
     }
 
     private static func open(
-        _ port: ChipPort, _ settings: Settings, on thread: isolated BusThread
-    ) async throws(SensorError) -> BME280 {
-        var port = port
+        _ device: I2CDevice, _ settings: Settings, on thread: isolated BusThread
+    ) async throws(ChipError) -> BME280 {
+        var device = device
         guard settings.temperature != .skip else {
-            throw port.error(
+            throw device.error(
                 .invalidSetting("temperature is skipped, and the other quantities need it"), "check settings")
         }
-        let variant = try identify(port)
-        port.chip = variant.chip
-        try await reset(port)
-        let calibration = try readCalibration(port, variant)
-        try configure(port, variant, settings)
-        return BME280(port: port, variant: variant, settings: settings, calibration: calibration)
+        let variant = try identify(device)
+        device.chip = variant.chip
+        try await reset(device)
+        let calibration = try readCalibration(device, variant)
+        try configure(device, variant, settings)
+        return BME280(device: device, variant: variant, settings: settings, calibration: calibration)
     }
 
-    private static func identify(_ port: ChipPort) throws(SensorError) -> Variant {
+    private static func identify(_ device: I2CDevice) throws(ChipError) -> Variant {
         let step = "read chip id"
-        let id = try port.read(register: Register.chipID, 1, step)[0]
+        let id = try device.read(register: Register.chipID, 1, step)[0]
         if let variant = Variant(rawValue: id) { return variant }
         let hint = id == 0x55 ? "a BMP180, which is not supported" : nil
-        throw port.error(.wrongChip(answer: UInt64(id), hint: hint), step)
+        throw device.error(.wrongChip(answer: UInt64(id), hint: hint), step)
     }
 
     /// Resets, then waits until the chip has copied its calibration from non-volatile memory (1.1, 5.4.2).
     private static func reset(
-        _ port: ChipPort, isolation: isolated (any Actor)? = #isolation
-    ) async throws(SensorError) {
+        _ device: I2CDevice, isolation: isolated (any Actor)? = #isolation
+    ) async throws(ChipError) {
         let step = "reset"
-        try port.write([Register.reset, resetCommand], step)
+        try device.write([Register.reset, resetCommand], step)
         for _ in 0..<statusReads {
-            try await port.wait(.milliseconds(2), step)
-            let status = try port.read(register: Register.status, 1, step)[0]
+            try await device.wait(.milliseconds(2), step)
+            let status = try device.read(register: Register.status, 1, step)[0]
             if status & isCopyingCalibration == 0 { return }
         }
-        throw port.error(.timedOut, step)
+        throw device.error(.timedOut, step)
     }
 
-    private static func readCalibration(_ port: ChipPort, _ variant: Variant) throws(SensorError) -> BME280Calibration {
+    private static func readCalibration(_ device: I2CDevice, _ variant: Variant) throws(ChipError) -> BME280Calibration
+    {
         let step = "read calibration"
-        let first = try port.read(register: Register.calibration, 26, step)
+        let first = try device.read(register: Register.calibration, 26, step)
         let second: [UInt8]? =
-            variant == .bme280 ? try port.read(register: Register.humidityCalibration, 7, step) : nil
+            variant == .bme280 ? try device.read(register: Register.humidityCalibration, 7, step) : nil
         for bytes in [first, second ?? first] {
             // 24 bytes are temperature and pressure; byte 24 is reserved, and 25 is humidity's.
             let meaningful = bytes.prefix(24)
             if meaningful.allSatisfy({ $0 == 0 }) || meaningful.allSatisfy({ $0 == 0xFF }) {
-                throw port.error(.calibration, step)
+                throw device.error(.calibration, step)
             }
         }
         return BME280Calibration(first: first, second: second)
@@ -185,55 +186,55 @@ public actor BME280: Sensor {
 
     /// Writes the settings asleep, since the chip may ignore writes to config otherwise (5.4.6), and ctrl_meas
     /// last, since ctrl_hum counts only from the next write of it (5.4.3).
-    private static func configure(_ port: ChipPort, _ variant: Variant, _ settings: Settings) throws(SensorError) {
+    private static func configure(_ device: I2CDevice, _ variant: Variant, _ settings: Settings) throws(ChipError) {
         let step = "write settings"
-        try port.write([Register.controlMeasurement, 0], step)
+        try device.write([Register.controlMeasurement, 0], step)
         if variant == .bme280 {
-            try port.write([Register.controlHumidity, settings.humidity.rawValue], step)
+            try device.write([Register.controlHumidity, settings.humidity.rawValue], step)
         }
-        try port.write([Register.configuration, 0], step)
-        try port.write([Register.controlMeasurement, settings.controlMeasurement], step)
+        try device.write([Register.configuration, 0], step)
+        try device.write([Register.controlMeasurement, settings.controlMeasurement], step)
     }
 
     /// Converts once and reads the result. All settings are written anew each time, so a chip that lost its power in
     /// between measures humidity again too.
     /// - Throws: `.notReady` if the chip skipped everything; `.outOfRange` beyond -40 to 85 degrees Celsius or 300 to
     ///   1100 hPa; `.calibration`, `.timedOut`, bus errors.
-    public func measure() async throws(SensorError) -> Measurement {
-        await turn.take()
-        defer { turn.give() }
+    public func measure() async throws(ChipError) -> Measurement {
+        await mutex.lock()
+        defer { mutex.unlock() }
         if variant == .bme280 {
-            try port.write([Register.controlHumidity, settings.humidity.rawValue], "start measurement")
+            try device.write([Register.controlHumidity, settings.humidity.rawValue], "start measurement")
         }
         let arming = settings.controlMeasurement | BME280.forcedMode
-        try port.write([Register.controlMeasurement, arming], "start measurement")
+        try device.write([Register.controlMeasurement, arming], "start measurement")
         try await waitForResult()
         let count = variant == .bme280 ? 8 : 6
-        let bytes = try port.read(register: Register.data, count, "read data")
+        let bytes = try device.read(register: Register.data, count, "read data")
         return try evaluate(bytes)
     }
 
-    private func waitForResult() async throws(SensorError) {
+    private func waitForResult() async throws(ChipError) {
         let step = "wait for measurement"
-        try await port.wait(settings.longestMeasurement, step)
+        try await device.wait(settings.longestMeasurement, step)
         for _ in 0..<BME280.statusReads {
-            let status = try port.read(register: Register.status, 1, step)[0]
+            let status = try device.read(register: Register.status, 1, step)[0]
             if status & BME280.isMeasuring == 0 { return }
-            try await port.wait(.milliseconds(2), step)
+            try await device.wait(.milliseconds(2), step)
         }
-        throw port.error(.timedOut, step)
+        throw device.error(.timedOut, step)
     }
 
     /// Turns the data registers into quantities. A skipped one reads as 0x80000 or 0x8000 (5.4.7 to 5.4.9).
     ///
     /// A temperature may also come out as 0x80000: as it is never skipped by setting, it counts as missing only where the
     /// pressure is missing too, which is how the registers stand after a reset.
-    private func evaluate(_ bytes: [UInt8]) throws(SensorError) -> Measurement {
+    private func evaluate(_ bytes: [UInt8]) throws(ChipError) -> Measurement {
         func twentyBits(_ index: Int) -> Int {
             Int(bytes[index]) << 12 | Int(bytes[index + 1]) << 4 | Int(bytes[index + 2]) >> 4
         }
         let (rawPressure, rawTemperature, skipped) = (twentyBits(0), twentyBits(3), 0x80000)
-        guard rawTemperature != skipped || rawPressure != skipped else { throw port.error(.notReady, "read data") }
+        guard rawTemperature != skipped || rawPressure != skipped else { throw device.error(.notReady, "read data") }
         var measurement = Measurement()
         do {
             let fine = calibration.fineTemperature(raw: rawTemperature)
@@ -250,13 +251,13 @@ public actor BME280: Sensor {
                 }
             }
         } catch {
-            throw port.error(.calibration, "evaluate")
+            throw device.error(.calibration, "evaluate")
         }
         if let celsius = measurement.temperature?.celsius, !(-40...85).contains(celsius) {
-            throw port.error(.outOfRange(value: celsius), "temperature in degrees Celsius")
+            throw device.error(.outOfRange(value: celsius), "temperature in degrees Celsius")
         }
         if let hectopascals = measurement.pressure?.hectopascals, !(300...1100).contains(hectopascals) {
-            throw port.error(.outOfRange(value: hectopascals), "pressure in hPa")
+            throw device.error(.outOfRange(value: hectopascals), "pressure in hPa")
         }
         return measurement
     }

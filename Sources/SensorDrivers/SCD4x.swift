@@ -10,11 +10,11 @@ import SensorBus
 /// and otherwise waits for the next one. So a station sampled at any interval from 1 s on gets a value younger than two
 /// periods. In single shots, `measure()` has the chip measure and waits for it.
 ///
-/// What a person does with the chip at its place (self test, recalibration, storing of settings) is in
+/// What a person does with the chip where it is mounted (self test, recalibration, storing of settings) is in
 /// `SCD4xMaintenance.swift`.
 public actor SCD4x: PressureCompensated {
     /// The parts, as the chip tells them apart (get_sensor_variant, bits 15 to 12).
-    public enum Model: String, Sendable, CaseIterable {
+    public enum Variant: String, Sendable, CaseIterable {
         /// Without single shots.
         case scd40
         /// With single shots.
@@ -23,7 +23,7 @@ public actor SCD4x: PressureCompensated {
         case scd43
 
         /// The part that a variant's word means.
-        init?(variant word: UInt16) {
+        init?(word: UInt16) {
             switch word >> 12 {
             case 0: self = .scd40
             case 1: self = .scd41
@@ -88,7 +88,7 @@ public actor SCD4x: PressureCompensated {
         }
 
         /// The part that should be there; the chip says which one is, unless its firmware is too old.
-        public var model: Model
+        public var variant: Variant
         /// When it measures.
         public var mode: Mode
         /// Whether it is powered down between single shots. The first shot after waking is worth nothing and is thrown
@@ -106,7 +106,7 @@ public actor SCD4x: PressureCompensated {
 
         /// How long a measurement takes that is asked for; nil if the chip measures by itself, or cannot be asked.
         public var shotTime: Duration? {
-            guard mode.period == nil, model.hasSingleShot else { return nil }
+            guard mode.period == nil, variant.hasSingleShot else { return nil }
             return mode.command.executionTime * (isPoweredDown ? 2 : 1)
         }
 
@@ -118,11 +118,11 @@ public actor SCD4x: PressureCompensated {
 
         /// Makes settings.
         public init(
-            model: Model = .scd41, mode: Mode = .periodic, isPoweredDown: Bool = false,
+            variant: Variant = .scd41, mode: Mode = .periodic, isPoweredDown: Bool = false,
             temperatureOffset: Double? = nil, altitude: Int? = nil, automaticSelfCalibration: Bool? = nil,
             selfCalibrationTarget: Int? = nil
         ) {
-            self.model = model
+            self.variant = variant
             self.mode = mode
             self.isPoweredDown = isPoweredDown
             self.temperatureOffset = temperatureOffset
@@ -150,22 +150,22 @@ public actor SCD4x: PressureCompensated {
     public static let references = 400...5000
 
     /// `scd40`, `scd41` or `scd43`: what the chip says it is, or what it should be if it does not say.
-    public nonisolated var chip: Identifier { port.chip }
+    public nonisolated var chip: Identifier { device.chip }
     /// Where it is on its bus.
-    public nonisolated var address: I2CAddress { port.address }
+    public nonisolated var address: I2CAddress { device.address }
     /// 48 bits, unique (3.10.2).
     public nonisolated let serialNumber: UInt64
     /// What the chip says it is; nil if its firmware is too old to say.
-    public nonisolated let model: Model?
+    public nonisolated let variant: Variant?
     /// The part, its serial number, and how it is known which part it is.
     public nonisolated var identity: ChipIdentity {
         var remark: String?
-        if let model, model != settings.model {
-            remark = "the configuration says \(settings.model.part), and it is an \(model.part)"
+        if let variant, variant != settings.variant {
+            remark = "the configuration says \(settings.variant.part), and it is an \(variant.part)"
         }
         return ChipIdentity(
-            part: (model ?? settings.model).part, serialNumber: hexadecimal(serialNumber, digits: 12),
-            facts: [.init("variant", model?.part ?? "not told: older firmware")], remark: remark)
+            part: (variant ?? settings.variant).part, serialNumber: hexadecimal(serialNumber, digits: 12),
+            facts: [.init("variant", variant?.part ?? "not told: older firmware")], remark: remark)
     }
     /// Of a chip that measures periodically two polls for a value that is a little late; its first value takes a whole
     /// period. A single shot takes as long as it does, twice if the first is thrown away.
@@ -174,10 +174,10 @@ public actor SCD4x: PressureCompensated {
         return settings.mode.command.executionTime * 2 + .milliseconds(100)
     }
     /// The bus's thread.
-    public nonisolated var unownedExecutor: UnownedSerialExecutor { port.bus.executor.asUnownedSerialExecutor() }
+    public nonisolated var unownedExecutor: UnownedSerialExecutor { device.bus.executor.asUnownedSerialExecutor() }
 
-    nonisolated let port: ChipPort
-    let turn = Turn()
+    nonisolated let device: I2CDevice
+    let mutex = AsyncMutex()
     private nonisolated let settings: Settings
     private var state = State.idle
     private var last: (measurement: Measurement, sinceRead: @Sendable () -> Duration)?
@@ -188,11 +188,11 @@ public actor SCD4x: PressureCompensated {
     /// The pressure that it should know and the one that it was told, hPa.
     private var pressure: (known: UInt16?, sent: UInt16?) = (nil, nil)
 
-    private init(port: ChipPort, settings: Settings, serialNumber: UInt64, model: Model?) {
-        self.port = port
+    private init(device: I2CDevice, settings: Settings, serialNumber: UInt64, variant: Variant?) {
+        self.device = device
         self.settings = settings
         self.serialNumber = serialNumber
-        self.model = model
+        self.variant = variant
     }
 
     /// Stops what the chip is doing or wakes it, identifies it, writes the settings and starts measuring.
@@ -201,86 +201,86 @@ public actor SCD4x: PressureCompensated {
     public static func open(
         bus: any I2CBus, address: I2CAddress = SCD4x.address, settings: Settings = Settings(),
         clock: any Clock<Duration>
-    ) async throws(SensorError) -> SCD4x {
-        let port = ChipPort(bus: bus, address: address, chip: settings.model.chip, clock: clock)
-        let sensor = try await open(port, settings, on: BusThread(of: bus))
+    ) async throws(ChipError) -> SCD4x {
+        let device = I2CDevice(bus: bus, address: address, chip: settings.variant.chip, clock: clock)
+        let sensor = try await open(device, settings, on: BusThread(of: bus))
         try await sensor.begin()
         return sensor
     }
 
     /// Opens the chip as far as it is identified.
     private static func open(
-        _ port: ChipPort, _ settings: Settings, on thread: isolated BusThread
-    ) async throws(SensorError) -> SCD4x {
-        var port = port
-        _ = try settings.words(port)
-        try settings.check(settings.model, port)
-        try await stop(port)
-        let serialNumber = try await port.serialNumber(SCD4xCommand.getSerialNumber, words: 3)
-        let model = try await variant(port)
-        if let model {
-            port.chip = model.chip
-            try settings.check(model, port)
+        _ device: I2CDevice, _ settings: Settings, on thread: isolated BusThread
+    ) async throws(ChipError) -> SCD4x {
+        var device = device
+        _ = try settings.words(device)
+        try settings.check(settings.variant, device)
+        try await stop(device)
+        let serialNumber = try await device.serialNumber(SCD4xCommand.getSerialNumber, words: 3)
+        let variant = try await readVariant(device)
+        if let variant {
+            device.chip = variant.chip
+            try settings.check(variant, device)
         }
-        return SCD4x(port: port, settings: settings, serialNumber: serialNumber, model: model)
+        return SCD4x(device: device, settings: settings, serialNumber: serialNumber, variant: variant)
     }
 
     /// A program that was killed left the chip measuring, and then it refuses every other command; or asleep, and
     /// then it acknowledges nothing.
     private static func stop(
-        _ port: ChipPort, isolation: isolated (any Actor)? = #isolation
-    ) async throws(SensorError) {
-        do throws(SensorError) {
-            try await port.send(.stopPeriodicMeasurement, whileMeasuring: true)
+        _ device: I2CDevice, isolation: isolated (any Actor)? = #isolation
+    ) async throws(ChipError) {
+        do throws(ChipError) {
+            try await device.send(.stopPeriodicMeasurement, whileMeasuring: true)
         } catch {
             guard error.isSilence else { throw error }
-            try await port.sendWakeUp()
-            try await port.send(.stopPeriodicMeasurement, whileMeasuring: true)
+            try await device.sendWakeUp()
+            try await device.send(.stopPeriodicMeasurement, whileMeasuring: true)
         }
     }
 
     /// Which part it is; older firmware does not know the command and acknowledges no answer.
-    private static func variant(
-        _ port: ChipPort, isolation: isolated (any Actor)? = #isolation
-    ) async throws(SensorError) -> Model? {
-        do throws(SensorError) {
-            return Model(variant: try await port.query(.getSensorVariant, words: 1, whileMeasuring: false)[0])
+    private static func readVariant(
+        _ device: I2CDevice, isolation: isolated (any Actor)? = #isolation
+    ) async throws(ChipError) -> Variant? {
+        do throws(ChipError) {
+            return Variant(word: try await device.query(.getSensorVariant, words: 1, whileMeasuring: false)[0])
         } catch {
             guard error.isSilence else { throw error }
             return nil
         }
     }
 
-    private func begin() async throws(SensorError) {
+    private func begin() async throws(ChipError) {
         try await writeSettings()
         try await resume()
     }
 
-    private func writeSettings() async throws(SensorError) {
-        for (command, word) in try settings.words(port) {
-            try await port.send(command, word, whileMeasuring: false)
+    private func writeSettings() async throws(ChipError) {
+        for (command, word) in try settings.words(device) {
+            try await device.send(command, word, whileMeasuring: false)
         }
     }
 
     /// Makes the chip idle, so that it takes every command.
-    func pause() async throws(SensorError) {
+    func pause() async throws(ChipError) {
         switch state {
         case .idle: break
         case .measuring:
-            try await port.send(.stopPeriodicMeasurement, whileMeasuring: true)
+            try await device.send(.stopPeriodicMeasurement, whileMeasuring: true)
             state = .idle
         case .asleep: try await wake()
         }
     }
 
     /// Measures again, as the settings have it.
-    func resume() async throws(SensorError) {
+    func resume() async throws(ChipError) {
         last = nil
         sinceStart = nil
         guard settings.mode.period != nil else { return }
-        try await port.send(settings.mode.command, whileMeasuring: false)
+        try await device.send(settings.mode.command, whileMeasuring: false)
         state = .measuring
-        sinceStart = elapsed(on: port.clock)
+        sinceStart = elapsed(on: device.clock)
     }
 
     /// How long it has been measuring in its mode, without having been stopped.
@@ -289,40 +289,40 @@ public actor SCD4x: PressureCompensated {
     /// Measures, as the type's description says.
     /// - Throws: `.notReady` if a new value is due and does not come within 1.2 periods; `.crc`; `.outOfRange` beyond
     ///   -10 to 60 degrees Celsius or 40000 ppm; bus errors.
-    public func measure() async throws(SensorError) -> Measurement {
-        await turn.take()
-        defer { turn.give() }
+    public func measure() async throws(ChipError) -> Measurement {
+        await mutex.lock()
+        defer { mutex.unlock() }
         if let period = settings.mode.period { return try await newestValue(period) }
         return try await singleShot()
     }
 
-    private func newestValue(_ period: Duration) async throws(SensorError) -> Measurement {
+    private func newestValue(_ period: Duration) async throws(ChipError) -> Measurement {
         let polls = 24
         for poll in 0...polls {
             if try await isDataReady() {
                 let measurement = try evaluate(try await readMeasurement())
-                last = (measurement, elapsed(on: port.clock))
+                last = (measurement, elapsed(on: device.clock))
                 return measurement
             }
             if let last, last.sinceRead() < period { return last.measurement }
-            if poll < polls { try await port.wait(period / 20, "wait for a value") }
+            if poll < polls { try await device.wait(period / 20, "wait for a value") }
         }
-        throw port.error(.notReady, "wait for a value")
+        throw device.error(.notReady, "wait for a value")
     }
 
-    private func singleShot() async throws(SensorError) -> Measurement {
+    private func singleShot() async throws(ChipError) -> Measurement {
         if state == .asleep { try await wake() }
-        if sinceStart == nil { sinceStart = elapsed(on: port.clock) }
+        if sinceStart == nil { sinceStart = elapsed(on: device.clock) }
         if isFirstShot {
             // To be thrown away (3.11.1).
-            try await port.send(settings.mode.command, whileMeasuring: false)
+            try await device.send(settings.mode.command, whileMeasuring: false)
             _ = try await readMeasurement()
             isFirstShot = false
         }
-        try await port.send(settings.mode.command, whileMeasuring: false)
+        try await device.send(settings.mode.command, whileMeasuring: false)
         let words = try await readMeasurement()
         if settings.isPoweredDown {
-            try await port.send(.powerDown, whileMeasuring: false)
+            try await device.send(.powerDown, whileMeasuring: false)
             state = .asleep
         }
         return try evaluate(words)
@@ -330,11 +330,12 @@ public actor SCD4x: PressureCompensated {
 
     /// Wakes the chip and makes sure that it is awake, and the same one (3.11.4). The settings are written again: they
     /// are volatile.
-    private func wake() async throws(SensorError) {
-        try await port.sendWakeUp()
-        let number = try await port.serialNumber(SCD4xCommand.getSerialNumber, words: 3)
+    private func wake() async throws(ChipError) {
+        try await device.sendWakeUp()
+        let number = try await device.serialNumber(SCD4xCommand.getSerialNumber, words: 3)
         guard number == serialNumber else {
-            throw port.error(.wrongChip(answer: number, hint: "another SCD4x than the one that was opened"), "wake up")
+            throw device.error(
+                .wrongChip(answer: number, hint: "another SCD4x than the one that was opened"), "wake up")
         }
         state = .idle
         try await restoreSettings()
@@ -343,24 +344,24 @@ public actor SCD4x: PressureCompensated {
     /// Tells the chip the air's pressure, which its CO2 depends on (3.7.5). It overrides the altitude. The same value
     /// again is not sent again.
     /// - Throws: `.invalidSetting` outside 700 to 1200 hPa, and bus errors.
-    public func setAmbientPressure(_ pressure: Pressure) async throws(SensorError) {
+    public func setAmbientPressure(_ pressure: Pressure) async throws(ChipError) {
         guard SCD4x.pressures.contains(pressure.hectopascals) else {
-            throw port.error(.invalidSetting("pressure \(pressure.hectopascals) hPa, 700 to 1200"), "set pressure")
+            throw device.error(.invalidSetting("pressure \(pressure.hectopascals) hPa, 700 to 1200"), "set pressure")
         }
-        await turn.take()
-        defer { turn.give() }
+        await mutex.lock()
+        defer { mutex.unlock() }
         self.pressure.known = UInt16(pressure.hectopascals.rounded())
         if state != .asleep { try await sendPressure() }
     }
 
-    private func sendPressure() async throws(SensorError) {
+    private func sendPressure() async throws(ChipError) {
         guard let word = pressure.known, word != pressure.sent else { return }
-        try await port.send(.ambientPressure, word, whileMeasuring: state == .measuring)
+        try await device.send(.ambientPressure, word, whileMeasuring: state == .measuring)
         pressure.sent = word
     }
 
     /// Writes the settings and the pressure anew, on an idle chip that was reset or has just woken.
-    func restoreSettings() async throws(SensorError) {
+    func restoreSettings() async throws(ChipError) {
         isFirstShot = true
         pressure.sent = nil
         try await writeSettings()
@@ -368,21 +369,21 @@ public actor SCD4x: PressureCompensated {
     }
 
     /// Whether there is a value that was not read yet. Only the low 11 bits say so (3.9.2); the others may be set.
-    private func isDataReady() async throws(SensorError) -> Bool {
-        try await port.query(.getDataReadyStatus, words: 1, whileMeasuring: true)[0] & 0x07FF != 0
+    private func isDataReady() async throws(ChipError) -> Bool {
+        try await device.query(.getDataReadyStatus, words: 1, whileMeasuring: true)[0] & 0x07FF != 0
     }
 
     /// Reads and thereby clears the value (3.6.2).
-    private func readMeasurement() async throws(SensorError) -> [UInt16] {
-        try await port.query(.readMeasurement, words: 3, whileMeasuring: state == .measuring)
+    private func readMeasurement() async throws(ChipError) -> [UInt16] {
+        try await device.query(.readMeasurement, words: 3, whileMeasuring: state == .measuring)
     }
 
-    private func evaluate(_ words: [UInt16]) throws(SensorError) -> Measurement {
+    private func evaluate(_ words: [UInt16]) throws(ChipError) -> Measurement {
         // The chip's output range and operating conditions (1.1, 1.2); beyond them it is broken or saturated.
         guard words[0] <= 40_000 else {
-            throw port.error(.outOfRange(value: Double(words[0])), "CO2 in ppm")
+            throw device.error(.outOfRange(value: Double(words[0])), "CO2 in ppm")
         }
-        let temperature = try port.temperature(words[1], within: -10...60)
+        let temperature = try device.temperature(words[1], within: -10...60)
         return Measurement(
             temperature: temperature,
             humidity: RelativeHumidity(percent: 100 * Double(words[2]) / 65_535),
@@ -393,19 +394,19 @@ public actor SCD4x: PressureCompensated {
 
 extension SCD4x.Settings {
     /// The commands that write these settings, each with its word.
-    fileprivate func words(_ port: ChipPort) throws(SensorError) -> [(SCD4xCommand, UInt16)] {
+    fileprivate func words(_ device: I2CDevice) throws(ChipError) -> [(SCD4xCommand, UInt16)] {
         let step = "check settings"
         var words: [(SCD4xCommand, UInt16)] = []
         if let temperatureOffset {
             // The word is unsigned: a negative offset would wrap and wreck temperature and humidity.
             guard (0...20).contains(temperatureOffset) else {
-                throw port.error(.invalidSetting("temperature offset \(temperatureOffset) C, 0 to 20"), step)
+                throw device.error(.invalidSetting("temperature offset \(temperatureOffset) C, 0 to 20"), step)
             }
             words.append((.setTemperatureOffset, UInt16((temperatureOffset * 65_535 / 175).rounded())))
         }
         if let altitude {
             guard let word = UInt16(exactly: altitude), word <= 3000 else {
-                throw port.error(.invalidSetting("altitude \(altitude) m, 0 to 3000"), step)
+                throw device.error(.invalidSetting("altitude \(altitude) m, 0 to 3000"), step)
             }
             words.append((.setAltitude, word))
         }
@@ -414,7 +415,7 @@ extension SCD4x.Settings {
         }
         if let selfCalibrationTarget {
             guard SCD4x.references.contains(selfCalibrationTarget) else {
-                throw port.error(
+                throw device.error(
                     .invalidSetting("self-calibration target \(selfCalibrationTarget) ppm, 400 to 5000"), step)
             }
             words.append((.setSelfCalibrationTarget, UInt16(selfCalibrationTarget)))
@@ -423,16 +424,17 @@ extension SCD4x.Settings {
     }
 
     /// Checks that a part can do what is set.
-    fileprivate func check(_ model: SCD4x.Model, _ port: ChipPort) throws(SensorError) {
-        guard mode.period != nil || model.hasSingleShot else {
-            throw port.error(.invalidSetting("an \(model.part) has no single shots; an SCD41 has"), "check settings")
+    fileprivate func check(_ variant: SCD4x.Variant, _ device: I2CDevice) throws(ChipError) {
+        guard mode.period != nil || variant.hasSingleShot else {
+            throw device.error(
+                .invalidSetting("an \(variant.part) has no single shots; an SCD41 has"), "check settings")
         }
     }
 }
 
-extension ChipPort {
+extension I2CDevice {
     /// Wakes an SCD4x. It acknowledges this only if it was awake (3.11.4).
-    fileprivate func sendWakeUp(isolation: isolated (any Actor)? = #isolation) async throws(SensorError) {
+    fileprivate func sendWakeUp(isolation: isolated (any Actor)? = #isolation) async throws(ChipError) {
         let command = SCD4xCommand.wakeUp
         do throws(BusError) {
             try bus.write(command.code, to: address)
@@ -443,7 +445,7 @@ extension ChipPort {
     }
 }
 
-extension SensorError {
+extension ChipError {
     /// Whether the chip did not acknowledge.
     fileprivate var isSilence: Bool {
         if case .bus(let error) = kind { error.kind == .notAcknowledged } else { false }

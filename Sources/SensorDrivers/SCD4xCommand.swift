@@ -62,13 +62,13 @@ enum SCD4xCommand: UInt16, SensirionCommand, CaseIterable {
     }
 }
 
-extension ChipPort {
+extension I2CDevice {
     /// Sends a command, with a word if it takes one, and waits for its execution time.
     /// - Throws: `.notAllowed`, before the bus is touched, if the chip would refuse it in its present state.
     func send(
         _ command: SCD4xCommand, _ word: UInt16? = nil, whileMeasuring: Bool,
         isolation: isolated (any Actor)? = #isolation
-    ) async throws(SensorError) {
+    ) async throws(ChipError) {
         try check(command, whileMeasuring: whileMeasuring)
         try await send(command, word)
     }
@@ -78,12 +78,12 @@ extension ChipPort {
     func query(
         _ command: SCD4xCommand, _ word: UInt16? = nil, words: Int, whileMeasuring: Bool,
         isolation: isolated (any Actor)? = #isolation
-    ) async throws(SensorError) -> [UInt16] {
+    ) async throws(ChipError) -> [UInt16] {
         try check(command, whileMeasuring: whileMeasuring)
         return try await query(command, word, words: words, isRepeatable: command.isRepeatable)
     }
 
-    private func check(_ command: SCD4xCommand, whileMeasuring: Bool) throws(SensorError) {
+    private func check(_ command: SCD4xCommand, whileMeasuring: Bool) throws(ChipError) {
         guard !whileMeasuring || command.isAllowedWhileMeasuring else {
             throw error(.notAllowed("the chip is measuring; stop it first"), "\(command)")
         }

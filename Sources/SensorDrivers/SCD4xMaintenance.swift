@@ -1,6 +1,6 @@
 import Readings
 
-/// What a person does with the chip at its place. Each of these stops the measurement, if there is one, and starts it
+/// What a person does with the chip where it is mounted. Each of these stops the measurement, if there is one, and starts it
 /// again. After an error the chip may be idle: open it again.
 extension SCD4x {
     /// The settings that the chip works with.
@@ -21,12 +21,12 @@ extension SCD4x {
     public static let settlingTime = Duration.seconds(180)
 
     /// Reads back the settings that are in force.
-    public func readSettings() async throws(SensorError) -> StoredSettings {
-        await turn.take()
-        defer { turn.give() }
+    public func readSettings() async throws(ChipError) -> StoredSettings {
+        await mutex.lock()
+        defer { mutex.unlock() }
         try await pause()
-        func word(_ command: SCD4xCommand) async throws(SensorError) -> UInt16 {
-            try await port.query(command, words: 1, whileMeasuring: false)[0]
+        func word(_ command: SCD4xCommand) async throws(ChipError) -> UInt16 {
+            try await device.query(command, words: 1, whileMeasuring: false)[0]
         }
         let settings = StoredSettings(
             temperatureOffset: Double(try await word(.getTemperatureOffset)) * 175 / 65_535,
@@ -41,11 +41,11 @@ extension SCD4x {
 
     /// Has the chip test itself, which takes 10 s (3.10.3).
     /// - Returns: 0 if it found nothing, else a code that only its maker can read.
-    public func selfTest() async throws(SensorError) -> UInt16 {
-        await turn.take()
-        defer { turn.give() }
+    public func selfTest() async throws(ChipError) -> UInt16 {
+        await mutex.lock()
+        defer { mutex.unlock() }
         try await pause()
-        let answer = try await port.query(.performSelfTest, words: 1, whileMeasuring: false)[0]
+        let answer = try await device.query(.performSelfTest, words: 1, whileMeasuring: false)[0]
         try await resume()
         return answer
     }
@@ -56,48 +56,48 @@ extension SCD4x {
     /// - Returns: by how much the values move, ppm; it may be negative.
     /// - Throws: `.invalidSetting`, and `.notAllowed` until it has measured for `settlingTime`, both before the bus is
     ///   touched; `.recalibrationFailed` if the chip says so; bus errors.
-    public func forcedRecalibration(target: Concentration) async throws(SensorError) -> Int {
+    public func forcedRecalibration(target: Concentration) async throws(ChipError) -> Int {
         let step = "\(SCD4xCommand.performForcedRecalibration)"
         guard let word = UInt16(exactly: target.partsPerMillion.rounded()), SCD4x.references.contains(Int(word)) else {
-            throw port.error(.invalidSetting("reference \(target.partsPerMillion) ppm, 400 to 5000"), step)
+            throw device.error(.invalidSetting("reference \(target.partsPerMillion) ppm, 400 to 5000"), step)
         }
-        await turn.take()
-        defer { turn.give() }
+        await mutex.lock()
+        defer { mutex.unlock() }
         guard measuringTime >= SCD4x.settlingTime else {
-            throw port.error(
+            throw device.error(
                 .notAllowed(
                     "it has measured for \(measuringTime.components.seconds) s; at least"
                         + " \(SCD4x.settlingTime.components.seconds) s in steady air are needed"), step)
         }
         try await pause()
-        let answer = try await port.query(.performForcedRecalibration, word, words: 1, whileMeasuring: false)[0]
+        let answer = try await device.query(.performForcedRecalibration, word, words: 1, whileMeasuring: false)[0]
         try await resume()
-        guard answer != 0xFFFF else { throw port.error(.recalibrationFailed, step) }
+        guard answer != 0xFFFF else { throw device.error(.recalibrationFailed, step) }
         return Int(answer) - 0x8000
     }
 
     /// Stores the settings in force so that they outlast a power cut (3.10.1). The memory bears about 2000 writes, so
     /// this is for a person who asks for it: a driver's opening writes the settings anyway.
-    public func persistSettings() async throws(SensorError) {
+    public func persistSettings() async throws(ChipError) {
         try await perform(.persistSettings)
     }
 
     /// Makes all settings, and the history of recalibrations, those of the factory (3.10.4); then writes the driver's
     /// own again.
-    public func factoryReset() async throws(SensorError) {
+    public func factoryReset() async throws(ChipError) {
         try await perform(.performFactoryReset)
     }
 
     /// Makes the settings those that are stored (3.10.5); then writes the driver's own again.
-    public func reinitialise() async throws(SensorError) {
+    public func reinitialise() async throws(ChipError) {
         try await perform(.reinitialise)
     }
 
-    private func perform(_ command: SCD4xCommand) async throws(SensorError) {
-        await turn.take()
-        defer { turn.give() }
+    private func perform(_ command: SCD4xCommand) async throws(ChipError) {
+        await mutex.lock()
+        defer { mutex.unlock() }
         try await pause()
-        try await port.send(command, whileMeasuring: false)
+        try await device.send(command, whileMeasuring: false)
         if command != .persistSettings { try await restoreSettings() }
         try await resume()
     }

@@ -39,7 +39,7 @@ enum SHT3xCommand: UInt16, SensirionCommand, CaseIterable {
 /// Sensirion SHT30, SHT31 or SHT35: temperature and humidity (SHT3x-DIS datasheet, version 6 and later).
 ///
 /// It measures when it is asked and idles in between. The three differ in accuracy only, and do not say which they are.
-public actor SHT3x: Sensor {
+public actor SHT3x: ChipDriver {
     /// How the chip measures.
     public struct Settings: Sendable, Equatable {
         /// How much noise the values may have.
@@ -66,9 +66,9 @@ public actor SHT3x: Sensor {
     public static let addresses: [I2CAddress] = [0x44, 0x45]
 
     /// `sht3x`.
-    public nonisolated var chip: Identifier { port.chip }
+    public nonisolated var chip: Identifier { device.chip }
     /// Where it is on its bus.
-    public nonisolated var address: I2CAddress { port.address }
+    public nonisolated var address: I2CAddress { device.address }
     /// 32 bits, unique.
     public nonisolated let serialNumber: UInt64
     /// The part and its serial number.
@@ -80,14 +80,14 @@ public actor SHT3x: Sensor {
         SHT3xCommand.measurement(settings.precision).executionTime * answerAttempts
     }
     /// The bus's thread.
-    public nonisolated var unownedExecutor: UnownedSerialExecutor { port.bus.executor.asUnownedSerialExecutor() }
+    public nonisolated var unownedExecutor: UnownedSerialExecutor { device.bus.executor.asUnownedSerialExecutor() }
 
-    private nonisolated let port: ChipPort
+    private nonisolated let device: I2CDevice
     private nonisolated let settings: Settings
-    private let turn = Turn()
+    private let mutex = AsyncMutex()
 
-    private init(port: ChipPort, settings: Settings, serialNumber: UInt64) {
-        self.port = port
+    private init(device: I2CDevice, settings: Settings, serialNumber: UInt64) {
+        self.device = device
         self.settings = settings
         self.serialNumber = serialNumber
     }
@@ -97,49 +97,49 @@ public actor SHT3x: Sensor {
     ///   errors.
     public static func open(
         bus: any I2CBus, address: I2CAddress, settings: Settings = Settings(), clock: any Clock<Duration>
-    ) async throws(SensorError) -> SHT3x {
-        let port = ChipPort(bus: bus, address: address, chip: Identifier(constant: "sht3x"), clock: clock)
-        return try await open(port, settings, on: BusThread(of: bus))
+    ) async throws(ChipError) -> SHT3x {
+        let device = I2CDevice(bus: bus, address: address, chip: Identifier(constant: "sht3x"), clock: clock)
+        return try await open(device, settings, on: BusThread(of: bus))
     }
 
     private static func open(
-        _ port: ChipPort, _ settings: Settings, on thread: isolated BusThread
-    ) async throws(SensorError) -> SHT3x {
+        _ device: I2CDevice, _ settings: Settings, on thread: isolated BusThread
+    ) async throws(ChipError) -> SHT3x {
         // A chip that another program left measuring periodically takes no reset.
-        try await port.send(SHT3xCommand.stopPeriodicMeasurement)
-        try await port.send(SHT3xCommand.softReset)
-        let status = try await port.status()
+        try await device.send(SHT3xCommand.stopPeriodicMeasurement)
+        try await device.send(SHT3xCommand.softReset)
+        let status = try await device.status()
         guard status.wasReset, !status.isHeaterOn else {
-            throw port.error(.wrongChip(answer: UInt64(status.word), hint: nil), "\(SHT3xCommand.readStatus)")
+            throw device.error(.wrongChip(answer: UInt64(status.word), hint: nil), "\(SHT3xCommand.readStatus)")
         }
-        try await port.send(SHT3xCommand.clearStatus)
-        let serialNumber = try await port.serialNumber(SHT3xCommand.readSerialNumber, words: 2)
-        return SHT3x(port: port, settings: settings, serialNumber: serialNumber)
+        try await device.send(SHT3xCommand.clearStatus)
+        let serialNumber = try await device.serialNumber(SHT3xCommand.readSerialNumber, words: 2)
+        return SHT3x(device: device, settings: settings, serialNumber: serialNumber)
     }
 
     /// Measures once. What was read is gone from the chip, so a damaged answer is measured anew.
     /// - Throws: `.outOfRange` beyond -40 to 125 degrees Celsius; `.crc` if three measurements in a row came damaged;
     ///   bus errors.
-    public func measure() async throws(SensorError) -> Measurement {
-        await turn.take()
-        defer { turn.give() }
-        let words = try await port.query(SHT3xCommand.measurement(settings.precision), words: 2)
-        let temperature = try port.temperature(words[0], within: -40...125)
+    public func measure() async throws(ChipError) -> Measurement {
+        await mutex.lock()
+        defer { mutex.unlock() }
+        let words = try await device.query(SHT3xCommand.measurement(settings.precision), words: 2)
+        let temperature = try device.temperature(words[0], within: -40...125)
         return Measurement(
             temperature: temperature,
             humidity: RelativeHumidity(percent: 100 * Double(words[1]) / 65_535))
     }
 
     /// Reads how the chip is.
-    public func status() async throws(SensorError) -> Status {
-        await turn.take()
-        defer { turn.give() }
-        return try await port.status()
+    public func status() async throws(ChipError) -> Status {
+        await mutex.lock()
+        defer { mutex.unlock() }
+        return try await device.status()
     }
 }
 
-extension ChipPort {
-    fileprivate func status(isolation: isolated (any Actor)? = #isolation) async throws(SensorError) -> SHT3x.Status {
+extension I2CDevice {
+    fileprivate func status(isolation: isolated (any Actor)? = #isolation) async throws(ChipError) -> SHT3x.Status {
         SHT3x.Status(word: try await query(SHT3xCommand.readStatus, words: 1)[0])
     }
 }

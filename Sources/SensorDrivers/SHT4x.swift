@@ -35,7 +35,7 @@ enum SHT4xCommand: UInt8, SensirionCommand, CaseIterable {
 /// Sensirion SHT40, SHT41 or SHT45: temperature and humidity (SHT4x datasheet, version 6 and later).
 ///
 /// It measures when it is asked and idles in between. The three differ in accuracy only, and do not say which they are.
-public actor SHT4x: Sensor {
+public actor SHT4x: ChipDriver {
     /// How the chip measures (2.1, 2.2).
     public struct Settings: Sendable, Equatable {
         /// How much noise the values may have.
@@ -51,9 +51,9 @@ public actor SHT4x: Sensor {
     public static let addresses: [I2CAddress] = [0x44, 0x45, 0x46]
 
     /// `sht4x`.
-    public nonisolated var chip: Identifier { port.chip }
+    public nonisolated var chip: Identifier { device.chip }
     /// Where it is on its bus.
-    public nonisolated var address: I2CAddress { port.address }
+    public nonisolated var address: I2CAddress { device.address }
     /// 32 bits, unique (4.6).
     public nonisolated let serialNumber: UInt64
     /// The part and its serial number.
@@ -65,14 +65,14 @@ public actor SHT4x: Sensor {
         SHT4xCommand.measurement(settings.precision).executionTime * answerAttempts
     }
     /// The bus's thread.
-    public nonisolated var unownedExecutor: UnownedSerialExecutor { port.bus.executor.asUnownedSerialExecutor() }
+    public nonisolated var unownedExecutor: UnownedSerialExecutor { device.bus.executor.asUnownedSerialExecutor() }
 
-    private nonisolated let port: ChipPort
+    private nonisolated let device: I2CDevice
     private nonisolated let settings: Settings
-    private let turn = Turn()
+    private let mutex = AsyncMutex()
 
-    private init(port: ChipPort, settings: Settings, serialNumber: UInt64) {
-        self.port = port
+    private init(device: I2CDevice, settings: Settings, serialNumber: UInt64) {
+        self.device = device
         self.settings = settings
         self.serialNumber = serialNumber
     }
@@ -81,27 +81,27 @@ public actor SHT4x: Sensor {
     /// - Throws: `.crc`, `.wrongChip` if the serial number cannot be one, and bus errors.
     public static func open(
         bus: any I2CBus, address: I2CAddress, settings: Settings = Settings(), clock: any Clock<Duration>
-    ) async throws(SensorError) -> SHT4x {
-        let port = ChipPort(bus: bus, address: address, chip: Identifier(constant: "sht4x"), clock: clock)
-        return try await open(port, settings, on: BusThread(of: bus))
+    ) async throws(ChipError) -> SHT4x {
+        let device = I2CDevice(bus: bus, address: address, chip: Identifier(constant: "sht4x"), clock: clock)
+        return try await open(device, settings, on: BusThread(of: bus))
     }
 
     private static func open(
-        _ port: ChipPort, _ settings: Settings, on thread: isolated BusThread
-    ) async throws(SensorError) -> SHT4x {
-        try await port.send(SHT4xCommand.softReset)
-        let serialNumber = try await port.serialNumber(SHT4xCommand.readSerialNumber, words: 2)
-        return SHT4x(port: port, settings: settings, serialNumber: serialNumber)
+        _ device: I2CDevice, _ settings: Settings, on thread: isolated BusThread
+    ) async throws(ChipError) -> SHT4x {
+        try await device.send(SHT4xCommand.softReset)
+        let serialNumber = try await device.serialNumber(SHT4xCommand.readSerialNumber, words: 2)
+        return SHT4x(device: device, settings: settings, serialNumber: serialNumber)
     }
 
     /// Measures once.
     /// - Throws: `.outOfRange` beyond -40 to 125 degrees Celsius; `.crc` if three measurements in a row came damaged;
     ///   bus errors.
-    public func measure() async throws(SensorError) -> Measurement {
-        await turn.take()
-        defer { turn.give() }
-        let words = try await port.query(SHT4xCommand.measurement(settings.precision), words: 2)
-        let temperature = try port.temperature(words[0], within: -40...125)
+    public func measure() async throws(ChipError) -> Measurement {
+        await mutex.lock()
+        defer { mutex.unlock() }
+        let words = try await device.query(SHT4xCommand.measurement(settings.precision), words: 2)
+        let temperature = try device.temperature(words[0], within: -40...125)
         return Measurement(temperature: temperature, humidity: SHT4x.humidity(words[1]))
     }
 

@@ -46,10 +46,10 @@ protocol SensirionCommand: Sendable {
 /// How often an answer is asked for before its wrong checksum is a fault.
 let answerAttempts = 3
 
-extension ChipPort {
+extension I2CDevice {
     /// The temperature of a word.
     /// - Throws: `.outOfRange` beyond `limits`, the chip's operating conditions in degrees Celsius.
-    func temperature(_ word: UInt16, within limits: ClosedRange<Double>) throws(SensorError) -> Temperature {
+    func temperature(_ word: UInt16, within limits: ClosedRange<Double>) throws(ChipError) -> Temperature {
         let celsius = sensirionTemperature(word)
         guard limits.contains(celsius) else {
             throw error(.outOfRange(value: celsius), "temperature in degrees Celsius")
@@ -60,7 +60,7 @@ extension ChipPort {
     /// Sends a command, with a word if it takes one, and waits for its execution time.
     func send(
         _ command: some SensirionCommand, _ word: UInt16? = nil, isolation: isolated (any Actor)? = #isolation
-    ) async throws(SensorError) {
+    ) async throws(ChipError) {
         try write(command.code + (word.map(sensirionWord) ?? []), "\(command)")
         if command.executionTime > .zero { try await wait(command.executionTime, "\(command)") }
     }
@@ -74,11 +74,11 @@ extension ChipPort {
     func query(
         _ command: some SensirionCommand, _ word: UInt16? = nil, words: Int, isRepeatable: Bool = true,
         isolation: isolated (any Actor)? = #isolation
-    ) async throws(SensorError) -> [UInt16] {
+    ) async throws(ChipError) -> [UInt16] {
         var attempt = 1
         while true {
             try await send(command, word)
-            do throws(SensorError) {
+            do throws(ChipError) {
                 return try readWords(words, "\(command)")
             } catch {
                 guard case .crc = error.kind, isRepeatable, attempt < answerAttempts else { throw error }
@@ -88,7 +88,7 @@ extension ChipPort {
     }
 
     /// Reads `count` words of two bytes and a checksum each, and checks them.
-    func readWords(_ count: Int, _ step: String) throws(SensorError) -> [UInt16] {
+    func readWords(_ count: Int, _ step: String) throws(ChipError) -> [UInt16] {
         let bytes = try read(count * 3, step)
         var words: [UInt16] = []
         for start in stride(from: 0, to: bytes.count, by: 3) {
@@ -105,7 +105,7 @@ extension ChipPort {
     /// - Throws: `.wrongChip` if all its bits are equal, which is a bus without a chip that drives it.
     func serialNumber(
         _ command: some SensirionCommand, words: Int, isolation: isolated (any Actor)? = #isolation
-    ) async throws(SensorError) -> UInt64 {
+    ) async throws(ChipError) -> UInt64 {
         let number = try await query(command, words: words).reduce(0 as UInt64) { $0 << 16 | UInt64($1) }
         guard number != 0, number != UInt64.max >> (64 - 16 * words) else {
             throw error(.wrongChip(answer: number, hint: nil), "\(command)")

@@ -113,18 +113,18 @@ public struct RecordedEnvironment: Environment {
                     throw malformed("\(row.fields.count) fields where \(header.count) are expected")
                 }
                 if indices == nil { indices = try columns.indices(in: header) }
-                guard let places = indices else { continue }
-                if values.isEmpty { values = places.quantities.map { _ in [] } }
-                let field = row.fields[places.time]
+                guard let found = indices else { continue }
+                if values.isEmpty { values = found.quantities.map { _ in [] } }
+                let field = row.fields[found.time]
                 guard let time = Timestamp(recorded: field, offsetMinutes: offsetMinutes) else {
                     throw malformed("\"\(field)\" is no time; yyyy-MM-dd HH:mm:ss or RFC 3339 is expected")
                 }
                 if let last = times.last, time <= last { throw malformed("\(field) is not later than the row before") }
                 times.append(time)
-                for (position, place) in places.quantities.enumerated() {
-                    let field = row.fields[place.1]
+                for (position, column) in found.quantities.enumerated() {
+                    let field = row.fields[column.1]
                     guard let value = Double(field), value.isFinite else {
-                        throw malformed("\"\(field)\" in column \(place.1 + 1) is no number")
+                        throw malformed("\"\(field)\" in column \(column.1 + 1) is no number")
                     }
                     values[position].append(value)
                 }
@@ -164,7 +164,7 @@ public struct RecordedEnvironment: Environment {
 }
 
 extension RecordedEnvironment.Columns {
-    /// The places of the columns in a row, counted from 0.
+    /// The indices of the columns in a row, counted from 0.
     fileprivate func indices(in header: [String]) throws(DelimitedText.Malformed) -> (
         time: Int, quantities: [(WritableKeyPath<Conditions, Double> & Sendable, Int)]
     ) {

@@ -1,4 +1,4 @@
-/// An ADS1115 as a model of its registers, with the world's battery behind a divider at AIN0 and nothing at the other
+/// An ADS1115 as a twin at the level of its registers, with the world's battery behind a divider at AIN0 and nothing at the other
 /// inputs (ADS1115 datasheet SBAS444, 8.1).
 public struct SimulatedADS1115: SimulatedChip {
     /// `freeze` never finishes a conversion; `saturate` gives the largest code.

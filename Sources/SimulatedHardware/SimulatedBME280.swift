@@ -1,6 +1,6 @@
 import Glibc
 
-/// A BME280 or BMP280 as a model of its registers (BME280 datasheet BST-BME280-DS002, chapters 3 and 5).
+/// A BME280 or BMP280 as a twin at the level of its registers (BME280 datasheet BST-BME280-DS002, chapters 3 and 5).
 public struct SimulatedBME280: SimulatedChip {
     /// Which of the two it is.
     public enum Variant: UInt8, Sendable {
@@ -89,7 +89,7 @@ public struct SimulatedBME280: SimulatedChip {
         case 0xF4:
             registers[0xF4] = value
             humidityOversampling = registers[0xF2] & 0b111
-            // Normal mode is not modelled; it converts once, as forced mode does.
+            // Normal mode is not simulated; it converts once, as forced mode does.
             if value & 0b11 != 0 {
                 conversion = (time, time + typicalMeasurement)
                 registers[0xF3] |= 1 << 3

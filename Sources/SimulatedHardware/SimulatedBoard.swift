@@ -31,21 +31,21 @@ public struct SimulatedBoard: Sendable {
         }
     }
 
-    /// A place with air of its own.
+    /// A station with air of its own.
     public struct Station: Sendable {
         /// Its name.
         public var name: String
         /// Its air.
         public var air: AdjustableEnvironment
 
-        /// Names a place.
+        /// Names a station.
         public init(name: String, air: AdjustableEnvironment) {
             self.name = name
             self.air = air
         }
     }
 
-    /// The places, in the order of the configuration.
+    /// The stations, in the order of the configuration.
     public var stations: [Station]
     /// The chips, in the order of the configuration.
     public var chips: [Chip]

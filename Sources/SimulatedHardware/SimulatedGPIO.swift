@@ -2,7 +2,7 @@ import Platform
 import SensorBus
 import Synchronization
 
-/// GPIO lines that are models: the world drives the inputs, and what the outputs did is written down.
+/// GPIO lines that are simulated: the world drives the inputs, and what the outputs did is written down.
 public final class SimulatedGPIO: GPIOLines {
     /// A value that an output took.
     public struct Step: Sendable, Equatable {

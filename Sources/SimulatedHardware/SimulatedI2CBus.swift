@@ -19,7 +19,7 @@ public protocol SimulatedChip: Sendable {
     mutating func read(_ count: Int, at time: Duration) -> [UInt8]?
 }
 
-/// A bus whose chips are models, so that the real drivers run without hardware.
+/// A bus whose chips are twins, so that the real drivers run without hardware.
 ///
 /// Chips may also be behind multiplexers. Where several of one address are within reach, all take what is written, and
 /// the bits that they answer are those that none of them pulls low, as on a real bus.
@@ -29,7 +29,7 @@ public final class SimulatedI2CBus: I2CBus {
         var address: I2CAddress
     }
 
-    private struct Place {
+    private struct Attachment {
         var chip: any SimulatedChip
         var lastTransfer: Duration
     }
@@ -39,7 +39,7 @@ public final class SimulatedI2CBus: I2CBus {
     /// The bus's thread.
     public let executor: ThreadExecutor
     private let world: SimulatedWorld
-    private let places = Mutex<[Position: Place]>([:])
+    private let attachments = Mutex<[Position: Attachment]>([:])
     private let wedged = Mutex(false)
 
     /// Makes a bus without chips.
@@ -60,14 +60,14 @@ public final class SimulatedI2CBus: I2CBus {
     /// - Parameter channel: of the multiplexer that it is behind, which is put there too if none is; nil for the bus itself.
     public func attach(_ chip: any SimulatedChip, at address: I2CAddress, behind channel: MultiplexerChannel? = nil) {
         let now = world.elapsed()
-        places.withLock { places in
+        attachments.withLock { attachments in
             if let channel {
                 let multiplexer = Position(address: channel.multiplexer)
-                if !(places[multiplexer]?.chip is SimulatedTCA9548A) {
-                    places[multiplexer] = Place(chip: SimulatedTCA9548A(), lastTransfer: now)
+                if !(attachments[multiplexer]?.chip is SimulatedTCA9548A) {
+                    attachments[multiplexer] = Attachment(chip: SimulatedTCA9548A(), lastTransfer: now)
                 }
             }
-            places[Position(channel: channel, address: address)] = Place(chip: chip, lastTransfer: now)
+            attachments[Position(channel: channel, address: address)] = Attachment(chip: chip, lastTransfer: now)
         }
     }
 
@@ -94,9 +94,9 @@ public final class SimulatedI2CBus: I2CBus {
     ) throws(BusError) -> [UInt8] {
         if isWedged { throw BusError(.timedOut, bus: name, address: address) }
         let time = world.elapsed()
-        let answers = places.withLock { places in
-            positions(of: address, in: &places, at: time).compactMap { position in
-                present(position, in: &places, at: time) { body(&$0, time) }
+        let answers = attachments.withLock { attachments in
+            positions(of: address, in: &attachments, at: time).compactMap { position in
+                present(position, in: &attachments, at: time) { body(&$0, time) }
             }
         }
         guard var together = answers.first else { throw BusError(.notAcknowledged, bus: name, address: address) }
@@ -108,11 +108,11 @@ public final class SimulatedI2CBus: I2CBus {
 
     /// Where an address is within reach: on the bus itself, and behind the channels that are open.
     private func positions(
-        of address: I2CAddress, in places: inout [Position: Place], at time: Duration
+        of address: I2CAddress, in attachments: inout [Position: Attachment], at time: Duration
     ) -> [Position] {
-        let behind = places.keys.compactMap(\.channel)
+        let behind = attachments.keys.compactMap(\.channel)
         let open = Set(behind).filter { channel in
-            present(Position(address: channel.multiplexer), in: &places, at: time) { chip in
+            present(Position(address: channel.multiplexer), in: &attachments, at: time) { chip in
                 (chip as? SimulatedTCA9548A)?.isOpen(channel)
             } ?? false
         }
@@ -121,17 +121,17 @@ public final class SimulatedI2CBus: I2CBus {
 
     /// Calls `body` with the chip at a position, unless it is not there or does not hear.
     private func present<Answer>(
-        _ position: Position, in places: inout [Position: Place], at time: Duration,
+        _ position: Position, in attachments: inout [Position: Attachment], at time: Duration,
         _ body: (inout any SimulatedChip) -> Answer?
     ) -> Answer? {
-        guard var place = places[position] else { return nil }
-        defer { places[position] = place }
-        let faults = place.chip.faults
-        if let reconnection = faults.lastReconnection(after: place.lastTransfer, until: time) {
-            place.chip.powerUp(at: reconnection)
+        guard var attachment = attachments[position] else { return nil }
+        defer { attachments[position] = attachment }
+        let faults = attachment.chip.faults
+        if let reconnection = faults.lastReconnection(after: attachment.lastTransfer, until: time) {
+            attachment.chip.powerUp(at: reconnection)
         }
-        place.lastTransfer = time
+        attachment.lastTransfer = time
         guard !faults.has(.unplug, at: time), !faults.has(.nack, at: time) else { return nil }
-        return body(&place.chip)
+        return body(&attachment.chip)
     }
 }

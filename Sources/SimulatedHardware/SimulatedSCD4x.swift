@@ -1,10 +1,10 @@
-/// An SCD40, SCD41 or SCD43 as a model of its commands (SCD4x datasheet 3.4 to 3.11).
+/// An SCD40, SCD41 or SCD43 as a twin at the level of its commands (SCD4x datasheet 3.4 to 3.11).
 ///
 /// With the offset of 4 degrees from the factory its temperature is the air's; another offset shifts it, as on the
 /// real chip. Altitude, pressure and self-calibration are kept, and do not change the CO2.
 public struct SimulatedSCD4x: SimulatedChip {
     /// The parts, by what they say of themselves.
-    public enum Model: UInt16, Sendable {
+    public enum Variant: UInt16, Sendable {
         /// Without single shots.
         case scd40 = 0x0440
         /// With single shots.
@@ -27,7 +27,7 @@ public struct SimulatedSCD4x: SimulatedChip {
     public let serialNumber: UInt64
 
     private let world: SimulatedWorld
-    private let model: Model
+    private let variant: Variant
     private let saysVariant: Bool
     private var readyAt: Duration
     private var isAsleep = false
@@ -54,11 +54,11 @@ public struct SimulatedSCD4x: SimulatedChip {
     /// Puts a chip that has had power for long into `world`.
     /// - Parameter saysVariant: false for firmware that does not know the command.
     public init(
-        world: SimulatedWorld, model: Model = .scd41, saysVariant: Bool = true,
+        world: SimulatedWorld, variant: Variant = .scd41, saysVariant: Bool = true,
         serialNumber: UInt64 = 0x73B1_EB07_3B0C, faults: FaultScript = FaultScript()
     ) {
         self.world = world
-        self.model = model
+        self.variant = variant
         self.saysVariant = saysVariant
         self.serialNumber = serialNumber & 0xFFFF_FFFF_FFFF
         self.faults = faults
@@ -139,7 +139,7 @@ public struct SimulatedSCD4x: SimulatedChip {
         case 0x2196: return takeShot(at: time, for: .milliseconds(50))
         case 0x3682:  // get_serial_number
             reply([32, 16, 0].map { UInt16(truncatingIfNeeded: serialNumber >> $0) }, at: time)
-        case 0x202F where saysVariant: reply([model.rawValue], at: time)
+        case 0x202F where saysVariant: reply([variant.rawValue], at: time)
         case 0x2318: reply([settings.temperatureOffset], at: time)
         case 0x2322: reply([settings.altitude], at: time)
         case 0x2313: reply([settings.selfCalibration], at: time)
@@ -157,9 +157,9 @@ public struct SimulatedSCD4x: SimulatedChip {
         case 0x3646:  // reinit
             restart()
             readyAt = time + .milliseconds(30)
-        case 0x36E0 where model != .scd40:  // power_down
+        case 0x36E0 where variant != .scd40:  // power_down
             isAsleep = true
-        case 0x36F6 where model != .scd40:  // wake_up, while awake
+        case 0x36F6 where variant != .scd40:  // wake_up, while awake
             readyAt = time + .milliseconds(30)
         default: return false
         }
@@ -196,7 +196,7 @@ public struct SimulatedSCD4x: SimulatedChip {
     }
 
     private mutating func takeShot(at time: Duration, for duration: Duration) -> Bool {
-        guard model != .scd40 else { return false }
+        guard variant != .scd40 else { return false }
         if firstShot == nil { firstShot = time }
         if !faults.has(.freeze, at: time) {
             var words = words(at: time)

@@ -1,4 +1,4 @@
-/// An SHT3x as a model of its single measurements and its status (SHT3x-DIS datasheet, chapter 4). What is not modelled
+/// An SHT3x as a twin at the level of its single measurements and its status (SHT3x-DIS datasheet, chapter 4). What is not simulated
 /// (clock stretching, periodic measurement, the heater, alerts) is not acknowledged.
 public struct SimulatedSHT3x: SimulatedChip {
     /// `freeze` never finishes a measurement; `saturate` gives the largest words.

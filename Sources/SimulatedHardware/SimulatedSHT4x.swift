@@ -1,4 +1,4 @@
-/// An SHT4x as a model of its commands (SHT4x datasheet 4.5 and 4.6). Its heater is not modelled: those commands are not
+/// An SHT4x as a twin at the level of its commands (SHT4x datasheet 4.5 and 4.6). Its heater is not simulated: those commands are not
 /// acknowledged.
 public struct SimulatedSHT4x: SimulatedChip {
     /// `freeze` never finishes a measurement; `saturate` gives the largest words.

@@ -1,6 +1,6 @@
 import SensorBus
 
-/// A TCA9548A as a model of its control register (TCA9548A datasheet SCPS207, 8.5): which channels it has open, several
+/// A TCA9548A as a twin at the level of its control register (TCA9548A datasheet SCPS207, 8.5): which channels it has open, several
 /// at once if so told. Its bus sees to what that means (`SimulatedI2CBus`).
 public struct SimulatedTCA9548A: SimulatedChip {
     /// Only `nack` and `unplug` concern it.

@@ -7,7 +7,7 @@ import Presentation
 
 struct Calibrate: Command {
     static let name = "calibrate"
-    static let summary = "Read and set an SCD40 or SCD41 at its place: settings, self test, recalibration."
+    static let summary = "Read and set an SCD40 or SCD41 where it is mounted: settings, self test, recalibration."
     static let operands = "ACTION [VALUE]"
     static let operandCompletions = [
         Completion.words([

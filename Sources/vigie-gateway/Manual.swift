@@ -8,7 +8,7 @@ let manual = ProgramManual(
         readings to Kafka in order and deletes them when the broker has acknowledged them. While the broker is away, \
         sampling goes on and the outbox grows to its bounds.
 
-        A configuration in simulated mode uses the same drivers on models of the chips; a reading that was taken so says \
+        A configuration in simulated mode uses the same drivers on simulated chips; a reading that was taken so says \
         so, into its row.
 
         The subcommands scan, sample, doctor and calibrate are for who stands before the board. A gateway and these \

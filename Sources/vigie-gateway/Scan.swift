@@ -9,7 +9,7 @@ struct Scan: Command {
     static let summary = "Name the chips on every I2C bus, with the evidence, and compare them with the configuration."
     static let discussion = """
         No chip is left in another state than it was in, and none is written to that could take it for a setting. \
-        With a configuration in simulated mode its models are scanned. The exit status is 1 if a bus could not be \
+        With a configuration in simulated mode its simulated chips are scanned. The exit status is 1 if a bus could not be \
         scanned, or if a configured chip is not there.
         """
     static var options: [CommandOption<Scan>] {

@@ -166,13 +166,13 @@ extension [Check] {
     @Test func linesAreJudged() {
         let chip = LinuxGPIO.Chip(path: "/dev/gpiochip0", label: "pinctrl-rp1", lineCount: 54)
         func line(_ consumer: String) -> BoardExamination.Line {
-            .init(setting: "power_good", place: .success(.init(chip: chip, offset: 17, consumer: consumer)))
+            .init(setting: "power_good", location: .success(.init(chip: chip, offset: 17, consumer: consumer)))
         }
         let checks = BoardExamination(lines: [
             line(""), line("vigie-gateway"), line("sysfs"),
             .init(
                 setting: "charging",
-                place: .failure(GPIOError(.chipNotFound(available: ["gpiochip1"]), line: "pinctrl-x 4"))),
+                location: .failure(GPIOError(.chipNotFound(available: ["gpiochip1"]), line: "pinctrl-x 4"))),
         ]).checks
         #expect(checks.states == [.ok, .ok, .failure, .failure])
         #expect(checks[0].seen == "pinctrl-rp1 (/dev/gpiochip0), line 17")

@@ -46,10 +46,10 @@ import Testing
     private func failing() throws -> SampleReport {
         let station = try settings(stations: stations).stations[0]
         let chip = Identifier(constant: "sht4x")
-        let error = SensorError(
+        let error = ChipError(
             .bus(BusError(.notAcknowledged, bus: "/dev/i2c-1", address: 0x44)), chip: chip, address: 0x44, step: "reset"
         )
-        let results: [Int: Result<SensorDrivers.Measurement, SensorError>] = [
+        let results: [Int: Result<SensorDrivers.Measurement, ChipError>] = [
             0: .success(
                 SensorDrivers.Measurement(
                     temperature: Temperature(celsius: 21.456), humidity: RelativeHumidity(percent: 40),

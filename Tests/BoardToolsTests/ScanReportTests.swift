@@ -53,7 +53,7 @@ func object(_ json: JSON) throws -> [String: Any] {
         try system.write("bcm2835 (i2c@7e804000)\n", to: "/sys/class/i2c-dev/i2c-1/name")
         #expect(
             system.tree.adapters == [
-                I2CAdapter(number: 1, name: "bcm2835 (i2c@7e804000)"), I2CAdapter(number: 10, name: nil),
+                KernelAdapter(number: 1, name: "bcm2835 (i2c@7e804000)"), KernelAdapter(number: 10, name: nil),
             ])
     }
 
@@ -148,7 +148,7 @@ func object(_ json: JSON) throws -> [String: Any] {
                 """)
         let again = compared([looked], try configured(report.yaml))
         #expect(again.problems.isEmpty)
-        #expect(again.comparison?.surplus.map(\.finding.model) == [.bmp180])
+        #expect(again.comparison?.surplus.map(\.finding.part) == [.bmp180])
         #expect(again.comparison?.expectations.count == 6)
     }
 
@@ -275,7 +275,7 @@ func object(_ json: JSON) throws -> [String: Any] {
         let scan = BusScan(settings: settings, file: "gateway.yaml", tree: SystemTree(root: "/nonexistent"))
         let report = try await scan.run()
         #expect(report.problems.isEmpty && report.buses.count == 1)
-        #expect(report.buses[0].findings.map(\.model) == [.sht4x, .ads1115, .scd41, .bme280])
+        #expect(report.buses[0].findings.map(\.part) == [.sht4x, .ads1115, .scd41, .bme280])
         let other = BusScan(settings: settings, file: "gateway.yaml", bus: 7, tree: SystemTree(root: "/nonexistent"))
         #expect(try await other.run().buses.isEmpty)
     }
@@ -294,7 +294,7 @@ func object(_ json: JSON) throws -> [String: Any] {
         }
         let shut = try await scan(opens: false)
         #expect(shut.problems.isEmpty && shut.text(.plain).contains("(--multiplexers)"))
-        #expect(shut.buses[0].findings.map(\.model) == [.tca9548a])
+        #expect(shut.buses[0].findings.map(\.part) == [.tca9548a])
         let open = try await scan(opens: true)
         #expect(open.problems.isEmpty && open.comparison?.surplus.isEmpty == true)
         #expect(open.buses[0].findings.map(\.channel?.number) == [nil, 1, 6])

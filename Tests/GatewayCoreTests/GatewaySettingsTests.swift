@@ -31,7 +31,7 @@ import Testing
         #expect(shipped.simulation.seed == least.simulation.seed)
         #expect(shipped.simulation.speed == least.simulation.speed)
         #expect(shipped.stations[0].interval == least.stations[0].interval)
-        #expect(shipped.stations[0].chips.map(\.place.address) == [0x76, 0x62, 0x48])
+        #expect(shipped.stations[0].chips.map(\.location.address) == [0x76, 0x62, 0x48])
         #expect(shipped.stations[0].place == Place(latitude: 48.8566, longitude: 2.3522))
         #expect(shipped.outboxPath.hasSuffix("/configuration/outbox.sqlite"))
         #expect(least.monitoring == nil)
@@ -185,9 +185,9 @@ import Testing
         #expect(
             chips[1].scd4x
                 == .init(
-                    model: .scd41, mode: .singleShot, isPoweredDown: true, temperatureOffset: 2.5, altitude: 120,
+                    variant: .scd41, mode: .singleShot, isPoweredDown: true, temperatureOffset: 2.5, altitude: 120,
                     automaticSelfCalibration: false, selfCalibrationTarget: 420))
-        #expect(chips[2].sht3x.precision == .low && chips[2].place.address == 0x45)
+        #expect(chips[2].sht3x.precision == .low && chips[2].location.address == 0x45)
         #expect(chips[3].sht4x.precision == .medium)
         #expect(
             chips[4].ads1115
@@ -209,8 +209,8 @@ import Testing
             stations:
                 "  - {sensor_id: a, multiplexer: {channel: 2}, chips: [{type: bme280}, {type: bmp280, multiplexer: {address: 0x71, channel: 3}}]}"
         ).stations[0].chips
-        #expect(chips.map { $0.place.channel?.multiplexer } == [0x70, 0x71])
-        #expect(chips.map { $0.place.channel?.number } == [2, 3])
+        #expect(chips.map { $0.location.channel?.multiplexer } == [0x70, 0x71])
+        #expect(chips.map { $0.location.channel?.number } == [2, 3])
     }
 
     /// A secret belongs in a file of its own.

@@ -24,7 +24,7 @@ import Testing
     }
 
     private func measured(_ celsius: Double, humidity: Double? = nil, pressure: Double? = nil, co2: Double? = nil)
-        -> Result<Measurement, SensorError>
+        -> Result<Measurement, ChipError>
     {
         .success(
             Measurement(
@@ -33,8 +33,8 @@ import Testing
                 pressure: pressure.map { Pressure(hectopascals: $0) }))
     }
 
-    private func failed(_ chip: StaticString, _ kind: SensorError.Kind) -> Result<Measurement, SensorError> {
-        .failure(SensorError(kind, chip: Identifier(constant: chip), address: 0x76, step: "read"))
+    private func failed(_ chip: StaticString, _ kind: ChipError.Kind) -> Result<Measurement, ChipError> {
+        .failure(ChipError(kind, chip: Identifier(constant: chip), address: 0x76, step: "read"))
     }
 
     private func faults(_ composition: Composition) -> [String] { composition.faults.map(\.description) }

@@ -19,7 +19,7 @@ import Testing
         #expect(settings.stations.count == 1)
         #expect(settings.mode == .hardware)
         #expect(
-            station.chips.map { "\($0.name) \($0.place.address)" } == [
+            station.chips.map { "\($0.name) \($0.location.address)" } == [
                 "bme280 0x76", "scd41 0x62", "sht4x 0x44", "ads1115 0x48",
             ])
     }

@@ -67,14 +67,14 @@ final class StationRig {
         let station = settings.stations[0]
         var watches: [String: BusWatch] = [:]
         let chips = station.chips.map { chip in
-            let bus = bus(chip.place.bus)
+            let bus = bus(chip.location.bus)
             let watch =
                 watches[bus.name] ?? BusWatch(bus, metrics: bench.metrics, health: bench.health, log: bench.log)
             watches[bus.name] = watch
             let monitor = ChipMonitor(
                 sensorID: station.sensorID, chip: chip.name, metrics: bench.metrics, health: bench.health,
                 log: bench.log, wallClock: world)
-            return ChipSlot(
+            return ChipSupervisor(
                 chip, bus: bus, watch: watch, clock: clock, freezeLimit: station.freezeLimit ?? 0, monitor: monitor
             ) { [dead, whenDead] in
                 dead.add("\(chip.name)")

@@ -21,7 +21,7 @@ import Testing
                         .init(quantity: .humidity, value: nil),
                     ]))
         #expect(try request("unplug 0x76") == .fault(.address(0x76), .unplug, true))
-        #expect(try request("plug 1:0x76") == .fault(.place(bus: 1, 0x76), .unplug, false))
+        #expect(try request("plug 1:0x76") == .fault(.location(bus: 1, 0x76), .unplug, false))
         #expect(try request("stick cellar/scd41") == .fault(.member(station: "cellar", name: "scd41"), .freeze, true))
         #expect(try request("fault 0x62 crc") == .fault(.address(0x62), .crc, true))
         #expect(try request("heal") == .heal(nil))
@@ -63,7 +63,7 @@ import Testing
                 board.stations.append(.init(name: name, air: air))
             }
             let live = FaultSwitch(world: world)
-            bus.attach(SimulatedModel.scd41.chip(in: world.with(air), faults: FaultScript(live: live)), at: address)
+            bus.attach(TwinKind.scd41.chip(in: world.with(air), faults: FaultScript(live: live)), at: address)
             board.chips.append(.init(station: name, name: "scd41", bus: number, address: address, faults: live))
         }
         return board

@@ -6,7 +6,7 @@ import Testing
 @testable import SensorBus
 
 /// An adapter that answers as a list says.
-private final class ScriptedDevice: I2CDevice {
+private final class ScriptedDevice: I2CAdapter {
     enum Outcome {
         /// What is read.
         case success([UInt8])

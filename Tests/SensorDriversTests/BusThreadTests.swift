@@ -42,8 +42,8 @@ private final class WatchedBus: I2CBus {
 
 /// Transfers block: those of opening a chip, too, belong on the bus's thread, of which there is one.
 @Suite struct BusThreadTests {
-    @Test(arguments: [SimulatedModel.bme280, .scd41, .sht3x, .sht4x, .ads1115])
-    func everyTransferIsOnTheBusThread(model: SimulatedModel) async throws {
+    @Test(arguments: [TwinKind.bme280, .scd41, .sht3x, .sht4x, .ads1115])
+    func everyTransferIsOnTheBusThread(model: TwinKind) async throws {
         let clock = ImmediateClock()
         let world = SimulatedWorld(
             environment: ConstantEnvironment(), origin: Timestamp(milliseconds: 1_772_000_000_000), clock: clock)
@@ -51,7 +51,7 @@ private final class WatchedBus: I2CBus {
         let address: I2CAddress = 0x44
         simulated.attach(model.chip(in: world), at: address)
         let bus = WatchedBus(simulated)
-        let sensor: any Sensor =
+        let sensor: any ChipDriver =
             switch model {
             case .sht3x: try await SHT3x.open(bus: bus, address: address, clock: clock)
             case .sht4x: try await SHT4x.open(bus: bus, address: address, clock: clock)

@@ -74,12 +74,12 @@ private typealias Exchange = PlaybackBus.Exchange
 
     @Test(
         arguments: [
-            (0x60, ChipModel.bme280), (0x58, .bmp280), (0x56, .bmp280), (0x55, .bmp180), (0x61, .bme680),
-        ] as [(UInt8, ChipModel)])
-    func barometersSayTheirID(id: UInt8, model: ChipModel) async throws {
+            (0x60, ChipPart.bme280), (0x58, .bmp280), (0x56, .bmp280), (0x55, .bmp180), (0x61, .bme680),
+        ] as [(UInt8, ChipPart)])
+    func barometersSayTheirID(id: UInt8, model: ChipPart) async throws {
         for address in [0x76, 0x77] as [I2CAddress] {
             let finding = try only(await scan([address: barometer(address, id: id)]))
-            #expect(finding.address == address && finding.model == model && finding.certainty == .certain)
+            #expect(finding.address == address && finding.part == model && finding.certainty == .certain)
             #expect(
                 finding.evidence == [Finding.Evidence("register 0xD0", hexadecimal(id, digits: 2), "chip id")])
         }
@@ -87,7 +87,7 @@ private typealias Exchange = PlaybackBus.Exchange
 
     @Test func anotherChipAtABarometersAddressIsUnknown() async throws {
         let finding = try only(await scan([0x77: barometer(0x77, id: 0x00)]))
-        #expect(finding.model == nil && finding.certainty == .unknown)
+        #expect(finding.part == nil && finding.certainty == .unknown)
         #expect(finding.evidence.map(\.answer) == ["0x80", "0x00"])
         #expect(finding.note == "at this address often a barometer (MS5611)")
     }
@@ -98,7 +98,7 @@ private typealias Exchange = PlaybackBus.Exchange
 
     @Test func anSHT4xSaysItsSerialNumber() async throws {
         let finding = try only(await scan([0x44: refusing(0x44) + sht4xSerial]))
-        #expect(finding.model == .sht4x && finding.certainty == .certain)
+        #expect(finding.part == .sht4x && finding.certainty == .certain)
         #expect(finding.evidence.map(\.answer) == ["0x0D206101"])
     }
 
@@ -108,7 +108,7 @@ private typealias Exchange = PlaybackBus.Exchange
             .read([0x63], from: 0x44), Exchange.read([0], from: 0x44).failing(.notAcknowledged),
         ]
         let finding = try only(await scan([0x44: left + sht4xSerial]))
-        #expect(finding.model == .sht4x)
+        #expect(finding.part == .sht4x)
     }
 
     private let noSHT4x: [Exchange] = [
@@ -121,7 +121,7 @@ private typealias Exchange = PlaybackBus.Exchange
             .write([0x37, 0x80], to: 0x45), .read([0xBE, 0xEF, 0x92, 0xAB, 0xCD, 0x6F], from: 0x45),
         ]
         let full = try only(await scan([0x45: refusing(0x45) + noSHT4x + status + serial]))
-        #expect(full.model == .sht3x && full.certainty == .certain)
+        #expect(full.part == .sht3x && full.certainty == .certain)
         #expect(full.evidence.map(\.answer) == ["0x8006", "0xBEEFABCD"])
         let old = try only(
             await scan([
@@ -130,7 +130,7 @@ private typealias Exchange = PlaybackBus.Exchange
                     Exchange.read([0, 0, 0, 0, 0, 0], from: 0x45).failing(.notAcknowledged),
                 ]
             ]))
-        #expect(old.model == .sht3x && old.certainty == .likely)
+        #expect(old.part == .sht3x && old.certainty == .likely)
     }
 
     @Test func aWrongChecksumNamesNobody() async throws {
@@ -140,7 +140,7 @@ private typealias Exchange = PlaybackBus.Exchange
                     .write([0x89], to: 0x46), .read([0x0D, 0x20, 0x48, 0x61, 0x01, 0x11], from: 0x46),
                 ]
             ]))
-        #expect(finding.model == nil && finding.certainty == .unknown)
+        #expect(finding.part == nil && finding.certainty == .unknown)
         #expect(finding.evidence.last?.meaning == "checksum wrong: noise, or another chip")
     }
 
@@ -154,11 +154,11 @@ private typealias Exchange = PlaybackBus.Exchange
 
     @Test(
         arguments: [
-            (0x0440, ChipModel.scd40), (0x1440, .scd41), (0x5441, .scd43), (0x2000, .scd4x),
-        ] as [(UInt16, ChipModel)])
-    func anSCD4xAtRestSaysItsSerialNumberAndVariant(word: UInt16, model: ChipModel) async throws {
+            (0x0440, ChipPart.scd40), (0x1440, .scd41), (0x5441, .scd43), (0x2000, .scd4x),
+        ] as [(UInt16, ChipPart)])
+    func anSCD4xAtRestSaysItsSerialNumberAndVariant(word: UInt16, model: ChipPart) async throws {
         let finding = try only(await scan([0x62: refusing(0x62) + scd4xSerial + variant(word)]))
-        #expect(finding.model == model && finding.certainty == .certain)
+        #expect(finding.part == model && finding.certainty == .certain)
         #expect(finding.evidence[0].answer == "0x73B1EB073B0C")
     }
 
@@ -167,7 +167,7 @@ private typealias Exchange = PlaybackBus.Exchange
 
     @Test func anSCD4xThatMeasuresIsNotStopped() async throws {
         let finding = try only(await scan([0x62: refusing(0x62) + [refusedSerial] + dataReady]))
-        #expect(finding.model == .scd4x && finding.certainty == .likely)
+        #expect(finding.part == .scd4x && finding.certainty == .likely)
         #expect(finding.note?.contains("measuring") == true)
     }
 
@@ -175,7 +175,7 @@ private typealias Exchange = PlaybackBus.Exchange
         let stopped = [refusedSerial] + dataReady + [.write([0x3F, 0x86], to: 0x62)] + scd4xSerial + variant(0x1440)
         let finding = try only(
             await scan([0x62: refusing(0x62) + stopped], options: IdentificationOptions(stopsMeasurements: true)))
-        #expect(finding.model == .scd41 && finding.certainty == .certain)
+        #expect(finding.part == .scd41 && finding.certainty == .certain)
         #expect(finding.note == "it was measuring, and was stopped")
     }
 
@@ -189,11 +189,11 @@ private typealias Exchange = PlaybackBus.Exchange
     @Test func anADS1115IsLikelyAtMost() async throws {
         for configuration in [0x8583, 0xC383] as [UInt16] {
             let finding = try only(await scan([0x48: converter(configuration, 0x8000, 0x7FFF)]))
-            #expect(finding.model == .ads1115 && finding.certainty == .likely)
+            #expect(finding.part == .ads1115 && finding.certainty == .likely)
         }
         // A TMP102 as it comes up.
         let thermometer = try only(await scan([0x48: converter(0x60A0, 0x4B00, 0x5000)]))
-        #expect(thermometer.model == nil && thermometer.certainty == .unknown)
+        #expect(thermometer.part == nil && thermometer.certainty == .unknown)
         #expect(thermometer.note == "at this address often a temperature sensor (TMP102, LM75)")
     }
 
@@ -206,9 +206,9 @@ private typealias Exchange = PlaybackBus.Exchange
 
     @Test func aMultiplexerIsToldWithoutAChange() async throws {
         let idle = try only(await scan([0x70: multiplexer(0x70, 0)]))
-        #expect(idle.model == .tca9548a && idle.certainty == .likely && idle.note == "no channel is open")
+        #expect(idle.part == .tca9548a && idle.certainty == .likely && idle.note == "no channel is open")
         let open = try only(await scan([0x77: multiplexer(0x77, 0b101)]))
-        #expect(open.model == .tca9548a && open.note == "open: 0, 2, and seen on the bus itself")
+        #expect(open.part == .tca9548a && open.note == "open: 0, 2, and seen on the bus itself")
     }
 
     /// A barometer whose next registers are all equal is not taken for a multiplexer.
@@ -222,7 +222,7 @@ private typealias Exchange = PlaybackBus.Exchange
                     .write([0], thenRead: registers, at: 0x76), .write([0xD0], thenRead: [0x60], at: 0x76),
                 ]
             ]))
-        #expect(finding.model == .bme280)
+        #expect(finding.part == .bme280)
     }
 
     // MARK: Safety
@@ -234,7 +234,7 @@ private typealias Exchange = PlaybackBus.Exchange
         let families = address == 0x44 || address == 0x45 ? 2 : 1
         let reads = [Exchange](repeating: .read([0x11], from: address), count: 1 + families)
         let finding = try only(await scan([address: reads]))
-        #expect(finding.model == nil && finding.evidence == [Finding.Evidence("read", "0x11")])
+        #expect(finding.part == nil && finding.evidence == [Finding.Evidence("read", "0x11")])
     }
 
     @Test func whatTheKernelHasIsNotTouched() async throws {
@@ -279,7 +279,7 @@ private typealias Exchange = PlaybackBus.Exchange
         for options in [IdentificationOptions(), .init(opensMultiplexers: true, stopsMeasurements: true)] {
             let inventory = await identifyChips(on: bus, options: options, clock: clock)
             #expect(inventory.trouble == nil && inventory.findings.count == 112)
-            #expect(inventory.findings.allSatisfy { $0.model == nil })
+            #expect(inventory.findings.allSatisfy { $0.part == nil })
         }
         for (address, chip) in chips { #expect(chip.longest <= 1, "\(address)") }
     }
@@ -297,7 +297,7 @@ private typealias Exchange = PlaybackBus.Exchange
         let inventory = await identifyChips(on: bus, clock: clock)
         #expect(inventory.trouble == nil)
         #expect(inventory.findings.map(\.address) == [0x44, 0x45, 0x4A, 0x62, 0x76, 0x77])
-        #expect(inventory.findings.map(\.model) == [.sht4x, .sht3x, .ads1115, .scd41, .bmp280, .bme280])
+        #expect(inventory.findings.map(\.part) == [.sht4x, .sht3x, .ads1115, .scd41, .bmp280, .bme280])
     }
 
     /// In use, each with its settings, and after the scan they measure on as if nothing had been.
@@ -306,7 +306,7 @@ private typealias Exchange = PlaybackBus.Exchange
         bus.attach(SimulatedBME280(world: world), at: 0x76)
         bus.attach(SimulatedSCD4x(world: world), at: 0x62)
         bus.attach(SimulatedADS1115(world: world), at: 0x48)
-        let chips: [any Sensor] = [
+        let chips: [any ChipDriver] = [
             try await BME280.open(bus: bus, address: 0x76, clock: clock),
             try await SCD4x.open(bus: bus, clock: clock),
             try await ADS1115.open(bus: bus, address: 0x48, clock: clock),
@@ -314,7 +314,7 @@ private typealias Exchange = PlaybackBus.Exchange
         for chip in chips { _ = try await chip.measure() }
         try await clock.sleep(for: .seconds(5))
         let inventory = await identifyChips(on: bus, clock: clock)
-        #expect(inventory.findings.map(\.model) == [.ads1115, .scd4x, .bme280])
+        #expect(inventory.findings.map(\.part) == [.ads1115, .scd4x, .bme280])
         #expect(inventory.findings.map(\.certainty) == [.likely, .likely, .certain])
         for chip in chips { _ = try await chip.measure() }
     }
@@ -344,7 +344,7 @@ private typealias Exchange = PlaybackBus.Exchange
         let inventory = try await play(
             behindMultiplexer(0b1000), options: IdentificationOptions(opensMultiplexers: true))
         #expect(inventory.trouble == nil && inventory.notes.isEmpty)
-        #expect(inventory.findings.map(\.model) == [.tca9548a, .bme280, .bme280])
+        #expect(inventory.findings.map(\.part) == [.tca9548a, .bme280, .bme280])
         #expect(inventory.findings[0].certainty == .certain, "it selected all its channels")
         #expect(inventory.findings.map(\.channel?.number) == [nil, 1, 6])
         #expect(inventory.findings.map(\.channel?.multiplexer) == [nil, 0x70, 0x70])
@@ -441,7 +441,7 @@ private typealias Exchange = PlaybackBus.Exchange
             }
         }
         let inventory = try await play(transcript)
-        #expect(inventory.findings.map(\.model) == [.sht4x])
+        #expect(inventory.findings.map(\.part) == [.sht4x])
         #expect(inventory.notes.count == 1)
     }
 

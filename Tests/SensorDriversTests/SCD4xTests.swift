@@ -85,14 +85,14 @@ import Testing
         try bus.finish()
 
         let dead = PlaybackBus(unheard + [wake] + unheard)
-        let silence = SensorError.Kind.bus(BusError(.notAcknowledged, bus: "playback", address: Self.address))
+        let silence = ChipError.Kind.bus(BusError(.notAcknowledged, bus: "playback", address: Self.address))
         #expect(await failure { _ = try await Self.open(dead) } == silence)
         try dead.finish()
 
         // Only silence means sleep.
         for failing in [[stop.failing(.timedOut)], unheard + [wake.failing(.timedOut)]] {
             let bus = PlaybackBus(failing)
-            let timedOut = SensorError.Kind.bus(BusError(.timedOut, bus: "playback", address: Self.address))
+            let timedOut = ChipError.Kind.bus(BusError(.timedOut, bus: "playback", address: Self.address))
             #expect(await failure { _ = try await Self.open(bus) } == timedOut)
             try bus.finish()
         }
@@ -104,12 +104,13 @@ import Testing
             ([0x14, 0x40], .scd41, "SCD41", nil),
             ([0x54, 0x41], .scd43, "SCD43", "the configuration says SCD41, and it is an SCD43"),
             ([0xF4, 0x40], nil, "SCD41", nil),
-        ] as [([UInt8], SCD4x.Model?, String, String?)])
-    func theVariantSaysWhichPartItIs(word: [UInt8], model: SCD4x.Model?, part: String, remark: String?) async throws {
+        ] as [([UInt8], SCD4x.Variant?, String, String?)])
+    func theVariantSaysWhichPartItIs(word: [UInt8], variant: SCD4x.Variant?, part: String, remark: String?) async throws
+    {
         let answer = word + [sensirionCRC8(word)]
         let bus = PlaybackBus(Self.identification.dropLast() + [.read(answer, from: Self.address), Self.opening[5]])
         let sensor = try await Self.open(bus)
-        #expect(sensor.model == model)
+        #expect(sensor.variant == variant)
         #expect(sensor.chip.description == part.lowercased())
         let identity = sensor.identity
         #expect(identity.part == part && identity.remark == remark)
@@ -122,8 +123,8 @@ import Testing
         let silent = Self.identification[failing].failing(.notAcknowledged)
         let identification = Self.identification[..<failing] + [silent, silent]
         let bus = PlaybackBus(identification + [Self.opening[5]])
-        let sensor = try await Self.open(bus, .init(model: .scd40))
-        #expect(sensor.model == nil)
+        let sensor = try await Self.open(bus, .init(variant: .scd40))
+        #expect(sensor.variant == nil)
         #expect(sensor.chip == Identifier(constant: "scd40"))
         #expect(sensor.identity.facts == [.init("variant", "not told: older firmware")])
         try bus.finish()
@@ -226,8 +227,8 @@ import Testing
         SCD4x.Settings(temperatureOffset: -0.1), SCD4x.Settings(temperatureOffset: 20.1),
         SCD4x.Settings(temperatureOffset: .nan), SCD4x.Settings(altitude: -1), SCD4x.Settings(altitude: 3001),
         SCD4x.Settings(selfCalibrationTarget: 399), SCD4x.Settings(selfCalibrationTarget: 5001),
-        SCD4x.Settings(model: .scd40, mode: .singleShot),
-        SCD4x.Settings(model: .scd40, mode: .singleShotWithoutCO2),
+        SCD4x.Settings(variant: .scd40, mode: .singleShot),
+        SCD4x.Settings(variant: .scd40, mode: .singleShotWithoutCO2),
     ])
     func settingsOutsideTheirRangeNeverReachTheBus(settings: SCD4x.Settings) async throws {
         let bus = PlaybackBus([])
@@ -305,9 +306,9 @@ import Testing
     @Test(arguments: notWhileMeasuring)
     func commandsThatAreNotAllowedNeverReachTheBus(command: SCD4xCommand) async throws {
         let bus = PlaybackBus([])
-        let port = ChipPort(
+        let device = I2CDevice(
             bus: bus, address: Self.address, chip: Identifier(constant: "scd41"), clock: ImmediateClock())
-        let kind = await failure { try await port.send(command, whileMeasuring: true) }
+        let kind = await failure { try await device.send(command, whileMeasuring: true) }
         guard case .notAllowed = kind else {
             Issue.record("\(command): \(String(describing: kind))")
             return

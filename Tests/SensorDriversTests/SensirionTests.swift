@@ -17,8 +17,8 @@ import Testing
         #expect(sensirionWord(word) == [UInt8(word >> 8), UInt8(word & 0xFF), crc])
     }
 
-    private func port(_ bus: PlaybackBus) -> ChipPort {
-        ChipPort(bus: bus, address: 0x44, chip: Identifier(constant: "sht4x"), clock: ImmediateClock())
+    private func device(_ bus: PlaybackBus) -> I2CDevice {
+        I2CDevice(bus: bus, address: 0x44, chip: Identifier(constant: "sht4x"), clock: ImmediateClock())
     }
 
     private let asking = PlaybackBus.Exchange.write([0x89], to: 0x44)
@@ -30,7 +30,7 @@ import Testing
         var damaged = sound
         damaged.answer[bit / 8] ^= 1 << (bit % 8)
         let bus = PlaybackBus([asking, damaged, asking, damaged, asking, sound])
-        #expect(try await port(bus).query(SHT4xCommand.readSerialNumber, words: 1) == [0xBEEF])
+        #expect(try await device(bus).query(SHT4xCommand.readSerialNumber, words: 1) == [0xBEEF])
         try bus.finish()
     }
 
@@ -38,7 +38,7 @@ import Testing
         var damaged = sound
         damaged.answer[2] = 0x93
         let bus = PlaybackBus([asking, damaged, asking, damaged, asking, damaged])
-        let kind = await failure { _ = try await port(bus).query(SHT4xCommand.readSerialNumber, words: 1) }
+        let kind = await failure { _ = try await device(bus).query(SHT4xCommand.readSerialNumber, words: 1) }
         #expect(kind == .crc(expected: 0x92, received: 0x93))
         try bus.finish()
     }
@@ -48,7 +48,7 @@ import Testing
         damaged.answer[0] = 0xBF
         let bus = PlaybackBus([asking, damaged])
         let kind = await failure {
-            _ = try await port(bus).query(SHT4xCommand.readSerialNumber, words: 1, isRepeatable: false)
+            _ = try await device(bus).query(SHT4xCommand.readSerialNumber, words: 1, isRepeatable: false)
         }
         #expect(kind != nil)
         try bus.finish()
@@ -58,9 +58,9 @@ import Testing
     @Test func whatIsNotAcknowledgedIsTriedOnceMore() async throws {
         let silent = sound.failing(.notAcknowledged)
         let bus = PlaybackBus([asking.failing(.notAcknowledged), asking, silent, sound, asking, silent, silent])
-        let port = port(bus)
-        #expect(try await port.query(SHT4xCommand.readSerialNumber, words: 1) == [0xBEEF])
-        let kind = await failure { _ = try await port.query(SHT4xCommand.readSerialNumber, words: 1) }
+        let device = device(bus)
+        #expect(try await device.query(SHT4xCommand.readSerialNumber, words: 1) == [0xBEEF])
+        let kind = await failure { _ = try await device.query(SHT4xCommand.readSerialNumber, words: 1) }
         #expect(kind == .bus(BusError(.notAcknowledged, bus: "playback", address: 0x44)))
         try bus.finish()
     }
@@ -69,7 +69,7 @@ import Testing
     @Test(arguments: [BusError.Kind.timedOut, .lengthOrStretch, .arbitrationLost, .missing])
     func otherFailuresAreNotTriedAgain(kind: BusError.Kind) async throws {
         let bus = PlaybackBus([asking, sound.failing(kind)])
-        let error = await failure { _ = try await port(bus).query(SHT4xCommand.readSerialNumber, words: 1) }
+        let error = await failure { _ = try await device(bus).query(SHT4xCommand.readSerialNumber, words: 1) }
         #expect(error == .bus(BusError(kind, bus: "playback", address: 0x44)))
         try bus.finish()
     }

@@ -25,7 +25,7 @@ func failingEachTransfer(
         do {
             try await body(bus)
             Issue.record("transfer \(failing + 1) failed without an error")
-        } catch let error as SensorError {
+        } catch let error as ChipError {
             #expect(error.kind == .bus(BusError(.notAcknowledged, bus: "playback", address: address)))
             #expect(error.address == address)
             #expect(error.fault.description.hasSuffix(":not_acknowledged"))
@@ -34,12 +34,12 @@ func failingEachTransfer(
     }
 }
 
-/// The kind of the SensorError that `body` throws.
-func failure(_ body: () async throws -> Void) async -> SensorError.Kind? {
+/// The kind of the ChipError that `body` throws.
+func failure(_ body: () async throws -> Void) async -> ChipError.Kind? {
     do {
         try await body()
         Issue.record("nothing failed")
-    } catch let error as SensorError {
+    } catch let error as ChipError {
         return error.kind
     } catch {
         Issue.record(error)

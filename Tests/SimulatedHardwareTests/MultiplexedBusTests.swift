@@ -84,7 +84,7 @@ import Testing
         _ = try await sensor.measure()
         try await clock.sleep(until: .init(elapsed: .seconds(15)), tolerance: nil)
         // The first attempt only finds that the chip is gone; with the second the channel is written again.
-        do throws(SensorError) {
+        do throws(ChipError) {
             _ = try await sensor.measure()
             Issue.record("the chip answered")
         } catch {

@@ -75,8 +75,8 @@ import Testing
         #expect(try bus.read(3, from: 0x45) == [0x80, 0x10, 0xE1])
     }
 
-    @Test(arguments: SimulatedModel.allCases)
-    func everyModelIsMadeAndAnswersToItsAddress(model: SimulatedModel) throws {
+    @Test(arguments: TwinKind.allCases)
+    func everyModelIsMadeAndAnswersToItsAddress(model: TwinKind) throws {
         let world = world()
         let bus = SimulatedI2CBus(world: world)
         bus.attach(model.chip(in: world), at: 0x10)

@@ -75,8 +75,8 @@ import Testing
 
     @Test func anSCD40GivesTheAirToo() async throws {
         let bench = Bench()
-        bench.bus.attach(SimulatedSCD4x(world: bench.world, model: .scd40), at: 0x62)
-        let sensor = try await SCD4x.open(bus: bench.bus, settings: .init(model: .scd40), clock: bench.clock)
+        bench.bus.attach(SimulatedSCD4x(world: bench.world, variant: .scd40), at: 0x62)
+        let sensor = try await SCD4x.open(bus: bench.bus, settings: .init(variant: .scd40), clock: bench.clock)
         #expect(sensor.identity.part == "SCD40" && sensor.identity.remark == nil)
         #expect(try await sensor.measure().co2?.partsPerMillion == 600)
     }
@@ -141,13 +141,13 @@ import Testing
 
     /// Measures within an episode from 100 s to 200 s, and afterwards.
     private static func fault(
-        _ kind: FaultScript.Kind, _ bench: Bench, open: ([FaultScript.Episode]) async throws -> any Sensor
-    ) async throws -> SensorError.Kind? {
+        _ kind: FaultScript.Kind, _ bench: Bench, open: ([FaultScript.Episode]) async throws -> any ChipDriver
+    ) async throws -> ChipError.Kind? {
         let sensor = try await open([.init(kind, from: .seconds(100), to: .seconds(200))])
         _ = try await sensor.measure()
         try await bench.pass(until: 110)
-        var kindOfError: SensorError.Kind?
-        do throws(SensorError) {
+        var kindOfError: ChipError.Kind?
+        do throws(ChipError) {
             _ = try await sensor.measure()
         } catch {
             kindOfError = error.kind
@@ -155,7 +155,7 @@ import Testing
         try await bench.pass(until: 210)
         if kind == .unplug {
             // It came back without its settings: either it says so, or opening it again mends it.
-            await #expect(throws: SensorError.self) { _ = try await sensor.measure() }
+            await #expect(throws: ChipError.self) { _ = try await sensor.measure() }
             try await bench.pass(until: 220)
             _ = try await open([]).measure()
         } else {
@@ -165,11 +165,11 @@ import Testing
     }
 
     @Test func faultsOfTheBME280() async throws {
-        func fault(_ kind: FaultScript.Kind) async throws -> SensorError.Kind? {
+        func fault(_ kind: FaultScript.Kind) async throws -> ChipError.Kind? {
             let bench = Bench()
             return try await Self.fault(kind, bench) { try await bench.bme280(.bme280, $0) }
         }
-        let silence = SensorError.Kind.bus(BusError(.notAcknowledged, bus: "simulated", address: 0x76))
+        let silence = ChipError.Kind.bus(BusError(.notAcknowledged, bus: "simulated", address: 0x76))
         #expect(try await fault(.nack) == silence)
         #expect(try await fault(.freeze) == .timedOut)
         guard case .outOfRange = try await fault(.saturate) else {
@@ -179,11 +179,11 @@ import Testing
     }
 
     @Test func faultsOfTheSCD41() async throws {
-        func fault(_ kind: FaultScript.Kind) async throws -> SensorError.Kind? {
+        func fault(_ kind: FaultScript.Kind) async throws -> ChipError.Kind? {
             let bench = Bench()
             return try await Self.fault(kind, bench) { try await bench.scd41(.init(), $0) }
         }
-        let silence = SensorError.Kind.bus(BusError(.notAcknowledged, bus: "simulated", address: 0x62))
+        let silence = ChipError.Kind.bus(BusError(.notAcknowledged, bus: "simulated", address: 0x62))
         #expect(try await fault(.nack) == silence)
         #expect(try await fault(.unplug) == silence)
         #expect(try await fault(.freeze) == .notReady)
@@ -196,11 +196,11 @@ import Testing
     }
 
     @Test func faultsOfTheSHT4x() async throws {
-        func fault(_ kind: FaultScript.Kind) async throws -> SensorError.Kind? {
+        func fault(_ kind: FaultScript.Kind) async throws -> ChipError.Kind? {
             let bench = Bench()
             return try await Self.fault(kind, bench) { try await bench.sht4x($0) }
         }
-        let silence = SensorError.Kind.bus(BusError(.notAcknowledged, bus: "simulated", address: 0x44))
+        let silence = ChipError.Kind.bus(BusError(.notAcknowledged, bus: "simulated", address: 0x44))
         #expect(try await fault(.nack) == silence)
         #expect(try await fault(.freeze) == silence)
         #expect(try await fault(.saturate) == .outOfRange(value: 130))
@@ -212,11 +212,11 @@ import Testing
     }
 
     @Test func faultsOfTheSHT3x() async throws {
-        func fault(_ kind: FaultScript.Kind) async throws -> SensorError.Kind? {
+        func fault(_ kind: FaultScript.Kind) async throws -> ChipError.Kind? {
             let bench = Bench()
             return try await Self.fault(kind, bench) { try await bench.sht3x($0) }
         }
-        let silence = SensorError.Kind.bus(BusError(.notAcknowledged, bus: "simulated", address: 0x44))
+        let silence = ChipError.Kind.bus(BusError(.notAcknowledged, bus: "simulated", address: 0x44))
         #expect(try await fault(.nack) == silence)
         #expect(try await fault(.freeze) == silence)
         #expect(try await fault(.saturate) == .outOfRange(value: 130))
@@ -241,17 +241,17 @@ import Testing
         let bench = Bench()
         let sensor = try await bench.sht4x([.init(.unplug, from: .seconds(100), to: .seconds(200))])
         try await bench.pass(until: 150)
-        await #expect(throws: SensorError.self) { _ = try await sensor.measure() }
+        await #expect(throws: ChipError.self) { _ = try await sensor.measure() }
         try await bench.pass(until: 210)
         #expect(Self.isClose(try await sensor.measure().humidity?.percent, 45, within: 0.001))
     }
 
     @Test func faultsOfTheADS1115() async throws {
-        func fault(_ kind: FaultScript.Kind) async throws -> SensorError.Kind? {
+        func fault(_ kind: FaultScript.Kind) async throws -> ChipError.Kind? {
             let bench = Bench()
             return try await Self.fault(kind, bench) { try await bench.ads1115(.none, $0) }
         }
-        let silence = SensorError.Kind.bus(BusError(.notAcknowledged, bus: "simulated", address: 0x48))
+        let silence = ChipError.Kind.bus(BusError(.notAcknowledged, bus: "simulated", address: 0x48))
         #expect(try await fault(.nack) == silence)
         #expect(try await fault(.freeze) == .timedOut)
         #expect(try await fault(.saturate) == .saturated)
@@ -262,7 +262,7 @@ import Testing
         let sensor = try await bench.bme280(.bme280, [.init(.unplug, from: .seconds(100), to: .seconds(200))])
         #expect(try await sensor.measure().humidity != nil)
         try await bench.pass(until: 150)
-        await #expect(throws: SensorError.self) { _ = try await sensor.measure() }
+        await #expect(throws: ChipError.self) { _ = try await sensor.measure() }
         try await bench.pass(until: 210)
         // The power cut took the oversampling of humidity with it.
         #expect(Self.isClose(try await sensor.measure().humidity?.percent, 45, within: 0.05))

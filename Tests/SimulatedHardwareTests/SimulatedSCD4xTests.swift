@@ -4,7 +4,7 @@ import SensorDrivers
 import SimulatedHardware
 import Testing
 
-/// The SCD4x's model byte by byte, and what the driver does with it over hours.
+/// The SCD4x's twin byte by byte, and what the driver does with it over hours.
 @Suite struct SimulatedSCD4xTests {
     private let clock = ImmediateClock()
     private let world: SimulatedWorld
@@ -16,8 +16,8 @@ import Testing
         bus = SimulatedI2CBus(world: world)
     }
 
-    private func attach(_ model: SimulatedSCD4x.Model = .scd41, _ episodes: [FaultScript.Episode] = []) {
-        bus.attach(SimulatedSCD4x(world: world, model: model, faults: FaultScript(episodes)), at: 0x62)
+    private func attach(_ variant: SimulatedSCD4x.Variant = .scd41, _ episodes: [FaultScript.Episode] = []) {
+        bus.attach(SimulatedSCD4x(world: world, variant: variant, faults: FaultScript(episodes)), at: 0x62)
     }
 
     private func expectRefusal(_ body: () throws -> Void) {
@@ -182,7 +182,7 @@ import Testing
     @Test func olderFirmwareIsOpenedToo() async throws {
         bus.attach(SimulatedSCD4x(world: world, saysVariant: false), at: 0x62)
         let sensor = try await SCD4x.open(bus: bus, clock: clock)
-        #expect(sensor.model == nil && sensor.identity.part == "SCD41")
+        #expect(sensor.variant == nil && sensor.identity.part == "SCD41")
         #expect(try await sensor.measure().co2?.partsPerMillion == 600)
     }
 
@@ -192,7 +192,7 @@ import Testing
         let settings = SCD4x.Settings(mode: mode)
         let sensor = try await SCD4x.open(bus: bus, settings: settings, clock: clock)
         _ = try await sensor.measure()
-        await #expect(throws: SensorError.self) {
+        await #expect(throws: ChipError.self) {
             try await sensor.forcedRecalibration(target: .init(partsPerMillion: 420))
         }
         while await sensor.measuringTime < SCD4x.settlingTime { _ = try await sensor.measure() }

@@ -4,7 +4,7 @@ import Readings
 import SensorBus
 import SensorDrivers
 
-/// What a person does with an SCD4x at its place: what `vigie-gateway calibrate` does.
+/// What a person does with an SCD4x where it is mounted: what `vigie-gateway calibrate` does.
 ///
 /// No gateway may be using the bus meanwhile: two programs that command one chip spoil each other's answers, and a
 /// recalibration that was disturbed lasts. Afterwards the chip measures; a gateway that starts opens it anew.
@@ -44,8 +44,8 @@ public struct Calibration: Sendable {
             case .unknownStation(let name, let known):
                 "no station is called \(name); there are \(known.joined(separator: ", "))"
             case .noChip: "there is no SCD40 or SCD41 in the configuration; the other chips have nothing to calibrate"
-            case .ambiguous(let places):
-                "several could be meant: name the station, --sensor \(places.joined(separator: " or "))"
+            case .ambiguous(let stations):
+                "several could be meant: name the station, --sensor \(stations.joined(separator: " or "))"
             case .declined: "nothing was changed"
             }
         }
@@ -73,7 +73,7 @@ public struct Calibration: Sendable {
     /// - Parameters:
     ///   - confirm: shows a person what is going to happen and asks whether to go on.
     ///   - progress: called with what is being waited for.
-    /// - Throws: `Refusal`; `BusError` if a gateway is using the bus; `SensorError`.
+    /// - Throws: `Refusal`; `BusError` if a gateway is using the bus; `ChipError`.
     public func run(
         confirm: @escaping @Sendable (String) async -> Bool,
         progress: @escaping @Sendable (String) -> Void = { _ in }
@@ -81,7 +81,7 @@ public struct Calibration: Sendable {
         let (index, chip) = try target()
         let hardware = try settings.hardware(claim: .exclusive)
         var segments = BusSegments(settings.stations)
-        let bus = segments.bus(of: chip.place, on: try hardware.bus(index, chip.place.bus))
+        let bus = segments.bus(of: chip.location, on: try hardware.bus(index, chip.location.bus))
         progress("opening the chip")
         let session = Session(
             settings: settings.stations[index], chip: chip, bus: bus, clock: hardware.clock,
@@ -90,7 +90,7 @@ public struct Calibration: Sendable {
         // CO2 depends on the air's pressure: the station's barometer says it, if there is one.
         var pressure: Pressure?
         if let barometer = settings.stations[index].chips.first(where: { $0.kind == .bme280 || $0.kind == .bmp280 }) {
-            let bus = segments.bus(of: barometer.place, on: try hardware.bus(index, barometer.place.bus))
+            let bus = segments.bus(of: barometer.location, on: try hardware.bus(index, barometer.location.bus))
             pressure = await session.pressure(by: barometer, on: bus)
         }
         return try await session.perform(action, pressure: pressure, persists: persists)
@@ -136,7 +136,7 @@ private struct Session {
     /// What a barometer measures; nil if it fails, which is no reason not to calibrate another chip.
     func pressure(by barometer: ChipSettings, on bus: any I2CBus) async -> Pressure? {
         let chip = try? await BME280.open(
-            bus: bus, address: barometer.place.address, settings: barometer.bme280, clock: clock)
+            bus: bus, address: barometer.location.address, settings: barometer.bme280, clock: clock)
         return try? await chip?.measure().pressure
     }
 
@@ -144,16 +144,16 @@ private struct Session {
         _ action: Calibration.Action, pressure: Pressure?, persists: Bool
     ) async throws -> CalibrationReport {
         // As it is: of the configuration's settings only the part and the mode, and single shots give no mode to settle in.
-        var open = SCD4x.Settings(model: chip.scd4x.model)
+        var open = SCD4x.Settings(variant: chip.scd4x.variant)
         open.mode = chip.scd4x.mode == .lowPower ? .lowPower : .periodic
-        let sensor = try await SCD4x.open(bus: bus, address: chip.place.address, settings: open, clock: clock)
+        let sensor = try await SCD4x.open(bus: bus, address: chip.location.address, settings: open, clock: clock)
         if let pressure, SCD4x.pressures.contains(pressure.hectopascals) {
             try await sensor.setAmbientPressure(pressure)
         }
         var report = CalibrationReport(
-            station: settings.sensorID, place: chip.place, identity: sensor.identity,
+            station: settings.sensorID, location: chip.location, identity: sensor.identity,
             settings: try await sensor.readSettings())
-        if isSimulated { report.notes.append("the chip is a model: nothing of this outlasts the command") }
+        if isSimulated { report.notes.append("the chip is simulated: nothing of this outlasts the command") }
         switch action {
         case .show:
             report.reading = try await value(of: sensor)
@@ -188,7 +188,7 @@ private struct Session {
     }
 
     /// The next value.
-    private func value(of sensor: SCD4x) async throws(SensorError) -> Measurement {
+    private func value(of sensor: SCD4x) async throws(ChipError) -> Measurement {
         progress("waiting for a value: \(chip.scd4x.mode == .lowPower ? "about 30 s" : "5 s")")
         return try await sensor.measure()
     }
@@ -206,7 +206,7 @@ private struct Session {
             throw Calibration.Refusal.declined
         }
         progress("writing")
-        let sensor = try await SCD4x.open(bus: bus, address: chip.place.address, settings: new, clock: clock)
+        let sensor = try await SCD4x.open(bus: bus, address: chip.location.address, settings: new, clock: clock)
         if persists { try await sensor.persistSettings() }
         report.before = report.settings
         report.settings = try await sensor.readSettings()

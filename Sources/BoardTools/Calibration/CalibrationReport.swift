@@ -6,7 +6,7 @@ import SensorDrivers
 /// What became of a chip that a person calibrated.
 public struct CalibrationReport: Sendable {
     var station: Identifier
-    var place: ChipSettings.Location
+    var location: BusLocation
     var identity: ChipIdentity
     /// What is in force now.
     var settings: SCD4x.StoredSettings
@@ -27,9 +27,9 @@ public struct CalibrationReport: Sendable {
     /// What a person should know.
     var notes: [String] = []
 
-    init(station: Identifier, place: ChipSettings.Location, identity: ChipIdentity, settings: SCD4x.StoredSettings) {
+    init(station: Identifier, location: BusLocation, identity: ChipIdentity, settings: SCD4x.StoredSettings) {
         self.station = station
-        self.place = place
+        self.location = location
         self.identity = identity
         self.settings = settings
     }
@@ -42,7 +42,7 @@ public struct CalibrationReport: Sendable {
     }
 
     /// Such as `SCD41 at 0x62 on bus 1, station hall`.
-    var name: String { "\(identity.part) at \(place), station \(station)" }
+    var name: String { "\(identity.part) at \(location), station \(station)" }
 
     static func text(of co2: Concentration?) -> String {
         co2.map { PlainNumbers.fixed($0.partsPerMillion, digits: 0) + " ppm" } ?? "no CO2"
@@ -98,8 +98,8 @@ public struct CalibrationReport: Sendable {
     /// null; `notes`: sentences.
     public var json: JSON {
         [
-            "station": .string("\(station)"), "bus": .of(place.bus), "address": .string("\(place.address)"),
-            "multiplexer": .of(place.channel.map { "\($0.multiplexer)" }), "channel": .of(place.channel?.number),
+            "station": .string("\(station)"), "bus": .of(location.bus), "address": .string("\(location.address)"),
+            "multiplexer": .of(location.channel.map { "\($0.multiplexer)" }), "channel": .of(location.channel?.number),
             "part": .string(identity.part), "serial_number": .of(identity.serialNumber), "settings": settings.json,
             "settings_before": before?.json ?? .null, "persisted": isPersisted.map { .bool($0) } ?? .null,
             "reading": reading.map { reading in

@@ -8,7 +8,7 @@ struct BoardExamination: Examination {
         /// Its setting, such as `power_good`.
         var setting: String
         /// Where it is, and the program that has it; or why it cannot be found.
-        var place: Result<LinuxGPIO.Place, GPIOError>
+        var location: Result<LinuxGPIO.Location, GPIOError>
     }
 
     var lines: [Line]
@@ -23,29 +23,29 @@ struct BoardExamination: Examination {
             lines: lines.compactMap { setting, line in
                 guard let line else { return nil }
                 do throws(GPIOError) {
-                    return Line(setting: setting, place: .success(try gpio.place(of: line)))
+                    return Line(setting: setting, location: .success(try gpio.location(of: line)))
                 } catch {
-                    return Line(setting: setting, place: .failure(error))
+                    return Line(setting: setting, location: .failure(error))
                 }
             })
     }
 
     var checks: [Check] {
         lines.map { line in
-            switch line.place {
+            switch line.location {
             case .failure(let error):
                 Check(
                     .board, line.setting, .failure, "\(error.line): \(error.kind)",
                     remedy: error.remedy ?? "gpioinfo shows the chips and lines; name one by its chip's label and line")
-            case .success(let place) where place.consumer.isEmpty || place.consumer == LinuxGPIO.consumer:
+            case .success(let location) where location.consumer.isEmpty || location.consumer == LinuxGPIO.consumer:
                 Check(
                     .board, line.setting, .ok,
-                    "\(place.chip), line \(place.offset)"
-                        + (place.consumer.isEmpty ? "" : ", in use by a running gateway"))
-            case .success(let place):
+                    "\(location.chip), line \(location.offset)"
+                        + (location.consumer.isEmpty ? "" : ", in use by a running gateway"))
+            case .success(let location):
                 Check(
                     .board, line.setting, .failure,
-                    "\(place.chip), line \(place.offset): in use by \(place.consumer)",
+                    "\(location.chip), line \(location.offset): in use by \(location.consumer)",
                     remedy: "end that program or remove its overlay, or name another line")
             }
         }

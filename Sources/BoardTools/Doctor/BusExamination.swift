@@ -36,7 +36,7 @@ struct BusExamination: Examination {
             adapter: tree.text("/sys/class/i2c-dev/i2c-\(number)/name"), ownership: FileOwnership(tree.root + path),
             failure: nil, users: [],
             speed: tree.bigEndianNumber(device + "/of_node/clock-frequency"),
-            needsStandardSpeed: chips.contains { $0.place.bus == number && $0.kind.rawValue.hasPrefix("scd4") })
+            needsStandardSpeed: chips.contains { $0.location.bus == number && $0.kind.rawValue.hasPrefix("scd4") })
         do throws(BusError) {
             _ = try LinuxI2CBus.open(tree.root + path, claim: .exclusive)
         } catch {
@@ -141,11 +141,11 @@ struct ChipExamination: Examination {
             }
         }
         for expectation in report.comparison?.expectations ?? [] {
-            let subject = "\(expectation.station): \(expectation.place)"
+            let subject = "\(expectation.station): \(expectation.label)"
             switch expectation.outcome {
             case .present(let finding):
-                let seen = "\(finding.model?.title ?? "a chip") answers"
-                if finding.model == .bmp280, expectation.chip.kind.rawValue == "bme280" {
+                let seen = "\(finding.part?.title ?? "a chip") answers"
+                if finding.part == .bmp280, expectation.chip.kind.rawValue == "bme280" {
                     checks.append(
                         Check(
                             .chips, subject, .warning, "it is a BMP280, which has no humidity",
@@ -160,13 +160,13 @@ struct ChipExamination: Examination {
                         Check(
                             .chips, subject, .failure, "the kernel's driver \(driver) has it",
                             remedy:
-                                "remove its overlay from config.txt, or: echo \(expectation.chip.place.device) | sudo"
+                                "remove its overlay from config.txt, or: echo \(expectation.chip.location.device) | sudo"
                                 + " tee /sys/bus/i2c/drivers/\(driver)/unbind"))
                 } else {
                     checks.append(
                         Check(
                             .chips, subject, .failure,
-                            finding.model.map { "\($0.title) answers there" } ?? "an unknown chip answers there",
+                            finding.part.map { "\($0.title) answers there" } ?? "an unknown chip answers there",
                             remedy: "set its type: and address: to what vigie-gateway scan shows"))
                 }
             case .absent:
@@ -182,7 +182,7 @@ struct ChipExamination: Examination {
     }
 }
 
-extension ChipSettings.Location {
+extension BusLocation {
     /// As sysfs names it, such as `1-0076`.
     fileprivate var device: String {
         let digits = String(address.value, radix: 16)

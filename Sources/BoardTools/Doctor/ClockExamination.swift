@@ -11,7 +11,7 @@ struct ClockExamination: Examination {
     /// The kernel's clocks with a battery, or that claim one, such as `rtc-ds1307`.
     var realTimeClocks: [String]
     var policy: GatewaySettings.ClockPolicy
-    /// Whether the chips are models: then the clock is trusted.
+    /// Whether the chips are simulated: then the clock is trusted.
     var isSimulated: Bool
     /// Whether the program that usually keeps the time is there, by its socket or folder under /run.
     var timeKeeper: String?

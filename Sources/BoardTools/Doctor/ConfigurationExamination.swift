@@ -17,9 +17,9 @@ struct ConfigurationExamination: Examination {
             return [Check(.configuration, file, .ok, seen)]
         case .failure(let error):
             return error.problems.map { problem in
-                let place = problem.line > 0 ? "\(problem.file):\(problem.line)" : problem.file
+                let subject = problem.line > 0 ? "\(problem.file):\(problem.line)" : problem.file
                 return Check(
-                    .configuration, place, .failure, (problem.path + [problem.message]).joined(separator: ": "),
+                    .configuration, subject, .failure, (problem.path + [problem.message]).joined(separator: ": "),
                     remedy: problem.line > 0
                         ? "mend that line; configuration/gateway.yaml shows every setting"
                         : "name the file by --config FILE; configuration/gateway.yaml is an example")

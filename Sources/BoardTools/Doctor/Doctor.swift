@@ -85,7 +85,7 @@ public actor Doctor {
     ) -> [BusExamination] {
         if settings?.mode == .simulated { return [] }
         let chips = settings?.stations.flatMap(\.chips) ?? []
-        let numbers = settings == nil ? tree.adapters.map(\.number) : Set(chips.map(\.place.bus)).sorted()
+        let numbers = settings == nil ? tree.adapters.map(\.number) : Set(chips.map(\.location.bus)).sorted()
         return numbers.map { number in
             progress("looking at /dev/i2c-\(number)")
             return BusExamination.gather(number: number, user: user, chips: chips, tree: tree)
@@ -97,8 +97,8 @@ public actor Doctor {
     ) async -> [Check] {
         var report = ScanReport(buses: [], comparison: nil)
         let numbers: [Int?] =
-            settings.mode == .simulated ? [nil] : Set(settings.stations.flatMap(\.chips).map(\.place.bus)).sorted()
-        let hasMultiplexers = settings.stations.flatMap(\.chips).contains { $0.place.channel != nil }
+            settings.mode == .simulated ? [nil] : Set(settings.stations.flatMap(\.chips).map(\.location.bus)).sorted()
+        let hasMultiplexers = settings.stations.flatMap(\.chips).contains { $0.location.channel != nil }
         for number in numbers {
             do {
                 let scan = BusScan(

@@ -32,7 +32,7 @@ extension SampleReport.Station {
                     return [
                         "quantity": .string(value.quantity), "value": .number(value.number),
                         "unit": .string(value.unit), "chip": .of(chip.map { "\($0.name)" }),
-                        "bus": .of(chip?.place.bus), "address": .of(chip.map { "\($0.place.address)" }),
+                        "bus": .of(chip?.location.bus), "address": .of(chip.map { "\($0.location.address)" }),
                     ]
                 }),
             "chips": .array(chips.map(\.json)),
@@ -46,9 +46,9 @@ extension SampleReport.Chip {
         if case .success(let measurement)? = result { measured = .object(measurement.members) }
         return [
             "chip": .string("\(settings.name)"), "type": .string(settings.kind.rawValue),
-            "bus": .of(settings.place.bus), "address": .string("\(settings.place.address)"),
-            "multiplexer": .of(settings.place.channel.map { "\($0.multiplexer)" }),
-            "channel": .of(settings.place.channel?.number),
+            "bus": .of(settings.location.bus), "address": .string("\(settings.location.address)"),
+            "multiplexer": .of(settings.location.channel.map { "\($0.multiplexer)" }),
+            "channel": .of(settings.location.channel?.number),
             "fault": .of(fault?.description), "error": .of(problem), "measured": measured,
             "part": .of(identity?.part), "serial_number": .of(identity?.serialNumber),
             "facts": identity.map { identity in

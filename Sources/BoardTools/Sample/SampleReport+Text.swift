@@ -19,7 +19,7 @@ extension SampleReport {
         if !station.values.isEmpty {
             var table = TextTable(["quantity", "value", "unit", "from"], rightAligned: [1], brush: brush)
             for value in station.values {
-                let source = value.source.map { station.chips[$0].place } ?? ""
+                let source = value.source.map { station.chips[$0].label } ?? ""
                 table.append([
                     value.quantity.replacing("_", with: " "), PlainNumbers.fixed(value.number, digits: value.digits),
                     value.unit, source,
@@ -31,7 +31,7 @@ extension SampleReport {
             if let problem = chip.problem { text += "  " + brush.paint("✗ \(problem)", .bad) + "\n" }
             // Said even without being asked for: the configuration expects something else.
             if let remark = chip.identity?.remark, !isVerbose {
-                text += "  " + brush.paint("! \(chip.place): \(remark)", .doubtful) + "\n"
+                text += "  " + brush.paint("! \(chip.label): \(remark)", .doubtful) + "\n"
             }
         }
         if station.values.isEmpty, station.chips.allSatisfy({ $0.fault == nil }) {
@@ -49,7 +49,7 @@ extension SampleReport {
 extension SampleReport.Chip {
     /// What it says of itself, a line each.
     fileprivate var rows: [[TextTable.Cell]] {
-        let address = TextTable.Cell("\(settings.place)")
+        let address = TextTable.Cell("\(settings.location)")
         guard let identity else { return [[.init("\(settings.name)", .strong), address, "it never answered"]] }
         var facts = identity.facts.map { TextTable.Cell("\($0.name) \($0.value)") }
         if let serialNumber = identity.serialNumber { facts.insert(.init("serial number \(serialNumber)"), at: 0) }

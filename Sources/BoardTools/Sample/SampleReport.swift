@@ -23,13 +23,13 @@ public struct SampleReport: Sendable {
     struct Chip: Sendable {
         var settings: ChipSettings
         /// What it measured, or why not; nil: it was not asked.
-        var result: Result<Measurement, SensorError>?
+        var result: Result<Measurement, ChipError>?
         /// As the reading has it; nil if all is well.
         var fault: Fault?
         /// What it said of itself; nil if it was never open.
         var identity: ChipIdentity?
 
-        var error: SensorError? {
+        var error: ChipError? {
             if case .failure(let error)? = result { error } else { nil }
         }
     }
@@ -52,16 +52,17 @@ public struct SampleReport: Sendable {
 
 extension SampleReport.Chip {
     /// Such as `bme280 at 0x76`.
-    var place: String { "\(settings.name) at \(settings.place.address)" }
+    var label: String { "\(settings.name) at \(settings.location.address)" }
 
     /// Why it gave nothing, or not all, and what to do; nil if all is well.
     var problem: String? {
         guard let fault else { return nil }
         guard let error else {
-            return "\(settings.name) at \(settings.place): \(fault.kind): a value cannot be true; check its calibration"
+            return
+                "\(settings.name) at \(settings.location): \(fault.kind): a value cannot be true; check its calibration"
                 + " in the configuration, and the chip"
         }
-        return "\(settings.name) at \(settings.place): \(error.step): \(error.kind)"
+        return "\(settings.name) at \(settings.location): \(error.step): \(error.kind)"
     }
 }
 
@@ -151,7 +152,7 @@ extension SampleReport.Station {
 
     init(
         _ settings: StationSettings, reading: Reading, composition: Composition,
-        results: [Int: Result<Measurement, SensorError>], identities: [ChipIdentity?]
+        results: [Int: Result<Measurement, ChipError>], identities: [ChipIdentity?]
     ) {
         self.reading = reading
         values = SampleReport.Value.all(of: composition)

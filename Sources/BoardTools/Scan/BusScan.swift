@@ -14,7 +14,7 @@ public struct BusScan: Sendable {
 
     /// Makes a scan.
     /// - Parameters:
-    ///   - settings: what to compare with; in simulated mode its models are scanned. nil: only look.
+    ///   - settings: what to compare with; in simulated mode the twins are scanned. nil: only look.
     ///   - file: the settings' file, for the report.
     ///   - bus: the only bus to look at, N of `/dev/i2c-N`; nil: all.
     ///   - opensMultiplexers: whether to look behind multiplexers.
@@ -67,7 +67,7 @@ public struct BusScan: Sendable {
     }
 
     private func scan(
-        _ adapter: I2CAdapter, _ progress: @escaping @Sendable (String) -> Void
+        _ adapter: KernelAdapter, _ progress: @escaping @Sendable (String) -> Void
     ) async -> ScanReport.Bus {
         var scanned = ScanReport.Bus(
             number: adapter.number, name: adapter.path, adapter: adapter.name,
@@ -93,7 +93,7 @@ public struct BusScan: Sendable {
         let hardware = try settings.hardware()
         var buses: [ScanReport.Bus] = []
         for (index, station) in settings.stations.enumerated() {
-            for bus in Set(station.chips.map(\.place.bus)).sorted() where number == nil || number == bus {
+            for bus in Set(station.chips.map(\.location.bus)).sorted() where number == nil || number == bus {
                 let simulated = try hardware.bus(index, bus)
                 let inventory = await identifyChips(
                     on: simulated, options: options, clock: hardware.clock,

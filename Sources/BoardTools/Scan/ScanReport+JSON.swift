@@ -37,26 +37,27 @@ extension ScanReport.Comparison {
                 expectations.map { expectation in
                     let (state, found) =
                         switch expectation.outcome {
-                        case .present(let finding): ("present", finding.model)
-                        case .other(let finding): ("other", finding.model)
-                        case .absent: ("absent", nil as ChipModel?)
-                        case .notScanned: ("not_scanned", nil as ChipModel?)
+                        case .present(let finding): ("present", finding.part)
+                        case .other(let finding): ("other", finding.part)
+                        case .absent: ("absent", nil as ChipPart?)
+                        case .notScanned: ("not_scanned", nil as ChipPart?)
                         }
                     return [
                         "station": .string("\(expectation.station)"), "type": .string(expectation.chip.kind.rawValue),
-                        "bus": .of(expectation.chip.place.bus), "address": .string("\(expectation.chip.place.address)"),
-                        "multiplexer": .of(expectation.chip.place.channel.map { "\($0.multiplexer)" }),
-                        "channel": .of(expectation.chip.place.channel?.number), "state": .string(state),
+                        "bus": .of(expectation.chip.location.bus),
+                        "address": .string("\(expectation.chip.location.address)"),
+                        "multiplexer": .of(expectation.chip.location.channel.map { "\($0.multiplexer)" }),
+                        "channel": .of(expectation.chip.location.channel?.number), "state": .string(state),
                         "found": .of(found?.rawValue),
                     ]
                 }),
             "not_configured": .array(
                 surplus.map { surplus in
-                    let place = surplus.finding
+                    let finding = surplus.finding
                     return [
-                        "bus": .of(surplus.bus), "address": .string("\(place.address)"),
-                        "multiplexer": .of(place.channel.map { "\($0.multiplexer)" }),
-                        "channel": .of(place.channel?.number), "chip": .of(place.model?.rawValue),
+                        "bus": .of(surplus.bus), "address": .string("\(finding.address)"),
+                        "multiplexer": .of(finding.channel.map { "\($0.multiplexer)" }),
+                        "channel": .of(finding.channel?.number), "chip": .of(finding.part?.rawValue),
                         "yaml": .of(surplus.line),
                     ]
                 }),
@@ -68,7 +69,7 @@ extension Finding {
     fileprivate var json: JSON {
         [
             "address": .string("\(address)"), "multiplexer": .of(channel.map { "\($0.multiplexer)" }),
-            "channel": .of(channel?.number), "chip": .of(model?.rawValue), "certainty": .string(certainty.rawValue),
+            "channel": .of(channel?.number), "chip": .of(part?.rawValue), "certainty": .string(certainty.rawValue),
             "evidence": .array(
                 evidence.map {
                     ["asked": .string($0.asked), "answer": .string($0.answer), "meaning": .string($0.meaning)]

@@ -34,13 +34,13 @@ extension ScanReport {
     private func section(of comparison: Comparison, _ brush: Brush) -> String {
         var text = "Compared with " + brush.paint(comparison.file, .strong) + "\n"
         for expectation in comparison.expectations {
-            let name = "\(expectation.station): \(expectation.place)"
+            let name = "\(expectation.station): \(expectation.label)"
             switch expectation.outcome {
             case .present(let finding):
                 text += "  " + brush.paint("✓", .good) + " \(name)"
-                if let model = finding.model, model.rawValue != expectation.chip.kind.rawValue {
-                    text += ", and it is a \(model.title)"
-                    if model == .bmp280 { text += ", without humidity" }
+                if let part = finding.part, part.rawValue != expectation.chip.kind.rawValue {
+                    text += ", and it is a \(part.title)"
+                    if part == .bmp280 { text += ", without humidity" }
                 }
                 text += "\n"
             case .other(let finding):
@@ -48,23 +48,23 @@ extension ScanReport {
                     finding.kernelDriver.map {
                         "the kernel's driver \($0) has the chip: unbind it, or remove its overlay"
                     }
-                    ?? finding.model.map { "a \($0.title) answers there" } ?? "another chip answers there"
+                    ?? finding.part.map { "a \($0.title) answers there" } ?? "another chip answers there"
                 text += "  " + brush.paint("✗ \(name): \(who)", .bad) + "\n"
             case .absent:
                 text +=
                     "  " + brush.paint("✗ \(name) does not answer: check its wiring, power and address", .bad) + "\n"
             case .notScanned:
                 let reason =
-                    expectation.chip.place.channel == nil
+                    expectation.chip.location.channel == nil
                     ? "its bus was not scanned to the end" : "it was not looked behind its multiplexer (--multiplexers)"
                 text += "  " + brush.paint("? \(name): \(reason)", .doubtful) + "\n"
             }
         }
         let lines = comparison.surplus.compactMap(\.line)
         for surplus in comparison.surplus where surplus.line == nil {
-            let title = surplus.finding.model?.title ?? "a chip"
-            let place = surplus.finding.place
-            text += "  \(title) at \(place) on bus \(surplus.bus) is not configured\n"
+            let title = surplus.finding.part?.title ?? "a chip"
+            let location = surplus.finding.location
+            text += "  \(title) at \(location) on bus \(surplus.bus) is not configured\n"
         }
         if !lines.isEmpty {
             text += "  not configured yet; to be pasted under chips: of a station\n"
@@ -76,7 +76,7 @@ extension ScanReport {
 
 extension Finding {
     /// Where it answers, such as `0x76` or `0x70 channel 2: 0x76`.
-    fileprivate var place: String {
+    fileprivate var location: String {
         channel.map { "\($0.multiplexer) channel \($0.number): \(address)" } ?? "\(address)"
     }
 
@@ -84,14 +84,14 @@ extension Finding {
     fileprivate var rows: [[TextTable.Cell]] {
         if let kernelDriver {
             return [
-                [.init(place), "?", .init("in use", .doubtful), .init("the kernel's driver \(kernelDriver) has it")]
+                [.init(location), "?", .init("in use", .doubtful), .init("the kernel's driver \(kernelDriver) has it")]
             ]
         }
         var facts = evidence.map { "\($0.asked): \($0.answer)" + ($0.meaning.isEmpty ? "" : ", \($0.meaning)") }
         if let note { facts.append(note) }
         var rows: [[TextTable.Cell]] = [
             [
-                .init(place), .init(model?.title ?? "?", .strong),
+                .init(location), .init(part?.title ?? "?", .strong),
                 .init(certainty.rawValue, certainty == .certain ? .good : .doubtful), .init(facts.first ?? ""),
             ]
         ]

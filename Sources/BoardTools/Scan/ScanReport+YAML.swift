@@ -35,11 +35,11 @@ extension ScanReport {
     ) -> [String] {
         var chips: [String] = []
         var remarks: [String] = []
-        let kinds = findings.map { $0.kernelDriver == nil ? $0.model.flatMap(ChipSettings.Kind.init(model:)) : nil }
+        let kinds = findings.map { $0.kernelDriver == nil ? $0.part.flatMap(ChipSettings.Kind.init(part:)) : nil }
         for (finding, kind) in zip(findings, kinds) {
             guard let kind else {
                 // What leads to other chips is no chip of a station.
-                if finding.model != .tca9548a { remarks.append("  # \(finding.address): \(why(finding))") }
+                if finding.part != .tca9548a { remarks.append("  # \(finding.address): \(why(finding))") }
                 continue
             }
             // Two chips of a kind are told apart by names.
@@ -63,7 +63,7 @@ extension ScanReport {
 
     private static func why(_ finding: Finding) -> String {
         if let driver = finding.kernelDriver { return "the kernel's driver \(driver) has it" }
-        if let model = finding.model { return "\(model.rawValue), for which there is no driver here" }
+        if let part = finding.part { return "\(part.rawValue), for which there is no driver here" }
         return "an unknown chip"
     }
 }

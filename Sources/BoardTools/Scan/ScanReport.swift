@@ -26,7 +26,7 @@ public struct ScanReport: Sendable {
 
         /// Whether what is behind a channel would have been found.
         func isLookedInto(_ channel: MultiplexerChannel) -> Bool {
-            areMultiplexersOpened && findings.contains { $0.address == channel.multiplexer && $0.model == .tca9548a }
+            areMultiplexersOpened && findings.contains { $0.address == channel.multiplexer && $0.part == .tca9548a }
         }
 
         /// Why not all of the bus is known; nil if it is.
@@ -53,7 +53,7 @@ public struct ScanReport: Sendable {
         var chip: ChipSettings
         var outcome: Outcome
 
-        var place: String { "\(chip.name) at \(chip.place)" }
+        var label: String { "\(chip.name) at \(chip.location)" }
     }
 
     /// A chip that the configuration does not name.
@@ -79,14 +79,14 @@ public struct ScanReport: Sendable {
         var problems: [String] = []
         if buses.isEmpty { problems.append(ScanReport.noBus) }
         // A bus that the configuration does not name is somebody else's, such as a display's, and may be as it likes.
-        let configured = comparison.map { Set($0.expectations.map(\.chip.place.bus)) }
+        let configured = comparison.map { Set($0.expectations.map(\.chip.location.bus)) }
         problems += buses.filter { configured?.contains($0.number) ?? true }.compactMap(\.trouble)
         for expectation in comparison?.expectations ?? [] {
             switch expectation.outcome {
             case .present, .notScanned: break
-            case .absent: problems.append("\(expectation.station): \(expectation.place) does not answer")
+            case .absent: problems.append("\(expectation.station): \(expectation.label) does not answer")
             case .other:
-                problems.append("\(expectation.station): another chip answers in place of \(expectation.place)")
+                problems.append("\(expectation.station): another chip answers instead of \(expectation.label)")
             }
         }
         return problems
@@ -104,7 +104,7 @@ extension ScanReport {
         for station in stations {
             for chip in station.chips {
                 let bus = buses.first {
-                    $0.number == chip.place.bus && ($0.station == nil || $0.station == station.sensorID)
+                    $0.number == chip.location.bus && ($0.station == nil || $0.station == station.sensorID)
                 }
                 comparison.expectations.append(
                     Expectation(station: station.sensorID, chip: chip, outcome: outcome(of: chip, on: bus)))
@@ -112,12 +112,12 @@ extension ScanReport {
         }
         for bus in buses {
             let chips = stations.filter { bus.station == nil || bus.station == $0.sensorID }.flatMap(\.chips)
-            for finding in bus.findings where finding.kernelDriver == nil && finding.model != .tca9548a {
+            for finding in bus.findings where finding.kernelDriver == nil && finding.part != .tca9548a {
                 let isConfigured = chips.contains { chip in
-                    chip.place.bus == bus.number && chip.place.address == finding.address
-                        && chip.place.channel == finding.channel
+                    chip.location.bus == bus.number && chip.location.address == finding.address
+                        && chip.location.channel == finding.channel
                 }
-                guard !isConfigured, finding.model != nil else { continue }
+                guard !isConfigured, finding.part != nil else { continue }
                 comparison.surplus.append(Surplus(bus: bus.number, finding: finding, line: line(finding, bus.number)))
             }
         }
@@ -126,18 +126,18 @@ extension ScanReport {
 
     private static func outcome(of chip: ChipSettings, on bus: Bus?) -> Expectation.Outcome {
         guard let bus else { return .notScanned }
-        let finding = bus.findings.first { $0.address == chip.place.address && $0.channel == chip.place.channel }
+        let finding = bus.findings.first { $0.address == chip.location.address && $0.channel == chip.location.channel }
         if let finding {
-            return finding.model.map { chip.kind.covers($0) } ?? false ? .present(finding) : .other(finding)
+            return finding.part.map { chip.kind.covers($0) } ?? false ? .present(finding) : .other(finding)
         }
         // Behind a multiplexer there is nobody if somebody looked.
-        if let channel = chip.place.channel, bus.trouble == nil, !bus.isLookedInto(channel) { return .notScanned }
+        if let channel = chip.location.channel, bus.trouble == nil, !bus.isLookedInto(channel) { return .notScanned }
         return bus.trouble == nil ? .absent : .notScanned
     }
 
     /// The configuration's line for a chip.
     private static func line(_ finding: Finding, _ bus: Int) -> String? {
-        guard let kind = finding.model.flatMap(ChipSettings.Kind.init(model:)) else { return nil }
+        guard let kind = finding.part.flatMap(ChipSettings.Kind.init(part:)) else { return nil }
         let multiplexer =
             finding.channel.map { "multiplexer: {address: \($0.multiplexer), channel: \($0.number)}, " } ?? ""
         return "- {type: \(kind.rawValue), bus: \(bus), \(multiplexer)address: \(finding.address)}"
@@ -145,24 +145,24 @@ extension ScanReport {
 }
 
 extension ChipSettings.Kind {
-    /// The kind that the driver of a model has; nil if there is none.
-    init?(model: ChipModel) {
+    /// The kind that the driver of a part has; nil if there is none.
+    init?(part: ChipPart) {
         let names =
-            switch model {
-            case .scd40, .scd41, .scd43, .scd4x: [model.rawValue, "scd41"]
-            case .bmp280: [model.rawValue, "bme280"]
-            default: [model.rawValue]
+            switch part {
+            case .scd40, .scd41, .scd43, .scd4x: [part.rawValue, "scd41"]
+            case .bmp280: [part.rawValue, "bme280"]
+            default: [part.rawValue]
             }
         guard let kind = names.lazy.compactMap({ ChipSettings.Kind(rawValue: $0) }).first else { return nil }
         self = kind
     }
 
-    /// Whether the driver that the configuration names works with a chip of this model.
-    func covers(_ model: ChipModel) -> Bool {
+    /// Whether the driver that the configuration names works with this part.
+    func covers(_ part: ChipPart) -> Bool {
         switch rawValue {
-        case "bme280", "bmp280": model == .bme280 || model == .bmp280
-        case "scd40", "scd41", "scd43", "scd4x": [.scd40, .scd41, .scd43, .scd4x].contains(model)
-        default: model.rawValue == rawValue
+        case "bme280", "bmp280": part == .bme280 || part == .bmp280
+        case "scd40", "scd41", "scd43", "scd4x": [.scd40, .scd41, .scd43, .scd4x].contains(part)
+        default: part.rawValue == rawValue
         }
     }
 }

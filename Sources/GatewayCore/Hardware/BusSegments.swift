@@ -8,15 +8,17 @@ package struct BusSegments {
     /// Knows the multiplexers that `stations` name, of each bus all together.
     package init(_ stations: [StationSettings]) {
         addresses = stations.flatMap(\.chips).reduce(into: [:]) { addresses, chip in
-            if let channel = chip.place.channel { addresses[chip.place.bus, default: []].insert(channel.multiplexer) }
+            if let channel = chip.location.channel {
+                addresses[chip.location.bus, default: []].insert(channel.multiplexer)
+            }
         }
     }
 
-    /// The bus to reach a place by. Places on one bus share its multiplexers' state, whichever station they belong to.
-    /// - Parameter bus: the bus of the place's number.
-    package mutating func bus(of place: ChipSettings.Location, on bus: any I2CBus) -> any I2CBus {
-        guard let channel = place.channel else { return bus }
-        let shared = multiplexers[bus.name] ?? Multiplexers(on: bus, at: addresses[place.bus] ?? [])
+    /// The bus to reach a chip's location by. Locations on one bus share its multiplexers' state, whichever station they belong to.
+    /// - Parameter bus: the bus of the location's number.
+    package mutating func bus(of location: BusLocation, on bus: any I2CBus) -> any I2CBus {
+        guard let channel = location.channel else { return bus }
+        let shared = multiplexers[bus.name] ?? Multiplexers(on: bus, at: addresses[location.bus] ?? [])
         multiplexers[bus.name] = shared
         return shared.channel(channel)
     }

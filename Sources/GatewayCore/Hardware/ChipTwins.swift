@@ -2,12 +2,12 @@ import SensorBus
 import SimulatedHardware
 
 extension ChipSettings {
-    /// A model of the chip.
+    /// The twin of the chip.
     /// - Parameters:
     ///   - world: what it lives in.
     ///   - faults: what goes wrong with it.
-    func model(in world: SimulatedWorld, faults: FaultScript) -> any SimulatedChip {
-        let model: SimulatedModel =
+    func twin(in world: SimulatedWorld, faults: FaultScript) -> any SimulatedChip {
+        let twin: TwinKind =
             switch kind {
             case .bme280: .bme280
             case .bmp280: .bmp280
@@ -18,7 +18,7 @@ extension ChipSettings {
             case .ads1115: .ads1115
             }
         let divider = ads1115.divider
-        return model.chip(
+        return twin.chip(
             in: world, dividerRatio: divider.lower / (divider.upper + divider.lower), faults: faults)
     }
 }

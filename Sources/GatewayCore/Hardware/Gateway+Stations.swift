@@ -31,17 +31,17 @@ extension Gateway {
         var watches: [String: BusWatch] = [:]
         return try settings.stations.enumerated().map { index, station in
             let chips = try station.chips.map { chip in
-                let bus = try hardware.bus(index, chip.place.bus)
+                let bus = try hardware.bus(index, chip.location.bus)
                 let watch =
                     watches[bus.name] ?? BusWatch(bus, metrics: metrics, health: health, log: log.component("bus"))
                 watches[bus.name] = watch
                 let monitor = ChipMonitor(
                     sensorID: station.sensorID, chip: chip.name, metrics: metrics, health: health,
                     log: log.component("chip"), wallClock: hardware.wallClock)
-                // A model has no noise.
+                // A twin has no noise.
                 let freezeLimit = station.freezeLimit ?? (isSimulated ? 0 : StationSettings.usualFreezeLimit)
-                return ChipSlot(
-                    chip, bus: segments.bus(of: chip.place, on: bus), watch: watch, clock: hardware.clock,
+                return ChipSupervisor(
+                    chip, bus: segments.bus(of: chip.location, on: bus), watch: watch, clock: hardware.clock,
                     patience: hardware.patience, freezeLimit: freezeLimit, monitor: monitor
                 ) {
                     whenDead("\(station.sensorID)/\(chip.name)")

@@ -16,25 +16,25 @@ extension SimulatedBoard {
         }
     }
 
-    /// Models of all chips of a gateway's configuration, on the buses that it names.
+    /// Twins of all chips of a gateway's configuration, on the buses that it names.
     /// - Parameters:
     ///   - settings: the gateway's.
-    ///   - base: the air of each station, by its place among them, as far as nothing is held.
+    ///   - base: the air of each station, by its index among them, as far as nothing is held.
     ///   - clock: the time that passes for the chips.
     public init(
         _ settings: GatewaySettings, base: (Int) -> any Environment, clock: any Clock<Duration>
     ) throws(Conflict) {
-        var places: [(place: ChipSettings.Location, station: String)] = []
+        var occupied: [(location: BusLocation, station: String)] = []
         for station in settings.stations {
             let name = "\(station.sensorID)"
-            for place in station.chips.map(\.place) {
-                for other in places {
-                    guard let problem = place.conflict(with: other.place) else { continue }
+            for location in station.chips.map(\.location) {
+                for other in occupied {
+                    guard let problem = location.conflict(with: other.location) else { continue }
                     throw Conflict(
-                        bus: place.bus, address: place.address, stations: [other.station, name], problem: problem)
+                        bus: location.bus, address: location.address, stations: [other.station, name], problem: problem)
                 }
             }
-            places += station.chips.map { ($0.place, name) }
+            occupied += station.chips.map { ($0.location, name) }
         }
         let world = SimulatedWorld(
             environment: ConstantEnvironment(), origin: SystemWallClock().now(), clock: clock)
@@ -43,7 +43,7 @@ extension SimulatedBoard {
         ) { SimulatedI2CBus(name: "bus \($0)", world: world) }
     }
 
-    /// Models of the chips of stations whose places do not conflict.
+    /// Twins of the chips of stations whose locations do not conflict.
     /// - Parameters:
     ///   - stations: each with its air.
     ///   - world: the time that passes for all of them.
@@ -56,15 +56,15 @@ extension SimulatedBoard {
         var board = SimulatedBoard(stations: [], chips: [], buses: [:])
         for (station, air) in stations {
             board.stations.append(Station(name: "\(station.sensorID)", air: air))
-            for number in Set(station.chips.map(\.place.bus)) where board.buses[number] == nil {
+            for number in Set(station.chips.map(\.location.bus)) where board.buses[number] == nil {
                 board.buses[number] = makeBus(number)
             }
             board.attachMultiplexers(of: station, in: world)
             for chip in station.chips {
                 let live = FaultSwitch(world: world)
                 let episodes = faults.filter { $0.sensorID == station.sensorID && $0.chip == chip.name }.map(\.episode)
-                let model = chip.model(in: world.with(air), faults: FaultScript(episodes, live: live))
-                board.attach(model, live, chip.place, "\(chip.name)", of: station)
+                let twin = chip.twin(in: world.with(air), faults: FaultScript(episodes, live: live))
+                board.attach(twin, live, chip.location, "\(chip.name)", of: station)
             }
         }
         self = board
@@ -72,26 +72,26 @@ extension SimulatedBoard {
 
     /// Multiplexers hang on the supply too, and can be unplugged; several stations share one.
     private mutating func attachMultiplexers(of station: StationSettings, in world: SimulatedWorld) {
-        for place in station.chips.map(\.place) {
-            guard let address = place.channel?.multiplexer,
-                !chips.contains(where: { $0.bus == place.bus && $0.address == address && $0.channel == nil })
+        for location in station.chips.map(\.location) {
+            guard let address = location.channel?.multiplexer,
+                !chips.contains(where: { $0.bus == location.bus && $0.address == address && $0.channel == nil })
             else { continue }
             let live = FaultSwitch(world: world)
             attach(
                 SimulatedTCA9548A(faults: FaultScript(live: live)), live,
-                ChipSettings.Location(bus: place.bus, address: address), "tca9548a", of: station)
+                BusLocation(bus: location.bus, address: address), "tca9548a", of: station)
         }
     }
 
-    /// Puts a chip on the bus of its place.
+    /// Puts a chip on its bus.
     private mutating func attach(
-        _ chip: any SimulatedChip, _ live: FaultSwitch, _ place: ChipSettings.Location, _ name: String,
+        _ chip: any SimulatedChip, _ live: FaultSwitch, _ location: BusLocation, _ name: String,
         of station: StationSettings
     ) {
-        buses[place.bus]?.attach(chip, at: place.address, behind: place.channel)
+        buses[location.bus]?.attach(chip, at: location.address, behind: location.channel)
         chips.append(
             Chip(
-                station: "\(station.sensorID)", name: name, bus: place.bus, channel: place.channel,
-                address: place.address, faults: live))
+                station: "\(station.sensorID)", name: name, bus: location.bus, channel: location.channel,
+                address: location.address, faults: live))
     }
 }

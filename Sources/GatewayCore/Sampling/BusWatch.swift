@@ -13,7 +13,7 @@ final class BusWatch: Sendable {
     private struct State {
         var chips = 0
         /// Chips whose transfers timed out since anybody last answered.
-        var silent: Set<ChipSettings.Location> = []
+        var silent: Set<BusLocation> = []
         var timeouts = 0
         var isWedged = false
     }
@@ -52,10 +52,10 @@ final class BusWatch: Sendable {
     }
 
     /// Looks at how an exchange with a chip went.
-    func saw(_ error: SensorError?, at place: ChipSettings.Location) {
+    func saw(_ error: ChipError?, at location: BusLocation) {
         if let error, case .bus(let busError) = error.kind {
             switch busError.kind.ofTheBus {
-            case .timedOut: timedOut(place)
+            case .timedOut: timedOut(location)
             // Nobody was asked.
             case .missing, .permissionDenied, .forbidden, .unsupported, .inUse, .other, .multiplexer: break
             case .notAcknowledged, .arbitrationLost, .lengthOrStretch: answered()
@@ -65,9 +65,9 @@ final class BusWatch: Sendable {
         }
     }
 
-    private func timedOut(_ place: ChipSettings.Location) {
+    private func timedOut(_ location: BusLocation) {
         let isNew = state.withLock { state in
-            state.silent.insert(place)
+            state.silent.insert(location)
             state.timeouts += 1
             guard !state.isWedged, state.timeouts >= BusWatch.timeouts,
                 state.silent.count >= min(BusWatch.chips, state.chips)

@@ -64,7 +64,7 @@ struct ChipMonitor: Sendable {
     }
 
     /// It failed, so many times in a row.
-    func failed(_ error: SensorError, times: Int) {
+    func failed(_ error: ChipError, times: Int) {
         health.report(part, .degraded("\(error)"))
         if times == 1 {
             log.warning("a chip failed", ["sensor": "\(sensorID)", "chip": "\(chip)", "error": "\(error)"])

@@ -17,7 +17,7 @@ package struct Composition: Sendable, Equatable {
     /// - Parameters:
     ///   - station: says which chips give what.
     ///   - results: what each of the station's chips gave, in their order; nil is a chip that was not asked.
-    init(_ station: StationSettings, _ results: [Result<Measurement, SensorError>?]) {
+    init(_ station: StationSettings, _ results: [Result<Measurement, ChipError>?]) {
         var isBeyondRange = Array(repeating: false, count: station.chips.count)
         for quantity in Quantity.allCases {
             for index in station.sources[quantity] ?? [] {
@@ -57,7 +57,7 @@ extension Values {
     fileprivate mutating func take(
         _ quantity: Quantity, from measurement: Measurement, _ correction: Correction
     ) -> Outcome {
-        let (place, raw): (WritableKeyPath<Values, Double?>, Double?) =
+        let (path, raw): (WritableKeyPath<Values, Double?>, Double?) =
             switch quantity {
             case .temperature: (\.temperature, measurement.temperature?.celsius)
             case .humidity: (\.humidity, measurement.humidity?.percent)
@@ -67,7 +67,7 @@ extension Values {
             }
         guard let raw else { return .absent }
         guard let value = correction.apply(to: raw, of: quantity) else { return .beyondRange }
-        self[keyPath: place] = value
+        self[keyPath: path] = value
         if quantity == .battery { batteryLevel = measurement.batteryLevel?.percent }
         return .taken
     }

@@ -10,7 +10,7 @@ import SensorDrivers
 package struct Station: Sendable {
     package let settings: StationSettings
     let gatewayID: Identifier
-    package let chips: [ChipSlot]
+    package let chips: [ChipSupervisor]
     /// Takes each reading; nil drops them.
     let record: (@Sendable (OutboxRecord) async -> Void)?
     let wallClock: any WallClock
@@ -30,7 +30,7 @@ package struct Station: Sendable {
     /// What one sampling gave: the reading, what each chip did, by its index, and what was made of that.
     package struct Observation: Sendable {
         package var record: OutboxRecord
-        package var results: [Int: Result<Measurement, SensorError>]
+        package var results: [Int: Result<Measurement, ChipError>]
         package var composition: Composition
     }
 
@@ -71,7 +71,7 @@ package struct Station: Sendable {
 
     /// Samples once, with all chips at the same time.
     ///
-    /// No chip is waited for longer than its slot allows, and one that is known to be away not at all: the others are
+    /// No chip is waited for longer than its supervisor allows, and one that is known to be away not at all: the others are
     /// measured when they are due, and the reading says who was missing.
     /// - Parameters:
     ///   - interval: the time until the next sample; nil: there is none.
@@ -83,7 +83,7 @@ package struct Station: Sendable {
         let quality = timeQuality()
         var bootTime = timespec()
         clock_gettime(CLOCK_BOOTTIME, &bootTime)
-        var results: [Int: Result<Measurement, SensorError>] = [:]
+        var results: [Int: Result<Measurement, ChipError>] = [:]
         func compose() -> Composition { Composition(settings, chips.indices.map { results[$0] }) }
         if pressure == nil {
             let independent = chips.indices.filter { !chips[$0].isPressureCompensated }
@@ -147,13 +147,13 @@ extension Station {
     /// - Returns: what each gave, by its index.
     private func measure(
         _ indices: [Int], pressure: Pressure?, interval: Duration?
-    ) async -> [Int: Result<Measurement, SensorError>] {
-        await withTaskGroup(of: (Int, Result<Measurement, SensorError>).self) { group in
+    ) async -> [Int: Result<Measurement, ChipError>] {
+        await withTaskGroup(of: (Int, Result<Measurement, ChipError>).self) { group in
             for index in indices {
                 let chip = chips[index]
                 group.addTask { (index, await chip.measurement(pressure: pressure, interval: interval)) }
             }
-            var results: [Int: Result<Measurement, SensorError>] = [:]
+            var results: [Int: Result<Measurement, ChipError>] = [:]
             for await (index, result) in group { results[index] = result }
             return results
         }

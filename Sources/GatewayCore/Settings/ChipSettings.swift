@@ -25,29 +25,8 @@ package struct ChipSettings: Sendable {
         fileprivate var identifier: Identifier { Identifier(rawValue) ?? Identifier(constant: "chip") }
     }
 
-    /// A place on a bus.
-    package struct Location: Hashable, Sendable {
-        package var bus: Int
-        /// The channel of a multiplexer that it is behind; nil for the bus itself.
-        package var channel: MultiplexerChannel?
-        package var address: I2CAddress
-
-        /// Why two chips cannot be where they are; nil if they can. What is on the bus itself is within reach whichever
-        /// channel is open.
-        func conflict(with other: Location) -> String? {
-            guard bus == other.bus else { return nil }
-            if address == other.channel?.multiplexer || other.address == channel?.multiplexer {
-                return "a multiplexer has the address of a chip"
-            }
-            guard address == other.address else { return nil }
-            if channel == other.channel { return "another chip has this address" }
-            return channel == nil || other.channel == nil
-                ? "another chip has this address, one of them behind a multiplexer and one not" : nil
-        }
-    }
-
     package var kind: Kind
-    package var place: Location
+    package var location: BusLocation
     package var bme280 = BME280.Settings()
     package var scd4x = SCD4x.Settings()
     var sht3x = SHT3x.Settings()
@@ -64,11 +43,11 @@ package struct ChipSettings: Sendable {
     /// - Parameter channel: the station's; a chip may have another one.
     init(_ section: Section, behind channel: MultiplexerChannel? = nil) {
         kind = section.required("type", as: .choice(.bme280))
-        place = Location(
+        location = BusLocation(
             bus: section.value("bus", as: .integer(0...255), default: 1),
             channel: MultiplexerChannel(section.optionalSection("multiplexer")) ?? channel,
             address: section.value("address", as: .address(kind.addresses), default: kind.addresses[0]))
-        if place.address == place.channel?.multiplexer {
+        if location.address == location.channel?.multiplexer {
             section.problem("its multiplexer has this address", at: "address")
         }
         isNamed = section.has("name")
@@ -77,7 +56,7 @@ package struct ChipSettings: Sendable {
         switch kind {
         case .bme280: bme280.variant = .bme280
         case .bmp280: bme280.variant = .bmp280
-        case .scd40, .scd41: scd4x = SCD4x.Settings(section, model: kind == .scd40 ? .scd40 : .scd41)
+        case .scd40, .scd41: scd4x = SCD4x.Settings(section, variant: kind == .scd40 ? .scd40 : .scd41)
         case .sht3x:
             sht3x.precision = section.value("precision", as: .choice(.high), default: .high)
         case .sht4x:
@@ -104,16 +83,16 @@ package struct ChipSettings: Sendable {
 }
 
 extension SCD4x.Settings {
-    fileprivate init(_ section: Section, model: SCD4x.Model) {
-        self.init(model: model)
+    fileprivate init(_ section: Section, variant: SCD4x.Variant) {
+        self.init(variant: variant)
         mode = section.value("mode", as: .choice(.periodic), default: .periodic)
         isPoweredDown = section.value("power_down", as: .boolean, default: false)
         temperatureOffset = section.optional("temperature_offset", as: .number(0...20))
         altitude = section.optional("altitude", as: .integer(0...3000))
         automaticSelfCalibration = section.optional("self_calibration", as: .boolean)
         selfCalibrationTarget = section.optional("self_calibration_target", as: .integer(SCD4x.references))
-        if mode.period == nil, !model.hasSingleShot {
-            section.problem("an \(model.part) has no single shots: periodic or low_power", at: "mode")
+        if mode.period == nil, !variant.hasSingleShot {
+            section.problem("an \(variant.part) has no single shots: periodic or low_power", at: "mode")
         }
         if mode.period != nil, isPoweredDown {
             section.problem("it is powered down between single shots only", at: "power_down")
@@ -121,26 +100,9 @@ extension SCD4x.Settings {
     }
 }
 
-extension ChipSettings.Location: CustomStringConvertible {
-    /// Such as `0x76 on bus 1` or `0x76 on bus 1 behind 0x70 channel 2`.
-    package var description: String {
-        "\(address) on bus \(bus)" + (channel.map { " behind \($0.multiplexer) channel \($0.number)" } ?? "")
-    }
-}
-
-extension MultiplexerChannel {
-    /// Reads a `multiplexer` of a station or a chip.
-    init?(_ section: Section?) {
-        guard let section else { return nil }
-        let address = section.value("address", as: .address(MultiplexerChannel.addresses), default: 0x70)
-        let number = section.required("channel", as: .integer(MultiplexerChannel.numbers))
-        self.init(multiplexer: address, number: number)
-    }
-}
-
 extension Setting where Value == I2CAddress {
     /// One of the addresses that a chip can have.
-    fileprivate static func address(_ addresses: [I2CAddress]) -> Setting {
+    static func address(_ addresses: [I2CAddress]) -> Setting {
         let names = addresses.map(\.description).joined(separator: ", ")
         let expected = addresses.count == 1 ? "\(names), its only address" : "one of its addresses: \(names)"
         return Setting(expected: expected, standIn: addresses[0]) { text in

@@ -11,7 +11,7 @@ public struct GatewaySettings: Sendable {
     package enum Mode: String, CaseIterable, Sendable {
         /// Those on the board's buses.
         case hardware
-        /// Models of them.
+        /// Their twins.
         case simulated
     }
 
@@ -90,10 +90,12 @@ public struct GatewaySettings: Sendable {
                 sections[index].problem("another station has this name", at: "sensor_id")
             }
             guard mode == .hardware else { continue }
-            let others = stations[..<index].flatMap(\.chips).map(\.place)
+            let others = stations[..<index].flatMap(\.chips).map(\.location)
             for chip in station.chips {
-                guard let conflict = others.lazy.compactMap({ chip.place.conflict(with: $0) }).first else { continue }
-                sections[index].problem("\(chip.place.address), in another station: \(conflict)", at: "chips")
+                guard let conflict = others.lazy.compactMap({ chip.location.conflict(with: $0) }).first else {
+                    continue
+                }
+                sections[index].problem("\(chip.location.address), in another station: \(conflict)", at: "chips")
             }
         }
     }

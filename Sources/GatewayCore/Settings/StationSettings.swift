@@ -32,7 +32,7 @@ package struct StationSettings: Sendable {
         let chips = sections.map { ChipSettings($0, behind: channel) }
         if chips.isEmpty { section.problem("at least one chip is needed", at: "chips") }
         for (index, chip) in chips.enumerated() {
-            if let conflict = chips[..<index].lazy.compactMap({ chip.place.conflict(with: $0.place) }).first {
+            if let conflict = chips[..<index].lazy.compactMap({ chip.location.conflict(with: $0.location) }).first {
                 sections[index].problem(conflict, at: "address")
             } else if chips[..<index].contains(where: { $0.name == chip.name }) {
                 sections[index].problem(

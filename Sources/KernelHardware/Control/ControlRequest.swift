@@ -8,7 +8,7 @@ public enum ControlRequest: Sendable, Equatable {
         /// Such as `0x76`, where only one chip has that address.
         case address(I2CAddress)
         /// Such as `1:0x76`.
-        case place(bus: Int, I2CAddress)
+        case location(bus: Int, I2CAddress)
         /// Such as `cellar-air/bme280`.
         case member(station: String, name: String)
 
@@ -21,9 +21,9 @@ public enum ControlRequest: Sendable, Equatable {
             if let slash = text.firstIndex(of: "/") {
                 self = .member(station: String(text[..<slash]), name: String(text[text.index(after: slash)...]))
             } else if let colon = text.firstIndex(of: ":") {
-                guard let bus = Int(text[..<colon]), let place = address(text[text.index(after: colon)...])
+                guard let bus = Int(text[..<colon]), let address = address(text[text.index(after: colon)...])
                 else { return nil }
-                self = .place(bus: bus, place)
+                self = .location(bus: bus, address)
             } else {
                 guard let address = address(text) else { return nil }
                 self = .address(address)
@@ -34,7 +34,7 @@ public enum ControlRequest: Sendable, Equatable {
         public var description: String {
             switch self {
             case .address(let address): "\(address)"
-            case .place(let bus, let address): "\(bus):\(address)"
+            case .location(let bus, let address): "\(bus):\(address)"
             case .member(let station, let name): "\(station)/\(name)"
             }
         }

@@ -66,7 +66,7 @@ public struct HardwareBench: Sendable {
         let found = board.chips.filter { chip in
             switch name {
             case .address(let address): chip.address == address
-            case .place(let bus, let address): chip.bus == bus && chip.address == address
+            case .location(let bus, let address): chip.bus == bus && chip.address == address
             case .member(let station, let name): chip.station == station && chip.name == name
             }
         }

@@ -1,11 +1,11 @@
-/// A CP2112, a USB bridge with eight GPIO lines, as a model of its HID reports (Silicon Labs AN495, and the kernel's
+/// A CP2112, a USB bridge with eight GPIO lines, as a twin at the level of its HID reports (Silicon Labs AN495, and the kernel's
 /// driver, drivers/hid/hid-cp2112.c). It waits for nothing and answers at once.
 ///
 /// The real one is an I2C adapter too. This one is too, without a chip: every transfer on it is not acknowledged.
 struct CP2112 {
     /// The lines.
     let lines: SimulatedLines
-    /// Which outputs push and pull; the others only pull down. The models make no difference.
+    /// Which outputs push and pull; the others only pull down. The twins make no difference.
     private var pushPull: UInt8 = 0
 
     /// EIO and EINVAL (errno(3)).

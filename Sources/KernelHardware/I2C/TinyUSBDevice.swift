@@ -92,7 +92,7 @@ struct TinyUSBDevice {
         switch setup.request {
         case Request.echo: littleEndian(setup.value)
         case Request.functions: littleEndian(TinyUSBDevice.functions)
-        case Request.setDelay: []  // Half a clock, microseconds: models have no clock.
+        case Request.setDelay: []  // Half a clock, microseconds: twins have no clock.
         case Request.status: [status.rawValue]
         default: nil
         }

@@ -9,7 +9,7 @@ public struct GPIOError: Error, Sendable, Equatable {
         /// The chip, or no chip, has such a line; these are there.
         case lineNotFound(available: [String])
         /// Several have this name or label.
-        case ambiguous(places: [String])
+        case ambiguous(candidates: [String])
         /// Another program has the line, under this name; EBUSY.
         case busy(consumer: String)
         /// The device file is there, and its owner and mode do not let us open it. EACCES.
@@ -84,7 +84,7 @@ extension GPIOError.Kind: CustomStringConvertible {
         switch self {
         case .chipNotFound(let available): "no such GPIO chip\(list(available))"
         case .lineNotFound(let available): "no such GPIO line\(list(available))"
-        case .ambiguous(let places): "is not the only one\(list(places))"
+        case .ambiguous(let candidates): "is not the only one\(list(candidates))"
         case .busy(let consumer): "is in use by \(consumer.isEmpty ? "another program" : consumer)"
         case .permissionDenied: "permission denied"
         case .forbidden: "forbidden by a device policy"

@@ -25,7 +25,7 @@ public struct LinuxGPIO: GPIOLines {
     }
 
     /// Where a line is, and who has it.
-    public struct Place: Sendable, Equatable {
+    public struct Location: Sendable, Equatable {
         /// The chip.
         public var chip: Chip
         /// The line's number on it.
@@ -71,9 +71,9 @@ public struct LinuxGPIO: GPIOLines {
     }
 
     /// Looks for a line and leaves it alone.
-    public func place(of line: GPIOLineID) throws(GPIOError) -> Place {
+    public func location(of line: GPIOLineID) throws(GPIOError) -> Location {
         let (chip, offset) = try find(line)
-        return Place(chip: try chip.described(), offset: offset, consumer: try chip.line(offset).consumer)
+        return Location(chip: try chip.described(), offset: offset, consumer: try chip.line(offset).consumer)
     }
 
     /// Takes a line as an input.
@@ -122,7 +122,7 @@ public struct LinuxGPIO: GPIOLines {
         case .offset(let offset, let name):
             let chips = try candidates(name, for: line)
             guard let chip = chips.first, chips.count == 1 else {
-                throw GPIOError(.ambiguous(places: chips.map(\.path)), line: "\(line)")
+                throw GPIOError(.ambiguous(candidates: chips.map(\.path)), line: "\(line)")
             }
             let count = try chip.described().lineCount
             guard offset < count else {
@@ -141,7 +141,7 @@ public struct LinuxGPIO: GPIOLines {
             }
             guard let match = matches.first else { throw GPIOError(.lineNotFound(available: others), line: "\(line)") }
             guard matches.count == 1 else {
-                throw GPIOError(.ambiguous(places: matches.map { "\($0.chip.path) \($0.offset)" }), line: "\(line)")
+                throw GPIOError(.ambiguous(candidates: matches.map { "\($0.chip.path) \($0.offset)" }), line: "\(line)")
             }
             return match
         }

@@ -4,7 +4,7 @@ import SensorBus
 func usualOccupant(of address: I2CAddress) -> String? {
     switch address.value {
     case 0x0D: "a compass (QMC5883L)"
-    case 0x20...0x27: "a port expander (PCF8574, MCP23017)"
+    case 0x20...0x27: "a device expander (PCF8574, MCP23017)"
     case 0x29: "a distance or light sensor (VL53L0X, TSL2591)"
     case 0x36: "a fuel gauge (MAX17048) or a soil sensor"
     case 0x38: "a humidity sensor (AHT20)"

@@ -1,7 +1,7 @@
 import SensorBus
 
 /// A chip that a scan can tell from others by what it answers.
-public enum ChipModel: String, Sendable, CaseIterable {
+public enum ChipPart: String, Sendable, CaseIterable {
     /// Bosch's barometers: with humidity, without, an older one, and one that smells.
     case bme280, bmp280, bmp180, bme680
     /// Sensirion's for temperature and humidity, whole families.
@@ -55,7 +55,7 @@ public struct Finding: Sendable, Equatable {
     /// The channel that it is behind; nil: on the bus itself.
     public var channel: MultiplexerChannel?
     /// Which chip it is; nil if that is not known.
-    public var model: ChipModel?
+    public var part: ChipPart?
     /// How sure that is.
     public var certainty: Certainty
     /// Why.
@@ -66,11 +66,11 @@ public struct Finding: Sendable, Equatable {
     public var kernelDriver: String?
 
     init(
-        _ address: I2CAddress, _ model: ChipModel? = nil, _ certainty: Certainty = .unknown,
+        _ address: I2CAddress, _ part: ChipPart? = nil, _ certainty: Certainty = .unknown,
         _ evidence: [Evidence] = [], note: String? = nil, kernelDriver: String? = nil
     ) {
         self.address = address
-        self.model = model
+        self.part = part
         self.certainty = certainty
         self.evidence = evidence
         self.note = note

@@ -25,7 +25,7 @@ public struct IdentificationOptions: Sendable, Equatable {
 /// the bus. What a kernel's driver has is named and not touched.
 ///
 /// **Who is it?** Only at the addresses that a known chip can have, in a fixed order, a question that another chip
-/// survives: the number of a register, which every chip of registers takes for a place to read from. Two bytes would be
+/// survives: the number of a register, which every chip of registers takes for where to read from. Two bytes would be
 /// a register and its new value to such a chip; so a command of two bytes goes only to an address that refuses to be
 /// read, as an idle Sensirion does and a chip of registers never does. A TCA9548A takes whatever byte it gets for its
 /// channels; so at 0x70 to 0x77 the first byte that is written is the one that was read.
@@ -211,7 +211,7 @@ actor Identification {
     private func identify(_ address: I2CAddress, _ presence: Presence) async throws(BusInventory.Trouble) -> Finding? {
         guard presence != .absent else { return nil }
         var evidence: [Finding.Evidence] = []
-        for question in Question.all where question.addresses.contains(address) {
+        for question in Probe.all where question.addresses.contains(address) {
             if let finding = try await question.ask(self, address, presence, &evidence) { return finding }
         }
         switch presence {
@@ -238,7 +238,7 @@ actor Identification {
             for address in MultiplexerChannel.addresses where kernelDriver(address) == nil {
                 let presence = try presence(at: address)
                 guard case .readable(let selection) = presence,
-                    try await identify(address, presence)?.model == .tca9548a
+                    try await identify(address, presence)?.part == .tca9548a
                 else { continue }
                 multiplexers.append((address, selection))
                 _ = try transfer([0], 0, address)

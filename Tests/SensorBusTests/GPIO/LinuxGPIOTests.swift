@@ -95,7 +95,7 @@ import Testing
             GPIOError(.busy(consumer: "led0"), line: "pinctrl-rp1 17").description
                 == "pinctrl-rp1 17: is in use by led0; end that program, or name another line")
         #expect(
-            GPIOError(.ambiguous(places: ["/dev/gpiochip0 1", "/dev/gpiochip1 1"]), line: "LED").description
+            GPIOError(.ambiguous(candidates: ["/dev/gpiochip0 1", "/dev/gpiochip1 1"]), line: "LED").description
                 == "LED: is not the only one; there are /dev/gpiochip0 1, /dev/gpiochip1 1; name the chip by its device "
                 + "and the line by its number")
         #expect(

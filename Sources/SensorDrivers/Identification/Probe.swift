@@ -2,7 +2,7 @@ import SensorBus
 
 /// How one family of chips is told from others: where it may be, and what to ask it. Every question is one that a chip
 /// of another family survives; see `identifyChips`.
-struct Question: Sendable {
+struct Probe: Sendable {
     /// Where the family may be.
     let addresses: [I2CAddress]
     /// Asks a chip that may be of the family.
@@ -19,7 +19,7 @@ struct Question: Sendable {
 
     /// TCA9548A: a single register, which every write sets and every read gives (datasheet SCPS207, 8.5.3 and 8.6.2).
     /// Writing what was read changes nothing; then reading once round a chip of 256 registers tells it from one.
-    private static let multiplexer = Question(
+    private static let multiplexer = Probe(
         addresses: MultiplexerChannel.addresses
     ) { (scan, address, presence, _) throws(BusInventory.Trouble) in
         guard case .readable(let selection) = presence,
@@ -41,7 +41,7 @@ struct Question: Sendable {
     }
 
     /// BME280, BMP280, BMP180, BME680: the chip id in register 0xD0 (BME280 datasheet 5.4.1).
-    private static let bosch = Question(
+    private static let bosch = Probe(
         addresses: BME280.addresses
     ) { (scan, address, presence, evidence) throws(BusInventory.Trouble) in
         guard case .readable = presence, let id = try scan.transfer([0xD0], 1, address)?.first else { return nil }
@@ -59,7 +59,7 @@ struct Question: Sendable {
     }
 
     /// SHT4x: the serial number, two words with checksums (SHT4x datasheet 4.5, 4.6). One byte: harmless to others.
-    private static let sht4x = Question(
+    private static let sht4x = Probe(
         addresses: [0x44, 0x45, 0x46]
     ) { (scan, address, presence, evidence) throws(BusInventory.Trouble) in
         guard try scan.mayBeCommanded(address, presence) else { return nil }
@@ -76,7 +76,7 @@ struct Question: Sendable {
 
     /// SHT3x: the status with its checksum, then the serial number (SHT3x-DIS datasheet 4.11; "Electronic
     /// identification code" 1.0). Not every part has the latter.
-    private static let sht3x = Question(
+    private static let sht3x = Probe(
         addresses: [0x44, 0x45]
     ) { (scan, address, presence, evidence) throws(BusInventory.Trouble) in
         guard try scan.mayBeCommanded(address, presence) else { return nil }
@@ -98,7 +98,7 @@ struct Question: Sendable {
 
     /// SCD40, SCD41, SCD43: the serial number and the variant, which it refuses while it measures; then the data ready
     /// status, which it does not (SCD4x datasheet 3.9.2, 3.10.2).
-    private static let scd4x = Question(
+    private static let scd4x = Probe(
         addresses: [0x62]
     ) { (scan, address, presence, evidence) throws(BusInventory.Trouble) in
         guard try scan.mayBeCommanded(address, presence) else { return nil }
@@ -130,22 +130,22 @@ struct Question: Sendable {
         case .silence: return nil
         }
         var answers = [Finding.Evidence("command 0x3682", serial(words), "serial number, checksums right")]
-        var model = ChipModel.scd4x
+        var part = ChipPart.scd4x
         if case .words(let variant) = try await scan.query([0x20, 0x2F], words: 1, address) {
             answers.append(Finding.Evidence("command 0x202F", hexadecimal(variant[0], digits: 4), "variant"))
             switch variant[0] >> 12 {
-            case 0: model = .scd40
-            case 1: model = .scd41
-            case 5: model = .scd43
+            case 0: part = .scd40
+            case 1: part = .scd41
+            case 5: part = .scd43
             default: break
             }
         }
-        return Finding(address, model, .certain, answers)
+        return Finding(address, part, .certain, answers)
     }
 
     /// ADS1115: it has no identification. Its configuration, and the comparator's thresholds, which nobody sets who
     /// does not use the comparator, stand at their values after a reset (SBAS444, 8.1.3, 8.1.4).
-    private static let ads1115 = Question(
+    private static let ads1115 = Probe(
         addresses: ADS1115.addresses
     ) { (scan, address, presence, evidence) throws(BusInventory.Trouble) in
         guard case .readable = presence else { return nil }

@@ -3,12 +3,12 @@ import Readings
 import SensorBus
 import SensorDrivers
 
-/// A chip's place in a station. It asks the chip when a sample is taken, and brings it back, beside the schedule, when
+/// Looks after one chip of a station. It asks the chip when a sample is taken, and brings it back, beside the schedule, when
 /// it fails: a sample never waits for a chip that rests, is being initialised, or did not answer to the sample before.
 ///
-/// All that is done to the chip is done by `run`, one thing after the other. The slot itself is not on the bus's thread,
+/// All that is done to the chip is done by `run`, one thing after the other. The supervisor itself is not on the bus's thread,
 /// so it can say that a chip does not answer while a transfer hangs there.
-package actor ChipSlot {
+package actor ChipSupervisor {
     nonisolated let settings: ChipSettings
     private let bus: any I2CBus
     private let watch: BusWatch
@@ -18,7 +18,7 @@ package actor ChipSlot {
     private let whenDead: @Sendable () -> Void
 
     /// Nil while the chip is to be initialised.
-    private var sensor: (any Sensor)?
+    private var driver: (any ChipDriver)?
     /// What the chip said of itself when it was last opened; nil before.
     package private(set) var identity: ChipIdentity?
     private var breaker = CircuitBreaker()
@@ -28,7 +28,7 @@ package actor ChipSlot {
     private var troubles = 0
     private var freeze: FreezeWatch
     /// The failure that the breaker is open for.
-    private var lastError: SensorError?
+    private var lastError: ChipError?
     /// What the chip's values depend on, as last known.
     private var pressure: Pressure?
     /// How long a sample waits for the chip; nil until it was opened.
@@ -38,7 +38,7 @@ package actor ChipSlot {
     private var lastRequest = 0
     /// The request that the chip has not answered yet.
     private var unanswered: Int?
-    private var waiting: CheckedContinuation<Result<Measurement, SensorError>, Never>?
+    private var waiting: CheckedContinuation<Result<Measurement, ChipError>, Never>?
     private var resting: CheckedContinuation<Void, Never>?
 
     private enum Request {
@@ -91,7 +91,7 @@ package actor ChipSlot {
     ///   - interval: the time from one sample to the next, of which the chip gets a part; nil: this is the only one.
     /// - Returns: the failure that it has if it is not asked, and that it timed out if it does not answer in time; its
     ///   answer is then not looked at.
-    func measurement(pressure: Pressure?, interval: Duration?) async -> Result<Measurement, SensorError> {
+    func measurement(pressure: Pressure?, interval: Duration?) async -> Result<Measurement, ChipError> {
         self.pressure = pressure ?? self.pressure
         if breaker.state != .closed, let lastError { return .failure(lastError) }
         // A chip that has not answered once is known to hang.
@@ -102,7 +102,7 @@ package actor ChipSlot {
         return await answer(to: lastRequest, within: waitingTime(interval: interval))
     }
 
-    private func answer(to number: Int, within limit: Duration) async -> Result<Measurement, SensorError> {
+    private func answer(to number: Int, within limit: Duration) async -> Result<Measurement, ChipError> {
         let clock = clock
         return await withTaskGroup(of: Void.self) { group in
             group.addTask {
@@ -125,13 +125,13 @@ package actor ChipSlot {
     /// sample gives the chip what its start may take: that it has no value before is no fault.
     private func waitingTime(interval: Duration?) -> Duration {
         if let patience { return patience }
-        guard let interval else { return ChipSlot.longestStart * 2 }
+        guard let interval else { return ChipSupervisor.longestStart * 2 }
         // Of less than half a second no share leaves a chip enough: there the schedule gives way to a chip that hangs.
         let share = interval < .milliseconds(500) ? .seconds(2) : interval * 0.8
         guard let longestMeasurement else {
-            return min(max(share, settings.longestStart + ChipSlot.busTime), ChipSlot.longestStart)
+            return min(max(share, settings.longestStart + ChipSupervisor.busTime), ChipSupervisor.longestStart)
         }
-        return min(longestMeasurement + ChipSlot.busTime, max(longestMeasurement, share))
+        return min(longestMeasurement + ChipSupervisor.busTime, max(longestMeasurement, share))
     }
 
     private func giveUp(_ number: Int, isCancelled: Bool = false) {
@@ -146,14 +146,14 @@ package actor ChipSlot {
         waiting.resume(returning: .failure(error))
     }
 
-    private func error(_ kind: SensorError.Kind) -> SensorError {
-        SensorError(kind, chip: sensor?.chip ?? settings.name, address: settings.place.address, step: "measure")
+    private func error(_ kind: ChipError.Kind) -> ChipError {
+        ChipError(kind, chip: driver?.chip ?? settings.name, address: settings.location.address, step: "measure")
     }
 
     /// The settings that are in force in a chip that tells them, for a person; nil if it does not. Its measurement is
     /// interrupted for that.
     package func settingsInForce() async -> SCD4x.StoredSettings? {
-        guard let chip = sensor as? SCD4x else { return nil }
+        guard let chip = driver as? SCD4x else { return nil }
         return try? await chip.readSettings()
     }
 
@@ -161,7 +161,7 @@ package actor ChipSlot {
     func restart() {
         // Before the first sample nothing was done to it.
         guard lastRequest > 0 else { return }
-        sensor = nil
+        driver = nil
         lastError = lastError ?? error(.notReady)
         breaker.restarted()
         requests.continuation.yield(.initialise)
@@ -180,7 +180,7 @@ package actor ChipSlot {
                 waiting?.resume(returning: result)
                 waiting = nil
             }
-            while breaker.state != .closed || sensor == nil, lastRequest > 0, !Task.isCancelled { await bringBack() }
+            while breaker.state != .closed || driver == nil, lastRequest > 0, !Task.isCancelled { await bringBack() }
         }
     }
 
@@ -196,7 +196,7 @@ package actor ChipSlot {
     }
 
     /// Draws the consequences of what the chip did.
-    private func settle(_ result: Result<Measurement, SensorError>) {
+    private func settle(_ result: Result<Measurement, ChipError>) {
         if case .failure(let error) = result, error.kind == .cancelled { return }
         switch result {
         case .success:
@@ -210,7 +210,7 @@ package actor ChipSlot {
             lastError = nil
             breaker.succeeded()
         case .failure(let error):
-            if breaker.failures > 0 || !error.mayBeADisturbance { sensor = nil }
+            if breaker.failures > 0 || !error.mayBeADisturbance { driver = nil }
             lastError = error
             breaker.failed()
             report(error)
@@ -218,7 +218,7 @@ package actor ChipSlot {
         show(breaker.state)
     }
 
-    private func report(_ error: SensorError) {
+    private func report(_ error: ChipError) {
         troubles += 1
         monitor.failed(error, times: troubles)
     }
@@ -228,29 +228,29 @@ package actor ChipSlot {
         shownState = state
     }
 
-    private func attempt() async -> Result<Measurement, SensorError> {
-        do throws(SensorError) {
-            let sensor: any Sensor
-            if let open = self.sensor {
-                sensor = open
+    private func attempt() async -> Result<Measurement, ChipError> {
+        do throws(ChipError) {
+            let driver: any ChipDriver
+            if let open = self.driver {
+                driver = open
             } else {
-                sensor = try await open()
-                self.sensor = sensor
-                if identity != sensor.identity { monitor.identified(sensor.identity) }
-                identity = sensor.identity
-                longestMeasurement = sensor.longestMeasurement
+                driver = try await open()
+                self.driver = driver
+                if identity != driver.identity { monitor.identified(driver.identity) }
+                identity = driver.identity
+                longestMeasurement = driver.longestMeasurement
             }
-            if let chip = sensor as? any PressureCompensated, let pressure,
+            if let chip = driver as? any PressureCompensated, let pressure,
                 type(of: chip).pressures.contains(pressure.hectopascals)
             {
                 try await chip.setAmbientPressure(pressure)
             }
-            let measurement = try await sensor.measure()
-            watch.saw(nil, at: settings.place)
+            let measurement = try await driver.measure()
+            watch.saw(nil, at: settings.location)
             guard !freeze.isFrozen(at: measurement) else { throw error(.frozen) }
             return .success(measurement)
         } catch {
-            watch.saw(error, at: settings.place)
+            watch.saw(error, at: settings.location)
             return .failure(error)
         }
     }
@@ -273,8 +273,8 @@ package actor ChipSlot {
         resting = nil
     }
 
-    private func open() async throws(SensorError) -> any Sensor {
-        let address = settings.place.address
+    private func open() async throws(ChipError) -> any ChipDriver {
+        let address = settings.location.address
         switch settings.kind {
         case .bme280, .bmp280:
             return try await BME280.open(bus: bus, address: address, settings: settings.bme280, clock: clock)
@@ -290,7 +290,7 @@ package actor ChipSlot {
     }
 }
 
-extension SensorError {
+extension ChipError {
     /// Whether the next attempt may go well without anything done to the chip.
     fileprivate var mayBeADisturbance: Bool {
         switch kind {

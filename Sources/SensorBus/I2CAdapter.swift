@@ -11,7 +11,7 @@ enum I2CMessage: Sendable, Equatable {
 }
 
 /// An open adapter. Its system calls and nothing else, so that what the bus makes of their errors can be tested.
-protocol I2CDevice: Sendable {
+protocol I2CAdapter: Sendable {
     /// Does one transfer.
     /// - Returns: what the read message, of which there is one at most, has read.
     func transfer(_ messages: [I2CMessage], at address: I2CAddress) throws(SystemError) -> [UInt8]
@@ -21,7 +21,7 @@ protocol I2CDevice: Sendable {
 }
 
 /// An adapter of the kernel's I2C character device (Documentation/i2c/dev-interface).
-final class I2CDeviceFile: I2CDevice {
+final class I2CAdapterFile: I2CAdapter {
     private let path: String
     private let descriptor: Int32
 
@@ -49,8 +49,8 @@ final class I2CDeviceFile: I2CDevice {
             try systemCall("ioctl", path) { vigie_i2c_functions(descriptor, &functions) }
             guard functions & UInt(I2C_FUNC_I2C) != 0 else { throw SystemError("ioctl", path, code: EOPNOTSUPP) }
             if claim != .none { isTaken = try FileLock.take(descriptor, isShared: claim == .shared, path) }
-            try systemCall("ioctl", path) { vigie_i2c_set_timeout(descriptor, I2CDeviceFile.timeout) }
-            try systemCall("ioctl", path) { vigie_i2c_set_retries(descriptor, I2CDeviceFile.retries) }
+            try systemCall("ioctl", path) { vigie_i2c_set_timeout(descriptor, I2CAdapterFile.timeout) }
+            try systemCall("ioctl", path) { vigie_i2c_set_retries(descriptor, I2CAdapterFile.retries) }
         } catch {
             throw BusError(BusError.Kind(code: error.code), bus: path)
         }
