@@ -38,7 +38,8 @@ let libraries: [Target] = [
     .target(name: "Monitoring", dependencies: ["Platform", "Configuration", "CPlatform", "CMicrohttpd"]),
     .target(name: "HTTPClient", dependencies: ["Platform", "CCurl"]),
     .target(name: "NetworkProbe", dependencies: ["Platform", "CNetwork", "CPlatform"]),
-    .target(name: "KafkaClient", dependencies: ["Platform", "Configuration", "NetworkProbe", "CRdkafka"]),
+    .target(name: "KafkaClient", dependencies: ["Platform", "NetworkProbe", "CRdkafka"]),
+    .target(name: "KafkaSettings", dependencies: ["Configuration", "KafkaClient"]),
     .target(name: "PostgresClient", dependencies: ["Platform", "NetworkProbe", "CPostgres"]),
 
     // The edge.
@@ -49,8 +50,8 @@ let libraries: [Target] = [
     .target(
         name: "GatewayCore",
         dependencies: [
-            "Readings", "Platform", "Presentation", "Configuration", "Monitoring", "KafkaClient", "NetworkProbe",
-            "SensorBus", "SensorDrivers", "SimulatedHardware", "Outbox",
+            "Readings", "Platform", "Presentation", "Configuration", "Monitoring", "KafkaClient",
+            "KafkaSettings", "NetworkProbe", "SensorBus", "SensorDrivers", "SimulatedHardware", "Outbox",
         ]),
     // What a person at the board calls: scan, sample, doctor, calibrate.
     .target(
@@ -71,7 +72,7 @@ let libraries: [Target] = [
         name: "ProcessorCore",
         dependencies: [
             "Readings", "ReadingDecoding", "Platform", "Presentation", "Configuration", "Monitoring", "KafkaClient",
-            "PostgresClient", "Windowing", "Alerting", "HTTPClient",
+            "KafkaSettings", "PostgresClient", "Windowing", "Alerting", "HTTPClient",
         ],
         // Part of the program itself, so that a board or a container needs one file.
         resources: [.embedInCode("Schema"), .embedInCode("Supervision/Page")]),
@@ -93,6 +94,10 @@ let programs: [Target] = [
 let tests: [Target] = [
     // What several test targets need: seeds that are printed; a bus, a clock and a server that do as a test tells them.
     .target(name: "TestSupport", dependencies: ["Platform", "Readings", "SensorBus"], path: "Tests/TestSupport"),
+    // librdkafka's imitation of a cluster.
+    .target(
+        name: "KafkaTestSupport", dependencies: ["KafkaClient", "Platform", "CRdkafka"],
+        path: "Tests/KafkaTestSupport"),
     .testTarget(name: "ReadingsTests", dependencies: ["Readings", "ReadingDecoding", "Platform", "TestSupport"]),
     .testTarget(name: "PlatformTests", dependencies: ["Platform", "TestSupport"]),
     .testTarget(name: "CommandsTests", dependencies: ["Commands", "Platform"]),
@@ -101,7 +106,10 @@ let tests: [Target] = [
     .testTarget(name: "MonitoringTests", dependencies: ["Monitoring", "Configuration", "Platform"]),
     .testTarget(name: "HTTPClientTests", dependencies: ["HTTPClient", "Monitoring", "Platform", "TestSupport"]),
     .testTarget(name: "NetworkProbeTests", dependencies: ["NetworkProbe", "Platform", "TestSupport"]),
-    .testTarget(name: "KafkaClientTests", dependencies: ["Configuration", "KafkaClient", "Platform", "TestSupport"]),
+    .testTarget(
+        name: "KafkaClientTests",
+        dependencies: ["KafkaClient", "KafkaTestSupport", "Platform", "TestSupport", "CRdkafka"]),
+    .testTarget(name: "KafkaSettingsTests", dependencies: ["Configuration", "KafkaClient", "KafkaSettings"]),
     .testTarget(
         name: "PostgresClientTests", dependencies: ["PostgresClient", "NetworkProbe", "Platform", "TestSupport"]),
     .testTarget(name: "SensorBusTests", dependencies: ["SensorBus", "Platform", "TestSupport"]),
@@ -119,7 +127,8 @@ let tests: [Target] = [
     .testTarget(
         name: "GatewayCoreTests",
         dependencies: [
-            "GatewayCore", "Configuration", "CSQLite", "KafkaClient", "Monitoring", "NetworkProbe", "Outbox",
+            "GatewayCore", "Configuration", "CSQLite", "KafkaClient", "KafkaTestSupport", "Monitoring", "NetworkProbe",
+            "Outbox",
             "Platform", "Presentation", "Readings", "SensorBus", "SensorDrivers", "SimulatedHardware", "TestSupport",
         ]),
     .testTarget(

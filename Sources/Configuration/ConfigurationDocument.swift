@@ -53,6 +53,16 @@ public struct ConfigurationDocument: Sendable {
     /// - Parameter body: asks the root section for every setting that the program knows.
     /// - Throws: `ConfigurationError` with every problem of the file.
     public func decode<Settings>(_ body: (Section) -> Settings) throws(ConfigurationError) -> Settings {
+        try decodeWithRemarks(body).settings
+    }
+
+    /// Turns the document into settings, and says what a person should know of it although it is valid.
+    /// - Parameter body: asks the root section for every setting that the program knows.
+    /// - Returns: the settings, and the remarks in the order of their lines.
+    /// - Throws: `ConfigurationError` with every problem of the file.
+    public func decodeWithRemarks<Settings>(
+        _ body: (Section) -> Settings
+    ) throws(ConfigurationError) -> (settings: Settings, remarks: [ConfigurationProblem]) {
         let report = Report(file: name, problems: problems)
         let section = Section(node: root, mark: root.mark, path: [], report: report)
         let settings = body(section)
@@ -60,14 +70,15 @@ public struct ConfigurationDocument: Sendable {
         guard report.problems.isEmpty else {
             throw ConfigurationError(problems: report.problems.sorted { ($0.line, $0.column) < ($1.line, $1.column) })
         }
-        return settings
+        return (settings, report.remarks.sorted { ($0.line, $0.column) < ($1.line, $1.column) })
     }
 }
 
-/// The problems found so far.
+/// The problems and remarks found so far.
 final class Report {
     let file: String
     private(set) var problems: [ConfigurationProblem]
+    private(set) var remarks: [ConfigurationProblem] = []
 
     init(file: String, problems: [ConfigurationProblem]) {
         self.file = file
@@ -76,6 +87,11 @@ final class Report {
 
     func add(_ message: String, at mark: Mark, path: [String]) {
         problems.append(
+            ConfigurationProblem(file: file, line: mark.line, column: mark.column, path: path, message: message))
+    }
+
+    func remark(_ message: String, at mark: Mark, path: [String]) {
+        remarks.append(
             ConfigurationProblem(file: file, line: mark.line, column: mark.column, path: path, message: message))
     }
 }

@@ -108,6 +108,18 @@ public final class Section {
         report.add(message, at: entry?.mark ?? mark, path: path + (key.map { [$0] } ?? []))
     }
 
+    /// Notes what a person should know of although the program starts, such as a file that is not there yet.
+    /// - Parameters:
+    ///   - message: what is not as it should be, and what follows from it.
+    ///   - key: the setting that it is about; nil for the section as a whole.
+    public func remark(_ message: String, at key: String? = nil) {
+        let entry = entries.first { $0.key == key }
+        report.remark(message, at: entry?.mark ?? mark, path: path + (key.map { [$0] } ?? []))
+    }
+
+    /// Whether nothing in the document is a problem so far.
+    public var isDocumentValid: Bool { report.problems.isEmpty }
+
     func reportUnknownKeys() {
         for entry in entries where !knownKeys.contains(entry.key) {
             var message = "unknown key \"\(entry.key)\""

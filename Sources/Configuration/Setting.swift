@@ -8,7 +8,7 @@ public struct Setting<Value> {
     /// leaves the module: a document with a problem yields no settings.
     let standIn: Value
     /// Converts the text; nil if it is not what is expected.
-    let convert: (String) -> Value?
+    public let convert: (String) -> Value?
 
     /// Makes a kind of setting.
     /// - Parameters:

@@ -2,6 +2,14 @@ import CRdkafka
 import Glibc
 import Platform
 
+/// What a client does.
+public enum KafkaClientKind: Sendable {
+    /// Sends messages (`KafkaProducer`).
+    case producer
+    /// Reads messages (`KafkaConsumer`).
+    case consumer
+}
+
 /// How to reach a Kafka cluster, and librdkafka's own settings.
 ///
 /// A secret never is in here: the password stays in its file, which is read when a handle is made.
@@ -92,9 +100,74 @@ public struct KafkaConfiguration: Sendable, Equatable {
         return rd_kafka_conf_get(native, property, nil, &size) == RD_KAFKA_CONF_OK
     }
 
+    /// The value that librdkafka has of a property after it was set: `all` of `acks` is `-1`, `True` is `true`.
+    /// - Parameters:
+    ///   - property: a name of CONFIGURATION.md, for a topic's property also with `topic.` before it.
+    ///   - value: as it is written.
+    /// - Throws: if there is no such property, or if it does not take the value.
+    public static func canonicalValue(of property: String, _ value: String) throws(KafkaConfigurationError) -> String {
+        guard let native = rd_kafka_conf_new() else {
+            throw KafkaConfigurationError(property: "", message: "no memory for a configuration")
+        }
+        defer { rd_kafka_conf_destroy(native) }
+        try set(property, value, on: native)
+        var buffer = [CChar](repeating: 0, count: 4096)
+        var size = buffer.count
+        for name in [property, canonicalName(property)] {
+            guard rd_kafka_conf_get(native, name, &buffer, &size) == RD_KAFKA_CONF_OK, size <= buffer.count else {
+                continue
+            }
+            return String(decoding: buffer.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+        }
+        return value
+    }
+
+    /// The name of a property without the `topic.` that librdkafka allows before a topic's property.
+    public static func canonicalName(_ property: String) -> String {
+        // These are the client's own, and begin so.
+        let isClients = property.hasPrefix("topic.metadata.") || property == "topic.blacklist"
+        return property.hasPrefix("topic.") && !isClients ? String(property.dropFirst("topic.".count)) : property
+    }
+
+    /// Whether a property names a file of certificates or keys, which is opened when a client is made.
+    public static func namesFile(_ property: String) -> Bool { property.hasSuffix(".location") }
+
     /// Checks every property, and reads the password file, without connecting.
     public func validate() throws(KafkaConfigurationError) {
         rd_kafka_conf_destroy(try makeNative())
+    }
+
+    /// Makes a client that connects nowhere and lets it go: finds what librdkafka does not take only then, such as
+    /// properties that exclude each other.
+    /// - Parameters:
+    ///   - client: which client.
+    ///   - defaults: what the program sets besides; the configuration's own properties override it.
+    ///   - topic: a topic to send to, whose properties are then checked too; nil for none.
+    ///   - usingFiles: whether certificates, keys and the password are read from their files. Without, everything else is
+    ///     checked.
+    public func tryOut(
+        as client: KafkaClientKind, defaults: [(property: String, value: String)] = [], topic: String? = nil,
+        usingFiles: Bool = true
+    ) throws(KafkaConfigurationError) {
+        let configuration = usingFiles ? self : withoutFiles
+        let (type, own) =
+            switch client {
+            case .producer: (RD_KAFKA_PRODUCER, KafkaProducer.guarantees)
+            case .consumer: (RD_KAFKA_CONSUMER, KafkaConsumer.guarantees(group: "group"))
+            }
+        try makeAndLetGo(type, configuration, own + defaults, topic: topic)
+    }
+
+    /// The same, with nothing that is in files: a password stands for that of the file.
+    private var withoutFiles: KafkaConfiguration {
+        var result = self
+        (result.certificateAuthorityFile, result.certificateFile, result.keyFile) = (nil, nil, nil)
+        result.properties = properties.filter { !Self.namesFile($0.key) }
+        if passwordFile != nil {
+            result.passwordFile = nil
+            result.properties["sasl.password"] = "password"
+        }
+        return result
     }
 
     /// A librdkafka configuration that the caller owns.
@@ -194,21 +267,12 @@ private func set(_ property: String, _ value: String, on native: OpaquePointer) 
 
 /// The first line of the file.
 private func readPassword(_ path: String) throws(KafkaConfigurationError) -> String {
-    var bytes: [UInt8] = []
-    do throws(SystemError) {
-        let descriptor = try systemCall("open", path) { open(path, O_RDONLY | O_CLOEXEC) }
-        defer { close(descriptor) }
-        var chunk = [UInt8](repeating: 0, count: 4096)
-        while true {
-            let count = try systemCall("read", path) { read(descriptor, &chunk, chunk.count) }
-            if count == 0 { break }
-            bytes += chunk.prefix(count)
-            if bytes.count > 65536 {
-                throw SystemError("read", path, code: EFBIG)
-            }
-        }
+    let bytes: [UInt8]
+    do {
+        bytes = try readFile(path, limit: 65_536)
     } catch {
-        throw KafkaConfigurationError(property: "sasl.password", message: "cannot be read: \(error)")
+        let reason = String(cString: strerror(error.code))
+        throw KafkaConfigurationError(property: "sasl.password", message: "\(path) cannot be read: \(reason)")
     }
     let line = bytes.prefix { $0 != UInt8(ascii: "\n") && $0 != UInt8(ascii: "\r") }
     if line.isEmpty {

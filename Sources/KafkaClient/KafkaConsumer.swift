@@ -50,6 +50,14 @@ public final class KafkaConsumer {
     private var hasJoined = false
     private var isClosed = false
 
+    /// What leaves offsets to the program: nothing is committed or skipped by itself.
+    static func guarantees(group: String) -> [(property: String, value: String)] {
+        [
+            ("group.id", group), ("enable.auto.commit", "false"), ("enable.auto.offset.store", "false"),
+            ("auto.offset.reset", "error"),
+        ]
+    }
+
     /// Makes a consumer; it connects by itself.
     /// - Parameters:
     ///   - configuration: how to reach the cluster. `partition.assignment.strategy` may be eager or cooperative.
@@ -58,11 +66,9 @@ public final class KafkaConsumer {
     public init(
         configuration: KafkaConfiguration, group: String, observer: KafkaObserver = KafkaObserver()
     ) throws(KafkaConfigurationError) {
-        let defaults = [
-            ("group.id", group), ("enable.auto.commit", "false"), ("enable.auto.offset.store", "false"),
-            ("auto.offset.reset", "error"),
-        ]
-        handle = try KafkaHandle(RD_KAFKA_CONSUMER, configuration, defaults: defaults, observer: observer) {
+        handle = try KafkaHandle(
+            RD_KAFKA_CONSUMER, configuration, defaults: Self.guarantees(group: group), observer: observer
+        ) {
             rd_kafka_conf_set_rebalance_cb($0) { handle, code, list, opaque in
                 guard let handle, let list else { return }
                 KafkaHandle.Callbacks.of(opaque)?.rebalance(handle, code, list)

@@ -75,7 +75,7 @@ final class KafkaHandle: Sendable {
         _ type: rd_kafka_type_t, _ configuration: KafkaConfiguration, defaults: [(property: String, value: String)],
         observer: KafkaObserver, customize: (OpaquePointer) -> Void
     ) throws(KafkaConfigurationError) {
-        try tryOut(configuration, defaults)
+        try makeAndLetGo(type, configuration, defaults)
         let native = try configuration.makeNative(defaults: defaults)
         let callbacks = Callbacks(observer: observer)
         // Unretained: deinit keeps `callbacks` until after rd_kafka_destroy, when librdkafka makes no call any more.
@@ -210,20 +210,33 @@ extension KafkaHandle.Callbacks {
 
 /// Makes a client that connects nowhere and lets it go, to find what librdkafka does not take before there are
 /// interceptors: files of TLS, properties that exclude each other.
-private func tryOut(
-    _ configuration: KafkaConfiguration, _ defaults: [(property: String, value: String)]
+/// - Parameter topic: a topic that is used too, since its properties are checked only then; nil for none.
+func makeAndLetGo(
+    _ type: rd_kafka_type_t, _ configuration: KafkaConfiguration, _ defaults: [(property: String, value: String)],
+    topic: String? = nil
 ) throws(KafkaConfigurationError) {
     var configuration = configuration
     configuration.bootstrapServers = ""
     let native = try configuration.makeNative(defaults: defaults)
     rd_kafka_conf_set_log_cb(native) { _, _, _, _ in }
-    let (pointer, reason) = withErrorBuffer { rd_kafka_new(RD_KAFKA_PRODUCER, native, $0, $1) }
+    let (pointer, reason) = withErrorBuffer { rd_kafka_new(type, native, $0, $1) }
     guard let pointer else {
         rd_kafka_conf_destroy(native)
         throw KafkaConfigurationError(refused: reason, configuration)
     }
+    var refusal: KafkaConfigurationError?
+    if let topic {
+        if let used = rd_kafka_topic_new(pointer, topic, nil) {
+            rd_kafka_topic_destroy(used)
+        } else {
+            refusal = KafkaConfigurationError(
+                property: "",
+                message: "topic \(topic) cannot be used: \(String(cString: rd_kafka_err2str(rd_kafka_last_error())))")
+        }
+    }
     let address = UInt(bitPattern: pointer)
     startThread(name: "rdkafka-destroy") { rd_kafka_destroy(OpaquePointer(bitPattern: address)) }
+    if let refusal { throw refusal }
 }
 
 /// Sets what tells of connections, of certificates that are not believed, and of quotas.

@@ -51,9 +51,12 @@ public struct KafkaHeader: Sendable, Equatable {
 /// own thread. After a fatal error (`fatalError`) nothing can be sent any more: close it, make another one, and send
 /// again what has no report without an error.
 public final class KafkaProducer: Sendable {
-    private let handle: KafkaHandle
+    let handle: KafkaHandle
     private let topics = Mutex<[String: KafkaTopic]>([:])
     private let poller: Poller
+
+    /// What makes a producer send each message once and in order.
+    static let guarantees: [(property: String, value: String)] = [("enable.idempotence", "true"), ("acks", "all")]
 
     /// Makes a producer and starts its thread; it connects by itself.
     /// - Parameters:
@@ -68,7 +71,7 @@ public final class KafkaProducer: Sendable {
         configuration: KafkaConfiguration, defaults: [(property: String, value: String)] = [],
         observer: KafkaObserver = KafkaObserver(), deliveries: @escaping @Sendable ([DeliveryReport]) -> Void
     ) throws(KafkaConfigurationError) {
-        let defaults = [("enable.idempotence", "true"), ("acks", "all")] + defaults
+        let defaults = Self.guarantees + defaults
         let handle = try KafkaHandle(RD_KAFKA_PRODUCER, configuration, defaults: defaults, observer: observer) {
             rd_kafka_conf_set_events($0, RD_KAFKA_EVENT_DR | RD_KAFKA_EVENT_ERROR | RD_KAFKA_EVENT_STATS)
         }
@@ -219,11 +222,6 @@ public final class KafkaProducer: Sendable {
             }
             poller.stop()
         }
-    }
-
-    /// Makes the handle fail as if the broker had caused a fatal error, for tests of the recovery from one.
-    public func simulateFatalError(_ code: KafkaError.Code, reason: String) throws(KafkaError) {
-        try check(rd_kafka_test_fatal_error(handle.pointer, code.native, reason), "simulate a fatal error")
     }
 }
 

@@ -44,6 +44,11 @@ public final class KafkaStateMonitor: Sendable {
         update { $0.failed(error, at: $1) }
     }
 
+    /// Takes that no client can be made.
+    public func failed(_ error: KafkaConfigurationError) {
+        update { $0.failed(error, at: $1) }
+    }
+
     /// Takes that the cluster acknowledged or gave a message.
     public func succeeded() {
         update { $0.succeeded(at: $1) }

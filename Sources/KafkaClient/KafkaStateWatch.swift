@@ -68,6 +68,13 @@ public struct KafkaStateWatch: Sendable {
         }
     }
 
+    /// Takes that no client can be made, since a file cannot be used.
+    public mutating func failed(
+        _ error: KafkaConfigurationError, at now: ContinuousClock.Instant
+    ) -> KafkaStateChange? {
+        note(KafkaTrouble(error), now)
+    }
+
     /// Takes that the broker delays its answers because of a quota.
     /// - Parameter duration: by how much; what is below a second is no trouble, and zero says that it delays none now.
     public mutating func throttled(by duration: Duration, at now: ContinuousClock.Instant) -> KafkaStateChange? {

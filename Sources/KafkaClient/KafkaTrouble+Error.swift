@@ -71,6 +71,13 @@ extension KafkaTrouble {
         }
     }
 
+    /// No client can be made, since a file cannot be used.
+    public init(_ error: KafkaConfigurationError) {
+        self.init(
+            .unusableFile, error.message,
+            remedy: "\"check\" names the line; the file is read again when it changes")
+    }
+
     /// A quota slows the client down.
     /// - Parameter duration: how long the broker delays its answers, if it said so.
     static func throttled(_ user: String, by duration: Duration?) -> KafkaTrouble {

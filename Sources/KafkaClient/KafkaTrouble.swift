@@ -20,6 +20,8 @@ public struct KafkaTrouble: Sendable, Equatable, CustomStringConvertible {
         case tls
         /// The broker refuses the user, the password or the mechanism.
         case authentication
+        /// A file of certificates, keys or the password cannot be used, so that there is no client.
+        case unusableFile
         /// The broker knows the user and forbids what it asked for.
         case authorization
         /// The topic or its partition is not there.
@@ -41,7 +43,7 @@ public struct KafkaTrouble: Sendable, Equatable, CustomStringConvertible {
             switch self {
             case .unknown: 0
             case .unreachable, .notAnswering, .securityProtocol: 1
-            case .unknownHost, .brokerCertificate, .clientCertificate, .tls, .authentication: 2
+            case .unknownHost, .brokerCertificate, .clientCertificate, .tls, .authentication, .unusableFile: 2
             case .noLeader, .tooFewReplicas, .throttled, .producerLost, .messageTooLarge: 3
             case .authorization, .missingTopic: 4
             }
@@ -50,7 +52,9 @@ public struct KafkaTrouble: Sendable, Equatable, CustomStringConvertible {
         /// Whether it lasts until a person mends it, as far as one can tell: the next try to connect ends in the same way.
         public var isLasting: Bool {
             switch self {
-            case .unknownHost, .brokerCertificate, .clientCertificate, .tls, .authentication, .securityProtocol: true
+            case .unknownHost, .brokerCertificate, .clientCertificate, .tls, .authentication, .securityProtocol,
+                .unusableFile:
+                true
             case .unknown, .unreachable, .notAnswering, .noLeader, .tooFewReplicas, .throttled, .producerLost,
                 .messageTooLarge, .authorization, .missingTopic:
                 false

@@ -15,21 +15,26 @@ struct Run: Command {
     var configuration = defaultConfiguration
 
     func run() async throws {
-        try await Gateway(GatewaySettings(file: configuration)).run()
+        try await Gateway(GatewaySettings(file: configuration, checkingFiles: true)).run()
     }
 }
 
 struct Check: Command {
     static let name = "check"
     static let summary = "Validate the configuration and exit."
-    static let discussion = "Looks at the file that monitoring.token_file names, too: run it as one who may read that."
+    static let discussion = """
+        It says "valid" if and only if "run" would start, and looks at the files that the configuration names, too: run \
+        it as one who may read these. A certificate, key or password of Kafka that cannot be used is a warning: the \
+        gateway starts, samples, and sends when it can be used. The network and the storage are for "doctor".
+        """
     static var options: [CommandOption<Check>] {
         [.configuration(\.configuration)]
     }
     var configuration = defaultConfiguration
 
     func run() async throws {
-        _ = try GatewaySettings(file: configuration, checkingFiles: true)
+        let settings = try GatewaySettings(file: configuration, checkingFiles: true)
+        for remark in settings.remarks { print("warning: \(remark)") }
         print("\(configuration): valid")
     }
 }

@@ -14,7 +14,7 @@ struct Run: Command {
     var configuration = defaultConfiguration
 
     func run() async throws {
-        try await Processor(ProcessorSettings(file: configuration)).run()
+        try await Processor(ProcessorSettings(file: configuration, checkingFiles: true)).run()
     }
 }
 
@@ -124,7 +124,10 @@ struct Status: Command {
 struct Check: Command {
     static let name = "check"
     static let summary = "Validate the configuration and exit."
-    static let discussion = "Looks at the file that monitoring.token_file names, too: run it as one who may read that."
+    static let discussion = """
+        It says "valid" if and only if "run" would start, and looks at the files that the configuration names, too: run \
+        it as one who may read these.
+        """
     static var options: [CommandOption<Check>] {
         [.configuration(\.configuration)]
     }

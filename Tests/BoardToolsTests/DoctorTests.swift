@@ -1,6 +1,7 @@
 import Configuration
 import Foundation
 import KafkaClient
+import KafkaTestSupport
 import Monitoring
 import NetworkProbe
 import Outbox

@@ -1,6 +1,7 @@
 import CSQLite
 import Foundation
 import KafkaClient
+import KafkaTestSupport
 import Monitoring
 import Outbox
 import Platform

@@ -1,4 +1,3 @@
-import Configuration
 import Foundation
 import Testing
 
@@ -75,38 +74,29 @@ struct KafkaConfigurationTests {
         }
     }
 
-    /// What `check` says of a section `kafka`, each with its line.
-    private func problems(_ section: String) -> [String] {
-        do throws(ConfigurationError) {
-            let document = try ConfigurationDocument(text: "kafka:\n  \(section)\n", name: "x.yaml")
-            _ = try document.decode { $0.section("kafka").kafkaConfiguration(checkingFiles: true) }
-            return []
-        } catch {
-            return error.problems.map(\.description)
-        }
+    /// `check` compares values as librdkafka has them, whatever the way they are written in.
+    @Test(arguments: [
+        ("acks", "all", "-1"), ("request.required.acks", "1", "1"), ("topic.acks", "ALL", "-1"),
+        ("enable.idempotence", "t", "true"), ("queuing.strategy", "LIFO", "lifo"),
+        ("topic.partitioner", "random", "random"), ("enable.auto.commit", "False", "false"),
+    ])
+    func aValueIsKnownAsLibrdkafkaHasIt(property: String, value: String, canonical: String) throws {
+        #expect(try KafkaConfiguration.canonicalValue(of: property, value) == canonical)
     }
 
-    @Test func whatNoClientCouldBeMadeOfIsSaidWithItsLine() throws {
-        let least = "bootstrap: here\n  security: sasl_plaintext\n  username: u"
-        let file = FileManager.default.temporaryDirectory.appendingPathComponent(UUID().uuidString)
-        try "secret\n".write(to: file, atomically: true, encoding: .utf8)
-        defer { try? FileManager.default.removeItem(at: file) }
-        #expect(problems("\(least)\n  password_file: \(file.path)") == [])
-        let missing = problems("\(least)\n  password_file: /nowhere/password")
-        #expect(
-            missing.count == 1 && missing[0].hasPrefix("x.yaml:5: kafka: password_file: cannot be read"), "\(missing)")
-        for brokers in ["kafka:99999, ,foo:bar", "127.0.0.1:abc", ":9092", "kafka:"] {
-            let found = problems("bootstrap: \"\(brokers)\"")
-            #expect(found.count == 1 && found[0].contains("expected brokers such as"), "\(brokers): \(found)")
+    /// Certificates and passwords may come later; whatever else keeps a client from being made is found without them.
+    @Test func aClientIsTriedOutWithAndWithoutItsFiles() throws {
+        var configuration = KafkaConfiguration(
+            bootstrapServers: "a:1", securityProtocol: .saslTLS, certificateAuthorityFile: "/nowhere/ca.pem",
+            mechanism: .plain, username: "u", passwordFile: "/nowhere/password")
+        try configuration.tryOut(as: .producer, topic: "t", usingFiles: false)
+        try configuration.tryOut(as: .consumer, usingFiles: false)
+        #expect(throws: KafkaConfigurationError.self) { try configuration.tryOut(as: .producer) }
+        configuration.properties = ["linger.ms": "400000"]
+        #expect(throws: KafkaConfigurationError.self) {
+            try configuration.tryOut(as: .producer, topic: "t", usingFiles: false)
         }
-        for brokers in [
-            "kafka", "kafka:9092", "kafka-1:9092, kafka-2:9093", "[::1]:9092", "[::1]", "PLAINTEXT://kafka:9092",
-        ] {
-            #expect(problems("bootstrap: \"\(brokers)\"") == [])
-        }
-        let trust = problems("bootstrap: here\n  security: ssl\n  ca_file: /nowhere/ca.pem")
-        #expect(trust == ["x.yaml:4: kafka: ca_file: /nowhere/ca.pem cannot be read: No such file or directory"])
-        let unknown = problems("bootstrap: here\n  properties: {linger.mss: 5}")
-        #expect(unknown.count == 1 && unknown[0].hasPrefix("x.yaml:3: kafka: properties: "), "\(unknown)")
+        configuration.properties = ["session.timeout.ms": "3600000"]
+        #expect(throws: KafkaConfigurationError.self) { try configuration.tryOut(as: .consumer, usingFiles: false) }
     }
 }

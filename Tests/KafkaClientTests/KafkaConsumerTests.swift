@@ -1,5 +1,6 @@
 import Glibc
 import KafkaClient
+import KafkaTestSupport
 import Platform
 import Synchronization
 import TestSupport

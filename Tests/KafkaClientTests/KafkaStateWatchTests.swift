@@ -1,3 +1,4 @@
+import KafkaTestSupport
 import Synchronization
 import TestSupport
 import Testing

@@ -1,7 +1,9 @@
+import CRdkafka
 import Glibc
-import KafkaClient
 import Synchronization
 import Testing
+
+@testable import KafkaClient
 
 /// The broker that integration tests use, or nil after saying so.
 let kafkaServers: String? = {
@@ -89,4 +91,14 @@ func kafkaError(_ body: () async throws -> Void) async throws -> KafkaError {
     }
     Issue.record("nothing was thrown")
     throw KafkaError(.state, "nothing was thrown")
+}
+
+extension KafkaProducer {
+    /// Makes the handle fail as if the broker had caused a fatal error.
+    func simulateFatalError(_ code: KafkaError.Code, reason: String) throws(KafkaError) {
+        let failure = rd_kafka_test_fatal_error(handle.pointer, rd_kafka_resp_err_t(code.rawValue), reason)
+        if failure != RD_KAFKA_RESP_ERR_NO_ERROR {
+            throw KafkaError(KafkaError.Code(rawValue: failure.rawValue), "simulate a fatal error")
+        }
+    }
 }

@@ -224,6 +224,9 @@ actor Publisher: Service {
         } catch let error as KafkaError {
             pause(after: error)
             return false
+        } catch let error as KafkaConfigurationError {
+            pause(after: error)
+            return false
         }
     }
 
@@ -275,6 +278,9 @@ actor Publisher: Service {
         metrics.publishFailures.increment()
         if let error = error as? KafkaError {
             log.debug("cannot publish, trying again", ["error": "\(error)", "in": "\(wait)"])
+            monitor.failed(error)
+        } else if let error = error as? KafkaConfigurationError {
+            log.debug("cannot make a producer, trying again", ["error": "\(error)", "in": "\(wait)"])
             monitor.failed(error)
         } else {
             log.warning("cannot publish, trying again", ["error": "\(error)", "in": "\(wait)"])

@@ -57,14 +57,11 @@ public struct Gateway: Sendable {
             settings: settings.board, gpio: gpio, clock: ContinuousClock(), metrics: registry, health: health,
             log: log.component("board"))
 
-        let monitoring = settings.monitoring.map {
-            MonitoringService(settings: $0, registry: registry, health: health, log: log)
-        }
+        for remark in settings.remarks { log.warning("\(remark)") }
         // Stopped in reverse: sampling first, then the rest is committed, then what is in the outbox is published.
         var members = board.members(
             power: power, deadChips: deadChips.stream,
             powered: { for chip in stations.flatMap(\.chips) { await chip.restart() } })
-        if let monitoring { members.insert(ServiceGroup.Member("monitoring", monitoring), at: 0) }
         members += [
             ServiceGroup.Member(
                 "outbox status",
@@ -74,6 +71,12 @@ public struct Gateway: Sendable {
             ServiceGroup.Member("writer", WriterService(writer: writer, log: log.component("outbox"))),
             ServiceGroup.Member("sampler", sampler),
         ]
+        if let monitoring = settings.monitoring {
+            // Before the others, so that it is stopped after them.
+            let keeper = EndpointKeeper(
+                settings: monitoring, metrics: registry, health: health, log: log, clock: ContinuousClock())
+            members.insert(ServiceGroup.Member("endpoint", keeper), at: 0)
+        }
         let count = stations.reduce(0) { $0 + $1.chips.count }
         log.notice(
             "sampling begins",

@@ -1,5 +1,6 @@
 import Configuration
 import KafkaClient
+import KafkaSettings
 import Monitoring
 import Outbox
 import Platform
@@ -45,15 +46,22 @@ public struct GatewaySettings: Sendable {
     package var simulation: SimulationSettings
     package var stations: [StationSettings]
     var logLevel: Log.Level
+    /// What a person should know of although the gateway starts, such as a password file that is not there yet. Empty
+    /// unless files were looked at.
+    public private(set) var remarks: [ConfigurationProblem] = []
 
     /// Reads a file. Paths in it are relative to its folder.
-    /// - Parameter checkingFiles: whether the secrets that it names are looked at too, as `check` does.
+    /// - Parameter checkingFiles: whether everything is looked at that keeps a gateway from starting, as `check` and
+    ///   `run` do: also the files that it names, and what the client of Kafka takes. What uses a part of the settings
+    ///   only, such as `scan`, needs no more than that they are written in the right way.
     /// - Throws: all its problems at once, each with its line.
     public init(file: String, checkingFiles: Bool = false) throws(ConfigurationError) {
         let folder = file.lastIndex(of: "/").map { String(file[...$0]) } ?? ""
-        self = try ConfigurationDocument(file: file).decode {
+        let read = try ConfigurationDocument(file: file).decodeWithRemarks {
             GatewaySettings($0, folder: folder, checkingFiles: checkingFiles)
         }
+        self = read.settings
+        remarks = read.remarks
     }
 
     /// Reads a document; paths in it are relative to the current folder.
@@ -72,8 +80,8 @@ public struct GatewaySettings: Sendable {
         commitBudget = CommitBudget(outbox.optionalSection("commit"))
         outboxQueue = outbox.value("queue", as: .integer(10...1_000_000), default: 10_000)
         let kafka = root.section("kafka")
-        self.kafka = kafka.kafkaConfiguration(checkingFiles: checkingFiles)
-        topic = kafka.value("topic", as: .text, default: "sensor.readings")
+        self.kafka = kafka.kafkaConfiguration(for: .producer, path: path)
+        topic = kafka.value("topic", as: .topicName, default: "sensor.readings")
         window = kafka.value("window", as: .integer(1...100_000), default: 1000)
         drainTime = kafka.value("drain_time", as: .duration(), default: .seconds(5))
         monitoring = root.optionalSection("monitoring")?.httpEndpoint(checkingFiles: checkingFiles)
@@ -97,6 +105,20 @@ public struct GatewaySettings: Sendable {
                 }
                 sections[index].problem("\(chip.location.address), in another station: \(conflict)", at: "chips")
             }
+        }
+        guard checkingFiles else { return }
+        checkRecording(root)
+        kafka.checkClient(
+            .producer, of: self.kafka, defaults: Publisher.producerDefaults, topic: topic, files: .areAwaited)
+    }
+
+    /// Reads the recording that is to be replayed, as `run` does.
+    private func checkRecording(_ root: Section) {
+        guard mode == .simulated, simulation.recording != nil, root.isDocumentValid else { return }
+        do {
+            _ = try Site.simulated(simulation, stations: stations)
+        } catch {
+            root.optionalSection("simulation")?.optionalSection("recording")?.problem("\(error)", at: "file")
         }
     }
 }

@@ -2,6 +2,7 @@ import Alerting
 import Configuration
 import Glibc
 import KafkaClient
+import KafkaSettings
 import Monitoring
 import Platform
 import PostgresClient
@@ -57,23 +58,27 @@ public struct ProcessorSettings: Sendable {
     /// The least important log messages to write.
     var logLevel: Log.Level
 
-    /// Reads a file.
-    /// - Parameter checkingFiles: whether the secrets that it names are looked at too, as `check` does.
+    /// Reads a file. Kafka's files in it are relative to its folder.
+    /// - Parameter checkingFiles: whether everything is looked at that keeps a processor from starting, as `check` and
+    ///   `run` do: also the files that it names, and what the clients of Kafka and PostgreSQL take.
     /// - Throws: all its problems at once, each with its line.
     public init(file: String, checkingFiles: Bool = false) throws(ConfigurationError) {
-        self = try ConfigurationDocument(file: file).decode { ProcessorSettings($0, checkingFiles: checkingFiles) }
+        let folder = file.lastIndex(of: "/").map { String(file[...$0]) } ?? ""
+        self = try ConfigurationDocument(file: file).decode {
+            ProcessorSettings($0, folder: folder, checkingFiles: checkingFiles)
+        }
     }
 
-    /// Reads a document.
+    /// Reads a document; paths in it are relative to the current folder.
     public init(_ document: ConfigurationDocument) throws(ConfigurationError) {
-        self = try document.decode { ProcessorSettings($0, checkingFiles: false) }
+        self = try document.decode { ProcessorSettings($0, folder: "", checkingFiles: false) }
     }
 
-    private init(_ root: Section, checkingFiles: Bool) {
+    private init(_ root: Section, folder: String, checkingFiles: Bool) {
         let kafka = root.section("kafka")
-        self.kafka = kafka.kafkaConfiguration(checkingFiles: checkingFiles)
-        topic = kafka.value("topic", as: .text, default: "sensor.readings")
-        rejectedTopic = kafka.value("rejected_topic", as: .text, default: "sensor.readings.rejected")
+        self.kafka = kafka.kafkaConfiguration(for: .consumer) { $0.hasPrefix("/") ? $0 : folder + $0 }
+        topic = kafka.value("topic", as: .topicName, default: "sensor.readings")
+        rejectedTopic = kafka.value("rejected_topic", as: .topicName, default: "sensor.readings.rejected")
         group = kafka.value("group", as: .text, default: "vigie-processor")
         instance =
             kafka.optional("instance", as: .text) ?? self.kafka.properties["group.instance.id"]
@@ -109,6 +114,9 @@ public struct ProcessorSettings: Sendable {
         rules = AlertRules(root)
         webhook = root.optionalSection("webhook").flatMap(WebhookSettings.init)
         logLevel = root.value("log_level", as: .choice(.info), default: .info)
+        guard checkingFiles else { return }
+        kafka.checkClient(.consumer, of: consumerConfiguration(worker: 1), files: .preventStart)
+        kafka.checkClient(.producer, of: self.kafka, topic: rejectedTopic, files: .preventStart)
     }
 
     /// The name of one of this process' workers in the group, from 1.
