@@ -9,10 +9,12 @@ public struct DecodedReading {
     public let gatewayID: UnsafeBufferPointer<UInt8>
     /// The sensor, checked as an `Identifier` is.
     public let sensorID: UnsafeBufferPointer<UInt8>
-    /// The outbox that numbered it.
+    /// The run of numbers that its number belongs to.
     public let streamID: StreamID
     /// Its number in the stream, at least 1.
     public let sequence: Int64
+    /// The first number of its stream, 1 to `sequence`.
+    public let streamFirst: Int64
     /// When the air was measured.
     public let eventTime: Timestamp
     /// How far the time can be trusted.
@@ -58,8 +60,9 @@ public struct DecodedReading {
         var place: Place?
         if let latitude, let longitude { place = Place(latitude: latitude, longitude: longitude) }
         return Reading(
-            gatewayID: gatewayID, sensorID: sensorID, streamID: streamID, sequence: sequence, eventTime: eventTime,
-            timeQuality: timeQuality, intervalMilliseconds: intervalMilliseconds,
+            gatewayID: gatewayID, sensorID: sensorID, streamID: streamID, sequence: sequence,
+            streamFirst: streamFirst == 1 ? nil : streamFirst, eventTime: eventTime, timeQuality: timeQuality,
+            intervalMilliseconds: intervalMilliseconds,
             values: Values(
                 temperature: temperature, humidity: humidity, co2: co2, pressure: pressure,
                 batteryLevel: batteryLevel, batteryVoltage: batteryVoltage),

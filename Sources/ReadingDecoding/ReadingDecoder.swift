@@ -3,7 +3,7 @@ import Readings
 
 /// Decodes messages strictly: what comes out satisfies the whole contract.
 ///
-/// One decoder serves one thread. It allocates nothing for a valid message.
+/// One decoder serves one thread. It allocates nothing for a valid reading.
 public final class ReadingDecoder {
     private let parser: OpaquePointer
     private var message = vigie_message()
@@ -23,13 +23,29 @@ public final class ReadingDecoder {
         vigie_parser_free(parser)
     }
 
-    /// Decodes one message.
+    /// Decodes one message that is to be a reading; a report is rejected, as it has no `sensor_id`.
     /// - Parameters:
     ///   - bytes: the message's value; nil or empty is rejected.
     ///   - now: the processor's time, for event times in the future.
     /// - Returns: the reading, whose texts are valid until the next call.
     /// - Throws: why the message is rejected.
     public func decode(_ bytes: UnsafeRawBufferPointer?, now: Timestamp) throws(Rejection) -> DecodedReading {
+        try parse(bytes)
+        return try validate(now: now)
+    }
+
+    /// Decodes one message: a reading, or a report if it has a `report` and no `sensor_id`.
+    /// - Parameters:
+    ///   - bytes: the message's value; nil or empty is rejected.
+    ///   - now: the processor's time, for event times in the future.
+    /// - Returns: what it is. The texts of a reading are valid until the next call.
+    /// - Throws: why the message is rejected.
+    public func decodeMessage(_ bytes: UnsafeRawBufferPointer?, now: Timestamp) throws(Rejection) -> DecodedMessage {
+        try parse(bytes)
+        return message.is_report ? .report(try validateReport()) : .reading(try validate(now: now))
+    }
+
+    private func parse(_ bytes: UnsafeRawBufferPointer?) throws(Rejection) {
         guard let bytes, let base = bytes.baseAddress, bytes.count > 0 else {
             throw Rejection(.empty, detail: "the message has no value")
         }
@@ -39,11 +55,11 @@ public final class ReadingDecoder {
         }
         let outcome = vigie_parse(parser, base, bytes.count, &message)
         guard outcome == VIGIE_PARSED else { throw parserRejection(outcome) }
-        return try validate(now: now)
     }
 
     private func parserRejection(_ outcome: vigie_outcome) -> Rejection {
-        let field = message.field < 0 ? nil : String(cString: vigie_field_name(message.field))
+        var field = message.field < 0 ? nil : String(cString: vigie_field_name(message.field))
+        if let name = field, let part = message.part { field = "\(name).\(String(cString: part))" }
         return switch outcome {
         case VIGIE_NOT_UTF8: Rejection(.notUTF8, detail: "the message is not UTF-8")
         case VIGIE_NOT_AN_OBJECT: Rejection(.notAnObject, detail: "the message is not a JSON object")
@@ -51,6 +67,8 @@ public final class ReadingDecoder {
         case VIGIE_DUPLICATE_FIELD: Rejection(.duplicateField, field: field, detail: "the field stands twice")
         case VIGIE_TOO_MANY_FAULTS:
             Rejection(.outOfRange, field: field, detail: "more than \(VIGIE_MAXIMUM_FAULTS) faults")
+        case VIGIE_MISSING_PART: Rejection(.missingField, field: field, detail: "the field is missing")
+        case VIGIE_TOO_MANY_PARTS: Rejection(.outOfRange, field: field, detail: "too many of them")
         case VIGIE_NO_MEMORY: Rejection(.tooLarge, detail: "no memory to parse the message")
         default: Rejection(.notJSON, detail: "the message is not JSON")
         }
@@ -62,8 +80,8 @@ public final class ReadingDecoder {
             VIGIE_TIME_QUALITY, VIGIE_INTERVAL_MS,
         ].reduce(0) { $0 | 1 << UInt32($1) }
 
-    private func validate(now: Timestamp) throws(Rejection) -> DecodedReading {
-        let missing = ReadingDecoder.required & ~message.present
+    private func require(_ fields: UInt32) throws(Rejection) {
+        let missing = fields & ~message.present
         guard missing == 0 else {
             let name = String(cString: vigie_field_name(Int32(missing.trailingZeroBitCount)))
             throw Rejection(.missingField, field: name, detail: "the field is missing")
@@ -72,6 +90,10 @@ public final class ReadingDecoder {
             throw Rejection(
                 .unsupportedSchema, field: "schema", detail: "found \(message.schema), known is \(Reading.schema)")
         }
+    }
+
+    private func validate(now: Timestamp) throws(Rejection) -> DecodedReading {
+        try require(ReadingDecoder.required)
         guard let streamID = StreamID(hexadecimal: message.stream_id.buffer) else {
             throw Rejection(.invalidText, field: "stream_id", detail: "expected 16 hexadecimal digits")
         }
@@ -84,9 +106,13 @@ public final class ReadingDecoder {
         guard eventTime.milliseconds <= now.milliseconds + limits.futureTolerance else {
             throw Rejection(.future, field: "event_time", detail: "\(eventTime) is in the future of \(now)")
         }
-        // 2^53 - 1: the largest integer that every JSON reader takes exactly (RFC 8259 section 6).
-        try check(message.seq, in: 1...9_007_199_254_740_991, "seq")
-        try check(message.interval_ms, in: 1...Int64(Int32.max), "interval_ms")
+        try check(message.seq, in: Reading.numbers, "seq")
+        var streamFirst: Int64 = 1
+        if message.present & (1 << UInt32(VIGIE_STREAM_FIRST)) != 0 {
+            streamFirst = message.stream_first
+            try check(streamFirst, in: 1...message.seq, "stream_first")
+        }
+        try check(message.interval_ms, in: Reading.intervals, "interval_ms")
         try check(message.gateway_id, "gateway_id")
         try check(message.sensor_id, "sensor_id")
         return DecodedReading(
@@ -94,6 +120,7 @@ public final class ReadingDecoder {
             sensorID: message.sensor_id.buffer,
             streamID: streamID,
             sequence: message.seq,
+            streamFirst: streamFirst,
             eventTime: eventTime,
             timeQuality: try timeQuality(),
             intervalMilliseconds: message.interval_ms,
@@ -108,6 +135,71 @@ public final class ReadingDecoder {
             isSimulated: message.simulated,
             faults: try faults())
     }
+
+    // MARK: Reports
+
+    private func validateReport() throws(Rejection) -> DecodedReport {
+        try require(1 << UInt32(VIGIE_SCHEMA) | 1 << UInt32(VIGIE_GATEWAY_ID))
+        try check(message.gateway_id, "gateway_id")
+        guard let gatewayID = Identifier(message.gateway_id.string) else {
+            throw Rejection(.invalidText, field: "gateway_id", detail: "expected 1 to 64 of A-Z a-z 0-9 . _ -")
+        }
+        let report = message.report
+        var decoded = DecodedReport(gatewayID: gatewayID)
+        decoded.streams.reserveCapacity(report.stream_count)
+        for stream in UnsafeBufferPointer(start: report.streams, count: report.stream_count) {
+            decoded.streams.append(try self.stream(stream))
+        }
+        let ranges = UnsafeBufferPointer(start: report.ranges, count: report.range_count)
+        for gap in UnsafeBufferPointer(start: report.gaps, count: report.gap_count) {
+            let streamID = try self.streamID(gap.stream_id, "report.gaps.stream_id")
+            guard (1...64).contains(gap.reason.count) else {
+                throw Rejection(.invalidText, field: "report.gaps.reason", detail: "expected 1 to 64 bytes")
+            }
+            var checked: [ClosedRange<Int64>] = []
+            checked.reserveCapacity(gap.range_count)
+            for range in ranges[gap.first_range..<gap.first_range + gap.range_count] {
+                try check(range.first, in: Reading.numbers, "report.gaps.ranges")
+                try check(range.last, in: range.first...Reading.numbers.upperBound, "report.gaps.ranges")
+                checked.append(range.first...range.last)
+            }
+            decoded.gaps.append(
+                DecodedReport.Gap(streamID: streamID, reason: gap.reason.string, ranges: checked))
+        }
+        return decoded
+    }
+
+    private func stream(_ stream: vigie_report_stream) throws(Rejection) -> DecodedReport.Stream {
+        let streamID = try self.streamID(stream.stream_id, "report.streams.stream_id")
+        try check(stream.first, in: Reading.numbers, "report.streams.first")
+        var decoded = DecodedReport.Stream(streamID: streamID, first: stream.first)
+        if stream.has_last {
+            // One below the first number: the stream ended before it gave a number.
+            try check(stream.last, in: stream.first - 1...Reading.numbers.upperBound, "report.streams.last")
+            decoded.last = stream.last
+        }
+        if stream.has_previous {
+            decoded.previous = .noStream
+            if stream.previous.bytes != nil {
+                let previous = try self.streamID(stream.previous, "report.streams.previous")
+                guard previous != streamID else {
+                    throw Rejection(
+                        .invalidText, field: "report.streams.previous", detail: "a stream does not come before itself")
+                }
+                decoded.previous = .stream(previous)
+            }
+        }
+        return decoded
+    }
+
+    private func streamID(_ text: vigie_text, _ field: String) throws(Rejection) -> StreamID {
+        guard let streamID = StreamID(hexadecimal: text.buffer) else {
+            throw Rejection(.invalidText, field: field, detail: "expected 16 hexadecimal digits")
+        }
+        return streamID
+    }
+
+    // MARK: Fields
 
     private func check(_ value: Int64, in range: ClosedRange<Int64>, _ field: String) throws(Rejection) {
         guard range.contains(value) else {
@@ -161,6 +253,8 @@ extension vigie_text {
     /// The bytes, valid until the parser's next call.
     @inline(__always)
     var buffer: UnsafeBufferPointer<UInt8> { UnsafeBufferPointer(start: bytes, count: count) }
+
+    var string: String { String(decoding: buffer, as: UTF8.self) }
 }
 
 extension StaticString {

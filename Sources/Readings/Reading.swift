@@ -2,6 +2,12 @@
 ///
 /// A quantity that is nil was not measured; that is never the same as zero. Every number is finite.
 public struct Reading: Sendable, Equatable {
+    /// What numbers of readings may be. 2^53 - 1 is the largest integer that every JSON reader takes exactly (RFC 8259
+    /// section 6).
+    public static let numbers: ClosedRange<Int64> = 1...9_007_199_254_740_991
+    /// What sampling intervals may be, milliseconds: up to a week.
+    public static let intervals: ClosedRange<Int64> = 1...604_800_000
+
     /// The board that sampled it; also the message's key.
     public var gatewayID: Identifier
     /// The sensor, a station of one or more chips.

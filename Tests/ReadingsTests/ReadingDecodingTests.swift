@@ -28,7 +28,8 @@ private func rejection(of bytes: [UInt8]) throws -> Rejection.Reason? {
 private func message(_ changes: [String: String?] = [:]) -> String {
     let fields = [
         ("schema", "1"), ("gateway_id", "\"gw-1\""), ("sensor_id", "\"hall\""),
-        ("stream_id", "\"00000000deadbeef\""), ("seq", "7"), ("event_time", "\"2026-11-23T23:59:59.250Z\""),
+        ("stream_id", "\"00000000deadbeef\""), ("seq", "7"), ("stream_first", "5"),
+        ("event_time", "\"2026-11-23T23:59:59.250Z\""),
         ("time_quality", "\"synced\""), ("interval_ms", "10000"), ("temperature", "21.5"), ("humidity", "40"),
         ("co2", "612"), ("pressure", "1013.25"), ("battery_level", "80"), ("battery_voltage", "3.9"),
         ("faults", "[\"scd41:crc\"]"), ("latitude", "48.85"), ("longitude", "2.35"), ("simulated", "true"),
@@ -79,7 +80,7 @@ private struct DocumentedExamples {
     private func reading() throws -> Reading {
         Reading(
             gatewayID: try #require(Identifier("gw-1")), sensorID: try #require(Identifier("hall")),
-            streamID: StreamID(bits: 0xdead_beef), sequence: 7,
+            streamID: StreamID(bits: 0xdead_beef), sequence: 7, streamFirst: 5,
             eventTime: try #require(Timestamp("2026-11-23T23:59:59.250Z")), intervalMilliseconds: 10_000,
             values: Values(
                 temperature: 21.5, humidity: 40, co2: 612, pressure: 1013.25, batteryLevel: 80, batteryVoltage: 3.9),
@@ -93,7 +94,7 @@ private struct DocumentedExamples {
 
     @Test func writesTheContractToTheLetter() throws {
         let expected = """
-            {"schema":1,"gateway_id":"gw-1","sensor_id":"hall","stream_id":"00000000deadbeef","seq":7,\
+            {"schema":1,"gateway_id":"gw-1","sensor_id":"hall","stream_id":"00000000deadbeef","seq":7,"stream_first":5,\
             "event_time":"2026-11-23T23:59:59.250Z","time_quality":"synced","interval_ms":10000,\
             "temperature":21.5,"humidity":40.0,"co2":612.0,"pressure":1013.25,"battery_level":80.0,\
             "battery_voltage":3.9,"faults":["scd41:crc"],"latitude":48.85,"longitude":2.35,"simulated":true}
@@ -108,8 +109,10 @@ private struct DocumentedExamples {
         sparse.place = nil
         sparse.isSimulated = false
         sparse.timeQuality = .estimated
+        sparse.streamFirst = nil
         let text = String(decoding: sparse.encoded(), as: UTF8.self)
         #expect(!text.contains("temperature") && !text.contains("faults") && !text.contains("simulated"))
+        #expect(!text.contains("stream_first"))
         #expect(try decode(text) == sparse)
     }
 

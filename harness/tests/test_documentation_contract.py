@@ -1,4 +1,4 @@
-"""documentation/reading.schema.json says of the examples what the decoder says, and contract.md names what there is.
+"""The schemas of documentation/ say of the examples what the decoder says, and contract.md names what there is.
 
 The decoder is held to the same examples by ReadingDecodingTests.
 """
@@ -14,6 +14,8 @@ from vigie_harness.checkout import ROOT
 FOLDER = ROOT / "documentation"
 SCHEMA = json.loads((FOLDER / "reading.schema.json").read_text())
 EXAMPLES = json.loads((FOLDER / "reading.examples.json").read_text())
+REPORT_SCHEMA = json.loads((FOLDER / "report.schema.json").read_text())
+REPORT_EXAMPLES = json.loads((FOLDER / "report.examples.json").read_text())
 PAGE = (FOLDER / "contract.md").read_text()
 
 
@@ -72,12 +74,39 @@ class Contract(unittest.TestCase):
         for header in headers:
             self.assertIn(f"`{header}`", PAGE)
         named = {name for name in named if not name.startswith("vigie-")}
-        self.assertEqual(named, set(SCHEMA["properties"]) | self.reasons())
+        fields = set(SCHEMA["properties"]) | self.fields(REPORT_SCHEMA) | self.gap_reasons()
+        self.assertEqual(named, fields - {"streams", "gaps"} | self.reasons())
 
-    def test_the_message_of_the_page_is_valid(self):
-        (text,) = re.findall(r"^```json\n(.*)\n```$", PAGE, re.MULTILINE)
-        self.assertTrue(self.is_valid(text))
-        self.assertEqual(set(json.loads(text)), set(SCHEMA["properties"]))
+    def fields(self, schema) -> set[str]:
+        """Those of a schema and of the objects in it."""
+        parts = dict(schema.get("properties", {}))
+        found = set(parts)
+        for part in [*parts.values(), *([schema["items"]] if "items" in schema else [])]:
+            found |= self.fields(part)
+        return found
+
+    def gap_reasons(self) -> set[str]:
+        """Those of the encoder's source."""
+        source = (ROOT / "Sources/Readings/GatewayReport.swift").read_text()
+        cases = re.search(r"enum GapReason.*?\n    }", source, re.DOTALL)[0]
+        return {written or name for name, written in re.findall(r"case (\w+)(?: = \"(\w+)\")?", cases)}
+
+    def test_the_schema_of_reports_judges_every_example_as_the_decoder_does(self):
+        jsonschema.Draft202012Validator.check_schema(REPORT_SCHEMA)
+        validator = jsonschema.Draft202012Validator(REPORT_SCHEMA)
+        for example in REPORT_EXAMPLES["examples"]:
+            with self.subTest(example):
+                text = example.get("message") or f'{{"schema":1,"gateway_id":"gw-1","report":{example["report"]}}}'
+                is_taken = example["verdict"] == "accepted" or "schema_takes_it" in example
+                self.assertEqual(validator.is_valid(json.loads(text)), is_taken)
+        # Whatever is a reading is no report.
+        self.assertFalse(validator.is_valid({"schema": 1, "gateway_id": "g", "sensor_id": "s", "report": {}}))
+
+    def test_the_messages_of_the_page_are_valid(self):
+        reading, report = re.findall(r"^```json\n(.*)\n```$", PAGE, re.MULTILINE)
+        self.assertTrue(self.is_valid(reading))
+        self.assertEqual(set(json.loads(reading)), set(SCHEMA["properties"]))
+        self.assertTrue(jsonschema.Draft202012Validator(REPORT_SCHEMA).is_valid(json.loads(report)))
 
 
 if __name__ == "__main__":

@@ -55,8 +55,9 @@ struct Contract {
         "battery_level": 0...100, "battery_voltage": 0...1000, "latitude": -90...90, "longitude": -180...180,
     ]
     private static let fields = Set(numbers.keys).union([
-        "schema", "gateway_id", "sensor_id", "stream_id", "seq", "event_time", "time_quality", "interval_ms", "faults",
-        "simulated",
+        "schema", "gateway_id", "sensor_id", "stream_id", "seq", "stream_first", "event_time", "time_quality",
+        "interval_ms",
+        "faults", "simulated",
     ])
 
     private func text(_ value: StrictJSON.Value?) -> String? {
@@ -98,8 +99,13 @@ struct Contract {
     private func isValid(_ fields: [String: StrictJSON.Value]) -> Bool {
         guard integer(fields["schema"]) == 1, let sensor = text(fields["sensor_id"]), isName(sensor[...]),
             let quality = text(fields["time_quality"]), ["synced", "estimated"].contains(quality),
-            let interval = integer(fields["interval_ms"]), (1...2_147_483_647).contains(interval)
+            let interval = integer(fields["interval_ms"]), (1...604_800_000).contains(interval)
         else { return false }
+        if let first = fields["stream_first"] {
+            guard let first = integer(first), let sequence = integer(fields["seq"]),
+                (1...max(1, sequence)).contains(first)
+            else { return false }
+        }
         for (field, range) in Contract.numbers {
             guard let value = fields[field] else { continue }
             guard case .number(let bytes) = value, let number = Double(String(decoding: bytes, as: UTF8.self)),

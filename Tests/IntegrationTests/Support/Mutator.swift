@@ -12,7 +12,8 @@ struct Mutator {
         "-0.0", "1e999", "-1e999", "1e-999", "1e308", "1.7976931348623159e308", "5e-324", "00", "01", "+1", ".5", "1.",
         "1e", "0x10", "NaN", "nan", "Infinity", "-Infinity", "9223372036854775807", "9223372036854775808",
         "18446744073709551615", "18446744073709551616", "-9223372036854775809", "9007199254740991", "9007199254740992",
-        "2147483647", "2147483648", String(repeating: "9", count: 400), "-" + String(repeating: "1", count: 400),
+        "604800000", "604800001", "2147483648", String(repeating: "9", count: 400),
+        "-" + String(repeating: "1", count: 400),
         "1." + String(repeating: "3", count: 400), "\"\\u0000\"", "\"\\ud83d\\ude00\"", "\"\\ud800\"", "\"\\udc00\"",
         "\"\\u00zz\"", "\"\\x\"", "\"a\tb\"", "\"gw-1\"", "\"a b\"", "\"é\"", "\"synced\"", "\"estimated\"",
         "\"00000000deadbeef\"", "\"00000000DEADBEEF\"", "\"2026-02-30T00:00:00Z\"", "\"2020-02-29T23:59:60Z\"",
@@ -62,7 +63,7 @@ struct Mutator {
         [
             ("schema", "1"), ("gateway_id", "\"\(reading.gatewayID)\""), ("sensor_id", "\"\(reading.sensorID)\""),
             ("stream_id", "\"\(reading.streamID)\""), ("seq", "\(reading.sequence)"),
-            ("event_time", "\"\(reading.eventTime)\""), ("time_quality", "\"synced\""),
+            ("stream_first", "1"), ("event_time", "\"\(reading.eventTime)\""), ("time_quality", "\"synced\""),
             ("interval_ms", "\(reading.intervalMilliseconds)"), ("temperature", "21.5"), ("humidity", "40"),
             ("co2", "612.25"), ("pressure", "1013.25"), ("battery_level", "80"), ("battery_voltage", "3.9"),
             ("faults", "[\"scd41:crc\"]"), ("latitude", "48.85"), ("longitude", "2.35"), ("simulated", "true"),
