@@ -8,11 +8,14 @@ public struct StreamAlert: Sendable, Equatable {
         public var seen: Int64
         /// How many readings are missing.
         public var count: Int64
+        /// Why they are missing; nil if nobody knows.
+        public var reason: String?
 
         /// Makes a hole.
-        public init(seen: Int64, count: Int64) {
+        public init(seen: Int64, count: Int64, reason: String? = nil) {
             self.seen = seen
             self.count = count
+            self.reason = reason
         }
     }
 
@@ -37,10 +40,12 @@ public struct StreamAlert: Sendable, Equatable {
     ) {
         var missing: Int64 = 0
         var first: Int64?
+        var reasons: Set<String> = []
         if let rule {
             for hole in holes where time - hole.seen < rule.clearAfter {
                 missing += hole.count
                 first = min(first ?? hole.seen, hole.seen)
+                if let reason = hole.reason { reasons.insert(reason) }
             }
         }
         guard let rule, let first else {
@@ -57,10 +62,15 @@ public struct StreamAlert: Sendable, Equatable {
         } else if time - first >= rule.minimumDuration {
             let state = AlertState(
                 key: AlertKey(.loss, stream()), since: first, worst: Double(missing),
-                detail: "\(missing) readings missing", severity: rule.severity)
+                detail: StreamAlert.detail(missing, reasons), severity: rule.severity)
             self.state = state
             hasChanged = true
             emit(state.event(.opened, at: time, value: Double(missing)))
         }
+    }
+
+    private static func detail(_ missing: Int64, _ reasons: Set<String>) -> String {
+        let why = reasons.isEmpty ? "" : " (\(reasons.sorted().joined(separator: ", ")))"
+        return "\(missing) readings missing\(why)"
     }
 }

@@ -11,6 +11,8 @@ public struct FleetMessage: Sendable, Equatable {
         case duplicate
         /// Not a reading.
         case malformed(Malformation)
+        /// A board's report that its stream has ended; only in `FleetManifest.reports`.
+        case report
     }
 
     /// The board that sends it; its name is the message's key.

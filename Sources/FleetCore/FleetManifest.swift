@@ -37,6 +37,16 @@ public struct FleetManifest: Sendable, Equatable {
     /// The stream of every board.
     public internal(set) var streams: [Stream] = []
 
+    /// The report of each board that its stream has ended, with which the fleet closes what nobody will go on with.
+    public var reports: [FleetMessage] {
+        streams.flatMap { stream in
+            GatewayReport(
+                gatewayID: stream.gateway,
+                streams: [GatewayReport.Stream(streamID: stream.stream, first: 1, last: stream.lastSequence)]
+            ).encoded().map { FleetMessage(gateway: stream.gateway, bytes: $0, kind: .report) }
+        }
+    }
+
     init(plan: FleetPlan) {
         seed = plan.seed
     }

@@ -43,13 +43,7 @@ public struct FleetProducer: Sendable {
         _ generator: inout FleetGenerator, clock: some Clock<Duration> = ContinuousClock(),
         isStopped: @Sendable () -> Bool = { false }
     ) async throws(FleetError) {
-        let deliveries = Deliveries()
-        let producer: KafkaProducer
-        do {
-            producer = try KafkaProducer(configuration: configuration) { deliveries.add($0) }
-        } catch {
-            throw FleetError.kafka("\(error)")
-        }
+        let (producer, deliveries) = try connect()
         let start = clock.now
         var sent = 0
         while !isStopped(), !Task.isCancelled, deliveries.failure == nil {
@@ -72,6 +66,31 @@ public struct FleetProducer: Sendable {
         await producer.close(
             timeout: Task.isCancelled ? FleetProducer.patience.stopping : FleetProducer.patience.usual)
         if let failure = deliveries.failure { throw failure }
+    }
+
+    /// Sends messages at once, and returns when the broker has acknowledged them.
+    /// - Throws: if a message was not acknowledged, or the client cannot start.
+    public func send(_ messages: [FleetMessage]) async throws(FleetError) {
+        let (producer, deliveries) = try connect()
+        for message in messages where deliveries.failure == nil {
+            do {
+                try await send(message, by: producer, deliveries)
+            } catch {
+                await producer.close(timeout: .zero)
+                throw error
+            }
+        }
+        await producer.close(timeout: FleetProducer.patience.usual)
+        if let failure = deliveries.failure { throw failure }
+    }
+
+    private func connect() throws(FleetError) -> (KafkaProducer, Deliveries) {
+        let deliveries = Deliveries()
+        do {
+            return (try KafkaProducer(configuration: configuration) { deliveries.add($0) }, deliveries)
+        } catch {
+            throw FleetError.kafka("\(error)")
+        }
     }
 
     /// Messages between two looks at the clock: those of a hundredth of a second.

@@ -51,13 +51,15 @@ struct Produce: Planned {
         let generator = try await sending.value
         let seconds = (clock.now - start) / .seconds(1)
         let produced = generator.manifest
+        // Nobody goes on with these streams: the next fleet has its own.
+        try await producer.send(produced.reports)
         if let manifest { try writeFile(produced.json, to: manifest) }
         let malformed = produced.malformed.values.reduce(0, +)
         print(
             """
             \(produced.messages) messages to \(topic) in \(tenths(seconds)) s \
             (\(Int(Double(produced.messages) / max(seconds, 1e-6))) messages/s): \(produced.readings) readings, \
-            \(produced.duplicates) duplicates, \(malformed) malformed; seed \(produced.seed), \
+            \(produced.duplicates) duplicates, \(malformed) malformed; \(produced.reports.count) reports; seed \(produced.seed), \
             start \(generator.plan.start)
             """)
     }

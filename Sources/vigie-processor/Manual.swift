@@ -5,7 +5,7 @@ let manual = ProgramManual(
     description: """
         Reads the readings that gateways publish on a Kafka topic and writes rows, sliding windows, the progress of every \
         stream and its own Kafka offsets in one PostgreSQL transaction, so each reading is stored once, whatever is killed \
-        when. What is missing is kept as a hole until it arrives. Rules open and close alerts in the same transaction.
+        when. What is missing is kept with its reason, as far as a gateway's report tells it, until it arrives. Rules open and close alerts in the same transaction.
 
         Several processors share the partitions of the topic. A processor starts where the database says, not where the \
         consumer group does.
@@ -28,8 +28,8 @@ let manual = ProgramManual(
         )
     ],
     exitStatus: """
-        "verify" has 1 if anything does not agree, or if readings are missing that may be among unread messages; "status" \
-        has 1 if a processor does not answer or is not well; "redrive" has 1 if something that was to be sent was not.
+        "verify" has 1 if anything does not agree, if it is not known how far some streams go, or if readings are missing \
+        that may be among unread messages; "status" has 1 if a processor does not answer or is not well; "redrive" has 1 if something that was to be sent was not.
         """,
     examples: [
         (

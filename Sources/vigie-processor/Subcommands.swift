@@ -51,7 +51,8 @@ struct Verify: Command {
     static let summary = "Recompute windows and streams from the raw readings, and print a certificate."
     static let discussion = """
         Also asks the broker, for a few seconds at most, for messages that nobody has read yet. The exit status is 1 if \
-        anything does not agree, or if readings are missing that may be among unread messages. Processors may go on running.
+        anything does not agree, if a gateway has several streams whose end was not told, or if readings are missing that \
+        may be among unread messages. Processors may go on running.
         """
     static var options: [CommandOption<Verify>] {
         [.configuration(\.configuration)]
@@ -62,6 +63,10 @@ struct Verify: Command {
         var description: String { "the tables do not agree with the readings" }
     }
 
+    struct OpenStreams: Error, CustomStringConvertible {
+        var description: String { "it is not known how far some streams go" }
+    }
+
     struct Unfinished: Error, CustomStringConvertible {
         var description: String { "readings are missing, and there are messages that nobody has read yet" }
     }
@@ -70,6 +75,7 @@ struct Verify: Command {
         let certificate = try await Processor(ProcessorSettings(file: configuration)).verify()
         print(certificate)
         if certificate.mismatchCount > 0 { throw Mismatch() }
+        if certificate.openStreamCount > 0 { throw OpenStreams() }
         if !certificate.isGood { throw Unfinished() }
     }
 }

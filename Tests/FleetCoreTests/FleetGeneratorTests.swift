@@ -94,6 +94,7 @@ private func troubled(messages: Int = 20_000, seed: UInt64 = seed) -> FleetPlan 
                 duplicates += 1
             case .malformed(let kind):
                 malformed[kind, default: 0] += 1
+            case .report: Issue.record("a report before the end")
             }
         }
         let manifest = generator.manifest
@@ -113,6 +114,24 @@ private func troubled(messages: Int = 20_000, seed: UInt64 = seed) -> FleetPlan 
             (plan.outOfOrder, manifest.outOfOrder),
         ] {
             #expect((0.7...1.3).contains(Double(found) / Double(count) / share), "seed \(seed)")
+        }
+    }
+
+    @Test func everyStreamEndsWithAReport() throws {
+        var generator = try FleetGenerator(troubled(messages: 300))
+        while generator.next() != nil {}
+        let decoder = ReadingDecoder()
+        let manifest = generator.manifest
+        #expect(manifest.reports.count == manifest.streams.count)
+        for (message, stream) in zip(manifest.reports, manifest.streams) {
+            let decoded = try message.bytes.withUnsafeBytes { try decoder.decodeMessage($0, now: start) }
+            guard case .report(let report) = decoded else {
+                Issue.record("no report")
+                continue
+            }
+            #expect(message.gateway == stream.gateway && report.gatewayID == stream.gateway && report.gaps.isEmpty)
+            #expect(report.streams.map(\.streamID) == [stream.stream])
+            #expect(report.streams.map(\.first) == [1] && report.streams.map(\.last) == [stream.lastSequence])
         }
     }
 

@@ -108,6 +108,13 @@ import Testing
         try await waitUntil("all that was rejected is counted", within: .seconds(120)) {
             try await site.metric("vigie_rejected_total", of: processor) == Double(rejected.count)
         }
+        // Some mutants are readings of streams that nobody else has: their ends are told, so that all can agree.
+        let reports = try site.reportsOfEnds()
+        try await site.send(reports)
+        try await waitUntil("the reports are read", within: .seconds(120)) {
+            try site.value("SELECT coalesce(sum(next_offset), 0)::int8 FROM consumed_offset")
+                == Int64(messages.count + reports.count)
+        }
         let peak = try peakMemory(processor)
         processor.send(SIGTERM)
         #expect(await processor.ending() == .status(0), "\(processor.output)")

@@ -4,10 +4,13 @@ import Testing
 
 @Suite struct CertificateTests {
     private func certificate(
-        missing: Int64 = 0, unread: UnreadMessages, mismatches: [String] = []
+        missing: Int64 = 0, explained: [String: Int64] = [:], unread: UnreadMessages, mismatches: [String] = [],
+        open: [String] = []
     ) -> (good: Bool, lines: [Substring]) {
         var certificate = Certificate()
-        certificate.missing = missing
+        certificate.losses = explained
+        if missing > 0 { certificate.losses["unknown"] = missing }
+        for text in open { certificate.addOpen(text) }
         certificate.unread = unread
         certificate.mismatches = mismatches
         certificate.mismatchCount = Int64(mismatches.count)
@@ -26,7 +29,8 @@ import Testing
     @Test func whatIsMissingIsNotLostWhileItMayBeUnread() {
         let (good, lines) = certificate(missing: 1428, unread: .known([3: 716]))
         #expect(!good)
-        let missing = "missing readings  1428, listed in the table loss; those among the unread messages are not lost"
+        let missing =
+            "missing readings  1428 (1428 unknown), listed in the table loss; those among the unread messages are not lost"
         #expect(lines.contains(Substring(missing)))
         let conclusion =
             "NOT VERIFIED      what was read agrees, but missing readings may be among the 716 unread messages"
@@ -49,5 +53,32 @@ import Testing
     @Test func aMismatchComesFirst() {
         let (good, lines) = certificate(missing: 1, unread: .known([0: 1]), mismatches: ["1 windows never written"])
         #expect(!good && lines.suffix(2) == ["NOT VERIFIED      1 mismatches, of which:", "  1 windows never written"])
+    }
+
+    @Test func whatIsMissingIsToldByItsReasons() {
+        let reasons: [String: Int64] = ["thinned": 7, "stopped": 0, "dropped_oldest": 12]
+        let (good, lines) = certificate(missing: 7, explained: reasons, unread: .known([:]))
+        #expect(good)
+        #expect(
+            lines.contains("missing readings  26 (12 dropped_oldest, 7 thinned, 7 unknown), listed in the table loss"))
+        // What a gateway has given up is not waited for.
+        let given = certificate(explained: reasons, unread: .known([0: 3]))
+        #expect(given.good && given.lines.last?.hasPrefix("verified") == true)
+    }
+
+    @Test func nothingAgreesWhileNobodyKnowsHowFarStreamsGo() {
+        let (good, lines) = certificate(unread: .known([:]), open: (1...12).map { "gateway \($0)" })
+        #expect(!good && !lines.contains { $0.contains("agrees") && !$0.contains("what was read agrees, but") })
+        #expect(
+            lines.contains { $0.hasPrefix("NOT VERIFIED      what was read agrees, but nobody knows how far these") })
+        #expect(lines.contains("  gateway 10") && lines.last == "  and 2 others")
+        let both = certificate(unread: .known([:]), mismatches: ["1 windows never written"], open: ["g"])
+        #expect(both.lines.contains { $0.hasPrefix("NOT VERIFIED      and nobody knows") })
+    }
+
+    @Test func moreIsMissingThanANumberHolds() {
+        let all: [String: Int64] = ["thinned": .max, "unknown": .max]
+        let text = certificate(explained: all, unread: .known([:])).lines.joined(separator: "\n")
+        #expect(text.contains("missing readings  9223372036854775807 ("))
     }
 }

@@ -47,7 +47,7 @@ struct RetentionTests {
             .value(0, 0)
         for (index, sample) in samples.enumerated() {
             let value = Reading(
-                gatewayID: try #require(Identifier("g\(sample.stream % 2)")),
+                gatewayID: try #require(Identifier("g\(sample.stream)")),
                 sensorID: try #require(Identifier(sample.sensor)), streamID: StreamID(bits: UInt64(sample.stream)),
                 sequence: sample.sequence, eventTime: Timestamp(milliseconds: sample.time),
                 intervalMilliseconds: 10_000, values: Values(temperature: Double(sample.sequence % 40)))

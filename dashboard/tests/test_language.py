@@ -40,6 +40,18 @@ class Texts(unittest.TestCase):
         self.assertEqual(language_of(None, None).code, "en")
 
 
+class LossReasons(unittest.TestCase):
+    def test_every_reason_of_the_processor_has_its_words(self):
+        source = (PACKAGE.parents[1] / "Sources/Readings/GatewayReport.swift").read_text()
+        cases = re.search(r"enum GapReason.*?\n    }", source, re.DOTALL)[0]
+        reasons = [written or name for name, written in re.findall(r"case (\w+)(?: = \"(\w+)\")?", cases)]
+        self.assertGreater(len(reasons), 5)
+        for language in (ENGLISH, FRENCH):
+            for reason in [*reasons, "unknown", "other"]:
+                self.assertIn(f"loss_reason.{reason}", language.texts)
+        self.assertEqual(ENGLISH.loss_reason("eaten_by_a_cat"), "eaten by a cat")
+
+
 class Faults(unittest.TestCase):
     def test_a_fault_in_words(self):
         self.assertEqual(ENGLISH.fault("scd41:crc"), "SCD41: wrong checksum")

@@ -219,10 +219,11 @@ class TrendQueries(unittest.TestCase):
                 (number * 100, number * 101, at(f"2026-11-02T{after}"), at(f"2026-11-02T{before}")),
             )
         self.connection.execute("INSERT INTO loss VALUES ('office', '00ff', 1, 9, now(), now(), now())")
+        self.connection.execute("UPDATE loss SET reason = 'thinned' WHERE first_seq = 200")
         grid = make_grid(at("2026-11-02T10:00"), at("2026-11-02T12:00"), 3600, 600, UTC)
         found = self.read(queries.losses, [KITCHEN], grid, 1)
         # 200 to 202 is more than 100 to 101; both are counted.
-        self.assertEqual(list(found["readings"]), [3])
+        self.assertEqual((list(found["readings"]), list(found["reason"])), ([3], ["thinned"]))
         self.assertEqual((found["holes"][0], found["readings_in_all"][0]), (2, 5))
 
     def test_retention(self):

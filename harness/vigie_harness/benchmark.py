@@ -138,7 +138,7 @@ lateness: 10m
         if child.poll() is not None:
             raise HarnessError(f"the processor ended; {self.log}:\n{last_lines(self.log)}")
 
-    def measure(self, messages, bound=600):
+    def measure(self, messages, gateways, bound=600):
         """Returns steady and total rows a second, CPU seconds a million messages, and the largest resident set, MB."""
         began = time.time()
         child = self.start()
@@ -146,7 +146,8 @@ lateness: 10m
             while True:
                 # The offsets are few; counting rows would take time from what is measured.
                 (done,) = self.connection.execute(CONSUMED).fetchone()
-                if done >= messages:
+                # A fleet ends with a report of each gateway.
+                if done >= messages + gateways:
                     break
                 self.check(child)
                 if time.time() - began > bound:

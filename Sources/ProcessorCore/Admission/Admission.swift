@@ -8,6 +8,8 @@ import Windowing
 struct Admission {
     /// Per stream of the batch: where it stood and where it stands.
     private(set) var progress: [(before: StreamProgress, after: StreamProgress)]
+    /// Per stream of the batch: whether it has rows there.
+    private(set) var hasRows: [Bool]
     /// Per sensor of the batch.
     let sensors: [SensorState]
     /// The sensors of which a reading was admitted.
@@ -44,7 +46,54 @@ struct Admission {
             return new
         }
         expired = [Int64](repeating: 0, count: names.count)
+        hasRows = [Bool](repeating: false, count: names.count)
         streamTexts = names.map(\.streamID.description)
+    }
+
+    /// Whether a stream's row is to be written: also if it had duplicates only, as copies of its sensors may differ.
+    func isChanged(_ stream: Int) -> Bool {
+        hasRows[stream] || !progress[stream].after.changes.isEmpty
+            || progress[stream].after.differs(from: progress[stream].before)
+    }
+
+    /// The gateways that have rows in the batch, as indices.
+    func gatewaysWithRows(of batch: ReadingBatch) -> [Int] {
+        var found = [Bool](repeating: false, count: batch.gateways.count)
+        for (stream, hasRows) in zip(batch.streams, hasRows) where hasRows { found[Int(stream.gateway)] = true }
+        return found.indices.filter { found[$0] }
+    }
+
+    /// Takes note of what the batch's reports say.
+    mutating func note(_ reports: [ReadingBatch.Report]) {
+        var gaps: [Gap: [ClosedRange<Int64>]] = [:]
+        for report in reports {
+            for told in report.streams {
+                progress[Int(told.stream)].after.note(first: told.first, last: told.last, previous: told.previous)
+            }
+            for gap in report.gaps { gaps[Gap(stream: gap.stream, reason: gap.reason), default: []] += gap.ranges }
+        }
+        // All ranges of a batch together, so that whoever tells the same again and again costs no more than once.
+        for (gap, ranges) in gaps {
+            progress[Int(gap.stream)].after.note(gap: Admission.united(ranges), reason: gap.reason)
+        }
+    }
+
+    private struct Gap: Hashable {
+        var stream: Int32
+        var reason: LossReason
+    }
+
+    /// The same numbers as disjoint ranges in order.
+    private static func united(_ ranges: [ClosedRange<Int64>]) -> [ClosedRange<Int64>] {
+        var united: [ClosedRange<Int64>] = []
+        for range in ranges.sorted(by: { $0.lowerBound < $1.lowerBound }) {
+            if let last = united.last, range.lowerBound <= last.upperBound + 1 {
+                united[united.count - 1] = last.lowerBound...max(last.upperBound, range.upperBound)
+            } else {
+                united.append(range)
+            }
+        }
+        return united
     }
 
     /// Decides and writes all rows.
@@ -56,7 +105,11 @@ struct Admission {
         var isTouched = [Bool](repeating: false, count: sensors.count)
         for row in batch.rows {
             let stream = Int(row.stream)
-            guard progress[stream].after.admit(row.sequence, eventTime: row.eventTime) else { continue }
+            hasRows[stream] = true
+            guard
+                progress[stream].after.admit(
+                    row.sequence, streamFirst: row.streamFirst, eventTime: row.eventTime)
+            else { continue }
             guard row.eventTime >= horizon.readings else {
                 expired[stream] += 1
                 continue

@@ -37,14 +37,15 @@ struct AlertChanges {
     mutating func evaluate(
         _ progress: StreamProgress, of name: GatewayTables.StreamName, in gateway: GatewayState, rule: LossRule?
     ) {
-        guard rule != nil && !progress.holes.isEmpty || gateway.streamAlerts[name.streamID] != nil,
+        guard rule != nil && progress.losses.count > 0 || gateway.streamAlerts[name.streamID] != nil,
             let time = progress.lastEventTime
         else { return }
         var alert = gateway.streamAlerts[name.streamID] ?? StreamAlert()
         // A late reading on one side of a hole does not make the hole old.
-        let holes = progress.holes.lazy.map { hole in
+        let holes = progress.losses.all.lazy.map { range in
             StreamAlert.Hole(
-                seen: max(hole.timeBefore ?? .min, hole.timeAfter ?? hole.timeBefore ?? time), count: hole.count)
+                seen: max(range.timeBefore ?? .min, range.timeAfter ?? range.timeBefore ?? time), count: range.count,
+                reason: range.reason == .unknown ? nil : range.reason.text)
         }
         alert.evaluate(holes, stream: name.streamID.description, time: time, rule: rule) { event in
             steps.append(Step(gatewayID: name.gatewayID, sensorID: "", event: event))

@@ -247,13 +247,13 @@ actor BatchFetcher {
 
     private func decode(_ message: KafkaMessageView, into batch: inout ReadingBatch, now: Timestamp) {
         do throws(Rejection) {
-            let reading = try decoder.decode(message.value, now: now)
-            batch.append(reading, partition: message.partition, offset: message.offset)
+            switch try decoder.decodeMessage(message.value, now: now) {
+            case .reading(let reading):
+                batch.append(reading, partition: message.partition, offset: message.offset)
+            case .report(let report): batch.append(report, from: ReadingBatch.Message(message))
+            }
         } catch {
-            batch.reject(
-                ReadingBatch.Rejected(
-                    key: message.keyBytes, value: message.valueBytes, headers: message.headers,
-                    partition: message.partition, offset: message.offset, rejection: error))
+            batch.reject(ReadingBatch.Message(message).rejected(error))
         }
     }
 
@@ -302,5 +302,13 @@ actor BatchFetcher {
         if end == position { return }
         batch.count(messages: 0, partition: partition, through: end, from: position)
         reader.advance(partition, to: end)
+    }
+}
+
+extension ReadingBatch.Message {
+    fileprivate init(_ view: KafkaMessageView) {
+        self.init(
+            key: view.keyBytes, value: view.valueBytes, headers: view.headers, partition: view.partition,
+            offset: view.offset)
     }
 }

@@ -2,8 +2,8 @@ import KafkaClient
 import ReadingDecoding
 import Readings
 
-/// A run of messages between two commits: decoded readings in the order of arrival, rejected messages, and the offsets
-/// that they span.
+/// A run of messages between two commits: decoded readings in the order of arrival, reports, rejected messages, and the
+/// offsets that they span.
 ///
 /// It is flat on purpose: a row holds no reference, and each name stands once in the batch, so that a message costs
 /// neither an allocation nor a reference count.
@@ -21,6 +21,8 @@ struct ReadingBatch: Sendable {
         /// The Kafka offset.
         var offset: Int64
         var sequence: Int64
+        /// The first number of its stream.
+        var streamFirst: Int64
         /// Milliseconds since 1970.
         var eventTime: Int64
         /// Milliseconds.
@@ -46,6 +48,48 @@ struct ReadingBatch: Sendable {
         var name: String
     }
 
+    /// A gateway's report.
+    struct Report: Sendable {
+        /// What it says of a stream.
+        struct Stream: Sendable {
+            /// Index into `streams`.
+            var stream: Int32
+            var first: Int64
+            var last: Int64?
+            var previous: DecodedReport.Previous
+        }
+
+        /// Numbers that do not come.
+        struct Gap: Sendable {
+            /// Index into `streams`.
+            var stream: Int32
+            var reason: LossReason
+            /// At least one.
+            var ranges: [ClosedRange<Int64>]
+        }
+
+        /// Index into `gateways`.
+        var gateway: Int32
+        var streams: [Stream]
+        var gaps: [Gap]
+        /// The message itself, should the database refuse what it says.
+        var message: Message
+    }
+
+    /// A message as it came.
+    struct Message: Sendable {
+        var key: [UInt8]?
+        var value: [UInt8]?
+        var headers: [KafkaHeader] = []
+        var partition: Int32
+        var offset: Int64
+
+        func rejected(_ rejection: Rejection) -> Rejected {
+            Rejected(
+                key: key, value: value, headers: headers, partition: partition, offset: offset, rejection: rejection)
+        }
+    }
+
     /// The offsets of one partition that the batch spans.
     struct OffsetRange: Sendable, Equatable {
         /// Where the batch began.
@@ -65,6 +109,7 @@ struct ReadingBatch: Sendable {
     }
 
     private(set) var rows: ContiguousArray<Row> = []
+    private(set) var reports: [Report] = []
     private(set) var gateways: [String] = []
     private(set) var streams: [Stream] = []
     private(set) var sensors: [Sensor] = []
@@ -72,8 +117,8 @@ struct ReadingBatch: Sendable {
     private(set) var rejected: [Rejected] = []
     private(set) var offsets: [Int32: OffsetRange] = [:]
     private(set) var messageCount = 0
-    /// The memory that the rejected messages take, about.
-    private var rejectedSize = 0
+    /// The memory that the messages take that are kept whole, about.
+    private var keptSize = 0
     /// The way of a few of its readings.
     private(set) var samples: [LatencySample] = []
 
@@ -91,10 +136,10 @@ struct ReadingBatch: Sendable {
     /// Whether there is nothing to commit.
     var isEmpty: Bool { offsets.isEmpty }
 
-    /// How many messages may still be added. Rejected ones are kept whole, so a batch of them is bounded by its size:
-    /// whoever sends rubbish by the megabyte gets small batches, not the processor's memory.
+    /// How many messages may still be added. Rejected ones and reports are kept whole, so a batch of them is bounded by its
+    /// size: whoever sends rubbish by the megabyte gets small batches, not the processor's memory.
     func room(maximum: Int) -> Int {
-        rejectedSize >= 16 << 20 ? 0 : maximum - messageCount
+        keptSize >= 16 << 20 ? 0 : maximum - messageCount
     }
 
     /// Notes that messages belong to the batch, or that its reader goes on elsewhere.
@@ -119,13 +164,36 @@ struct ReadingBatch: Sendable {
             Row(
                 stream: streamIndex(gateway, reading.streamID), sensor: sensorIndex(gateway, reading.sensorID),
                 faults: faults, partition: partition, offset: offset, sequence: reading.sequence,
-                eventTime: reading.eventTime.milliseconds, interval: reading.intervalMilliseconds,
+                streamFirst: reading.streamFirst, eventTime: reading.eventTime.milliseconds,
+                interval: reading.intervalMilliseconds,
                 timeQuality: reading.timeQuality, isSimulated: reading.isSimulated,
                 values: Values(
                     temperature: reading.temperature, humidity: reading.humidity, co2: reading.co2,
                     pressure: reading.pressure, batteryLevel: reading.batteryLevel,
                     batteryVoltage: reading.batteryVoltage),
                 latitude: reading.latitude, longitude: reading.longitude))
+    }
+
+    /// Adds a valid report.
+    mutating func append(_ report: DecodedReport, from message: Message) {
+        var name = report.gatewayID.description
+        let gateway = name.withUTF8 { gatewayIndex($0) }
+        reports.append(
+            Report(
+                gateway: gateway,
+                streams: report.streams.map {
+                    Report.Stream(
+                        stream: streamIndex(gateway, $0.streamID), first: $0.first, last: $0.last,
+                        previous: $0.previous)
+                },
+                // One without numbers says nothing, not even where its stream begins.
+                gaps: report.gaps.filter { !$0.ranges.isEmpty }.map {
+                    Report.Gap(
+                        stream: streamIndex(gateway, $0.streamID), reason: LossReason(text: $0.reason),
+                        ranges: $0.ranges)
+                }, message: message))
+        // What it says takes about as much as its text.
+        keptSize += 256 + 3 * (message.value?.count ?? 0)
     }
 
     /// Notes the way of one of its readings.
@@ -136,11 +204,17 @@ struct ReadingBatch: Sendable {
     /// Adds a message that is not a reading.
     mutating func reject(_ message: Rejected) {
         rejected.append(message)
-        rejectedSize += 256 + (message.value?.count ?? 0) + (message.key?.count ?? 0)
+        keptSize += 256 + (message.value?.count ?? 0) + (message.key?.count ?? 0)
     }
 
-    /// The same batch with only some of its rows, and only their names. Offsets and rejected messages stay.
-    /// - Parameter indices: of the rows to keep, ascending.
+    /// Its rows and reports, by their indices in `keeping`: first the rows.
+    var parts: Range<Int> { 0..<rows.count + reports.count }
+
+    /// The report of a part; nil if it is a row.
+    func report(ofPart index: Int) -> Report? { index < rows.count ? nil : reports[index - rows.count] }
+
+    /// The same batch with only some of its rows and reports, and only their names. Offsets and rejected messages stay.
+    /// - Parameter indices: of the parts to keep, ascending.
     func keeping(_ indices: some Sequence<Int>) -> ReadingBatch {
         var kept = ReadingBatch()
         var gatewayIndices: [Int32: Int32] = [:]
@@ -156,14 +230,27 @@ struct ReadingBatch: Sendable {
         func gateway(_ old: Int32) -> Int32 {
             place(old, in: &gatewayIndices) { kept.gateways.append(gateways[Int(old)]) }
         }
-        for index in indices {
-            var row = rows[index]
-            let stream = streams[Int(row.stream)]
+        func stream(_ old: Int32) -> Int32 {
+            let stream = streams[Int(old)]
             let newGateway = gateway(stream.gateway)
-            let (oldSensor, oldFaults) = (Int(row.sensor), Int(row.faults))
-            row.stream = place(row.stream, in: &streamIndices) {
+            return place(old, in: &streamIndices) {
                 kept.streams.append(Stream(gateway: newGateway, streamID: stream.streamID))
             }
+        }
+        for index in indices {
+            if var report = report(ofPart: index) {
+                report.gateway = gateway(report.gateway)
+                for place in report.streams.indices {
+                    report.streams[place].stream = stream(report.streams[place].stream)
+                }
+                for place in report.gaps.indices { report.gaps[place].stream = stream(report.gaps[place].stream) }
+                kept.reports.append(report)
+                continue
+            }
+            var row = rows[index]
+            let newGateway = gateway(streams[Int(row.stream)].gateway)
+            let (oldSensor, oldFaults) = (Int(row.sensor), Int(row.faults))
+            row.stream = stream(row.stream)
             row.sensor = place(row.sensor, in: &sensorIndices) {
                 kept.sensors.append(Sensor(gateway: newGateway, name: sensors[oldSensor].name))
             }
@@ -174,7 +261,7 @@ struct ReadingBatch: Sendable {
             kept.rows.append(row)
         }
         kept.rejected = rejected
-        kept.rejectedSize = rejectedSize
+        kept.keptSize = keptSize
         kept.offsets = offsets
         kept.messageCount = messageCount
         return kept
@@ -199,6 +286,7 @@ struct ReadingBatch: Sendable {
         }
         return Reading(
             gatewayID: gatewayID, sensorID: sensorID, streamID: stream.streamID, sequence: row.sequence,
+            streamFirst: row.streamFirst == 1 ? nil : row.streamFirst,
             eventTime: Timestamp(milliseconds: row.eventTime), timeQuality: row.timeQuality,
             intervalMilliseconds: row.interval, values: row.values, faults: faults, place: place,
             isSimulated: row.isSimulated)

@@ -19,6 +19,8 @@ struct BatchSummary: Sendable, Equatable {
     var expired = 0
     /// Rows that came after their sensor's watermark.
     var late = 0
+    /// Messages that were reports of gateways.
+    var reports = 0
     /// Messages that went to the rejected topic.
     var rejected = 0
     /// The same by reason.
@@ -80,7 +82,8 @@ struct BatchTransaction {
             summary.rejected = batch.rejected.count
             for message in batch.rejected { summary.rejectedByReason[message.rejection.reason, default: 0] += 1 }
             summary.ingestedAt = now
-            guard !batch.rows.isEmpty else { return summary }
+            summary.reports = batch.reports.count
+            guard !batch.parts.isEmpty else { return summary }
 
             let names = batch.streams.map {
                 GatewayTables.StreamName(gatewayID: batch.gateways[Int($0.gateway)], streamID: $0.streamID)
@@ -88,10 +91,13 @@ struct BatchTransaction {
             let horizon = try lock(batch, names, &cache)
             let states = batch.gateways.map { cache[$0] }
             var admission = try Admission(batch: batch, names: names, states: states)
-            summary.rows = try connection.copyIn(BatchTransaction.copyRows) { writer in
-                try admission.copyRows(
-                    of: batch, to: &writer, rules: rules, policy: policy, horizon: horizon, now: now,
-                    ingestedAt: ingestedAt)
+            admission.note(batch.reports)
+            if !batch.rows.isEmpty {
+                summary.rows = try connection.copyIn(BatchTransaction.copyRows) { writer in
+                    try admission.copyRows(
+                        of: batch, to: &writer, rules: rules, policy: policy, horizon: horizon, now: now,
+                        ingestedAt: ingestedAt)
+                }
             }
             let expired = zip(names, admission.expired).filter { $0.1 > 0 }
             try tables.save(expired: expired.map { (name: $0.0, count: $0.1) })
@@ -101,14 +107,20 @@ struct BatchTransaction {
 
             let late = latePolicy == .recompute ? admission.lateWindows : []
             summary.windows = try recompute(late.filter { !held.contains($0.0.gatewayID) })
-            let gateways = zip(batch.gateways, states).compactMap { held.contains($0) ? nil : $1 }
+            // Only those whose streams are written: that is how others know that a copy is out of date.
+            let gateways = admission.gatewaysWithRows(of: batch).compactMap { index in
+                held.contains(batch.gateways[index]) ? nil : states[index]
+            }
             let began = ContinuousClock.now
             summary.windows += try writeWindows(advancing: admission.touched, updating: gateways, horizon)
             summary.windowDuration = began.duration(to: .now)
             try tables.save(sensors: admission.touched)
             try reopen(late.filter { held.contains($0.0.gatewayID) })
-            let streams = zip(names, admission.progress).map { name, progress in
-                (name: name, before: progress.before, after: progress.after)
+            // A report may name hundreds of streams of which it says nothing new.
+            let streams = names.indices.filter { admission.isChanged($0) }.map { index in
+                GatewayTables.StreamChange(
+                    name: names[index], before: admission.progress[index].before,
+                    after: admission.progress[index].after)
             }
             for stream in streams {
                 guard let gateway = cache[stream.name.gatewayID] else { continue }
@@ -116,7 +128,12 @@ struct BatchTransaction {
             }
             (summary.alertsOpened, summary.alertsClosed) = try alerts.save(
                 admission.alerts, of: cache, now: ingestedAt)
-            summary.missing = streams.reduce(0) { $0 + $1.after.missing - $1.before.missing }
+            for stream in streams {
+                // Each is below 2^53, but there may be thousands.
+                let (sum, overflow) = summary.missing.addingReportingOverflow(
+                    stream.after.missing - stream.before.missing)
+                if !overflow { summary.missing = sum }
+            }
             try tables.save(streams: streams, of: cache, now: ingestedAt)
             return summary
         }
@@ -141,12 +158,32 @@ struct BatchTransaction {
         _ batch: ReadingBatch, _ names: [GatewayTables.StreamName], _ cache: inout [String: GatewayState]
     ) throws -> Horizon {
         var partitions = [Int32](repeating: -1, count: batch.gateways.count)
-        for row in batch.rows { partitions[Int(batch.streams[Int(row.stream)].gateway)] = row.partition }
-        let new = zip(names, batch.streams).filter { name, _ in
-            cache[name.gatewayID]?.revisions[name.streamID] == nil
+        // Every stream of the batch has one: of a reading, of its entry in a report, or of a gap.
+        var firstNumbers = [Int64](repeating: .max, count: names.count)
+        for report in batch.reports {
+            partitions[Int(report.gateway)] = report.message.partition
+            for told in report.streams {
+                firstNumbers[Int(told.stream)] = min(firstNumbers[Int(told.stream)], told.first)
+            }
+            for gap in report.gaps {
+                for range in gap.ranges {
+                    firstNumbers[Int(gap.stream)] = min(firstNumbers[Int(gap.stream)], range.lowerBound)
+                }
+            }
         }
+        for row in batch.rows {
+            let stream = Int(row.stream)
+            partitions[Int(batch.streams[stream].gateway)] = row.partition
+            if row.streamFirst < firstNumbers[stream] { firstNumbers[stream] = row.streamFirst }
+        }
+        let new = names.indices.filter { cache[names[$0].gatewayID]?.revisions[names[$0].streamID] == nil }
         let horizon = try tables.lock(
-            batch.gateways, newStreams: new.map { ($0, partitions[Int($1.gateway)]) }, cache: &cache, now: ingestedAt)
+            batch.gateways,
+            newStreams: new.map {
+                GatewayTables.NewStream(
+                    name: names[$0], first: firstNumbers[$0],
+                    partition: partitions[Int(batch.streams[$0].gateway)])
+            }, cache: &cache, now: ingestedAt)
         for (name, partition) in zip(batch.gateways, partitions) { cache[name]?.partition = partition }
         return horizon
     }
@@ -246,13 +283,12 @@ struct BatchTransaction {
             summary.windowDuration = began.duration(to: .now)
             try tables.save(sensors: changed)
             // The streams themselves have not moved, but copies elsewhere are out of date now: of what is final, and of
-            // which windows have rows.
-            let streams = gatewayIDs.flatMap { gatewayID in
-                (cache[gatewayID]?.streams ?? [:]).map { streamID, progress in
-                    (
+            // which windows have rows. One stream of each gateway says so.
+            let streams = gatewayIDs.compactMap { gatewayID in
+                cache[gatewayID]?.streams.max { $0.key.bits < $1.key.bits }.map { streamID, progress in
+                    GatewayTables.StreamChange(
                         name: GatewayTables.StreamName(gatewayID: gatewayID, streamID: streamID), before: progress,
-                        after: progress
-                    )
+                        after: progress)
                 }
             }
             if !changed.isEmpty || rows.count > 0 || !silence.isEmpty {

@@ -30,6 +30,7 @@ extension GatewayState {
     func size(_ policy: WindowPolicy) -> StateSize {
         var size = StateSize()
         size.bytes = MemoryLayout<StreamProgress>.stride * streams.count
+        for stream in streams.values { size.bytes += MemoryLayout<LossRange>.stride * stream.losses.count }
         for (name, sensor) in sensors {
             size.sensors += 1
             size.panes += sensor.windows.paneCount

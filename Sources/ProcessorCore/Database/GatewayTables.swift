@@ -1,5 +1,6 @@
 import Alerting
 import PostgresClient
+import ReadingDecoding
 import Readings
 import Windowing
 
@@ -18,52 +19,64 @@ struct GatewayTables {
         }
     }
 
+    /// A stream that may not have a row yet.
+    struct NewStream {
+        var name: StreamName
+        /// The smallest number that the batch tells of it.
+        var first: Int64
+        /// The partition that it came from.
+        var partition: Int32
+    }
+
+    /// What a transaction made of a stream.
+    struct StreamChange {
+        var name: StreamName
+        var before: StreamProgress
+        var after: StreamProgress
+    }
+
     // MARK: Locking and loading
 
     /// Locks all streams of some gateways, in one order everywhere, and makes sure that the cached copies are true.
     /// - Parameters:
     ///   - gatewayIDs: the gateways, each once.
-    ///   - newStreams: streams that may not have a row yet, with the partition that they came from.
+    ///   - newStreams: streams that may not have a row yet.
     ///   - cache: the copies; those that are missing or out of date are loaded.
     /// - Throws: what the database says; 40001 if a copy is of a stream that the database does not have.
     /// - Returns: how far retention has come; true until the commit if the transaction began with `Horizon.lock`.
     func lock(
-        _ gatewayIDs: [String], newStreams: [(StreamName, Int32)], cache: inout [String: GatewayState],
+        _ gatewayIDs: [String], newStreams: [NewStream], cache: inout [String: GatewayState],
         now: PostgresTimestamp
     ) throws -> Horizon {
-        if !newStreams.isEmpty {
-            let sorted = newStreams.sorted { $0.0 < $1.0 }
-            _ = try connection.query(
-                prepared: """
-                    INSERT INTO stream_progress
-                        (gateway_id, stream_id, last_seq, lost, kafka_partition, revision, updated_at)
-                    SELECT gateway_id, stream_id, 0, 0, kafka_partition, 0, $4
-                    FROM unnest($1::text[], $2::text[], $3::int4[]) AS s (gateway_id, stream_id, kafka_partition)
-                    ON CONFLICT DO NOTHING
-                    """,
-                [
-                    .array(sorted.map(\.0.gatewayID)), .array(sorted.map(\.0.streamID.description)),
-                    .array(sorted.map(\.1)), .value(now),
-                ])
-        }
+        if !newStreams.isEmpty { try insert(newStreams, &cache, now: now) }
         let rows = try connection.query(
             prepared: """
                 SELECT gateway_id, stream_id, last_seq, last_event_time, kafka_partition, revision,
-                    (SELECT readings_since FROM retention), (SELECT windows_since FROM retention)
+                    (SELECT readings_since FROM retention), (SELECT windows_since FROM retention),
+                    first_seq, end_seq, previous_stream_id, previous_known, updated_at
                 FROM stream_progress WHERE gateway_id = ANY ($1) ORDER BY gateway_id, stream_id FOR UPDATE
                 """, [.array(gatewayIDs)])
         var found: [String: GatewayState] = [:]
+        var newest: [String: PostgresTimestamp] = [:]
         for row in 0..<rows.rowCount {
             let gatewayID: String = try rows.value(row, 0)
             let text: String = try rows.value(row, 1)
             guard let streamID = StreamID(text) else { continue }
-            let partition: Int32 = try rows.value(row, 4)
-            let state = found[gatewayID] ?? GatewayState(partition: partition)
+            let state = found[gatewayID] ?? GatewayState(partition: -1)
             found[gatewayID] = state
+            // Streams that have ended keep the partition that was theirs.
+            let updatedAt = try rows.value(row, 12, as: PostgresTimestamp.self)
+            if updatedAt.milliseconds >= newest[gatewayID]?.milliseconds ?? .min {
+                newest[gatewayID] = updatedAt
+                state.partition = try rows.value(row, 4)
+            }
             state.revisions[streamID] = try rows.value(row, 5)
             state.streams[streamID] = StreamProgress(
-                last: try rows.value(row, 2),
-                lastEventTime: try rows.optional(row, 3, as: PostgresTimestamp.self)?.milliseconds)
+                first: try rows.value(row, 8), last: try rows.value(row, 2),
+                lastEventTime: try rows.optional(row, 3, as: PostgresTimestamp.self)?.milliseconds,
+                end: try rows.optional(row, 9),
+                previous: try rows.optional(row, 10, as: String.self).flatMap { StreamID($0) }.map { .stream($0) }
+                    ?? (try rows.value(row, 11, as: Bool.self) ? .noStream : .notTold))
         }
         for gatewayID in gatewayIDs {
             guard let copy = cache[gatewayID]?.revisions, !copy.isEmpty else { continue }
@@ -80,7 +93,7 @@ struct GatewayTables {
         }
         let stale = found.filter { cache[$0.key]?.revisions != $0.value.revisions }
         if !stale.isEmpty {
-            try loadHoles(stale)
+            try loadLosses(stale)
             try loadSensors(stale)
             try AlertTables(connection: connection, notifies: false).load(stale)
             cache.merge(stale) { _, loaded in loaded }
@@ -91,26 +104,56 @@ struct GatewayTables {
             windows: try rows.value(0, 7, as: PostgresTimestamp.self).milliseconds)
     }
 
-    private func loadHoles(_ gateways: [String: GatewayState]) throws {
+    /// Makes the rows of streams that have none. Whoever makes a row knows all that is in it, so a copy in memory stays
+    /// true.
+    private func insert(
+        _ streams: [NewStream], _ cache: inout [String: GatewayState], now: PostgresTimestamp
+    ) throws {
+        let sorted = streams.sorted { $0.name < $1.name }
+        let made = try connection.query(
+            prepared: """
+                INSERT INTO stream_progress
+                    (gateway_id, stream_id, first_seq, last_seq, lost, kafka_partition, revision, updated_at)
+                SELECT gateway_id, stream_id, first_seq, first_seq - 1, 0, kafka_partition, 0, $5
+                FROM unnest($1::text[], $2::text[], $3::int8[], $4::int4[])
+                    AS s (gateway_id, stream_id, first_seq, kafka_partition)
+                ON CONFLICT DO NOTHING RETURNING gateway_id, stream_id, first_seq
+                """,
+            [
+                .array(sorted.map(\.name.gatewayID)), .array(sorted.map(\.name.streamID.description)),
+                .array(sorted.map(\.first)), .array(sorted.map(\.partition)), .value(now),
+            ])
+        for row in 0..<made.rowCount {
+            guard let state = cache[try made.value(row, 0)], let streamID = StreamID(try made.value(row, 1)) else {
+                continue
+            }
+            state.revisions[streamID] = 0
+            state.streams[streamID] = StreamProgress(first: try made.value(row, 2))
+        }
+    }
+
+    private func loadLosses(_ gateways: [String: GatewayState]) throws {
         let rows = try connection.query(
             prepared: """
-                SELECT gateway_id, stream_id, first_seq, last_seq, after_time, before_time
+                SELECT gateway_id, stream_id, first_seq, last_seq, after_time, before_time, reason
                 FROM loss WHERE gateway_id = ANY ($1) ORDER BY gateway_id, stream_id, first_seq
                 """, [.array(gateways.keys)])
-        var holes: [StreamName: [Hole]] = [:]
+        var losses: [StreamName: [LossRange]] = [:]
         for row in 0..<rows.rowCount {
             let text: String = try rows.value(row, 1)
             guard let streamID = StreamID(text) else { continue }
-            let hole = Hole(
+            let range = LossRange(
                 first: try rows.value(row, 2), last: try rows.value(row, 3),
+                reason: LossReason(text: try rows.value(row, 6)),
                 timeBefore: try rows.optional(row, 4, as: PostgresTimestamp.self)?.milliseconds,
                 timeAfter: try rows.optional(row, 5, as: PostgresTimestamp.self)?.milliseconds)
-            holes[StreamName(gatewayID: try rows.value(row, 0), streamID: streamID), default: []].append(hole)
+            losses[StreamName(gatewayID: try rows.value(row, 0), streamID: streamID), default: []].append(range)
         }
-        for (name, holes) in holes {
+        for (name, ranges) in losses {
             guard let state = gateways[name.gatewayID], let progress = state.streams[name.streamID] else { continue }
             state.streams[name.streamID] = StreamProgress(
-                last: progress.last, lastEventTime: progress.lastEventTime, holes: holes)
+                first: progress.first, last: progress.last, lastEventTime: progress.lastEventTime, end: progress.end,
+                previous: progress.previous, losses: LossRanges(ranges))
         }
     }
 
@@ -192,43 +235,45 @@ struct GatewayTables {
     // MARK: Writing
 
     /// Writes the progress of streams and raises their revisions, in the rows and in the copies.
-    func save(
-        streams: [(name: StreamName, before: StreamProgress, after: StreamProgress)],
-        of cache: [String: GatewayState], now: PostgresTimestamp
-    ) throws {
+    func save(streams: [StreamChange], of cache: [String: GatewayState], now: PostgresTimestamp) throws {
         guard !streams.isEmpty else { return }
+        let progress = streams.map(\.after)
         _ = try connection.query(
             prepared: """
-                UPDATE stream_progress p SET last_seq = s.last_seq, last_event_time = s.last_event_time, lost = s.lost,
-                    kafka_partition = s.kafka_partition, revision = p.revision + 1, updated_at = $7
-                FROM unnest($1::text[], $2::text[], $3::int8[], $4::timestamptz[], $5::int8[], $6::int4[])
-                    AS s (gateway_id, stream_id, last_seq, last_event_time, lost, kafka_partition)
+                UPDATE stream_progress p SET first_seq = s.first_seq, last_seq = s.last_seq,
+                    last_event_time = s.last_event_time, end_seq = s.end_seq,
+                    previous_stream_id = s.previous_stream_id, previous_known = s.previous_known, lost = s.lost,
+                    kafka_partition = s.kafka_partition, revision = p.revision + 1, updated_at = $11
+                FROM unnest($1::text[], $2::text[], $3::int8[], $4::int8[], $5::timestamptz[], $6::int8[], $7::text[],
+                        $8::bool[], $9::int8[], $10::int4[])
+                    AS s (gateway_id, stream_id, first_seq, last_seq, last_event_time, end_seq, previous_stream_id,
+                        previous_known, lost, kafka_partition)
                 WHERE p.gateway_id = s.gateway_id AND p.stream_id = s.stream_id
                 """,
             [
                 .array(streams.map(\.name.gatewayID)), .array(streams.map(\.name.streamID.description)),
-                .array(streams.map(\.after.last)),
-                .array(streams.map { $0.after.lastEventTime.map { PostgresTimestamp(milliseconds: $0) } }),
-                .array(streams.map(\.after.missing)),
+                .array(progress.map(\.first)), .array(progress.map(\.last)),
+                .array(progress.map { $0.lastEventTime.map { PostgresTimestamp(milliseconds: $0) } }),
+                .array(progress.map(\.end)), .array(progress.map(\.previous.streamID?.description)),
+                .array(progress.map { $0.previous != .notTold }), .array(progress.map(\.missing)),
                 .array(streams.map { cache[$0.name.gatewayID]?.partition ?? -1 }), .value(now),
             ])
+        try saveLosses(streams, now: now)
         for stream in streams {
-            cache[stream.name.gatewayID]?.streams[stream.name.streamID] = stream.after
+            var after = stream.after
+            after.forgetChanges()
+            cache[stream.name.gatewayID]?.streams[stream.name.streamID] = after
             cache[stream.name.gatewayID]?.revisions[stream.name.streamID]? += 1
         }
-        try saveHoles(streams.filter { $0.before.holes != $0.after.holes }, now: now)
     }
 
-    private func saveHoles(
-        _ streams: [(name: StreamName, before: StreamProgress, after: StreamProgress)], now: PostgresTimestamp
-    ) throws {
-        var gone: [(StreamName, Int64)] = []
-        var new: [(StreamName, Hole)] = []
+    private func saveLosses(_ streams: [StreamChange], now: PostgresTimestamp) throws {
+        var gone: [(name: StreamName, first: Int64)] = []
+        var new: [(name: StreamName, range: LossRange)] = []
         for stream in streams {
-            let before = Dictionary(uniqueKeysWithValues: stream.before.holes.map { ($0.first, $0) })
-            let after = Dictionary(uniqueKeysWithValues: stream.after.holes.map { ($0.first, $0) })
-            gone += stream.before.holes.filter { after[$0.first] != $0 }.map { (stream.name, $0.first) }
-            new += stream.after.holes.filter { before[$0.first] != $0 }.map { (stream.name, $0) }
+            let ranges = stream.after.rangesToWrite
+            gone += ranges.gone.map { (stream.name, $0) }
+            new += ranges.new.map { (stream.name, $0) }
         }
         if !gone.isEmpty {
             _ = try connection.query(
@@ -237,8 +282,8 @@ struct GatewayTables {
                     WHERE l.gateway_id = g.gateway_id AND l.stream_id = g.stream_id AND l.first_seq = g.seq
                     """,
                 [
-                    .array(gone.map(\.0.gatewayID)), .array(gone.map(\.0.streamID.description)),
-                    .array(gone.map(\.1)),
+                    .array(gone.map(\.name.gatewayID)), .array(gone.map(\.name.streamID.description)),
+                    .array(gone.map(\.first)),
                 ])
         }
         if !new.isEmpty {
@@ -247,14 +292,16 @@ struct GatewayTables {
             }
             _ = try connection.query(
                 prepared: """
-                    INSERT INTO loss (gateway_id, stream_id, first_seq, last_seq, after_time, before_time, detected_at)
-                    SELECT *, $7 FROM unnest($1::text[], $2::text[], $3::int8[], $4::int8[], $5::timestamptz[],
-                        $6::timestamptz[])
+                    INSERT INTO loss
+                        (gateway_id, stream_id, first_seq, last_seq, after_time, before_time, reason, detected_at)
+                    SELECT *, $8 FROM unnest($1::text[], $2::text[], $3::int8[], $4::int8[], $5::timestamptz[],
+                        $6::timestamptz[], $7::text[])
                     """,
                 [
-                    .array(new.map(\.0.gatewayID)), .array(new.map(\.0.streamID.description)),
-                    .array(new.map(\.1.first)), .array(new.map(\.1.last)), .array(new.map { time($0.1.timeBefore) }),
-                    .array(new.map { time($0.1.timeAfter) }), .value(now),
+                    .array(new.map(\.name.gatewayID)), .array(new.map(\.name.streamID.description)),
+                    .array(new.map(\.range.first)), .array(new.map(\.range.last)),
+                    .array(new.map { time($0.range.timeBefore) }), .array(new.map { time($0.range.timeAfter) }),
+                    .array(new.map(\.range.reason.text)), .value(now),
                 ])
         }
     }
@@ -343,4 +390,10 @@ struct GatewayTables {
             \(names.dropFirst(2).map { "\($0) = excluded.\($0)" }.joined(separator: ", "))
             """
     }()
+}
+
+extension DecodedReport.Previous {
+    fileprivate var streamID: StreamID? {
+        if case .stream(let streamID) = self { streamID } else { nil }
+    }
 }

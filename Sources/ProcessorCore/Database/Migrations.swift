@@ -23,6 +23,7 @@ extension Migration {
         Migration(4, "alerts", PackageResources._004_alerts_sql),
         Migration(5, "rules of alerts, and alerts by their end", PackageResources._005_alert_rules_sql),
         Migration(6, "readings by time", PackageResources._006_readings_by_time_sql),
+        Migration(7, "reports of gateways", PackageResources._007_reports_sql),
     ]
 
     /// The number of the last step that this program knows.

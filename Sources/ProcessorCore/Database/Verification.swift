@@ -9,8 +9,8 @@ public struct Certificate: Sendable, Equatable {
     public var streams: Int64 = 0
     /// Readings that are there more than once.
     public var duplicates: Int64 = 0
-    /// Readings that were numbered and have not arrived.
-    public var missing: Int64 = 0
+    /// Readings that were numbered and are not there, by the reasons in `loss`.
+    public var losses: [String: Int64] = [:]
     /// Readings that were admitted and are not kept any more.
     public var expired: Int64 = 0
     /// Rows of `sensor_data_agg`.
@@ -21,16 +21,44 @@ public struct Certificate: Sendable, Equatable {
     public var oldWindows: Int64 = 0
     /// Messages of the topic that nobody has read yet.
     public var unread = UnreadMessages.notAsked("no broker was named")
+    /// Gateways with more streams than one whose end is not known, or with one whose beginning is not, a line each, the first
+    /// of them.
+    public var openStreams: [String] = []
+    /// How many there are.
+    public var openStreamCount: Int64 = 0
+    /// Gateways that have been silent for ten of their intervals while the end of a stream is not known.
+    public var silentGateways: Int64 = 0
     /// What does not agree, a line each, the first of each kind.
     public var mismatches: [String] = []
     /// How many things do not agree.
     public var mismatchCount: Int64 = 0
 
-    /// Whether all agrees, and what is missing is not merely unread.
-    public var isGood: Bool { mismatchCount == 0 && !mayFindMissing }
+    /// Whether all agrees, every stream is known to its end, and what is missing is not merely unread.
+    public var isGood: Bool { mismatchCount == 0 && openStreamCount == 0 && !mayFindMissing }
+
+    /// Readings that were numbered and are not there.
+    public var missing: Int64 {
+        losses.values.reduce(0) { sum, count in
+            let (sum, overflow) = sum.addingReportingOverflow(count)
+            return overflow ? .max : sum
+        }
+    }
+
+    /// Readings that are not there, and nobody has said why.
+    public var unexplained: Int64 { losses[LossReason.unknown.text] ?? 0 }
 
     /// Whether readings that are missing may be among messages that nobody has read yet.
-    public var mayFindMissing: Bool { missing > 0 && (unread.count ?? 0) > 0 }
+    public var mayFindMissing: Bool { unexplained > 0 && (unread.count ?? 0) > 0 }
+
+    /// Of one kind of trouble so many are listed.
+    static let mostExamples = 10
+    /// Of one gateway so many streams are listed.
+    static let mostStreams = 4
+
+    mutating func addOpen(_ text: String) {
+        openStreamCount += 1
+        if openStreams.count < Certificate.mostExamples { openStreams.append(text) }
+    }
 }
 
 extension Certificate: CustomStringConvertible {
@@ -38,7 +66,7 @@ extension Certificate: CustomStringConvertible {
     public var description: String {
         var lines = [
             "readings          \(rows) in \(streams) streams, each once" + (duplicates == 0 ? "" : ": NO"),
-            "missing readings  \(missing)" + (missing == 0 ? "" : ", listed in the table loss")
+            "missing readings  \(missing)" + reasons
                 + (mayFindMissing ? "; those among the unread messages are not lost" : ""),
             "unread messages   \(unread)",
         ]
@@ -46,22 +74,42 @@ extension Certificate: CustomStringConvertible {
         lines.append(
             "windows           \(windows), \(finalWindows) of them final, recomputed from the readings"
                 + (oldWindows == 0 ? "" : ", but for \(oldWindows) that are older than these"))
+        if silentGateways > 0 {
+            lines.append(
+                "silent gateways   \(silentGateways), whose streams have not ended: what they hold is not counted here")
+        }
         if mismatchCount > 0 {
             lines.append("NOT VERIFIED      \(mismatchCount) mismatches, of which:")
             lines += mismatches.map { "  " + $0 }
-        } else {
-            lines.append(conclusion)
         }
+        if openStreamCount > 0 {
+            lines.append(
+                """
+                NOT VERIFIED      \(mismatchCount > 0 ? "and " : "what was read agrees, but ")nobody knows how far these \
+                streams go. A gateway's report tells the end of a stream when it starts with the next one:
+                """)
+            lines += openStreams.map { "  " + $0 }
+            let others = openStreamCount - Int64(openStreams.count)
+            if others > 0 { lines.append("  and \(others) others") }
+        }
+        if mismatchCount == 0, openStreamCount == 0 { lines.append(conclusion) }
         return lines.joined(separator: "\n")
+    }
+
+    /// What is missing by its reasons, the largest first.
+    private var reasons: String {
+        if missing == 0 { return "" }
+        let counts = losses.filter { $0.value > 0 }.sorted { ($1.value, $0.key) < ($0.value, $1.key) }
+        return " (\(counts.map { "\($0.value) \($0.key)" }.joined(separator: ", "))), listed in the table loss"
     }
 
     /// What can be said when there is no mismatch.
     private var conclusion: String {
         switch unread.count {
-        case nil where missing > 0:
+        case nil where unexplained > 0:
             "verified          everything agrees that was read; missing readings may be among what was not"
         case nil, 0: "verified          everything agrees"
-        case let count? where missing > 0:
+        case let count? where unexplained > 0:
             """
             NOT VERIFIED      what was read agrees, but missing readings may be among the \(count) unread messages: \
             verify again when they are read
@@ -88,64 +136,11 @@ struct Verification {
                 """)
             var certificate = Certificate()
             try checkStreams(&certificate)
+            try countLosses(&certificate)
             try checkWindows(&certificate)
             try checkAlerts(&certificate)
             if let topicEnds { certificate.unread = try topicEnds.unread(connection) }
             return certificate
-        }
-    }
-
-    /// Every stream: no number twice, and what is not there is a hole in `loss`.
-    private func checkStreams(_ certificate: inout Certificate) throws {
-        let rows = try connection.query(
-            """
-            WITH data AS (
-                SELECT gateway_id, stream_id, count(*) AS rows, count(DISTINCT seq) AS numbers, max(seq) AS last_seq
-                FROM sensor_data GROUP BY 1, 2),
-            holes AS (
-                SELECT gateway_id, stream_id, sum(last_seq - first_seq + 1)::int8 AS missing
-                FROM loss GROUP BY 1, 2),
-            -- A hole must be empty.
-            filled AS (
-                SELECT l.gateway_id, l.stream_id, count(*) AS filled FROM loss l JOIN sensor_data d
-                    ON d.gateway_id = l.gateway_id AND d.stream_id = l.stream_id
-                    AND d.seq BETWEEN l.first_seq AND l.last_seq
-                GROUP BY 1, 2),
-            old AS (SELECT gateway_id, stream_id, sum(readings)::int8 AS expired FROM expired GROUP BY 1, 2)
-            SELECT gateway_id, stream_id, coalesce(d.rows, 0), coalesce(d.numbers, 0), coalesce(d.last_seq, 0),
-                coalesce(p.last_seq, 0), coalesce(h.missing, 0), coalesce(p.lost, 0), coalesce(f.filled, 0),
-                coalesce(o.expired, 0)
-            FROM data d FULL JOIN stream_progress p USING (gateway_id, stream_id)
-                LEFT JOIN holes h USING (gateway_id, stream_id) LEFT JOIN filled f USING (gateway_id, stream_id)
-                LEFT JOIN old o USING (gateway_id, stream_id)
-            ORDER BY 1, 2
-            """)
-        var reported = 0
-        for row in 0..<rows.rowCount {
-            let name = "\(try rows.value(row, 0, as: String.self)) stream \(try rows.value(row, 1, as: String.self))"
-            func number(_ column: Int) throws -> Int64 { try rows.value(row, column) }
-            let (count, distinct, lastRow) = (try number(2), try number(3), try number(4))
-            let (last, missing, lost, filled) = (try number(5), try number(6), try number(7), try number(8))
-            let expired = try number(9)
-            certificate.rows += count
-            certificate.streams += count > 0 ? 1 : 0
-            certificate.duplicates += count - distinct
-            certificate.missing += missing
-            certificate.expired += expired
-            var problems: [String] = []
-            if count != distinct { problems.append("\(count - distinct) readings twice") }
-            if lastRow > last { problems.append("has seq \(lastRow), progress says \(last)") }
-            if distinct + missing + expired != last {
-                let old = expired == 0 ? "" : ", \(expired) expired"
-                problems.append("\(distinct) readings\(old) and \(missing) missing do not make \(last)")
-            }
-            if lost != missing { problems.append("progress says \(lost) lost, loss says \(missing)") }
-            if filled > 0 { problems.append("\(filled) readings listed as lost are there") }
-            certificate.mismatchCount += Int64(problems.count)
-            if !problems.isEmpty, reported < 10 {
-                certificate.mismatches.append("\(name): \(problems.joined(separator: "; "))")
-                reported += 1
-            }
         }
     }
 

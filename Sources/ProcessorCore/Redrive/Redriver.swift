@@ -223,7 +223,10 @@ actor Redriver {
     private func judge(_ message: RejectedMessage, _ value: [UInt8]?) -> Candidate {
         var candidate = Candidate(message: message, value: value)
         do throws(Rejection) {
-            let reading = try (value ?? []).decoded(by: decoder, now: wallClock.now())
+            // A report has no number: it may be sent however often.
+            guard case .reading(let reading) = try (value ?? []).decoded(by: decoder, now: wallClock.now()) else {
+                return candidate
+            }
             candidate.number = (
                 String(decoding: reading.gatewayID, as: UTF8.self), reading.streamID.description, reading.sequence
             )
@@ -240,7 +243,7 @@ actor Redriver {
         if numbers.isEmpty { return }
         let rows = try connection.query(
             """
-            SELECT coalesce(q.seq <= p.last_seq, false) AND NOT EXISTS (SELECT FROM loss l
+            SELECT coalesce(q.seq BETWEEN p.first_seq AND p.last_seq, false) AND NOT EXISTS (SELECT FROM loss l
                 WHERE l.gateway_id = q.gateway_id AND l.stream_id = q.stream_id
                     AND q.seq BETWEEN l.first_seq AND l.last_seq)
             FROM unnest($1::text[], $2::text[], $3::int8[]) WITH ORDINALITY AS q (gateway_id, stream_id, seq, position)
@@ -305,10 +308,10 @@ actor Redriver {
 }
 
 extension [UInt8] {
-    fileprivate func decoded(by decoder: ReadingDecoder, now: Timestamp) throws(Rejection) -> DecodedReading {
+    fileprivate func decoded(by decoder: ReadingDecoder, now: Timestamp) throws(Rejection) -> DecodedMessage {
         // Before Swift 6.1 an array's own method passes errors on without their type.
         try withUnsafeBufferPointer { bytes in
-            Result { () throws(Rejection) in try decoder.decode(UnsafeRawBufferPointer(bytes), now: now) }
+            Result { () throws(Rejection) in try decoder.decodeMessage(UnsafeRawBufferPointer(bytes), now: now) }
         }.get()
     }
 }

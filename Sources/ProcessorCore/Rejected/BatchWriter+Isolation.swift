@@ -6,7 +6,7 @@ import ReadingDecoding
 import Readings
 
 /// What the database refuses, such as by a constraint or a trigger of its operator, is found by trial transactions that
-/// are rolled back, so that it stops nothing else. A refused reading goes to the rejected topic as it came. Refused
+/// are rolled back, so that it stops nothing else. A refused reading or report goes to the rejected topic as it came. Refused
 /// windows cost no reading: the gateway's windows wait until the database takes them.
 extension BatchWriter {
     /// Changes a batch, or what is held back, so that the database takes the batch.
@@ -41,7 +41,7 @@ extension BatchWriter {
     }
 
     private func rejectRefused(_ batch: ReadingBatch) async throws -> ReadingBatch {
-        let refused = try await PoisonSearch.refused(of: Array(batch.rows.indices)) { indices in
+        let refused = try await PoisonSearch.refused(of: Array(batch.parts)) { indices in
             let part = batch.keeping(indices)
             return try await self.refusal { try rehearse(part, holding: heldWindows.gateways) }
         }
@@ -49,20 +49,20 @@ extension BatchWriter {
         let rejected = try await originals(of: refused, in: batch)
         try await rejectedTopic.publish(rejected, now: wallClock.now())
         log.warning(
-            "readings that the database refuses went to the rejected topic",
-            ["readings": rejected.count, "first": rejected.first?.rejection.detail ?? ""])
-        var rest = batch.keeping(batch.rows.indices.lazy.filter { refused[$0] == nil })
+            "messages that the database refuses went to the rejected topic",
+            ["messages": rejected.count, "first": rejected.first?.rejection.detail ?? ""])
+        var rest = batch.keeping(batch.parts.lazy.filter { refused[$0] == nil })
         for message in rejected { rest.reject(message) }
         return rest
     }
 
-    /// The messages of refused rows, as the broker has them. One that the broker does not have any more is written anew
-    /// from what was decoded, and says so.
+    /// The messages of refused rows and reports, as the broker has them. A reading that the broker does not have any more is
+    /// written anew from what was decoded, and says so.
     private func originals(
         of refused: [Int: PostgresError], in batch: ReadingBatch
     ) async throws -> [ReadingBatch.Rejected] {
-        let offsets = Dictionary(grouping: refused.keys.map { batch.rows[$0] }, by: \.partition)
-            .mapValues { $0.map(\.offset) }
+        let rows = refused.keys.filter { batch.report(ofPart: $0) == nil }.map { batch.rows[$0] }
+        let offsets = Dictionary(grouping: rows, by: \.partition).mapValues { $0.map(\.offset) }
         var found: [Int32: [Int64: SourceMessages.Message]] = [:]
         var backoff = Backoff.ofServers
         while found.count < offsets.count {
@@ -79,8 +79,9 @@ extension BatchWriter {
             }
         }
         return refused.sorted { $0.key < $1.key }.map { index, error in
-            let row = batch.rows[index]
             let rejection = Rejection(.refusedByDatabase, detail: "\(error)")
+            if let report = batch.report(ofPart: index) { return report.message.rejected(rejection) }
+            let row = batch.rows[index]
             if let message = found[row.partition]?[row.offset] {
                 return ReadingBatch.Rejected(
                     key: message.key, value: message.value, headers: message.headers, partition: row.partition,

@@ -71,7 +71,7 @@ struct ProcessorTable {
     /// What only the database knows.
     func view() throws(PostgresError) -> DatabaseView {
         let missing: Int64 = try connection.query(
-            prepared: "SELECT coalesce(sum(lost), 0)::int8 FROM stream_progress"
+            prepared: "SELECT least(coalesce(sum(lost), 0), 9223372036854775807)::int8 FROM stream_progress"
         ).value(0, 0)
         return DatabaseView(members: try members(), missing: missing, alerts: try openAlerts())
     }

@@ -55,6 +55,23 @@ extension Site {
             values: Values(temperature: temperature, co2: 500))
     }
 
+    /// A report of each gateway that all streams in the database have ended where they are.
+    func reportsOfEnds() throws -> [Outgoing] {
+        let rows = try database.query(
+            "SELECT gateway_id, stream_id, first_seq, last_seq FROM stream_progress ORDER BY 1")
+        var streams: [String: [GatewayReport.Stream]] = [:]
+        for row in 0..<rows.rowCount {
+            streams[try rows.value(row, 0), default: []].append(
+                GatewayReport.Stream(
+                    streamID: try #require(StreamID(try rows.value(row, 1))), first: try rows.value(row, 2),
+                    last: try rows.value(row, 3)))
+        }
+        return try streams.flatMap { name, streams in
+            GatewayReport(gatewayID: try #require(Identifier(name)), streams: streams).encoded()
+                .map { Outgoing(key: Array(name.utf8), value: $0) }
+        }
+    }
+
     /// What a running processor's endpoint answers; nil while it does not.
     func get(_ path: String, of processor: ChildProcess) async throws -> String? {
         // The log says the port: the configuration leaves it to the kernel.

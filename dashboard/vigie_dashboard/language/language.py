@@ -74,6 +74,10 @@ class Language:
         known = self.texts.get(f"fault.{kind}", kind.replace("_", " "))
         return self.text("now.alert.fault", chip=chip.upper(), fault=known)
 
+    def loss_reason(self, reason: str) -> str:
+        """Why readings are missing, from the column `reason` of `loss`. A newer processor may know others."""
+        return self.texts.get(f"loss_reason.{reason}", reason.replace("_", " "))
+
     def unit(self, quantity: str) -> str:
         return BY_NAME[quantity].unit
 

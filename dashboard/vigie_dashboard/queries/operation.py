@@ -62,7 +62,8 @@ OFFSETS = """
 # gateway's sending is, their ages whether it sends at all.
 GATEWAYS = """
     WITH streams AS (
-        SELECT gateway_id, count(*) AS streams, sum(last_seq)::float8 AS numbered, sum(lost)::bigint AS missing,
+        SELECT gateway_id, count(*) AS streams, sum(last_seq - first_seq + 1)::float8 AS numbered,
+               least(sum(lost), 9223372036854775807)::bigint AS missing,
                array_agg(DISTINCT kafka_partition ORDER BY kafka_partition) AS partitions
         FROM stream_progress GROUP BY gateway_id
     ), gone AS (
@@ -95,15 +96,16 @@ DELAYS = """
     GROUP BY sensor.gateway_id
 """
 
-# The holes that were found last, with their bounds in time as far as they are known.
+# The losses that were found last, with their bounds in time as far as they are known.
 LOSSES = """
-    SELECT gateway_id, stream_id, first_seq, last_seq, last_seq - first_seq + 1 AS readings, after_time, before_time,
-           detected_at, extract(epoch FROM now() - detected_at)::float8 AS age
+    SELECT gateway_id, stream_id, first_seq, last_seq, last_seq - first_seq + 1 AS readings, reason, after_time,
+           before_time, detected_at, extract(epoch FROM now() - detected_at)::float8 AS age
     FROM loss ORDER BY detected_at DESC, gateway_id, first_seq LIMIT %(limit)s
 """
 
 LOSS_TOTAL = """
-    SELECT count(*) AS holes, coalesce(sum(last_seq - first_seq + 1), 0)::bigint AS readings FROM loss
+    SELECT count(*) AS holes, least(coalesce(sum(last_seq - first_seq + 1), 0), 9223372036854775807)::bigint AS readings
+    FROM loss
 """
 
 NOTIFICATIONS = """

@@ -189,10 +189,11 @@ _ALERT_HOURS = f"""
 
 # A hole lies between the last reading before it and the first after it. The largest are listed, all are counted.
 _LOSSES = """
-    SELECT gateway_id, stream_id, last_seq - first_seq + 1 AS readings,
+    SELECT gateway_id, stream_id, last_seq - first_seq + 1 AS readings, reason,
         coalesce(after_time, before_time, detected_at) AS after_time,
         coalesce(before_time, detected_at) AS before_time,
-        detected_at, count(*) OVER () AS holes, (sum(last_seq - first_seq + 1) OVER ())::bigint AS readings_in_all
+        detected_at, count(*) OVER () AS holes,
+        least(sum(last_seq - first_seq + 1) OVER (), 9223372036854775807)::bigint AS readings_in_all
     FROM loss
     WHERE gateway_id = ANY (%(gateways)s::text[])
         AND coalesce(before_time, detected_at) >= %(from)s AND coalesce(after_time, before_time, detected_at) < %(to)s

@@ -216,7 +216,10 @@ def what(context: Context, alert) -> str:
     if alert.kind == "silence":
         return language.text("now.alert.silence")
     if alert.kind == "loss" and words[0].isdigit():
-        return language.count("now.alert.loss", int(words[0]))
+        found = language.count("now.alert.loss", int(words[0]))
+        names = alert.detail.partition("(")[2].rstrip(")")
+        reasons = ", ".join(language.loss_reason(name) for name in names.split(", "))
+        return f"{found} ({reasons})" if names else found
     if alert.kind == "fault":
         return language.fault(alert.detail)
     return f"{kind}: {alert.detail}" if alert.detail else kind

@@ -469,6 +469,7 @@ def _losses(context: Context, data: Operation) -> None:
                 "gateway_id": data.losses["gateway_id"],
                 "stream_id": data.losses["stream_id"],
                 "readings": data.losses["readings"],
+                "reason": data.losses["reason"].map(language.loss_reason),
                 "numbers": [
                     f"{row.first_seq} – {row.last_seq}" if row.last_seq > row.first_seq else f"{row.first_seq}"
                     for row in data.losses.itertuples()

@@ -419,6 +419,7 @@ def coverage(context: Context, choice: Choice) -> None:
             {
                 "trend.gateway": losses["gateway_id"],
                 "trend.losses.readings": losses["readings"],
+                "trend.losses.reason": losses["reason"].map(language.loss_reason),
                 "trend.losses.after": [language.date_time(time, context.zone, True) for time in losses["after_time"]],
                 "trend.losses.before": [language.date_time(time, context.zone, True) for time in losses["before_time"]],
                 "trend.losses.detected": [language.date_time(time, context.zone) for time in losses["detected_at"]],
@@ -429,7 +430,7 @@ def coverage(context: Context, choice: Choice) -> None:
     holes = int(losses["holes"].iloc[0])
     if holes > len(losses):
         st.caption(context.text("trend.losses.more", shown=len(losses), count=language.number(holes)))
-    shown = losses[["gateway_id", "stream_id", "readings", "after_time", "before_time", "detected_at"]]
+    shown = losses[["gateway_id", "stream_id", "readings", "reason", "after_time", "before_time", "detected_at"]]
     _download(context, choice, "losses", shown)
 
 

@@ -296,7 +296,7 @@ def _streams(connection: psycopg.Connection, plan: Plan, sequences: dict[str, in
         if lost:
             first = last // 2
             connection.execute(
-                "INSERT INTO loss VALUES (%s, %s, %s, %s, %s, %s, %s)",
+                "INSERT INTO loss VALUES (%s, %s, %s, %s, %s, %s, %s, 'dropped_oldest')",
                 (
                     gateway,
                     stream,

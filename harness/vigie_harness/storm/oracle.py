@@ -88,7 +88,7 @@ _STREAMS = {
                     FROM storm.tapped GROUP BY 1, 2
                 UNION ALL SELECT gateway_id, stream_id, min(seq), max(seq) FROM storm.outboxed GROUP BY 1, 2
                 UNION ALL SELECT gateway_id, stream_id, last_seq, last_seq FROM storm.given
-                UNION ALL SELECT gateway_id, stream_id, last_seq, last_seq FROM stream_progress
+                UNION ALL SELECT gateway_id, stream_id, first_seq, last_seq FROM stream_progress
                 UNION ALL SELECT gateway_id, stream_id, min(seq), max(seq) FROM sensor_data GROUP BY 1, 2) AS all_say
             GROUP BY 1, 2) AS s
         CROSS JOIN LATERAL generate_series(s.first, s.last) AS n(seq)
@@ -177,13 +177,18 @@ _STREAMS = {
     "progress": (
         "the progress of a stream is not that of its rows and losses",
         """
-        SELECT gateway_id, stream_id, p.last_seq AS says_last, greatest(d.last, l.last) AS has_last,
+        SELECT gateway_id, stream_id, p.first_seq AS says_first, least(d.first, l.first) AS has_first,
+            p.last_seq AS says_last, greatest(d.last, l.last) AS has_last,
             p.lost AS says_lost, coalesce(l.lost, 0) AS has_lost
-        FROM (SELECT gateway_id, stream_id, max(seq) AS last FROM sensor_data GROUP BY 1, 2) AS d
+        FROM (SELECT gateway_id, stream_id, min(seq) AS first, max(seq) AS last FROM sensor_data GROUP BY 1, 2) AS d
             FULL JOIN stream_progress p USING (gateway_id, stream_id)
-            LEFT JOIN (SELECT gateway_id, stream_id, max(last_seq) AS last, sum(last_seq - first_seq + 1) AS lost
+            LEFT JOIN (SELECT gateway_id, stream_id, min(first_seq) AS first, max(last_seq) AS last,
+                    sum(last_seq - first_seq + 1) AS lost
                 FROM loss GROUP BY 1, 2) AS l USING (gateway_id, stream_id)
-        WHERE p.last_seq IS DISTINCT FROM greatest(d.last, l.last) OR p.lost IS DISTINCT FROM coalesce(l.lost, 0)
+        -- A stream that was told and has given no number yet ends before it begins.
+        WHERE p.first_seq IS DISTINCT FROM coalesce(least(d.first, l.first), p.first_seq)
+            OR p.last_seq IS DISTINCT FROM coalesce(greatest(d.last, l.last), p.first_seq - 1)
+            OR p.lost IS DISTINCT FROM coalesce(l.lost, 0)
         """,
     ),
 }
