@@ -88,6 +88,10 @@ let programs: [Target] = [
         name: "vigie-simbus",
         dependencies: ["KernelHardware", "SimulatedHardware", "GatewayCore", "Platform", "Commands"]),
     .executableTarget(name: "vigie-processor", dependencies: ["ProcessorCore", "Commands", "Readings"]),
+    // For Benchmarks/outbox alone: it is no product and in no package.
+    .executableTarget(
+        name: "outbox-benchmark", dependencies: ["Outbox", "Readings", "Platform", "CSQLite", "CRdkafka"],
+        path: "Benchmarks/OutboxBenchmark"),
     .executableTarget(name: "vigie-fleet", dependencies: ["FleetCore", "Commands", "Platform"]),
 ]
 

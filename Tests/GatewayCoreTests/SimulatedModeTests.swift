@@ -1,5 +1,7 @@
+import CSQLite
 import Foundation
 import Monitoring
+import Outbox
 import Readings
 import SimulatedHardware
 import Testing
@@ -68,6 +70,39 @@ import Testing
             readings.map { "\($0.sensorID) \($0.eventTime) \($0.values)" }
         }
         #expect(facts(try await run()) == facts(readings))
+    }
+
+    /// Another program has the outbox's lock for ten minutes of ten stations' time: sampling waits for nothing, no slot is
+    /// skipped, and all readings are stored in order afterwards.
+    @Test func aForeignLockSkipsNoSlot() async throws {
+        let bench = try Bench()
+        let stations = (0..<10).map { "  - {sensor_id: s\($0), interval: 1s, chips: [{type: bme280}]}" }
+        let settings = try settings(bench, stations: stations.joined(separator: "\n"))
+        let outbox = try await bench.openOutbox()
+        _ = try await outbox.status()
+        var holder: OpaquePointer?
+        #expect(sqlite3_open(bench.file, &holder) == SQLITE_OK)
+        defer { sqlite3_close(holder) }
+        #expect(sqlite3_exec(holder, "BEGIN IMMEDIATE", nil, nil, nil) == SQLITE_OK)
+        let writer = OutboxWriter(outbox: outbox)
+        let task = Task { await writer.run() }
+        let gateway = Gateway(settings)
+        // As on a board: the station only enqueues.
+        let sampling = try gateway.stations(
+            on: gateway.settings.hardware(), record: { writer.enqueue($0) }, metrics: bench.metrics)
+        try await Sampler(stations: sampling).sample()
+        #expect(writer.waiting == 10 * 601)
+        #expect(bench.metrics.missed.value == 0)
+        #expect(sqlite3_exec(holder, "ROLLBACK", nil, nil, nil) == SQLITE_OK)
+        writer.finish()
+        #expect(await task.value == 0)
+        let readings = try await outbox.read(limit: 10_000).map(\.reading)
+        #expect(readings.map(\.sequence) == Array(1...6010))
+        let start = try #require(Timestamp(Self.start)).milliseconds
+        for station in 0..<10 {
+            let times = readings.filter { "\($0.sensorID)" == "s\(station)" }.map { $0.eventTime.milliseconds - start }
+            #expect(times == Array(stride(from: 0, through: 600_000, by: 1000)), "station \(station)")
+        }
     }
 
     /// The line of the board that feeds the chips feeds the models: one that hangs is sound after a power cycle.

@@ -417,7 +417,9 @@ class Trial:
         shutil.rmtree(copy, ignore_errors=True)
         self.docker("cp", f"{container['Id']}:/var/lib/vigie", copy)
         with contextlib.closing(sqlite3.connect(copy / "outbox.sqlite")) as database:
-            ((last,),) = database.execute("SELECT seq FROM sqlite_sequence WHERE name = 'reading'")
+            ((last,),) = database.execute(
+                "SELECT max((SELECT last_number FROM outbox), coalesce((SELECT max(seq) FROM reading), 0))"
+            )
             ((waiting,),) = database.execute("SELECT count(*) FROM reading")
         shutil.rmtree(copy)
         return last, waiting

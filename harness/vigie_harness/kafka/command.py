@@ -119,7 +119,7 @@ class Commands:
             try:
                 request = json.loads(line)
             except ValueError as error:
-                raise HarnessError(f"a command is a JSON object such as {{\"stop\": 1}}: {error}") from None
+                raise HarnessError(f'a command is a JSON object such as {{"stop": 1}}: {error}') from None
             if not isinstance(request, dict) or not request:
                 raise HarnessError("a command is a JSON object with a member")
             name, value = next(iter(request.items()))

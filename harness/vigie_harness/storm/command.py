@@ -65,9 +65,7 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument(
         "--every", type=seconds, default=Plan.every, metavar="SECONDS", help="mean time between two; %(default)s"
     )
-    found.add_argument(
-        "--each", type=positive, default=EACH, metavar="N", help="most faults of one storm; %(default)s"
-    )
+    found.add_argument("--each", type=positive, default=EACH, metavar="N", help="most faults of one storm; %(default)s")
     found.add_argument("--folder", type=pathlib.Path, default=STATE / "storm", help="for logs and data; %(default)s")
     found.add_argument("--only", type=_kinds, default=(), metavar="KIND,...", help="these kinds of faults, not all")
     found.add_argument("--keep", action="store_true", help="keep logs and data of a good end too")

@@ -13,7 +13,18 @@ COLUMNS = (
     "seq", "event_time", "sensor_id", "interval_ms", "temperature", "humidity", "co2", "pressure", "battery_level",
     "battery_voltage")  # fmt: skip
 
-_READINGS = f"SELECT {', '.join(COLUMNS)} FROM reading WHERE seq > ? ORDER BY seq"
+_READINGS = f"SELECT stream_id, {', '.join(COLUMNS)} FROM reading WHERE seq > ? ORDER BY seq"
+
+# The highest number that was ever given: rows that are gone are remembered.
+_LAST = """
+    SELECT max((SELECT last_number FROM outbox), coalesce((SELECT max(seq) FROM reading), 0),
+        coalesce((SELECT max(seq) FROM quarantine), 0), coalesce((SELECT max(last) FROM gap), 0))
+"""
+
+
+def stream_name(number: int) -> str:
+    """A stream's name as messages have it; SQLite's integers have a sign."""
+    return f"{number & (1 << 64) - 1:016x}"
 
 
 @dataclass
@@ -22,9 +33,13 @@ class OutboxView:
 
     gateway: str
     path: pathlib.Path
-    stream: str | None = None
     last_number: int = 0
     """The highest number that was ever given."""
+    given: dict[str, int] = field(default_factory=dict)
+    """For each stream the highest number that was seen of it."""
+    inode: int | None = None
+    may_go_back: bool = False
+    """Whether the file was replaced by an older one, so that its numbers begin lower."""
     depth: int = 0
     """Readings that wait, when it was looked at last."""
     dropped: int = 0
@@ -88,6 +103,11 @@ class Poller:
                     connection.close()
 
     def _connection(self, view: OutboxView) -> sqlite3.Connection:
+        # A file that was deleted or replaced is another one under the same name.
+        inode = view.path.stat().st_ino if view.path.exists() else None
+        if inode != view.inode and (old := self._connections.pop(view.gateway, None)):
+            old.close()
+        view.inode = inode
         if view.gateway not in self._connections:
             found = sqlite3.connect(f"file:{view.path}?mode=ro", uri=True, timeout=0.02, isolation_level=None)
             self._connections[view.gateway] = found
@@ -98,24 +118,27 @@ class Poller:
         # One transaction, so that all is of one moment.
         connection.execute("BEGIN")
         try:
-            stream, dropped = connection.execute("SELECT stream_id, dropped FROM outbox").fetchone()
-            # A stream's numbers only grow; what stood there before was seen before.
-            after = view.last_seen if stream == view.stream else 0
-            rows = connection.execute(_READINGS, (after,)).fetchall()
+            (dropped,) = connection.execute("SELECT dropped FROM outbox").fetchone()
+            (last_number,) = connection.execute(_LAST).fetchone()
+            if last_number < view.last_number and view.may_go_back:
+                view.last_seen, view.may_go_back = 0, False
+            # Numbers only grow; what stood there before was seen before.
+            rows = connection.execute(_READINGS, (view.last_seen,)).fetchall()
             depth = connection.execute("SELECT count(*) FROM reading").fetchone()[0]
-            last = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'reading'").fetchone()
             quarantined = connection.execute("SELECT count(*) FROM quarantine").fetchone()[0]
         finally:
             connection.execute("ROLLBACK")
         now = time.monotonic()
-        last_number = last[0] if last else 0
-        if stream == view.stream and last_number < view.last_number:
+        if view.last_seen and last_number < view.last_number:
             view.problems.append(f"{view.gateway}: numbers went back from {view.last_number} to {last_number}")
-        for row in rows:
-            view.readings[stream, row[0]] = (row, now)
-        view.stream = stream
+        for number, *row in rows:
+            stream = stream_name(number)
+            known, _ = view.readings.setdefault((stream, row[0]), (tuple(row), now))
+            if known != tuple(row):
+                view.problems.append(f"{view.gateway}: number {row[0]} of {stream} stands for two readings")
+            view.given[stream] = max(view.given.get(stream, 0), row[0])
         view.last_number = last_number
-        view.last_seen = rows[-1][0] if rows else after
+        view.last_seen = rows[-1][1] if rows else view.last_seen
         view.depth = depth
         view.dropped = dropped
         view.quarantined = quarantined

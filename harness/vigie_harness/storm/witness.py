@@ -76,8 +76,8 @@ def write(
 
 
 def _write_outbox(connection: psycopg.Connection, view: OutboxView, began: float) -> None:
-    if view.stream and view.last_number:
-        connection.execute("INSERT INTO storm.given VALUES (%s, %s, %s)", [view.gateway, view.stream, view.last_number])
+    for stream, last in view.given.items():
+        connection.execute("INSERT INTO storm.given VALUES (%s, %s, %s)", [view.gateway, stream, last])
     insert = f"""
         INSERT INTO storm.outboxed (gateway_id, stream_id, seq, event_time, sensor_id, interval_ms,
             {", ".join(VALUES[:6])}, seen_at)
