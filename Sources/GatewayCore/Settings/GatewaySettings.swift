@@ -116,7 +116,7 @@ public struct GatewaySettings: Sendable {
     private func checkRecording(_ root: Section) {
         guard mode == .simulated, simulation.recording != nil, root.isDocumentValid else { return }
         do {
-            _ = try Site.simulated(simulation, stations: stations)
+            _ = try Hardware.simulated(simulation, stations: stations)
         } catch {
             root.optionalSection("simulation")?.optionalSection("recording")?.problem("\(error)", at: "file")
         }
