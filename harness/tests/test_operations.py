@@ -82,7 +82,7 @@ class Operations(unittest.TestCase):
 
     def send(self, numbers: range) -> None:
         producer = Producer({"bootstrap.servers": self.bootstrap})
-        fields = {name: json.loads(text) for name, text in EXAMPLES["message"].items()}
+        fields = {name: json.loads(text) for name, text in EXAMPLES["message"].items()} | {"stream_first": 1}
         for number in numbers:
             time = f"2026-11-23T{number // 360:02}:{number // 6 % 60:02}:{number % 6 * 10:02}.000Z"
             text = json.dumps(fields | {"seq": number, "event_time": time})
