@@ -69,8 +69,9 @@ public struct FleetProducer: Sendable {
     }
 
     /// Sends messages at once, and returns when the broker has acknowledged them.
+    /// - Parameter isStopping: whether the broker gets no more than the time of a stop for it.
     /// - Throws: if a message was not acknowledged, or the client cannot start.
-    public func send(_ messages: [FleetMessage]) async throws(FleetError) {
+    public func send(_ messages: [FleetMessage], isStopping: Bool = false) async throws(FleetError) {
         let (producer, deliveries) = try connect()
         for message in messages where deliveries.failure == nil {
             do {
@@ -80,7 +81,7 @@ public struct FleetProducer: Sendable {
                 throw error
             }
         }
-        await producer.close(timeout: FleetProducer.patience.usual)
+        await producer.close(timeout: isStopping ? FleetProducer.patience.stopping : FleetProducer.patience.usual)
         if let failure = deliveries.failure { throw failure }
     }
 

@@ -5,7 +5,8 @@ let manual = ProgramManual(
     description: """
         Makes the readings of hundreds of gateways, for load and for trouble: duplicates, malformed messages, bad air, \
         sensors that fall silent, readings that come late. All of it comes from one seed, so the same seed and start give \
-        the same messages. They go straight to Kafka, without an outbox, and say that they are simulated.
+        the same messages. They go straight to Kafka, without an outbox, and say that they are simulated. At its \
+        end the fleet reports that its streams have ended; another run has streams of its own.
         """,
     examples: [
         (

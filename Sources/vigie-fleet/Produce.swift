@@ -52,7 +52,7 @@ struct Produce: Planned {
         let seconds = (clock.now - start) / .seconds(1)
         let produced = generator.manifest
         // Nobody goes on with these streams: the next fleet has its own.
-        try await producer.send(produced.reports)
+        try await producer.send(produced.reports, isStopping: sending.isCancelled)
         if let manifest { try writeFile(produced.json, to: manifest) }
         let malformed = produced.malformed.values.reduce(0, +)
         print(

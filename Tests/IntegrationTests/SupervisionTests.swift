@@ -6,6 +6,9 @@ import Testing
 /// What the processor tells of itself agrees with what was produced and with what is in the tables.
 @Suite(Servers.areThere) struct SupervisionTests {
     private static let messages = 4000
+    private static let gateways = 20
+    /// Each gateway ends with a report.
+    private static let all = messages + gateways
 
     private func start(_ site: Site, _ configuration: String) throws -> ChildProcess {
         try BuiltProgram.processor.start(["run", "--config", configuration], in: site.folder)
@@ -16,7 +19,8 @@ import Testing
         try BuiltProgram.fleet.start(
             [
                 "produce", "--bootstrap=\(site.kafka.bootstrapServers)", "--topic=\(site.topic)", "--rate=1000",
-                "--count=\(Self.messages)", "--gateways=20", "--sensors-per-gateway=2", "--seed=\(testSeed)",
+                "--count=\(Self.messages)", "--gateways=\(Self.gateways)", "--sensors-per-gateway=2",
+                "--seed=\(testSeed)",
                 "--duplicates=0.05", "--malformed=0.02", "--manifest=\(site.folder.path)/manifest.json",
             ], in: site.folder)
     }
@@ -57,7 +61,7 @@ import Testing
         let fleet = try produce(to: site)
         #expect(await fleet.ending() == .status(0), "\(fleet.output)")
         try await waitUntil("all messages are committed", within: .seconds(120)) {
-            try status(endpoint, "counts.messages") as? Int == Self.messages
+            try status(endpoint, "counts.messages") as? Int == Self.all
         }
 
         // Latencies are summed up once a second.
@@ -94,7 +98,8 @@ import Testing
         ] {
             #expect(try metric(endpoint, series) == expected[name].map { Double($0) }, "\(series)")
         }
-        #expect(try metric(endpoint, "vigie_messages_total") == Double(Self.messages))
+        #expect(try metric(endpoint, "vigie_messages_total") == Double(Self.all))
+        #expect(try metric(endpoint, "vigie_reports_total") == Double(Self.gateways))
         let sensors = try site.value("SELECT count(*) FROM sensor", as: Int64.self)
         let stages = try #require(try status(endpoint, "stages") as? [[String: Any]])
         #expect(stages.count == 4)
@@ -108,7 +113,7 @@ import Testing
         #expect(partitions.compactMap { $0["partition"] as? Int } == [0, 1, 2, 3])
         let offsets = try site.value("SELECT sum(next_offset)::int8 FROM consumed_offset", as: Int64.self)
         #expect(partitions.reduce(0) { $0 + ($1["committed"] as? Int ?? 0) } == Int(offsets))
-        #expect(Int(offsets) == Self.messages)
+        #expect(Int(offsets) == Self.all)
         #expect((try status(endpoint, "state.sensors") as? Int ?? 0) <= Int(sensors))
         let page = try get(endpoint)
         #expect(page.status == 200 && page.text.contains("<title>Vigie processor</title>"))
@@ -134,7 +139,7 @@ import Testing
             if good.ending != .status(0) { good = try await status() }
             return good.ending == .status(0)
         }
-        #expect(good.output.contains("HEALTHY") && good.output.contains("4,000 messages"), "\(good.output)")
+        #expect(good.output.contains("HEALTHY") && good.output.contains("4,020 messages"), "\(good.output)")
 
         processor.send(SIGKILL)
         #expect(await processor.ending() == .signal(SIGKILL))

@@ -1,6 +1,8 @@
 import Foundation
+import Platform
 import ReadingDecoding
 import Readings
+import TestSupport
 import Testing
 
 private let now = Timestamp(milliseconds: 1_795_478_400_000)  // 2026-11-24T00:00:00Z
@@ -140,5 +142,53 @@ private struct DocumentedExamples: Decodable {
         // Elements that are too short to be streams.
         let rubbish = Array(densest("{}") { "{\"streams\":[\($0)]}" }.utf8)
         #expect(throws: Rejection.self) { try decode(rubbish) }
+    }
+
+    /// Whatever somebody makes of a report: it is rejected, or it is within the contract.
+    @Test func aSpoiledReportIsRejectedOrWithinBounds() throws {
+        var random = SeededGenerator(seed: printedSeed())
+        let original = try #require(try gatewayReport().encoded().first)
+        let pieces = [
+            "-1", "0", "9007199254740991", "9007199254740992", "9223372036854775808", "1e3", "null", "[]", "{}",
+            "[[1,1]]",
+            "\"\"", "\"thinned\"", ",", ":", "\"first\":", "\"last\":4", "\"sensor_id\":\"s\"", "[", "]", "{", "}",
+        ].map { Array($0.utf8) }
+        let decoder = ReadingDecoder()
+        var outcomes: Set<String> = []
+        for _ in 0..<20_000 {
+            var bytes = original
+            for _ in 0..<Int.random(in: 1...3, using: &random) {
+                let start = Int.random(in: 0..<bytes.count, using: &random)
+                let end = min(bytes.count, start + Int.random(in: 0...6, using: &random))
+                let piece = pieces[Int.random(in: 0..<pieces.count, using: &random)]
+                bytes.replaceSubrange(
+                    start..<end, with: Bool.random(using: &random) ? piece : [.random(in: 0...255, using: &random)])
+            }
+            do throws(Rejection) {
+                guard case .report(let report) = try decoded(bytes, by: decoder) else { continue }
+                outcomes.insert("accepted")
+                for stream in report.streams {
+                    #expect(Reading.numbers.contains(stream.first))
+                    if let last = stream.last {
+                        #expect(last >= stream.first - 1 && last <= Reading.numbers.upperBound)
+                    }
+                }
+                for range in report.gaps.flatMap(\.ranges) {
+                    #expect(range.lowerBound >= 1 && range.upperBound <= Reading.numbers.upperBound)
+                }
+            } catch {
+                outcomes.insert(error.reason.rawValue)
+            }
+        }
+        let expected: Set<String> = [
+            "accepted", "not_json", "wrong_type", "missing_field", "out_of_range", "invalid_text",
+        ]
+        #expect(outcomes.isSuperset(of: expected), "\(outcomes)")
+    }
+
+    private func decoded(_ bytes: [UInt8], by decoder: ReadingDecoder) throws(Rejection) -> DecodedMessage {
+        try bytes.withUnsafeBytes { bytes in
+            Result { () throws(Rejection) in try decoder.decodeMessage(bytes, now: now) }
+        }.get()
     }
 }

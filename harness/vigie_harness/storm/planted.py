@@ -100,6 +100,7 @@ PLANTS = (
         "wrong place",
     ),
     Plant("progress that is behind", "UPDATE stream_progress SET last_seq = last_seq - 1", "progress"),
+    Plant("a beginning that is too late", "UPDATE stream_progress SET first_seq = first_seq + 1", "progress"),
     Plant(
         "an altered window",
         f"UPDATE sensor_data_agg SET temperature_max = temperature_max + 1 WHERE {_ONE_WINDOW}",
