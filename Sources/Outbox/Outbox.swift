@@ -50,6 +50,8 @@ public actor Outbox {
     var lastNumber: Int64?
     /// The stream that goes on; nil: the next reading begins one.
     var stream: StreamRow?
+    /// The stream of the newest readings, also when its file is gone.
+    private var lastStream: StreamRow?
     /// Whether the largest number that the file knows is the last one of its last stream.
     private var isEndKnown = true
     /// Whether the numbers that were given are known although a file is damaged, since this process gave them.
@@ -203,7 +205,9 @@ public actor Outbox {
     private func salvage(into file: OutboxFile, because cause: OutboxError?) throws(OutboxError) {
         let given = knowsNumbers ? lastNumber : nil
         for aside in filesSetAside(beside: path, word: Self.damaged) {
-            var work = Salvage(path: aside, into: file, acknowledgedThrough: acknowledgedThrough)
+            var work = Salvage(
+                path: aside, into: file, acknowledgedThrough: acknowledgedThrough,
+                running: knowsNumbers ? lastStream : nil)
             var interruption: OutboxError?
             do throws(OutboxError) {
                 try work.run()
@@ -268,7 +272,7 @@ public actor Outbox {
     private func putBack(_ old: OutboxFile) throws(OutboxError) -> OutboxFile {
         // Another file in its place may be an older copy of it, or something else. Nothing in it is newer than what is here.
         var found: String?
-        if OutboxFile.Identity(path: path) != nil { found = try moveAside("found") }
+        if OutboxFile.Identity(path: path) != nil { found = try moveAside("found", withLog: false) }
         for suffix in ["-wal", "-shm"] { unlink(path + suffix) }
         do throws(OutboxError) {
             let file = try openFile()
@@ -309,10 +313,11 @@ public actor Outbox {
         }
     }
 
-    /// Renames what stands under the path, with its log, and keeps the newest few of such.
+    /// Renames what stands under the path.
+    /// - Parameter withLog: whether the log beside it belongs to it, and not to the file that was open.
     /// - Returns: the new name.
     @discardableResult
-    private func moveAside(_ word: String) throws(OutboxError) -> String {
+    private func moveAside(_ word: String, withLog: Bool = true) throws(OutboxError) -> String {
         let base = "\(path).\(word)-"
         let time = "\(wallClock.now())".filter { $0 != ":" && $0 != "-" }.prefix(15)
         var aside = base + time
@@ -330,7 +335,7 @@ public actor Outbox {
                 code: error.code == EROFS ? SQLITE_READONLY : SQLITE_IOERR,
                 message: "cannot be set aside: \(error)", path: path)
         }
-        rename(path + "-wal", aside + "-wal")
+        if withLog { rename(path + "-wal", aside + "-wal") }
         unlink(path + "-shm")
         return aside
     }
@@ -358,6 +363,7 @@ public actor Outbox {
         }
         lastNumber = outcome.last
         stream = outcome.stream
+        lastStream = outcome.stream
         isEndKnown = true
         rows.inserted(outcome.inserted)
         settled(outcome.settled)

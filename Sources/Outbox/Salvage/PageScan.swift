@@ -61,9 +61,12 @@ struct PageScan {
     ///   - row: gets each row that is found.
     /// - Throws: the file's `SystemError` if it cannot be opened, and what `row` throws. Parts that cannot be read are left out.
     static func run(_ path: String, row: (Row) throws -> Void) throws {
-        let descriptor = try systemCall("open", path) { open(path, O_RDONLY | O_CLOEXEC) }
+        // A pipe would be waited for.
+        let descriptor = try systemCall("open", path) { open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC) }
         defer { close(descriptor) }
-        let log = open(path + "-wal", O_RDONLY | O_CLOEXEC)
+        var status = stat()
+        guard fstat(descriptor, &status) == 0, status.st_mode & S_IFMT == S_IFREG else { return }
+        let log = open(path + "-wal", O_RDONLY | O_NONBLOCK | O_CLOEXEC)
         defer { if log >= 0 { close(log) } }
         let scan = PageScan(descriptor: descriptor, log: log)
         try scan.scanFile(row)
@@ -74,7 +77,7 @@ struct PageScan {
         let length = lseek(descriptor, 0, SEEK_END)
         guard length > 0 else { return }
         // The last page may be there in part.
-        for number in 1...(Int(length) + pageSize - 1) / pageSize {
+        for number in 1...(Int(length) - 1) / pageSize + 1 {
             guard let page = page(number) else { continue }
             try scan(page, header: number == 1 ? 100 : 0, row)
         }

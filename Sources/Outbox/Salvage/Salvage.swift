@@ -23,16 +23,21 @@ struct Salvage {
     private let file: OutboxFile
     /// What is not taken: readings up to this number have been acknowledged.
     private let acknowledgedThrough: Int64
+    /// The stream that this process gave numbers of.
+    private let running: StreamRow?
     /// Readings that are in the new file now.
     private(set) var readings = 0
 
     /// - Parameters:
     ///   - path: the damaged file; its log stands beside it under the same name.
     ///   - file: the new one.
-    init(path: String, into file: OutboxFile, acknowledgedThrough: Int64) {
+    ///   - acknowledgedThrough: readings up to this number are not taken.
+    ///   - running: the stream that this process gave numbers of; nil if it gave none.
+    init(path: String, into file: OutboxFile, acknowledgedThrough: Int64, running: StreamRow?) {
         self.path = path
         self.file = file
         self.acknowledgedThrough = acknowledgedThrough
+        self.running = running
     }
 
     /// Copies all that is found, in portions.
@@ -42,13 +47,14 @@ struct Salvage {
             // First what is known of streams, which tells where older rows belong.
             var ledger = Ledger()
             try PageScan.run(path) { ledger.add($0) }
-            try insert(ledger)
+            if let running { ledger.add(running) }
             var portion = Portion(olderStream: ledger.oldestStream)
             try PageScan.run(path) { row in
                 portion.add(row)
-                if portion.count >= 500 { try insert(&portion) }
+                if portion.count >= 500 { try insert(&portion, noting: &ledger) }
             }
-            try insert(&portion)
+            try insert(&portion, noting: &ledger)
+            try insert(ledger)
         } catch let error as OutboxError {
             throw error
         } catch let error as SystemError {
@@ -61,16 +67,15 @@ struct Salvage {
     private func insert(_ ledger: Ledger) throws(OutboxError) {
         let database = file.database
         try database.transaction { () throws(OutboxError) in
-            for stream in ledger.streams.values.sorted(by: { $0.ordinal < $1.ordinal }) {
-                try StreamTable.insert(stream, into: database)
-            }
+            for stream in ledger.streamsInOrder { try StreamTable.insert(stream, into: database) }
             for gap in ledger.gaps.sorted(by: { $0.key < $1.key }) { try GapTable.insert(gap.value, into: database) }
             try database.prepare("UPDATE outbox SET last_number = max(last_number, ?), dropped = max(dropped, ?)")
                 .run([.integer(ledger.lastNumber), .integer(ledger.dropped)])
         }
     }
 
-    private mutating func insert(_ portion: inout Portion) throws(OutboxError) {
+    private mutating func insert(_ portion: inout Portion, noting ledger: inout Ledger) throws(OutboxError) {
+        for record in portion.readings { ledger.note(record.reading) }
         let records = portion.readings.filter { $0.reading.sequence > acknowledgedThrough }
         let quarantined = portion.quarantined
         (portion.readings, portion.quarantined) = ([], [])
@@ -115,8 +120,26 @@ struct Salvage {
             }
         }
 
+        /// The streams as numbers went on from one to the next, which tells where each but the last one ends.
+        var streamsInOrder: [StreamRow] {
+            var ordered = streams.values.sorted { $0.first < $1.first }
+            for index in ordered.indices.dropLast() {
+                ordered[index].isRunning = false
+                ordered[index].last = ordered[index].last ?? max(ordered[index + 1].first - 1, ordered[index].first)
+            }
+            return ordered
+        }
+
+        /// A reading says what its stream is, if the table's row of that is gone.
+        mutating func note(_ reading: Reading) {
+            guard streams[reading.streamID] == nil else { return }
+            streams[reading.streamID] = StreamRow(
+                ordinal: 0, streamID: reading.streamID, gatewayID: reading.gatewayID.description,
+                first: reading.streamFirst ?? 1, last: nil, previous: nil, isRunning: true, told: .nothing)
+        }
+
         /// A stream may stand several times in the log: what is known last holds.
-        private mutating func add(_ found: StreamRow) {
+        mutating func add(_ found: StreamRow) {
             var stream = found
             if let known = streams[stream.streamID] {
                 stream.last = stream.last ?? known.last

@@ -65,7 +65,8 @@ public final class OutboxWriter: Sendable {
         var queue: WriteQueue
         var isOnline = false
         var isFinishing = false
-        var isCommitting = false
+        /// What is being committed: how many readings, and since when the oldest of them waits.
+        var committing: (count: Int, oldest: Duration)?
         /// When the next attempt is due after one that failed; nil if the last one did not.
         var retry: Duration?
         var backoff = OutboxWriter.firstBackoff
@@ -78,7 +79,7 @@ public final class OutboxWriter: Sendable {
 
         /// Takes those who need not wait any more.
         mutating func takeWaiters() -> [CheckedContinuation<Void, Never>] {
-            guard queue.isEmpty && !isCommitting || retry != nil else { return [] }
+            guard queue.isEmpty && committing == nil || retry != nil else { return [] }
             defer { waiters = [] }
             return waiters
         }
@@ -124,13 +125,13 @@ public final class OutboxWriter: Sendable {
         if isChanged { wakes.continuation.yield() }
     }
 
-    /// Readings that wait in memory.
-    public var waiting: Int { state.withLock { $0.queue.count } }
+    /// Readings in memory that are not committed.
+    public var waiting: Int { state.withLock { $0.queue.count + ($0.committing?.count ?? 0) } }
 
-    /// How long the oldest reading that waits has been at risk.
+    /// How long the oldest reading that is not committed has been at risk.
     public var atRisk: Duration {
         let now = passed()
-        return state.withLock { $0.queue.oldest }.map { now - $0 } ?? .zero
+        return state.withLock { $0.committing?.oldest ?? $0.queue.oldest }.map { now - $0 } ?? .zero
     }
 
     /// Returns when no reading waits, or when the storage takes none.
@@ -172,8 +173,9 @@ public final class OutboxWriter: Sendable {
             if state.queue.count >= budget.readings || state.isFinishing { due = now }
             if let retry = state.retry, !state.isFinishing { due = retry }
             guard due > now else {
-                state.isCommitting = true
-                return (state.queue.take(Self.largestGroup), nil)
+                let group = state.queue.take(Self.largestGroup)
+                state.committing = group.map { ($0.records.count, $0.oldest) }
+                return (group, nil)
             }
             if let timer = state.timer, timer <= due { return (nil, nil) }
             state.timer = due
@@ -198,7 +200,7 @@ public final class OutboxWriter: Sendable {
             let pause = passed()
             let (waiters, waiting) = state.withLock { state in
                 state.queue.putBack(group)
-                state.isCommitting = false
+                state.committing = nil
                 state.retry = pause + state.backoff.next()
                 state.hasGivenUp = state.isFinishing
                 return (state.takeWaiters(), state.queue.count)
@@ -210,7 +212,7 @@ public final class OutboxWriter: Sendable {
         let now = passed()
         let (isRecovered, waiters) = state.withLock { state in
             let isRecovered = state.retry != nil
-            state.isCommitting = false
+            state.committing = nil
             state.retry = nil
             state.backoff = Self.firstBackoff
             return (isRecovered, state.takeWaiters())
