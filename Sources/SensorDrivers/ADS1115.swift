@@ -187,3 +187,37 @@ extension I2CDevice {
         return UInt16(bytes[0]) << 8 | UInt16(bytes[1])
     }
 }
+
+extension ChipPart {
+    /// An ADS1015, which has 12 bits, answers alike.
+    public static let ads1115 = ChipPart("ADS1115")
+}
+
+extension ADS1115 {
+    /// ADS1115: it has no identification. Its configuration, and the comparator's thresholds, which nobody sets who
+    /// does not use the comparator, stand at their values after a reset (SBAS444, 8.1.3, 8.1.4).
+    public static let probe = Probe(
+        "ADS1115", writes: 1, addresses: ADS1115.addresses
+    ) { (scan, address, presence, evidence) throws(BusInventory.Trouble) in
+        guard case .readable = presence else { return nil }
+        var registers: [UInt16] = []
+        for register in UInt8(1)...3 {
+            guard let bytes = try scan.transfer([register], 2, address) else { return nil }
+            registers.append(UInt16(bytes[0]) << 8 | UInt16(bytes[1]))
+        }
+        let afterReset: UInt16 = 0x8583
+        let isAfterReset = registers[0] == afterReset
+        let answers = [
+            Finding.Evidence(
+                "register 1", hexadecimal(registers[0], digits: 4), isAfterReset ? "as after a reset" : "configuration"),
+            Finding.Evidence(
+                "registers 2, 3", "\(hexadecimal(registers[1], digits: 4)), \(hexadecimal(registers[2], digits: 4))",
+                "thresholds"),
+        ]
+        guard registers[1] == 0x8000, registers[2] == 0x7FFF else {
+            evidence += answers
+            return nil
+        }
+        return Finding(address, .ads1115, .likely, answers, note: "it has no identification; an ADS1015 answers alike")
+    }
+}

@@ -269,3 +269,34 @@ extension BME280.Settings {
         temperature.rawValue << 5 | pressure.rawValue << 2
     }
 }
+
+extension ChipPart {
+    /// With humidity.
+    public static let bme280 = ChipPart("BME280")
+    /// Without.
+    public static let bmp280 = ChipPart("BMP280")
+    /// An older barometer, which is not supported.
+    public static let bmp180 = ChipPart("BMP180")
+    /// One that smells too, which is not supported.
+    public static let bme680 = ChipPart("BME680")
+}
+
+extension BME280 {
+    /// BME280, BMP280, BMP180, BME680: the chip id in register 0xD0 (BME280 datasheet 5.4.1).
+    public static let probe = Probe(
+        "BME280", writes: 1, addresses: BME280.addresses
+    ) { (scan, address, presence, evidence) throws(BusInventory.Trouble) in
+        guard case .readable = presence, let id = try scan.transfer([0xD0], 1, address)?.first else { return nil }
+        let answer = Finding.Evidence("register 0xD0", hexadecimal(id, digits: 2), "chip id")
+        switch id {
+        case 0x60: return Finding(address, .bme280, .certain, [answer])
+        case 0x56, 0x57, 0x58:
+            return Finding(address, .bmp280, .certain, [answer], note: "no humidity; often sold as a BME280")
+        case 0x55: return Finding(address, .bmp180, .certain, [answer], note: "not supported")
+        case 0x61: return Finding(address, .bme680, .certain, [answer], note: "not supported")
+        default:
+            evidence.append(Finding.Evidence("register 0xD0", hexadecimal(id, digits: 2)))
+            return nil
+        }
+    }
+}

@@ -143,3 +143,33 @@ extension I2CDevice {
         SHT3x.Status(word: try await query(SHT3xCommand.readStatus, words: 1)[0])
     }
 }
+
+extension ChipPart {
+    /// The whole family.
+    public static let sht3x = ChipPart("SHT3x")
+}
+
+extension SHT3x {
+    /// SHT3x: the status with its checksum, then the serial number (SHT3x-DIS datasheet 4.11; "Electronic
+    /// identification code" 1.0). Not every part has the latter.
+    public static let probe = Probe(
+        "SHT3x", writes: 2, addresses: SHT3x.addresses
+    ) { (scan, address, presence, evidence) throws(BusInventory.Trouble) in
+        guard try scan.mayBeCommanded(address, presence) else { return nil }
+        let status: [UInt16]
+        switch try await scan.query([0xF3, 0x2D], words: 1, address) {
+        case .words(let words): status = words
+        case .garbled(let bytes):
+            evidence.append(Finding.Evidence.garbled("command 0xF32D", bytes))
+            return nil
+        case .silence: return nil
+        }
+        var answers = [Finding.Evidence("command 0xF32D", hexadecimal(status[0], digits: 4), "status, checksum right")]
+        guard case .words(let words) = try await scan.query([0x37, 0x80], words: 2, address) else {
+            return Finding(address, .sht3x, .likely, answers)
+        }
+        answers.append(
+            Finding.Evidence("command 0x3780", Finding.Evidence.serial(words), "serial number, checksums right"))
+        return Finding(address, .sht3x, .certain, answers)
+    }
+}

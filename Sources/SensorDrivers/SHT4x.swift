@@ -110,3 +110,26 @@ public actor SHT4x: ChipDriver {
         RelativeHumidity(percent: min(max(-6 + 125 * Double(word) / 65_535, 0), 100))
     }
 }
+
+extension ChipPart {
+    /// The whole family.
+    public static let sht4x = ChipPart("SHT4x")
+}
+
+extension SHT4x {
+    /// SHT4x: the serial number, two words with checksums (SHT4x datasheet 4.5, 4.6). One byte: harmless to others.
+    public static let probe = Probe(
+        "SHT4x", writes: 1, addresses: SHT4x.addresses
+    ) { (scan, address, presence, evidence) throws(BusInventory.Trouble) in
+        guard try scan.mayBeCommanded(address, presence) else { return nil }
+        switch try await scan.query([0x89], words: 2, address) {
+        case .words(let words):
+            return Finding(
+                address, .sht4x, .certain,
+                [Finding.Evidence("command 0x89", Finding.Evidence.serial(words), "serial number, checksums right")])
+        case .garbled(let bytes): evidence.append(Finding.Evidence.garbled("command 0x89", bytes))
+        case .silence: break
+        }
+        return nil
+    }
+}

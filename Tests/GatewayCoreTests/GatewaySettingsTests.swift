@@ -1,6 +1,7 @@
 import Configuration
 import Foundation
 import Readings
+import SensorDrivers
 import Testing
 
 @testable import GatewayCore
@@ -181,16 +182,16 @@ import Testing
                       - {type: ads1115, channel: 3, range: 0.512, data_rate: 860, chemistry: lifepo4}
                 """
         ).stations[0].chips
-        #expect(chips[0].bme280.variant == .bmp280)
+        #expect((chips[0].setup as? BME280.Settings)?.variant == .bmp280)
         #expect(
-            chips[1].scd4x
+            chips[1].setup as? SCD4x.Settings
                 == .init(
                     variant: .scd41, mode: .singleShot, isPoweredDown: true, temperatureOffset: 2.5, altitude: 120,
                     automaticSelfCalibration: false, selfCalibrationTarget: 420))
-        #expect(chips[2].sht3x.precision == .low && chips[2].location.address == 0x45)
-        #expect(chips[3].sht4x.precision == .medium)
+        #expect((chips[2].setup as? SHT3x.Settings)?.precision == .low && chips[2].location.address == 0x45)
+        #expect((chips[3].setup as? SHT4x.Settings)?.precision == .medium)
         #expect(
-            chips[4].ads1115
+            chips[4].setup as? ADS1115.Settings
                 == .init(input: .a3, range: .volts0_512, rate: .perSecond860, curve: .liFePO4))
     }
 

@@ -63,7 +63,7 @@ import Testing
                 board.stations.append(.init(name: name, air: air))
             }
             let live = FaultSwitch(world: world)
-            bus.attach(TwinKind.scd41.chip(in: world.with(air), faults: FaultScript(live: live)), at: address)
+            bus.attach(SimulatedSCD4x(world: world.with(air), faults: FaultScript(live: live)), at: address)
             board.chips.append(.init(station: name, name: "scd41", bus: number, address: address, faults: live))
         }
         return board

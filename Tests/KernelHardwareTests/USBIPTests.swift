@@ -285,7 +285,7 @@ private func unlinked(_ number: UInt8, wasPending: Bool) -> [UInt8] {
         let world = SimulatedWorld(
             environment: ConstantEnvironment(), origin: Timestamp(milliseconds: 0), clock: ImmediateClock())
         let bus = SimulatedI2CBus(world: world)
-        bus.attach(TwinKind.bme280.chip(in: world), at: 0x76)
+        bus.attach(SimulatedBME280(world: world), at: 0x76)
         var connection = connection(bus)
         let seed = printedSeed()
         var random = SeededGenerator(seed: seed)

@@ -9,6 +9,9 @@ import Testing
 
 private typealias Exchange = PlaybackBus.Exchange
 
+/// Of the drivers, in an order that is not the one in which they are asked.
+private let probes = [SCD4x.probe, SHT3x.probe, ADS1115.probe, SHT4x.probe, BME280.probe, BME280.probe]
+
 /// The transfers of a scan, exactly.
 @Suite struct IdentificationTests {
     /// What is asked at an address where nobody is.
@@ -46,7 +49,7 @@ private typealias Exchange = PlaybackBus.Exchange
     ) async throws -> BusInventory {
         let bus = PlaybackBus(transcript)
         let inventory = await identifyChips(
-            on: bus, options: options, clock: ImmediateClock(), kernelDriver: kernelDriver)
+            on: bus, probes: probes, options: options, clock: ImmediateClock(), kernelDriver: kernelDriver)
         try bus.finish()
         return inventory
     }
@@ -277,7 +280,7 @@ private typealias Exchange = PlaybackBus.Exchange
         let chips = addresses().map { ($0, Registers()) }
         for (address, chip) in chips { bus.attach(chip, at: address) }
         for options in [IdentificationOptions(), .init(opensMultiplexers: true, stopsMeasurements: true)] {
-            let inventory = await identifyChips(on: bus, options: options, clock: clock)
+            let inventory = await identifyChips(on: bus, probes: probes, options: options, clock: clock)
             #expect(inventory.trouble == nil && inventory.findings.count == 112)
             #expect(inventory.findings.allSatisfy { $0.part == nil })
         }
@@ -294,7 +297,7 @@ private typealias Exchange = PlaybackBus.Exchange
         bus.attach(SimulatedSHT4x(world: world), at: 0x44)
         bus.attach(SimulatedSHT3x(world: world), at: 0x45)
         bus.attach(SimulatedADS1115(world: world), at: 0x4A)
-        let inventory = await identifyChips(on: bus, clock: clock)
+        let inventory = await identifyChips(on: bus, probes: probes, clock: clock)
         #expect(inventory.trouble == nil)
         #expect(inventory.findings.map(\.address) == [0x44, 0x45, 0x4A, 0x62, 0x76, 0x77])
         #expect(inventory.findings.map(\.part) == [.sht4x, .sht3x, .ads1115, .scd41, .bmp280, .bme280])
@@ -313,7 +316,7 @@ private typealias Exchange = PlaybackBus.Exchange
         ]
         for chip in chips { _ = try await chip.measure() }
         try await clock.sleep(for: .seconds(5))
-        let inventory = await identifyChips(on: bus, clock: clock)
+        let inventory = await identifyChips(on: bus, probes: probes, clock: clock)
         #expect(inventory.findings.map(\.part) == [.ads1115, .scd4x, .bme280])
         #expect(inventory.findings.map(\.certainty) == [.likely, .likely, .certain])
         for chip in chips { _ = try await chip.measure() }
@@ -449,7 +452,7 @@ private typealias Exchange = PlaybackBus.Exchange
         let (bus, _, clock) = simulatedBus()
         let task = Task {
             withUnsafeCurrentTask { $0?.cancel() }
-            return await identifyChips(on: bus, clock: clock)
+            return await identifyChips(on: bus, probes: probes, clock: clock)
         }
         #expect(await task.value.trouble == .cancelled)
     }

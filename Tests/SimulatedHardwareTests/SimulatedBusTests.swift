@@ -62,7 +62,7 @@ import Testing
         try await clock.sleep(for: .milliseconds(4))
         try bus.write([0x30, 0x41], to: 0x45)
         expectRefusal(at: 0x45) { _ = try bus.read(6, from: 0x45) }
-        // Clock stretching is not modelled, nor is half a command one; the status tells of what was refused.
+        // Clock stretching is not simulated, nor is half a command one; the status tells of what was refused.
         expectRefusal(at: 0x45) { try bus.write([0x2C, 0x06], to: 0x45) }
         expectRefusal(at: 0x45) { try bus.write([0x24], to: 0x45) }
         try bus.write([0xF3, 0x2D], to: 0x45)
@@ -73,15 +73,6 @@ import Testing
         try await clock.sleep(for: .milliseconds(2))
         try bus.write([0xF3, 0x2D], to: 0x45)
         #expect(try bus.read(3, from: 0x45) == [0x80, 0x10, 0xE1])
-    }
-
-    @Test(arguments: TwinKind.allCases)
-    func everyModelIsMadeAndAnswersToItsAddress(model: TwinKind) throws {
-        let world = world()
-        let bus = SimulatedI2CBus(world: world)
-        bus.attach(model.chip(in: world), at: 0x10)
-        try bus.write([], to: 0x10)
-        #expect(throws: BusError.self) { try bus.write([], to: 0x11) }
     }
 
     @Test func faultsAreSwitchedWhileTheChipRuns() async throws {

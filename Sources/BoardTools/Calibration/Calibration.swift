@@ -78,51 +78,46 @@ public struct Calibration: Sendable {
         confirm: @escaping @Sendable (String) async -> Bool,
         progress: @escaping @Sendable (String) -> Void = { _ in }
     ) async throws -> CalibrationReport {
-        let (index, chip) = try target()
+        let (index, chip, setup) = try target()
         let hardware = try settings.hardware(claim: .exclusive)
         var segments = BusSegments(settings.stations)
         let bus = segments.bus(of: chip.location, on: try hardware.bus(index, chip.location.bus))
         progress("opening the chip")
         let session = Session(
-            settings: settings.stations[index], chip: chip, bus: bus, clock: hardware.clock,
+            settings: settings.stations[index], chip: chip, setup: setup, bus: bus, clock: hardware.clock,
             isSimulated: settings.mode == .simulated, confirm: confirm,
             progress: progress)
         // CO2 depends on the air's pressure: the station's barometer says it, if there is one.
         var pressure: Pressure?
-        if let barometer = settings.stations[index].chips.first(where: { $0.kind == .bme280 || $0.kind == .bmp280 }) {
+        if let barometer = settings.stations[index].chips.first(where: { $0.type.quantities.contains(.pressure) }) {
             let bus = segments.bus(of: barometer.location, on: try hardware.bus(index, barometer.location.bus))
             pressure = await session.pressure(by: barometer, on: bus)
         }
         return try await session.perform(action, pressure: pressure, persists: persists)
     }
 
-    /// The station's index, and its chip.
-    private func target() throws(Refusal) -> (Int, ChipSettings) {
+    /// The station's index, and its chip with its settings.
+    private func target() throws(Refusal) -> (Int, ChipSettings, SCD4x.Settings) {
         let stations = settings.stations
         if let station, !stations.contains(where: { "\($0.sensorID)" == station }) {
             throw .unknownStation(station, known: stations.map { "\($0.sensorID)" })
         }
         let candidates = stations.indices.flatMap { index in
-            stations[index].chips.filter {
-                $0.kind.isCalibrated && (station == nil || "\(stations[index].sensorID)" == station)
+            stations[index].chips.compactMap { chip in
+                (chip.setup as? SCD4x.Settings).map { (index, chip, $0) }
             }
-            .map { (index, $0) }
-        }
+        }.filter { station == nil || "\(stations[$0.0].sensorID)" == station }
         guard let first = candidates.first else { throw .noChip }
         guard candidates.count == 1 else { throw .ambiguous(candidates.map { "\(stations[$0.0].sensorID)" }) }
         return first
     }
 }
 
-extension ChipSettings.Kind {
-    /// Whether a person can calibrate it.
-    fileprivate var isCalibrated: Bool { self == .scd40 || self == .scd41 }
-}
-
 /// One chip, opened for a person.
 private struct Session {
     let settings: StationSettings
     let chip: ChipSettings
+    let setup: SCD4x.Settings
     let bus: any I2CBus
     let clock: any Clock<Duration>
     let isSimulated: Bool
@@ -135,17 +130,16 @@ private struct Session {
 
     /// What a barometer measures; nil if it fails, which is no reason not to calibrate another chip.
     func pressure(by barometer: ChipSettings, on bus: any I2CBus) async -> Pressure? {
-        let chip = try? await BME280.open(
-            bus: bus, address: barometer.location.address, settings: barometer.bme280, clock: clock)
-        return try? await chip?.measure().pressure
+        let driver = try? await barometer.setup.open(bus: bus, address: barometer.location.address, clock: clock)
+        return try? await driver?.measure().pressure
     }
 
     func perform(
         _ action: Calibration.Action, pressure: Pressure?, persists: Bool
     ) async throws -> CalibrationReport {
         // As it is: of the configuration's settings only the part and the mode, and single shots give no mode to settle in.
-        var open = SCD4x.Settings(variant: chip.scd4x.variant)
-        open.mode = chip.scd4x.mode == .lowPower ? .lowPower : .periodic
+        var open = SCD4x.Settings(variant: setup.variant)
+        open.mode = setup.mode == .lowPower ? .lowPower : .periodic
         let sensor = try await SCD4x.open(bus: bus, address: chip.location.address, settings: open, clock: clock)
         if let pressure, SCD4x.pressures.contains(pressure.hectopascals) {
             try await sensor.setAmbientPressure(pressure)
@@ -189,7 +183,7 @@ private struct Session {
 
     /// The next value.
     private func value(of sensor: SCD4x) async throws(ChipError) -> Measurement {
-        progress("waiting for a value: \(chip.scd4x.mode == .lowPower ? "about 30 s" : "5 s")")
+        progress("waiting for a value: \(setup.mode == .lowPower ? "about 30 s" : "5 s")")
         return try await sensor.measure()
     }
 

@@ -36,7 +36,7 @@ struct BusExamination: Examination {
             adapter: tree.text("/sys/class/i2c-dev/i2c-\(number)/name"), ownership: FileOwnership(tree.root + path),
             failure: nil, users: [],
             speed: tree.bigEndianNumber(device + "/of_node/clock-frequency"),
-            needsStandardSpeed: chips.contains { $0.location.bus == number && $0.kind.rawValue.hasPrefix("scd4") })
+            needsStandardSpeed: chips.contains { $0.location.bus == number && $0.type.fastestClock < 400_000 })
         do throws(BusError) {
             _ = try LinuxI2CBus.open(tree.root + path, claim: .exclusive)
         } catch {
@@ -145,11 +145,14 @@ struct ChipExamination: Examination {
             switch expectation.outcome {
             case .present(let finding):
                 let seen = "\(finding.part?.title ?? "a chip") answers"
-                if finding.part == .bmp280, expectation.chip.kind.rawValue == "bme280" {
+                let missing = finding.part.map { expectation.chip.type.quantitiesMissing(with: $0) } ?? []
+                if let part = finding.part, !missing.isEmpty {
                     checks.append(
                         Check(
-                            .chips, subject, .warning, "it is a BMP280, which has no humidity",
-                            remedy: "set type: bmp280, or replace it by a BME280"))
+                            .chips, subject, .warning,
+                            "it is a \(part.title), which has no \(missing.map(\.rawValue).sorted().joined(separator: " and "))",
+                            remedy: "set type: \(part.name), or replace it by a \(expectation.chip.type.parts[0].title)"
+                        ))
                 } else {
                     checks.append(
                         Check(.chips, subject, .ok, finding.certainty == .certain ? seen : seen + ", likely"))

@@ -45,7 +45,7 @@ extension SampleReport.Chip {
         var measured = JSON.null
         if case .success(let measurement)? = result { measured = .object(measurement.members) }
         return [
-            "chip": .string("\(settings.name)"), "type": .string(settings.kind.rawValue),
+            "chip": .string("\(settings.name)"), "type": .string("\(settings.type.name)"),
             "bus": .of(settings.location.bus), "address": .string("\(settings.location.address)"),
             "multiplexer": .of(settings.location.channel.map { "\($0.multiplexer)" }),
             "channel": .of(settings.location.channel?.number),

@@ -78,7 +78,7 @@ public struct BusScan: Sendable {
             let tree = tree
             scanned.outcome = .success(
                 await identifyChips(
-                    on: bus, options: options, clock: ContinuousClock(),
+                    on: bus, probes: ChipType.probes, options: options, clock: ContinuousClock(),
                     kernelDriver: { tree.driver(bus: adapter.number, address: $0.value) },
                     progress: { progress("\(adapter.path) \($0)") }))
         } catch {
@@ -96,7 +96,7 @@ public struct BusScan: Sendable {
             for bus in Set(station.chips.map(\.location.bus)).sorted() where number == nil || number == bus {
                 let simulated = try hardware.bus(index, bus)
                 let inventory = await identifyChips(
-                    on: simulated, options: options, clock: hardware.clock,
+                    on: simulated, probes: ChipType.probes, options: options, clock: hardware.clock,
                     progress: { progress("\(simulated.name) \($0)") })
                 buses.append(
                     ScanReport.Bus(

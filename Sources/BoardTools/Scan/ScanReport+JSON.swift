@@ -43,12 +43,12 @@ extension ScanReport.Comparison {
                         case .notScanned: ("not_scanned", nil as ChipPart?)
                         }
                     return [
-                        "station": .string("\(expectation.station)"), "type": .string(expectation.chip.kind.rawValue),
+                        "station": .string("\(expectation.station)"), "type": .string("\(expectation.chip.type.name)"),
                         "bus": .of(expectation.chip.location.bus),
                         "address": .string("\(expectation.chip.location.address)"),
                         "multiplexer": .of(expectation.chip.location.channel.map { "\($0.multiplexer)" }),
                         "channel": .of(expectation.chip.location.channel?.number), "state": .string(state),
-                        "found": .of(found?.rawValue),
+                        "found": .of(found?.name),
                     ]
                 }),
             "not_configured": .array(
@@ -57,7 +57,7 @@ extension ScanReport.Comparison {
                     return [
                         "bus": .of(surplus.bus), "address": .string("\(finding.address)"),
                         "multiplexer": .of(finding.channel.map { "\($0.multiplexer)" }),
-                        "channel": .of(finding.channel?.number), "chip": .of(finding.part?.rawValue),
+                        "channel": .of(finding.channel?.number), "chip": .of(finding.part?.name),
                         "yaml": .of(surplus.line),
                     ]
                 }),
@@ -69,7 +69,7 @@ extension Finding {
     fileprivate var json: JSON {
         [
             "address": .string("\(address)"), "multiplexer": .of(channel.map { "\($0.multiplexer)" }),
-            "channel": .of(channel?.number), "chip": .of(part?.rawValue), "certainty": .string(certainty.rawValue),
+            "channel": .of(channel?.number), "chip": .of(part?.name), "certainty": .string(certainty.rawValue),
             "evidence": .array(
                 evidence.map {
                     ["asked": .string($0.asked), "answer": .string($0.answer), "meaning": .string($0.meaning)]

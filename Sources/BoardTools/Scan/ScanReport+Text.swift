@@ -38,9 +38,10 @@ extension ScanReport {
             switch expectation.outcome {
             case .present(let finding):
                 text += "  " + brush.paint("✓", .good) + " \(name)"
-                if let part = finding.part, part.rawValue != expectation.chip.kind.rawValue {
+                if let part = finding.part, part != expectation.chip.type.parts.first {
                     text += ", and it is a \(part.title)"
-                    if part == .bmp280 { text += ", without humidity" }
+                    let missing = expectation.chip.type.quantitiesMissing(with: part).map(\.rawValue).sorted()
+                    if !missing.isEmpty { text += ", without \(missing.joined(separator: " and "))" }
                 }
                 text += "\n"
             case .other(let finding):

@@ -35,19 +35,19 @@ extension ScanReport {
     ) -> [String] {
         var chips: [String] = []
         var remarks: [String] = []
-        let kinds = findings.map { $0.kernelDriver == nil ? $0.part.flatMap(ChipSettings.Kind.init(part:)) : nil }
-        for (finding, kind) in zip(findings, kinds) {
-            guard let kind else {
+        let types = findings.map { $0.kernelDriver == nil ? $0.part.flatMap(ChipType.type) : nil }
+        for (finding, type) in zip(findings, types) {
+            guard let type else {
                 // What leads to other chips is no chip of a station.
                 if finding.part != .tca9548a { remarks.append("  # \(finding.address): \(why(finding))") }
                 continue
             }
             // Two chips of a kind are told apart by names.
-            let isOne = kinds.filter { $0 == kind }.count == 1
-            let name = isOne ? "" : "name: \(kind.rawValue)-\(finding.address.description.dropFirst(2)), "
-            let remark = kind == .ads1115 ? "   # the battery: add divider and chemistry" : ""
+            let isOne = types.filter { $0 == type }.count == 1
+            let name = isOne ? "" : "name: \(type.name)-\(finding.address.description.dropFirst(2)), "
+            let remark = type.remark.map { "   # \($0)" } ?? ""
             chips.append(
-                "      - {type: \(kind.rawValue), \(name)bus: \(bus.number), address: \(finding.address)}\(remark)")
+                "      - {type: \(type.name), \(name)bus: \(bus.number), address: \(finding.address)}\(remark)")
         }
         if chips.isEmpty { return remarks }
         var lines = remarks
@@ -63,7 +63,7 @@ extension ScanReport {
 
     private static func why(_ finding: Finding) -> String {
         if let driver = finding.kernelDriver { return "the kernel's driver \(driver) has it" }
-        if let part = finding.part { return "\(part.rawValue), for which there is no driver here" }
+        if let part = finding.part { return "\(part.name), for which there is no driver here" }
         return "an unknown chip"
     }
 }

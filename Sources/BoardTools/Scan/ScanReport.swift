@@ -128,7 +128,7 @@ extension ScanReport {
         guard let bus else { return .notScanned }
         let finding = bus.findings.first { $0.address == chip.location.address && $0.channel == chip.location.channel }
         if let finding {
-            return finding.part.map { chip.kind.covers($0) } ?? false ? .present(finding) : .other(finding)
+            return finding.part.map(chip.type.parts.contains) ?? false ? .present(finding) : .other(finding)
         }
         // Behind a multiplexer there is nobody if somebody looked.
         if let channel = chip.location.channel, bus.trouble == nil, !bus.isLookedInto(channel) { return .notScanned }
@@ -137,32 +137,9 @@ extension ScanReport {
 
     /// The configuration's line for a chip.
     private static func line(_ finding: Finding, _ bus: Int) -> String? {
-        guard let kind = finding.part.flatMap(ChipSettings.Kind.init(part:)) else { return nil }
+        guard let type = finding.part.flatMap(ChipType.type) else { return nil }
         let multiplexer =
             finding.channel.map { "multiplexer: {address: \($0.multiplexer), channel: \($0.number)}, " } ?? ""
-        return "- {type: \(kind.rawValue), bus: \(bus), \(multiplexer)address: \(finding.address)}"
-    }
-}
-
-extension ChipSettings.Kind {
-    /// The kind that the driver of a part has; nil if there is none.
-    init?(part: ChipPart) {
-        let names =
-            switch part {
-            case .scd40, .scd41, .scd43, .scd4x: [part.rawValue, "scd41"]
-            case .bmp280: [part.rawValue, "bme280"]
-            default: [part.rawValue]
-            }
-        guard let kind = names.lazy.compactMap({ ChipSettings.Kind(rawValue: $0) }).first else { return nil }
-        self = kind
-    }
-
-    /// Whether the driver that the configuration names works with this part.
-    func covers(_ part: ChipPart) -> Bool {
-        switch rawValue {
-        case "bme280", "bmp280": part == .bme280 || part == .bmp280
-        case "scd40", "scd41", "scd43", "scd4x": [.scd40, .scd41, .scd43, .scd4x].contains(part)
-        default: part.rawValue == rawValue
-        }
+        return "- {type: \(type.name), bus: \(bus), \(multiplexer)address: \(finding.address)}"
     }
 }

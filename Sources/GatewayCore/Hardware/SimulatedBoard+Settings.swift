@@ -63,7 +63,7 @@ extension SimulatedBoard {
             for chip in station.chips {
                 let live = FaultSwitch(world: world)
                 let episodes = faults.filter { $0.sensorID == station.sensorID && $0.chip == chip.name }.map(\.episode)
-                let twin = chip.twin(in: world.with(air), faults: FaultScript(episodes, live: live))
+                let twin = chip.setup.twin(in: world.with(air), faults: FaultScript(episodes, live: live))
                 board.attach(twin, live, chip.location, "\(chip.name)", of: station)
             }
         }

@@ -68,17 +68,12 @@ package actor ChipSupervisor {
         self.patience = patience
         self.monitor = monitor
         self.whenDead = whenDead
-        freeze = FreezeWatch(limit: settings.kind.hasNoise ? freezeLimit : 0)
+        freeze = FreezeWatch(limit: settings.type.hasNoise ? freezeLimit : 0)
         watch.register()
     }
 
     /// Whether its values depend on the air's pressure.
-    nonisolated var isPressureCompensated: Bool {
-        switch settings.kind {
-        case .scd40, .scd41: true
-        case .bme280, .bmp280, .sht3x, .sht4x, .ads1115: false
-        }
-    }
+    nonisolated var isPressureCompensated: Bool { settings.type.isPressureCompensated }
 
     /// What readings say of its bus, if that is what is wrong.
     nonisolated var busFault: Fault? { watch.fault }
@@ -129,7 +124,7 @@ package actor ChipSupervisor {
         // Of less than half a second no share leaves a chip enough: there the schedule gives way to a chip that hangs.
         let share = interval < .milliseconds(500) ? .seconds(2) : interval * 0.8
         guard let longestMeasurement else {
-            return min(max(share, settings.longestStart + ChipSupervisor.busTime), ChipSupervisor.longestStart)
+            return min(max(share, settings.setup.longestStart + ChipSupervisor.busTime), ChipSupervisor.longestStart)
         }
         return min(longestMeasurement + ChipSupervisor.busTime, max(longestMeasurement, share))
     }
@@ -234,7 +229,8 @@ package actor ChipSupervisor {
             if let open = self.driver {
                 driver = open
             } else {
-                driver = try await open()
+                driver = try await settings.setup.open(
+                    bus: bus, address: settings.location.address, clock: clock)
                 self.driver = driver
                 if identity != driver.identity { monitor.identified(driver.identity) }
                 identity = driver.identity
@@ -272,22 +268,6 @@ package actor ChipSupervisor {
         resting?.resume()
         resting = nil
     }
-
-    private func open() async throws(ChipError) -> any ChipDriver {
-        let address = settings.location.address
-        switch settings.kind {
-        case .bme280, .bmp280:
-            return try await BME280.open(bus: bus, address: address, settings: settings.bme280, clock: clock)
-        case .scd40, .scd41:
-            return try await SCD4x.open(bus: bus, address: address, settings: settings.scd4x, clock: clock)
-        case .sht3x:
-            return try await SHT3x.open(bus: bus, address: address, settings: settings.sht3x, clock: clock)
-        case .sht4x:
-            return try await SHT4x.open(bus: bus, address: address, settings: settings.sht4x, clock: clock)
-        case .ads1115:
-            return try await ADS1115.open(bus: bus, address: address, settings: settings.ads1115, clock: clock)
-        }
-    }
 }
 
 extension ChipError {
@@ -309,27 +289,6 @@ extension ChipError {
         switch kind {
         case .outOfRange, .saturated: true
         default: false
-        }
-    }
-}
-
-extension ChipSettings {
-    /// How long its first value may take, from the beginning of its opening on.
-    fileprivate var longestStart: Duration {
-        switch kind {
-        case .scd40, .scd41: scd4x.longestStart
-        case .bme280, .bmp280, .sht3x, .sht4x, .ads1115: .seconds(1)
-        }
-    }
-}
-
-extension ChipSettings.Kind {
-    /// Whether two measurements of it in a row are hardly ever equal. A battery's voltage may stand still, and a CO2
-    /// chip says itself whether it has measured.
-    fileprivate var hasNoise: Bool {
-        switch self {
-        case .bme280, .bmp280, .sht3x, .sht4x: true
-        case .scd40, .scd41, .ads1115: false
         }
     }
 }

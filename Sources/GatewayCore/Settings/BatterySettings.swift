@@ -16,7 +16,7 @@ struct BatterySettings: Sendable, Equatable {
         policy.critical = section.value("critical", as: .number(0...90), default: policy.critical)
         lowInterval = section.value(
             "low_interval", as: .duration(.seconds(1)...(.seconds(86_400))), default: .seconds(300))
-        let measuring = stations.filter { $0.chips.contains { $0.kind == .ads1115 && $0.ads1115.curve != nil } }
+        let measuring = stations.filter { $0.chips.contains { $0.setup.estimatesBatteryLevel } }
         let named = section.optional("sensor_id", as: .identifier)
         sensorID = named ?? measuring.first?.sensorID ?? Identifier(constant: "x")
 

@@ -38,3 +38,15 @@ extension MultiplexerChannel {
         self.init(multiplexer: address, number: number)
     }
 }
+
+extension Setting where Value == I2CAddress {
+    /// One of the addresses that a chip can have.
+    static func address(_ addresses: [I2CAddress]) -> Setting {
+        let names = addresses.map(\.description).joined(separator: ", ")
+        let expected = addresses.count == 1 ? "\(names), its only address" : "one of its addresses: \(names)"
+        return Setting(expected: expected, standIn: addresses[0]) { text in
+            let digits = text.hasPrefix("0x") ? Int(text.dropFirst(2), radix: 16) : Int(text)
+            return digits.flatMap { I2CAddress(validating: $0) }.flatMap { addresses.contains($0) ? $0 : nil }
+        }
+    }
+}

@@ -1,6 +1,5 @@
 import Configuration
 import Readings
-import SensorDrivers
 
 /// What a station measures, as the configuration names it. `battery` is its voltage and its level, which belong
 /// together.
@@ -58,7 +57,7 @@ package struct Correction: Sendable, Equatable {
 
 extension Correction {
     /// Reads a chip's `calibration`.
-    static func read(_ section: Section?, of kind: ChipSettings.Kind) -> [Quantity: Correction] {
+    static func read(_ section: Section?, of type: ChipType) -> [Quantity: Correction] {
         var corrections: [Quantity: Correction] = [:]
         guard let section else { return corrections }
         for quantity in Quantity.allCases where section.has(quantity.rawValue) {
@@ -69,30 +68,10 @@ extension Correction {
                 offset: entry.value("offset", as: .number(-bound...bound), default: 0))
             if quantity == .battery {
                 section.problem("the battery's correction is its divider", at: quantity.rawValue)
-            } else if !kind.quantities.contains(quantity) {
-                section.problem("a \(kind) does not measure it", at: quantity.rawValue)
+            } else if !type.quantities.contains(quantity) {
+                section.problem("a \(type.name) does not measure it", at: quantity.rawValue)
             }
         }
         return corrections
-    }
-}
-
-extension ChipSettings {
-    /// What it measures as it is set.
-    var quantities: Set<Quantity> {
-        scd4x.mode == .singleShotWithoutCO2 ? kind.quantities.subtracting([.co2]) : kind.quantities
-    }
-}
-
-extension ChipSettings.Kind {
-    /// What it can measure.
-    var quantities: Set<Quantity> {
-        switch self {
-        case .bme280: [.temperature, .humidity, .pressure]
-        case .bmp280: [.temperature, .pressure]
-        case .scd40, .scd41: [.temperature, .humidity, .co2]
-        case .sht3x, .sht4x: [.temperature, .humidity]
-        case .ads1115: [.battery]
-        }
     }
 }

@@ -39,9 +39,9 @@ package struct StationSettings: Sendable {
                     "another chip is called \(chip.name): give this one a name of its own", at: "name")
             }
             // Its waking and the transfers come on top.
-            if let shotTime = chip.scd4x.shotTime, interval < shotTime * 1.2 {
+            if let sampleTime = chip.setup.sampleTime, interval < sampleTime * 1.2 {
                 sections[index].problem(
-                    "a sample takes \(shotTime), and the station's interval is too short for that", at: "mode")
+                    "a sample takes \(sampleTime), and the station's interval is too short for that", at: "mode")
             }
         }
         self.chips = chips

@@ -1,24 +1,15 @@
 import SensorBus
 
-/// A chip that a scan can tell from others by what it answers.
-public enum ChipPart: String, Sendable, CaseIterable {
-    /// Bosch's barometers: with humidity, without, an older one, and one that smells.
-    case bme280, bmp280, bmp180, bme680
-    /// Sensirion's for temperature and humidity, whole families.
-    case sht4x, sht3x
-    /// Sensirion's for carbon dioxide; `scd4x` is one of the three that did not say which.
-    case scd40, scd41, scd43, scd4x
-    /// Texas Instruments' converter.
-    case ads1115
-    /// Texas Instruments' multiplexer of eight channels.
-    case tca9548a
+/// A chip that a scan can tell from others by what it answers. The parts stand beside their drivers.
+public struct ChipPart: Sendable, Hashable {
+    /// The name as its maker writes it, such as `SHT4x` for a whole family.
+    public let title: String
+    /// The name as configuration and JSON have it, such as `sht4x`.
+    public var name: String { title.lowercased() }
 
-    /// The name as its maker writes it.
-    public var title: String {
-        switch self {
-        case .sht4x, .sht3x, .scd4x: rawValue.dropLast().uppercased() + "x"
-        default: rawValue.uppercased()
-        }
+    /// Names a part.
+    init(_ title: String) {
+        self.title = title
     }
 }
 

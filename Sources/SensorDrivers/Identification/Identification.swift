@@ -34,24 +34,27 @@ public struct IdentificationOptions: Sendable, Equatable {
 /// the bus is given up. Each is bounded by the kernel's own time-out.
 /// - Parameters:
 ///   - bus: the bus.
+///   - probes: of the families that it can name, multiplexers besides.
 ///   - options: what it may do beyond reading.
 ///   - clock: for the chips' execution times.
 ///   - kernelDriver: the driver of the kernel that has the chip at an address; nil: none.
 ///   - progress: called with each address before it is asked.
 /// - Returns: what was found until the end, or until the trouble that it names.
 public func identifyChips(
-    on bus: any I2CBus, options: IdentificationOptions = IdentificationOptions(), clock: any Clock<Duration>,
+    on bus: any I2CBus, probes: [Probe], options: IdentificationOptions = IdentificationOptions(),
+    clock: any Clock<Duration>,
     kernelDriver: @escaping @Sendable (I2CAddress) -> String? = { _ in nil },
     progress: @escaping @Sendable (I2CAddress) -> Void = { _ in }
 ) async -> BusInventory {
     await Identification(
-        bus: bus, options: options, clock: clock, kernelDriver: kernelDriver, progress: progress
+        bus: bus, probes: probes, options: options, clock: clock, kernelDriver: kernelDriver, progress: progress
     ).run()
 }
 
 /// One scan, on the bus's thread.
 actor Identification {
     private let bus: any I2CBus
+    private let probes: [Probe]
     private let options: IdentificationOptions
     private let clock: any Clock<Duration>
     private let kernelDriver: @Sendable (I2CAddress) -> String?
@@ -69,10 +72,11 @@ actor Identification {
     private static let mostFailures = (inRow: 3, inAll: 8)
 
     init(
-        bus: any I2CBus, options: IdentificationOptions, clock: any Clock<Duration>,
+        bus: any I2CBus, probes: [Probe], options: IdentificationOptions, clock: any Clock<Duration>,
         kernelDriver: @escaping @Sendable (I2CAddress) -> String?, progress: @escaping @Sendable (I2CAddress) -> Void
     ) {
         self.bus = bus
+        self.probes = Probe.ordered(probes)
         self.options = options
         self.clock = clock
         self.kernelDriver = kernelDriver
@@ -211,8 +215,8 @@ actor Identification {
     private func identify(_ address: I2CAddress, _ presence: Presence) async throws(BusInventory.Trouble) -> Finding? {
         guard presence != .absent else { return nil }
         var evidence: [Finding.Evidence] = []
-        for question in Probe.all where question.addresses.contains(address) {
-            if let finding = try await question.ask(self, address, presence, &evidence) { return finding }
+        for probe in probes where probe.addresses.contains(address) {
+            if let finding = try await probe.ask(self, address, presence, &evidence) { return finding }
         }
         switch presence {
         case .readable(let byte):

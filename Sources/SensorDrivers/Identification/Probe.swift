@@ -1,8 +1,12 @@
 import SensorBus
 
-/// How one family of chips is told from others: where it may be, and what to ask it. Every question is one that a chip
-/// of another family survives; see `identifyChips`.
-struct Probe: Sendable {
+/// How one family of chips is told from others: where it may be, and what to ask it. A probe asks nothing that harms a
+/// chip of another family; see `identifyChips`.
+public struct Probe: Sendable {
+    /// The family, such as `SHT4x`.
+    let family: String
+    /// The most bytes that it writes at once. Two are a register and its new value to a chip of registers.
+    let writes: Int
     /// Where the family may be.
     let addresses: [I2CAddress]
     /// Asks a chip that may be of the family.
@@ -13,14 +17,33 @@ struct Probe: Sendable {
             isolated Identification, I2CAddress, Identification.Presence, inout [Finding.Evidence]
         ) async throws(BusInventory.Trouble) -> Finding?
 
-    /// In the order in which they are asked at one address. The multiplexer comes before the barometers, whose question
-    /// would open channels.
-    static let all = [multiplexer, bosch, sht4x, sht3x, scd4x, ads1115]
+    /// Names a family's probe.
+    init(
+        _ family: String, writes: Int, addresses: [I2CAddress],
+        ask:
+            @escaping @Sendable (
+                isolated Identification, I2CAddress, Identification.Presence, inout [Finding.Evidence]
+            ) async throws(BusInventory.Trouble) -> Finding?
+    ) {
+        self.family = family
+        self.writes = writes
+        self.addresses = addresses
+        self.ask = ask
+    }
+
+    /// The probes in the order in which they are asked at one address, each family once. The multiplexer comes first, as
+    /// any other's probe would open channels; then those that write the least.
+    static func ordered(_ probes: [Probe]) -> [Probe] {
+        var families: Set<String> = []
+        let once = probes.filter { families.insert($0.family).inserted }
+        let counts = Set(once.map(\.writes)).sorted()
+        return [multiplexer] + counts.flatMap { count in once.filter { $0.writes == count } }
+    }
 
     /// TCA9548A: a single register, which every write sets and every read gives (datasheet SCPS207, 8.5.3 and 8.6.2).
     /// Writing what was read changes nothing; then reading once round a chip of 256 registers tells it from one.
     private static let multiplexer = Probe(
-        addresses: MultiplexerChannel.addresses
+        "TCA9548A", writes: 1, addresses: MultiplexerChannel.addresses
     ) { (scan, address, presence, _) throws(BusInventory.Trouble) in
         guard case .readable(let selection) = presence,
             try scan.transfer([], 4, address) == [UInt8](repeating: selection, count: 4),
@@ -39,142 +62,19 @@ struct Probe: Sendable {
             ],
             note: channels)
     }
+}
 
-    /// BME280, BMP280, BMP180, BME680: the chip id in register 0xD0 (BME280 datasheet 5.4.1).
-    private static let bosch = Probe(
-        addresses: BME280.addresses
-    ) { (scan, address, presence, evidence) throws(BusInventory.Trouble) in
-        guard case .readable = presence, let id = try scan.transfer([0xD0], 1, address)?.first else { return nil }
-        let answer = Finding.Evidence("register 0xD0", hexadecimal(id, digits: 2), "chip id")
-        switch id {
-        case 0x60: return Finding(address, .bme280, .certain, [answer])
-        case 0x56, 0x57, 0x58:
-            return Finding(address, .bmp280, .certain, [answer], note: "no humidity; often sold as a BME280")
-        case 0x55: return Finding(address, .bmp180, .certain, [answer], note: "not supported")
-        case 0x61: return Finding(address, .bme680, .certain, [answer], note: "not supported")
-        default:
-            evidence.append(Finding.Evidence("register 0xD0", hexadecimal(id, digits: 2)))
-            return nil
-        }
-    }
+extension ChipPart {
+    /// A multiplexer of eight channels.
+    public static let tca9548a = ChipPart("TCA9548A")
+}
 
-    /// SHT4x: the serial number, two words with checksums (SHT4x datasheet 4.5, 4.6). One byte: harmless to others.
-    private static let sht4x = Probe(
-        addresses: [0x44, 0x45, 0x46]
-    ) { (scan, address, presence, evidence) throws(BusInventory.Trouble) in
-        guard try scan.mayBeCommanded(address, presence) else { return nil }
-        switch try await scan.query([0x89], words: 2, address) {
-        case .words(let words):
-            return Finding(
-                address, .sht4x, .certain,
-                [Finding.Evidence("command 0x89", serial(words), "serial number, checksums right")])
-        case .garbled(let bytes): evidence.append(garbled("command 0x89", bytes))
-        case .silence: break
-        }
-        return nil
-    }
-
-    /// SHT3x: the status with its checksum, then the serial number (SHT3x-DIS datasheet 4.11; "Electronic
-    /// identification code" 1.0). Not every part has the latter.
-    private static let sht3x = Probe(
-        addresses: [0x44, 0x45]
-    ) { (scan, address, presence, evidence) throws(BusInventory.Trouble) in
-        guard try scan.mayBeCommanded(address, presence) else { return nil }
-        let status: [UInt16]
-        switch try await scan.query([0xF3, 0x2D], words: 1, address) {
-        case .words(let words): status = words
-        case .garbled(let bytes):
-            evidence.append(garbled("command 0xF32D", bytes))
-            return nil
-        case .silence: return nil
-        }
-        var answers = [Finding.Evidence("command 0xF32D", hexadecimal(status[0], digits: 4), "status, checksum right")]
-        guard case .words(let words) = try await scan.query([0x37, 0x80], words: 2, address) else {
-            return Finding(address, .sht3x, .likely, answers)
-        }
-        answers.append(Finding.Evidence("command 0x3780", serial(words), "serial number, checksums right"))
-        return Finding(address, .sht3x, .certain, answers)
-    }
-
-    /// SCD40, SCD41, SCD43: the serial number and the variant, which it refuses while it measures; then the data ready
-    /// status, which it does not (SCD4x datasheet 3.9.2, 3.10.2).
-    private static let scd4x = Probe(
-        addresses: [0x62]
-    ) { (scan, address, presence, evidence) throws(BusInventory.Trouble) in
-        guard try scan.mayBeCommanded(address, presence) else { return nil }
-        if let finding = try await scd4xAtRest(scan, address, &evidence) { return finding }
-        guard case .words(let ready) = try await scan.query([0xE4, 0xB8], words: 1, address) else { return nil }
-        let answer = Finding.Evidence(
-            "command 0xE4B8", hexadecimal(ready[0], digits: 4), "data ready status, checksum right")
-        if scan.mayStopMeasurements, try scan.transfer([0x3F, 0x86], 0, address) != nil {
-            try await scan.wait(SCD4xCommand.stopPeriodicMeasurement.executionTime)
-            if var finding = try await scd4xAtRest(scan, address, &evidence) {
-                finding.note = "it was measuring, and was stopped"
-                return finding
-            }
-        }
-        return Finding(
-            address, .scd4x, .likely, [answer],
-            note: "it is measuring, and says its serial number and variant only when stopped (--stop-measurement)")
-    }
-
-    private static func scd4xAtRest(
-        _ scan: isolated Identification, _ address: I2CAddress, _ evidence: inout [Finding.Evidence]
-    ) async throws(BusInventory.Trouble) -> Finding? {
-        let words: [UInt16]
-        switch try await scan.query([0x36, 0x82], words: 3, address) {
-        case .words(let answer): words = answer
-        case .garbled(let bytes):
-            evidence.append(garbled("command 0x3682", bytes))
-            return nil
-        case .silence: return nil
-        }
-        var answers = [Finding.Evidence("command 0x3682", serial(words), "serial number, checksums right")]
-        var part = ChipPart.scd4x
-        if case .words(let variant) = try await scan.query([0x20, 0x2F], words: 1, address) {
-            answers.append(Finding.Evidence("command 0x202F", hexadecimal(variant[0], digits: 4), "variant"))
-            switch variant[0] >> 12 {
-            case 0: part = .scd40
-            case 1: part = .scd41
-            case 5: part = .scd43
-            default: break
-            }
-        }
-        return Finding(address, part, .certain, answers)
-    }
-
-    /// ADS1115: it has no identification. Its configuration, and the comparator's thresholds, which nobody sets who
-    /// does not use the comparator, stand at their values after a reset (SBAS444, 8.1.3, 8.1.4).
-    private static let ads1115 = Probe(
-        addresses: ADS1115.addresses
-    ) { (scan, address, presence, evidence) throws(BusInventory.Trouble) in
-        guard case .readable = presence else { return nil }
-        var registers: [UInt16] = []
-        for register in UInt8(1)...3 {
-            guard let bytes = try scan.transfer([register], 2, address) else { return nil }
-            registers.append(UInt16(bytes[0]) << 8 | UInt16(bytes[1]))
-        }
-        let afterReset: UInt16 = 0x8583
-        let isAfterReset = registers[0] == afterReset
-        let answers = [
-            Finding.Evidence(
-                "register 1", hexadecimal(registers[0], digits: 4), isAfterReset ? "as after a reset" : "configuration"),
-            Finding.Evidence(
-                "registers 2, 3", "\(hexadecimal(registers[1], digits: 4)), \(hexadecimal(registers[2], digits: 4))",
-                "thresholds"),
-        ]
-        guard registers[1] == 0x8000, registers[2] == 0x7FFF else {
-            evidence += answers
-            return nil
-        }
-        return Finding(address, .ads1115, .likely, answers, note: "it has no identification; an ADS1015 answers alike")
-    }
-
-    private static func serial(_ words: [UInt16]) -> String {
+extension Finding.Evidence {
+    static func serial(_ words: [UInt16]) -> String {
         hexadecimal(words.reduce(UInt64(0)) { $0 << 16 | UInt64($1) }, digits: words.count * 4)
     }
 
-    private static func garbled(_ asked: String, _ bytes: [UInt8]) -> Finding.Evidence {
+    static func garbled(_ asked: String, _ bytes: [UInt8]) -> Finding.Evidence {
         Finding.Evidence(
             asked, bytes.map { hexadecimal($0, digits: 2) }.joined(separator: " "),
             "checksum wrong: noise, or another chip")
