@@ -20,6 +20,7 @@ extension Outbox {
                         streamID: reading.streamID, gatewayID: reading.gatewayID.description, reason: .quarantined,
                         ranges: NumberRanges(reading.sequence...reading.sequence)),
                     to: file.database)
+                try keepLastNumber(in: file)
                 return true
             }
         }
@@ -36,8 +37,11 @@ extension Outbox {
     /// The broker has a reading of the quarantine.
     public func acknowledge(requeued sequence: Int64) throws(OutboxError) {
         try withFile { file throws(OutboxError) in
-            try file.database.prepare("DELETE FROM quarantine WHERE seq = ? AND is_requeued = 1")
-                .run([.integer(sequence)])
+            try file.database.transaction { () throws(OutboxError) in
+                try file.database.prepare("DELETE FROM quarantine WHERE seq = ? AND is_requeued = 1")
+                    .run([.integer(sequence)])
+                try keepLastNumber(in: file)
+            }
         }
     }
 

@@ -41,6 +41,7 @@ public actor Outbox {
     private let fileSystem: String?
     let randomBits: @Sendable () -> UInt64
     let freeBytes: @Sendable (String) -> Int64?
+    private let sync: @Sendable (String) -> Void
     let wallClock: any WallClock
     let observer: OutboxObserver
 
@@ -83,6 +84,7 @@ public actor Outbox {
     ///   - randomBits: 64 random bits for a new stream's name.
     ///   - freeBytes: the bytes that a program without privileges may still write to the file system of a path; nil if that
     ///     is not known.
+    ///   - sync: makes what was written to a file's log, and the names in its folder, survive a power cut.
     ///   - wallClock: tells when a group of readings was committed, and how old readings are.
     ///   - observer: what is told of what happens.
     /// - Throws: `OutboxInUse` if another process has it.
@@ -90,24 +92,27 @@ public actor Outbox {
         path: String, limits: OutboxLimits = OutboxLimits(), fileSystem: String? = nil,
         randomBits: @escaping @Sendable () -> UInt64 = { .random(in: 1...UInt64.max) },
         freeBytes: @escaping @Sendable (String) -> Int64? = freeBytesOfFileSystem,
+        sync: @escaping @Sendable (String) -> Void = syncLogAndFolder,
         wallClock: any WallClock = SystemWallClock(), observer: OutboxObserver = OutboxObserver()
     ) async throws(OutboxInUse) -> Outbox {
         let outbox = Outbox(
             path: path, limits: limits, fileSystem: fileSystem, randomBits: randomBits, freeBytes: freeBytes,
-            wallClock: wallClock, observer: observer)
+            sync: sync, wallClock: wallClock, observer: observer)
         try await outbox.start()
         return outbox
     }
 
     private init(
         path: String, limits: OutboxLimits, fileSystem: String?, randomBits: @escaping @Sendable () -> UInt64,
-        freeBytes: @escaping @Sendable (String) -> Int64?, wallClock: any WallClock, observer: OutboxObserver
+        freeBytes: @escaping @Sendable (String) -> Int64?, sync: @escaping @Sendable (String) -> Void,
+        wallClock: any WallClock, observer: OutboxObserver
     ) {
         self.path = path
         self.limits = limits
         self.fileSystem = fileSystem
         self.randomBits = randomBits
         self.freeBytes = freeBytes
+        self.sync = sync
         self.wallClock = wallClock
         self.observer = observer
         executor = ThreadExecutor(name: "outbox")
@@ -162,7 +167,16 @@ public actor Outbox {
     private func openFile() throws(OutboxError) -> OutboxFile {
         // A small outbox has a small log.
         let logPages = min(max(limits.bytes / 8 / OutboxFile.pageSize, 16), 400)
-        return try OutboxFile(path: path, fileSystem: fileSystem, logPages: logPages)
+        do throws(OutboxError) {
+            return try OutboxFile(
+                path: path, fileSystem: fileSystem, logPages: logPages, sync: sync)
+        } catch {
+            // What SQLite says of a statement that it does not understand: a table or column is not there.
+            guard error.code == SQLITE_ERROR else { throw error }
+            var damage = error
+            damage.code = SQLITE_NOTADB
+            throw damage
+        }
     }
 
     /// Takes over a file that was opened: its numbers go on, and what runs in it has ended.
@@ -185,6 +199,7 @@ public actor Outbox {
             return try body(try file())
         } catch {
             guard error.isDamage, fileSystem == nil, opened != nil else { throw error }
+            opened?.database.keepsLog(true)
             opened = nil
             try moveAside(Self.damaged)
             knowsNumbers = true
@@ -327,6 +342,8 @@ public actor Outbox {
             copy += 1
             aside = "\(base)\(time)-\(copy)"
         }
+        // What is left may be the log alone; it stands beside a file.
+        FileCheck.makeIfMissing(path)
         do throws(SystemError) {
             let (old, new) = (path, aside)
             try systemCall("rename", old) { rename(old, new) }
@@ -581,10 +598,16 @@ public actor Outbox {
             for (id, rest) in report.gaps { try GapTable.replace(id, with: rest, in: database) }
             settled.reports.append(report.id)
         }
+        if !settled.reports.isEmpty { try keepLastNumber(in: file) }
         if !settled.reports.isEmpty || settled.deleted > 0 {
             try StreamTable.prune(oldest: try file.oldest(after: 0)?.sequence, in: database)
         }
         return settled
+    }
+
+    /// Remembers the largest number if no row has it any more. Inside a transaction that has deleted rows.
+    func keepLastNumber(in file: OutboxFile) throws(OutboxError) {
+        if let lastNumber, try file.lastNumber() < lastNumber { try file.remember(lastNumber: lastNumber) }
     }
 
     private func settled(_ outcome: Settled) {

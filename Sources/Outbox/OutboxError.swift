@@ -34,8 +34,9 @@ public struct OutboxError: Error, Sendable, Equatable, CustomStringConvertible {
         }
     }
 
-    /// Whether what stands in the file is at fault, not the way to it.
-    var isDamage: Bool { [SQLITE_CORRUPT, SQLITE_NOTADB].contains(code & 0xFF) }
+    /// Whether what stands in the file is at fault, not the way to it. A number that is greater than all others is found
+    /// to be there already (SQLITE_CONSTRAINT) only in a damaged table.
+    var isDamage: Bool { [SQLITE_CORRUPT, SQLITE_NOTADB, SQLITE_CONSTRAINT].contains(code & 0xFF) }
 
     /// One line for a person.
     public var description: String {

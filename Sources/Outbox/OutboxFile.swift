@@ -32,21 +32,24 @@ final class OutboxFile {
 
     /// Opens the file or makes it, brings it to the present format, and looks whether its parts can be read: the schema,
     /// its length, the small tables, the first and the last reading.
-    /// - Parameter logPages: after so many pages in SQLite's log they are put into the file.
+    /// - Parameters:
+    ///   - logPages: after so many pages in SQLite's log they are put into the file.
+    ///   - sync: puts on the medium what an earlier process has written and not synced.
     /// - Throws: `OutboxError`; with `isDamage` if it is no outbox that can be used.
-    init(path: String, fileSystem: String?, logPages: Int64) throws(OutboxError) {
+    init(
+        path: String, fileSystem: String?, logPages: Int64, sync: (String) -> Void
+    ) throws(OutboxError) {
         self.path = path
-        var status = stat()
-        // A connection would wait for ever on a pipe and fails on a folder in the words of a lack of rights.
-        if fileSystem == nil, stat(path, &status) == 0, status.st_mode & S_IFMT != S_IFREG {
-            throw OutboxError(code: SQLITE_NOTADB, message: "it is no file", path: path)
-        }
-        let isNew = fileSystem == nil && lstat(path, &status) != 0
+        if fileSystem == nil { try FileCheck.run(path) }
         database = try Database(path: path, fileSystem: fileSystem)
+        // Until it is known to be an outbox.
+        database.keepsLog(true)
         // The wait for another program's lock: short, since who reads waits behind it. The writer tries again.
         try database.execute("PRAGMA busy_timeout = 100")
-        // Before the first table, else it has no effect.
-        try database.execute("PRAGMA auto_vacuum = INCREMENTAL")
+        // Before the first table, else it has no effect but a page that is written at each start.
+        if try database.integer("PRAGMA page_count") == 0 {
+            try database.execute("PRAGMA auto_vacuum = INCREMENTAL")
+        }
         try database.execute("PRAGMA journal_mode = WAL")
         try database.execute("PRAGMA synchronous = FULL")
         // The gateway's memory is small; 256 KiB of pages hold what is read and written at once.
@@ -57,7 +60,7 @@ final class OutboxFile {
         // A page that is free is not overwritten with zeros: that would double what a deletion writes.
         try database.execute("PRAGMA secure_delete = OFF")
         try OutboxSchema.prepare(database)
-        if isNew { syncFolder(of: path) }
+        try OutboxSchema.check(database)
         identity = fileSystem == nil ? Identity(path: path) : nil
         insertReading = try database.prepare(
             "INSERT INTO reading (\(ReadingColumn.names)) VALUES (\(ReadingColumn.parameters))")
@@ -66,6 +69,10 @@ final class OutboxFile {
         deleteThrough = try database.prepare("DELETE FROM reading WHERE seq <= ?")
         selectOldest = try database.prepare("SELECT seq, event_time FROM reading ORDER BY seq LIMIT 1")
         try check()
+        // What a process that was killed had written to the log is there now, and would go with a power cut although it may
+        // have been sent by then. SQLite syncs neither that nor the name of a log that it found.
+        sync(path)
+        database.keepsLog(false)
     }
 
     /// Whether the path leads to another file by now, or to none.
@@ -90,6 +97,10 @@ final class OutboxFile {
         _ = try database.integer("SELECT count(*) FROM quarantine")
         try database.prepare("SELECT \(ReadingColumn.names) FROM reading ORDER BY seq DESC LIMIT 1").run()
         try selectReadings.run([.integer(0), .integer(1)])
+        let first = try database.integer("SELECT min(seq) FROM reading")
+        guard first.map({ Outbox.numbers.contains($0) }) ?? true else {
+            throw OutboxError(code: SQLITE_CORRUPT, message: "a reading has no number", path: path)
+        }
     }
 
     /// Bytes of SQLite's log beside a file.
@@ -120,15 +131,23 @@ extension OutboxFile {
 
     /// Readings in the order of their numbers.
     /// - Returns: those that are readings, and the numbers of rows that are none.
+    /// - Throws: `OutboxError` with `isDamage` also if a page stands where another one belongs.
     func readings(
         after sequence: Int64, limit: Int
     ) throws(OutboxError) -> (records: [OutboxRecord], unreadable: [Int64]) {
         var records: [OutboxRecord] = []
         var unreadable: [Int64] = []
-        try selectReadings.run([.integer(sequence), .integer(Int64(limit))]) { row in
+        var last = sequence
+        try selectReadings.run([.integer(sequence), .integer(Int64(limit))]) { row throws(OutboxError) in
+            let number = row.integer(at: ReadingColumn.sequence.rawValue) ?? 0
+            guard number > last else {
+                throw OutboxError(
+                    code: SQLITE_CORRUPT, message: "the reading \(number) comes after \(last)", path: path)
+            }
+            last = number
             if let record = OutboxRecord(row) {
                 records.append(record)
-            } else if let number = row.integer(at: ReadingColumn.sequence.rawValue) {
+            } else {
                 unreadable.append(number)
             }
         }
@@ -273,12 +292,14 @@ extension OutboxFile {
     }
 }
 
-/// Makes the name of a new file survive a power cut (fsync(2) on its folder).
-private func syncFolder(of path: String) {
+/// Makes what was written to a file's log, and the names in its folder, survive a power cut (fsync(2)).
+public let syncLogAndFolder: @Sendable (String) -> Void = { path in
     let folder = path.lastIndex(of: "/").map { $0 == path.startIndex ? "/" : String(path[..<$0]) } ?? "."
-    let descriptor = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
-    guard descriptor >= 0 else { return }
-    // A file system that cannot do it says so, and there is nothing else to do.
-    fsync(descriptor)
-    close(descriptor)
+    for (name, flags) in [(path + "-wal", O_RDONLY), (folder, O_RDONLY | O_DIRECTORY)] {
+        let descriptor = open(name, flags | O_CLOEXEC)
+        guard descriptor >= 0 else { continue }
+        // A file system that cannot do it says so, and there is nothing else to do.
+        fsync(descriptor)
+        close(descriptor)
+    }
 }

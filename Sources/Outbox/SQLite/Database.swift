@@ -82,6 +82,12 @@ final class Database {
         return try body()
     }
 
+    /// Sets whether the file and its log stay as they are when the connection is closed, as a damaged file's must: SQLite
+    /// otherwise writes the log into the file.
+    func keepsLog(_ keeps: Bool) {
+        vigie_keep_log(handle, keeps ? 1 : 0)
+    }
+
     /// Rows that the last statement changed.
     var changes: Int { Int(sqlite3_changes64(handle)) }
 

@@ -43,6 +43,18 @@ enum OutboxSchema {
         }
     }
 
+    /// Looks whether the tables are there, each with pages of its own.
+    /// - Throws: `OutboxError` with `isDamage` if they are not.
+    static func check(_ database: Database) throws(OutboxError) {
+        let tables = ["outbox", "reading", "quarantine", "stream", "gap", "unreadable"]
+        let names = tables.map { "'\($0)'" }.joined(separator: ", ")
+        let roots = try database.integer(
+            "SELECT count(DISTINCT rootpage) FROM sqlite_schema WHERE type = 'table' AND name IN (\(names))")
+        guard roots == Int64(tables.count) else {
+            throw OutboxError(code: SQLITE_CORRUPT, message: "a table is missing", path: database.path)
+        }
+    }
+
     /// The statement that makes `reading`.
     /// - Parameter stream: the stream of rows that do not name one, for a file that was made by an older release.
     private static func readingTable(stream: StreamID?) -> String {
