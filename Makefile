@@ -170,6 +170,14 @@ storm-test: dependencies
 	swift build --build-tests -Xswiftc -warnings-as-errors
 	$(TEST_RUN) storm
 
+# Some minutes: CUTS in all, on one seed that is printed.
+CUTS ?= 100000
+
+.PHONY: test-power-cuts
+test-power-cuts: build-dependencies ## Cut the power of the outbox's storage at any operation, 100,000 times; CUTS=n
+	swift build --build-tests -Xswiftc -warnings-as-errors
+	VIGIE_POWER_CUTS=$(CUTS) swift test --skip-build --filter OutboxPowerCutTests
+
 .PHONY: test-debian13
 test-debian13: ## Build and test with Debian 13's Swift 6.0, libraries and Java, in a root of its own
 	@tools/install debian13

@@ -1087,6 +1087,8 @@ void vigie_machine_restart(vigie_machine *machine, uint64_t seed) {
 void vigie_machine_kill(vigie_machine *machine) {
     pthread_mutex_lock(&machine->mutex);
     machine->program++;
+    machine->has_power = true;
+    machine->cut_at = INT64_MAX;
     for (int index = 0; index < machine->inode_count; index++) {
         inode *file = machine->inodes[index];
         file->open_files = file->sharing = 0;
@@ -1166,9 +1168,14 @@ void vigie_machine_remove_file(vigie_machine *machine, const char *name) {
     pthread_mutex_unlock(&machine->mutex);
 }
 
-bool vigie_machine_sync_folder(vigie_machine *machine) {
+bool vigie_machine_sync(vigie_machine *machine, const char *name) {
     pthread_mutex_lock(&machine->mutex);
-    bool is_synced = sync_folder(machine);
+    inode *file = look_up(&machine->seen, name);
+    bool is_synced = machine->has_power;
+    if (!*name)
+        is_synced = sync_folder(machine);
+    else if (file)
+        is_synced = note(machine, (operation){VIGIE_SYNC, .file = file});
     pthread_mutex_unlock(&machine->mutex);
     return is_synced;
 }

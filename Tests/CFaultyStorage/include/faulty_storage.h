@@ -55,7 +55,7 @@ bool vigie_machine_has_power(vigie_machine *machine);
 // were open stay so but answer SQLITE_IOERR to everything.
 void vigie_machine_restart(vigie_machine *machine, uint64_t seed);
 // Ends the program alone: files that were open answer SQLITE_IOERR, locks go, everything written is seen by the next
-// program and still waits for its sync.
+// program and still waits for its sync. After a cut the machine has power again: the cut was the program's end.
 void vigie_machine_kill(vigie_machine *machine);
 // Another machine that holds what a power cut at operation n leaves of this one; n may be one more than there were. The
 // images must be taken in the order of n, and no sync after n may have failed. Null without memory.
@@ -94,5 +94,6 @@ int64_t vigie_machine_read_file(vigie_machine *machine, const char *name, uint8_
 bool vigie_machine_put_file(vigie_machine *machine, const char *name, const uint8_t *bytes, int64_t count);
 // Takes a file away for good. No operation.
 void vigie_machine_remove_file(vigie_machine *machine, const char *name);
-// fsync(2) of the folder, by the program itself: one operation. False if the power is gone.
-bool vigie_machine_sync_folder(vigie_machine *machine);
+// fsync(2) of a file or, where the name is empty, of the folder, by the program itself: one operation. False if the power
+// is gone.
+bool vigie_machine_sync(vigie_machine *machine, const char *name);

@@ -91,7 +91,8 @@ final class FaultyMachine: Sendable {
     /// Cuts the power, if that has not happened, and starts the machine with what the seed makes arrive.
     func restart(seed: UInt64) { vigie_machine_restart(machine, seed) }
 
-    /// Ends the program alone: what it wrote is seen by the next one, and still waits for its sync.
+    /// Ends the program alone, at the operation of `cut(atOperation:)` if that was reached: what it wrote is seen by the
+    /// next program, and still waits for its sync.
     func kill() { vigie_machine_kill(machine) }
 
     /// What a power cut at the n-th operation leaves; n may be one more than there were. Images are taken in the order of n.
@@ -136,6 +137,8 @@ final class FaultyMachine: Sendable {
     /// Takes a file away for good.
     func remove(_ name: String) { vigie_machine_remove_file(machine, name) }
 
-    /// fsync(2) of the folder; false if the power is gone.
-    func syncFolder() -> Bool { vigie_machine_sync_folder(machine) }
+    /// fsync(2) of the log of a file and of the folder, by the program itself.
+    func sync(_ path: String) {
+        _ = vigie_machine_sync(machine, path + "-wal") && vigie_machine_sync(machine, "")
+    }
 }
