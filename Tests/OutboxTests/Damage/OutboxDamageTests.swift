@@ -1,0 +1,108 @@
+import Foundation
+import Glibc
+import Platform
+import Readings
+import Synchronization
+import TestSupport
+import Testing
+
+@testable import Outbox
+
+@Suite struct OutboxDamageTests {
+    /// A row or page of the outbox cannot be read: every start samples, and everything that can be read arrives.
+    @Test func whateverIsDamagedSamplingGoesOnAndTheReadableArrives() async throws {
+        let seed = printedSeed()
+        var random = SeededGenerator(seed: seed)
+        let fixtures = [false: try await OutboxFixture(hasLog: false), true: try await OutboxFixture(hasLog: true)]
+        #expect(OutboxDamage.all.count >= 80)
+        for damage in OutboxDamage.all {
+            for (hasLog, fixture) in fixtures where damage.hasLog ?? hasLog == hasLog {
+                var target = OutboxDamage.Target(
+                    fixture: fixture, image: fixture.image, random: SeededGenerator(seed: random.next()))
+                try damage.apply(&target)
+                let wrongs = try await wrongs(of: target)
+                #expect(wrongs == [], "\(damage.name)\(hasLog ? ", with a log" : "")")
+            }
+        }
+    }
+
+    /// What stands in the place of the file, or of one beside it, and is no file of an outbox.
+    @Test(arguments: ["a folder", "a pipe", "a link to nothing", "a folder as its log", "noise as its shared memory"])
+    func whateverStandsThereSamplingGoesOn(_ place: String) async throws {
+        let folder = try TemporaryFolder()
+        let fixture = try await OutboxFixture(hasLog: true)
+        var isFileThere = false
+        switch place {
+        case "a folder": try #require(mkdir(folder.file, 0o755) == 0)
+        case "a pipe": try #require(mkfifo(folder.file, 0o644) == 0)
+        case "a link to nothing": try #require(symlink(folder.path + "/elsewhere", folder.file) == 0)
+        case "a folder as its log":
+            var image = fixture.image
+            image.log = nil
+            try image.write(to: folder.file)
+            try #require(mkdir(folder.file + "-wal", 0o755) == 0)
+        default:
+            try fixture.image.write(to: folder.file)
+            try Data((0..<32768).map { _ in UInt8.random(in: 0...255) }).write(
+                to: URL(fileURLWithPath: folder.file + "-shm"))
+            isFileThere = true
+        }
+        let outbox = try await Outbox.open(path: folder.file, limits: OutboxLimits(freeBytes: 0))
+        let record = try OutboxWorkload.record(gateway: "gateway-1", sensor: "new", at: 1_800_000_000_000)
+        let number = try #require(try await outbox.append([record]))
+        let found = try await outbox.read(limit: .max).map(\.reading.sequence)
+        #expect(found.last == number)
+        if isFileThere { #expect(found.dropLast() == fixture.records.keys.sorted()[...]) }
+    }
+
+    /// Opens the damaged files, and looks whether all is as it should be.
+    /// - Returns: what is not; empty if everything is.
+    private func wrongs(of target: OutboxDamage.Target) async throws -> [String] {
+        let folder = try TemporaryFolder()
+        try target.image.write(to: folder.file)
+        let fixture = target.fixture
+        let readable =
+            target.rows.map { Set(fixture.records.keys).subtracting($0) } ?? fixture.readable(in: target.image)
+        var wrongs: [String] = []
+        let salvaged = Mutex<[OutboxSalvage]>([])
+        let troubles = Mutex<[OutboxError]>([])
+        let outbox = try await Outbox.open(
+            path: folder.file, limits: OutboxLimits(freeBytes: 0),
+            observer: OutboxObserver(
+                troubled: { error in troubles.withLock { $0.append(error) } },
+                salvaged: { salvage in salvaged.withLock { $0.append(salvage) } }))
+        do {
+            let record = try OutboxWorkload.record(gateway: "gateway-1", sensor: "new", at: 1_800_000_000_000)
+            guard let number = try await outbox.append([record]) else { return ["nothing was appended"] }
+            let found = try await outbox.read(limit: .max)
+            let tables = try await outbox.tables()
+            let arrived = Set(found.map(\.reading.sequence))
+            if !arrived.contains(number) { wrongs.append("what was appended as \(number) is not there") }
+            let missing = readable.subtracting(arrived)
+            if !missing.isEmpty {
+                wrongs.append(
+                    "\(missing.count) of \(readable.count) readable ones are missing, as \(missing.min() ?? 0)")
+            }
+            for one in found where readable.contains(one.reading.sequence) {
+                if let known = fixture.records[one.reading.sequence], known != one {
+                    wrongs.append("\(one.reading.sequence) is another reading")
+                }
+            }
+            // What lies between the first and the last that is known is there or told as a gap.
+            let gaps = tables.gapNumbers
+            let first = arrived.subtracting([number]).min() ?? number
+            let lost = (first...number).filter {
+                !arrived.contains($0) && !gaps.contains($0) && $0 > fixture.acknowledgedThrough
+            }
+            if !lost.isEmpty { wrongs.append("nobody knows of \(lost.count) numbers, such as \(lost[0])") }
+            let use = tables.readings[number]
+            let old = Set(fixture.records.values.map { Int64(bitPattern: $0.reading.streamID.bits) })
+            if let use, old.contains(use.stream) { wrongs.append("the new reading is in an old stream") }
+        } catch {
+            wrongs.append("\(error)")
+        }
+        if !salvaged.withLock({ $0.isEmpty }) { wrongs += try await outbox.damage() }
+        wrongs += troubles.withLock { $0.map { "troubled: \($0)" } }
+        return wrongs
+    }
+}
