@@ -176,7 +176,7 @@ CUTS ?= 100000
 .PHONY: test-power-cuts
 test-power-cuts: build-dependencies ## Cut the power of the outbox's storage at any operation, 100,000 times; CUTS=n
 	swift build --build-tests -Xswiftc -warnings-as-errors
-	VIGIE_POWER_CUTS=$(CUTS) swift test --skip-build --filter OutboxPowerCutTests
+	VIGIE_POWER_CUTS=$(CUTS) swift test --skip-build --filter PowerCutTests
 
 .PHONY: test-debian13
 test-debian13: ## Build and test with Debian 13's Swift 6.0, libraries and Java, in a root of its own

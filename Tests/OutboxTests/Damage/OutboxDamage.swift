@@ -39,10 +39,12 @@ struct OutboxDamage: Sendable {
             self.file = file
         }
 
-        /// A leaf of the readings that is not in the log.
+        /// A leaf of the readings that is not in the log and has several rows.
         mutating func leaf() -> Int {
             let file = file
-            let pages = fixture.readings.leaves.filter { fixture.place[$0] == .file(file.range(ofPage: $0)) }
+            let pages = fixture.readings.leaves.filter {
+                fixture.place[$0] == .file(file.range(ofPage: $0)) && file.cells(ofPage: $0).count > 4
+            }
             return pages.randomElement(using: &random) ?? fixture.readings.root
         }
 

@@ -8,7 +8,7 @@ import Testing
 
 @testable import Outbox
 
-@Suite struct OutboxDamageTests {
+@Suite struct DamageTests {
     /// A row or page of the outbox cannot be read: every start samples, and everything that can be read arrives.
     @Test func whateverIsDamagedSamplingGoesOnAndTheReadableArrives() async throws {
         let seed = printedSeed()

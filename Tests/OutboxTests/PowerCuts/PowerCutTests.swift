@@ -63,10 +63,10 @@ private func wrongs(
     }
 }
 
-@Suite struct OutboxPowerCutTests {
+@Suite struct PowerCutTests {
     /// Power cut at any instant: nothing that was reported as durable is lost, no number is given twice, every number is
     /// accounted for, and the file opens without salvage.
-    @Test func aCutAtAnyOperationLosesNothing() async throws {
+    @Test func whatWasReportedDurableSurvivesACutAtEveryOperation() async throws {
         let seed = printedSeed()
         var random = SeededGenerator(seed: seed)
         var cuts = 0
