@@ -115,6 +115,44 @@ struct OutboxWorkload {
         }
     }
 
+    /// Makes `count` calls while the storage fails now and then, and ends with it in order.
+    /// - Returns: how many calls failed.
+    mutating func runOnFailingStorage(_ count: Int) async throws -> Int {
+        try await open()
+        var failed = 0
+        for _ in 0..<count {
+            machine.set(Int.random(in: 0..<3, using: &random) == 0 ? someFaults() : FaultyMachine.Faults())
+            let call: String
+            do {
+                call = try await makeCall()
+            } catch let error as OutboxError {
+                // Damage would be set aside, and the storage is not damaged.
+                if error.isDamage { contradictions.append("\(error)") }
+                failed += 1
+                call = "a call that failed: \(error.message)"
+            }
+            machine.set(FaultyMachine.Faults())
+            try await note(call)
+        }
+        return failed
+    }
+
+    private mutating func someFaults() -> FaultyMachine.Faults {
+        var faults = FaultyMachine.Faults()
+        let failing = FaultyMachine.Faults.Failing(
+            after: .random(in: 0...6, using: &random), count: .random(in: 1...3, using: &random))
+        switch Int.random(in: 0..<7, using: &random) {
+        case 0: faults.reads = failing
+        case 1: faults.writes = failing
+        case 2: faults.syncs = failing
+        case 3: faults.capacity = .random(in: 0...200_000, using: &random)
+        case 4: faults.isReadOnly = true
+        case 5: faults.foreignLock = .writer
+        default: faults.foreignLock = .exclusive
+        }
+        return faults
+    }
+
     /// Appends groups of a thousand readings with long names.
     mutating func fill(groups: Int) async throws {
         if outbox == nil { try await open() }

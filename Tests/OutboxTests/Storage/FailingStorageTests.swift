@@ -1,0 +1,58 @@
+import Platform
+import Readings
+import TestSupport
+import Testing
+
+@testable import Outbox
+
+@Suite struct FailingStorageTests {
+    /// Disk full, read-only, I/O errors, another program's lock: what fails has changed nothing, what does not fail holds,
+    /// also over a power cut, and all goes on when the storage is in order.
+    @Test func whateverFailsNothingIsLostOrGivenTwice() async throws {
+        var random = SeededGenerator(seed: printedSeed())
+        var failed = 0
+        for _ in 0..<40 {
+            let machine = FaultyMachine()
+            var workload = OutboxWorkload(
+                on: machine, facts: OutboxFacts(), tables: OutboxTables(), seed: random.next())
+            failed += try await workload.runOnFailingStorage(60)
+            #expect(workload.contradictions == [])
+            let last = try #require(workload.steps.last)
+            for _ in 0..<5 {
+                let image = machine.image(cutAtOperation: machine.operationCount + 1, seed: random.next())
+                let outbox = try await Outbox.open(path: OutboxWorkload.path, fileSystem: image.vfs)
+                let tables = try await outbox.tables()
+                #expect(tables == last.tables)
+                image.cut()
+            }
+            guard workload.contradictions.isEmpty else { return }
+        }
+        #expect(failed > 100)
+    }
+
+    @Test(arguments: [
+        (FaultyMachine.Faults(capacity: 0), "free space"), (FaultyMachine.Faults(isReadOnly: true), "the storage"),
+        (FaultyMachine.Faults(writes: .init(after: 0, count: 1000)), "the storage"),
+        (FaultyMachine.Faults(syncs: .init(after: 0, count: 1000)), "the storage"),
+        (FaultyMachine.Faults(foreignLock: .writer), "the other program"),
+    ])
+    func whatKeepsACommitAwayIsNamedAndGoesBy(faults: FaultyMachine.Faults, remedy: String) async throws {
+        let machine = FaultyMachine()
+        let outbox = try await Outbox.open(
+            path: OutboxWorkload.path, fileSystem: machine.vfs, sync: { machine.sync($0) })
+        try await outbox.append(try records(1...3))
+        machine.set(faults)
+        for _ in 0..<3 {
+            do throws(OutboxError) {
+                try await outbox.append(try! records(4...5))
+                Issue.record("it was committed")
+            } catch {
+                #expect(error.remedy?.contains(remedy) == true, "\(error)")
+            }
+            #expect(try await sequences(outbox) == [1, 2, 3])
+        }
+        machine.set(FaultyMachine.Faults())
+        #expect(try await outbox.append(try records(4...5), dropped: 2) == 7)
+        #expect(try await sequences(outbox) == [1, 2, 3, 6, 7])
+    }
+}
