@@ -158,6 +158,16 @@ public struct KafkaConfiguration: Sendable, Equatable {
         try makeAndLetGo(type, configuration, own + defaults, topic: topic)
     }
 
+    /// Tries out a client with its files, on a thread of its own, as the disk may be slow.
+    /// - Throws: what keeps a client from being made.
+    public func tryOutAside(
+        as client: KafkaClientKind, defaults: [(property: String, value: String)]
+    ) async throws(KafkaConfigurationError) {
+        try await onOwnThread("kafka-try") { () throws(KafkaConfigurationError) in
+            try tryOut(as: client, defaults: defaults)
+        }
+    }
+
     /// The same, with nothing that is in files: a password stands for that of the file.
     private var withoutFiles: KafkaConfiguration {
         var result = self

@@ -79,6 +79,17 @@ public final class KafkaProducer: Sendable {
         poller = Poller(handle: handle, deliveries: deliveries)
     }
 
+    /// Makes a producer as `init` does, on a thread of its own, as files are read and the disk may be slow.
+    public static func make(
+        configuration: KafkaConfiguration, defaults: [(property: String, value: String)] = [],
+        observer: KafkaObserver = KafkaObserver(), deliveries: @escaping @Sendable ([DeliveryReport]) -> Void
+    ) async throws(KafkaConfigurationError) -> KafkaProducer {
+        try await onOwnThread("kafka-make") { () throws(KafkaConfigurationError) in
+            try KafkaProducer(
+                configuration: configuration, defaults: defaults, observer: observer, deliveries: deliveries)
+        }
+    }
+
     deinit {
         poller.stop()
     }

@@ -49,6 +49,14 @@ public final class KafkaStateMonitor: Sendable {
         update { $0.failed(error, at: $1) }
     }
 
+    /// Takes that the client that was watched is gone; another one may have the same monitor.
+    public func clientEnded() {
+        update { watch, _ in
+            watch.clientEnded()
+            return nil
+        }
+    }
+
     /// Takes that the cluster acknowledged or gave a message.
     public func succeeded() {
         update { $0.succeeded(at: $1) }

@@ -101,6 +101,12 @@ public struct KafkaStateWatch: Sendable {
         return nil
     }
 
+    /// Takes that the client is gone, and all of its connections with it.
+    public mutating func clientEnded() {
+        connected = []
+        connectedSince = nil
+    }
+
     /// Call at `nextCheck`.
     public mutating func check(at now: ContinuousClock.Instant) -> KafkaStateChange? {
         guard let due = nextCheck, due <= now else { return nil }

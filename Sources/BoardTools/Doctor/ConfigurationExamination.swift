@@ -15,6 +15,12 @@ struct ConfigurationExamination: Examination {
                 "valid: \(settings.mode.rawValue), \(settings.stations.count)"
                 + " \(settings.stations.count == 1 ? "station" : "stations"), \(count) \(count == 1 ? "chip" : "chips")"
             return [Check(.configuration, file, .ok, seen)]
+                + settings.remarks.map { remark in
+                    Check(
+                        .configuration, "\(remark.file):\(remark.line)", .warning,
+                        (remark.path + [remark.message]).joined(separator: ": "),
+                        remedy: "see to that file; it is read again when it changes")
+                }
         case .failure(let error):
             return error.problems.map { problem in
                 let subject = problem.line > 0 ? "\(problem.file):\(problem.line)" : problem.file

@@ -38,12 +38,13 @@ public actor Doctor {
         let user = SystemUser.current(tree)
         let read: Result<GatewaySettings, ConfigurationError>
         do throws(ConfigurationError) {
-            read = .success(try GatewaySettings(file: file))
+            read = .success(try GatewaySettings(file: file, checkingFiles: true))
         } catch {
             read = .failure(error)
         }
         var checks = ConfigurationExamination(file: file, settings: read).checks
-        let settings = try? read.get()
+        // A file that keeps a gateway from starting keeps nobody from looking at the rest.
+        let settings = (try? read.get()) ?? (try? GatewaySettings(file: file))
         // What does not depend on the settings is looked at even without them.
         let buses = examineBuses(settings, user, progress)
         checks += buses.flatMap(\.checks)

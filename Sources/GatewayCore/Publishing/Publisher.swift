@@ -5,7 +5,8 @@ import Platform
 import Readings
 import Synchronization
 
-/// Sends what is in the outbox, in the order of the numbers, and deletes what the broker has acknowledged.
+/// Sends what is in the outbox, in the order of the numbers, and deletes what the broker has acknowledged. What is done
+/// when is decided by `PublishMachine`; this actor has the outbox, the producer and the clock.
 actor Publisher: Service {
     /// What wakes the publisher.
     enum Event: Sendable {
@@ -15,6 +16,12 @@ actor Publisher: Service {
         case delivered(producer: Int, [DeliveryReport])
         /// A pause after a failure is over.
         case pauseEnded
+        /// A timer of the machine has run down.
+        case timer(PublishMachine.Timer)
+        /// The files that the producer was made with have changed.
+        case filesChanged
+        /// The present stream is to be reported anew.
+        case reportsDue
         /// A broker is connected, for the first time or again.
         case connected
         /// The cluster takes readings again.
@@ -39,21 +46,35 @@ actor Publisher: Service {
     private let events: AsyncStream<Event>
     private nonisolated let wake: AsyncStream<Event>.Continuation
 
-    private var window: PublishWindow
+    private var machine: PublishMachine
     private var producer: KafkaProducer?
-    private var producerNumber = 0
+    /// Which producer is listened to.
+    private let current = CurrentProducer()
     private var answers = Answers()
     private var backoff = Publisher.firstBackoff
-    private var isPaused = false
-    /// Whether readings are on their way, as the monitor knows it.
-    private var isWaiting = false
+    /// The messages that were read last.
+    private var found: [Message] = []
+    /// Reports that the outbox gave and that are not acknowledged.
+    private var waitingReports: [OutboxReport] = []
+    /// When the outbox is next asked for readings of the quarantine that are to be sent once more.
+    private var nextRequeued = ContinuousClock.now
+    /// Whether the outbox failed when it was last asked.
+    private var isOutboxUnwell = false
     private var isStopping = false
-    /// Whether what waited while the cluster took nothing is on its way.
-    private var isDraining = false
 
     /// Between attempts while a broker answers and refuses: whoever lifts a quota or an access list sees readings within
     /// 5 s. Without a broker librdkafka tries to connect by itself, and a connection ends the pause.
     private static let firstBackoff = Backoff(firstMilliseconds: 250, longestMilliseconds: 4000)
+
+    /// How often it is looked whether readings of the quarantine are to be sent once more, and how many at once.
+    private static let requeuedInterval = Duration.seconds(5)
+    private static let requeuedAtOnce = 50
+    /// How often the present stream is reported anew.
+    private static let reportInterval = Duration.seconds(86_400)
+
+    /// How often the files of certificates, keys and the password are looked at, milliseconds. Boards that get new ones at
+    /// the same time do not all come at once.
+    private static let fileInterval: ClosedRange<Int64> = 1500...2500
 
     /// What a gateway wants of librdkafka; `kafka.properties` overrides it.
     static let producerDefaults: [(property: String, value: String)] = [
@@ -63,7 +84,7 @@ actor Publisher: Service {
         // librdkafka draws from 75 to 150 % of it, so that a thousand boards do not come at once.
         ("reconnect.backoff.max.ms", "1500"),
         // How long a request may have no answer: a broker that hangs is given up then, and so is a connection that a quota
-        // holds up. PublishWindow sees to it that a slow link carries what is on its way in less.
+        // holds up. InFlightWindow sees to it that a slow link carries what is on its way in less.
         ("socket.timeout.ms", "10000"),
         // How long a topic may be missing before that is an error.
         ("topic.metadata.propagation.max.ms", "5000"),
@@ -71,12 +92,13 @@ actor Publisher: Service {
 
     /// - Parameters:
     ///   - events: what wakes the publisher; `wake` puts into it.
-    ///   - window: the most readings on their way at once.
+    ///   - window: the most messages on their way at once.
+    ///   - rate: the most readings a second.
     ///   - drainTime: how long a stop may take.
     init(
         outbox: Outbox, events: (stream: AsyncStream<Event>, continuation: AsyncStream<Event>.Continuation),
-        configuration: KafkaConfiguration, topic: String, window: Int, drainTime: Duration, metrics: GatewayMetrics,
-        health: Health, log: Log, clock: any Clock<Duration>
+        configuration: KafkaConfiguration, topic: String, window: Int, rate: Int = 1_000_000, drainTime: Duration,
+        metrics: GatewayMetrics, health: Health, log: Log, clock: any Clock<Duration>
     ) {
         self.outbox = outbox
         self.events = events.stream
@@ -97,197 +119,279 @@ actor Publisher: Service {
             if case .recovered = change { wake.yield(.recovered) }
         }
         self.clock = clock
-        self.window = PublishWindow(limit: window)
+        machine = PublishMachine(limit: window, rate: Double(rate))
     }
 
-    /// Publishes until a stop is asked for and the outbox is empty or the time for it is over.
+    /// Publishes until a stop is asked for and the outbox is empty or the time for it is over. No error of Kafka or of the
+    /// outbox ends it.
     func run() async throws {
         let wake = wake
+        // Before the first producer reads them.
+        let files = KafkaFiles(of: configuration)
+        let watch = files.isEmpty ? nil : watch(files, since: await files.fingerprint())
+        defer { watch?.cancel() }
         wake.yield(.appended)
+        startTimer(Self.reportInterval, .reportsDue)
         try await withGracefulShutdownHandler {
-            try await publish()
+            for await event in events {
+                try Task.checkCancellation()
+                guard await handle(event) else { return }
+            }
         } onGracefulShutdown: {
             wake.yield(.stop)
         }
         await producer?.close(timeout: .seconds(1))
-        let waiting = try await outbox.status().depth
-        log.notice("stopped", ["waiting": waiting])
+        let waiting = try? await outbox.status().depth
+        log.notice("stopped", ["waiting": waiting.map { "\($0)" } ?? "unknown"])
     }
 
-    private func publish() async throws {
-        for await event in events {
-            try Task.checkCancellation()
-            do {
-                guard try await handle(event) else { return }
-            } catch let error as OutboxError {
-                // What is on its way may or may not be settled in the file; sending it again is harmless.
-                abandonProducer()
-                pause(after: error)
+    /// Looks again and again whether the files have changed.
+    private func watch(_ files: KafkaFiles, since known: KafkaFiles.Fingerprint) -> Task<Void, any Error> {
+        let (clock, wake) = (clock, wake)
+        return Task {
+            var known = known
+            while true {
+                try await clock.sleep(for: .milliseconds(Int64.random(in: Publisher.fileInterval)))
+                let now = await files.fingerprint()
+                if now != known { wake.yield(.filesChanged) }
+                known = now
             }
         }
     }
 
     /// - Returns: whether there is more to do.
-    private func handle(_ event: Event) async throws -> Bool {
-        var acknowledged: Int64?
+    private func handle(_ event: Event) async -> Bool {
+        var actions: [PublishMachine.Action]
         switch event {
-        case .appended: break
+        case .appended: actions = tell(.appended)
         case .delivered(let number, let reports):
-            if number == producerNumber { acknowledged = try await settle(reports + answers.take()) }
-        case .pauseEnded, .connected, .flush: isPaused = false
-        case .recovered: isDraining = true
+            guard number == current.number else { return true }
+            let all = reports + answers.take()
+            actions = tell(
+                .answered(all.map { ($0.token, $0.error) }, producerError: producer?.fatalError))
+        case .pauseEnded: actions = tell(.pauseEnded)
+        case .timer(let timer): actions = tell(.timer(timer))
+        case .filesChanged:
+            log.info("the files of the configuration's section kafka have changed and are read again")
+            actions = tell(.filesChanged(isWorking: monitor.isConnected && monitor.trouble == nil))
+        case .reportsDue:
+            startTimer(Self.reportInterval, .reportsDue)
+            try? await outbox.renewReports()
+            actions = tell(.appended)
+        case .connected: actions = tell(.connected)
+        case .recovered: actions = tell(.recovered)
+        case .flush: actions = tell(.flush)
         case .stop:
             isStopping = true
             startTimer(drainTime, .drainTimeOver)
-        case .drainTimeOver: return false
+            actions = tell(.stop)
+        case .drainTimeOver: actions = tell(.drainTimeOver)
         }
-        if let error = producer?.fatalError {
-            // The next producer begins with what is in the outbox.
-            if let last = acknowledged { await outbox.acknowledge(through: last) }
-            acknowledged = nil
-            // An idempotent producer cannot go on after some errors, such as a broker that lost its state. What a person
-            // must mend, such as a right that is missing, is the monitor's to say.
-            let isToldElsewhere = KafkaTrouble(error, of: configuration).map { $0.kind != .producerLost } ?? false
-            log(
-                isToldElsewhere ? .debug : .warning, "the producer cannot go on and is made anew",
-                ["error": "\(error)"])
-            abandonProducer()
-            pause(after: error)
-        }
-        if !isPaused { try await fill() }
-        // The next readings are on their way while the disk forgets those before.
-        if let acknowledged { await outbox.acknowledge(through: acknowledged) }
-        if window.isEmpty == isWaiting {
-            isWaiting.toggle()
-            monitor.waits(isWaiting)
-        }
-        guard isStopping || isDraining, window.isEmpty else { return true }
-        let depth = try await outbox.status().depth
-        if isDraining, depth == 0 {
-            isDraining = false
-            log.notice("all readings that waited are sent")
-        }
-        return !isStopping || depth > 0
-    }
-
-    /// Hands readings to the producer until the window is full or the outbox has no more.
-    ///
-    /// They go in groups: librdkafka puts into one request what is there when it looks, and that would be one reading,
-    /// were they given one by one as earlier ones are acknowledged.
-    private func fill() async throws {
-        while window.isWorthFilling {
-            let records = try await outbox.read(after: window.sentThrough, limit: min(window.room, 250))
-            guard !records.isEmpty else {
-                window.rest()
-                return
+        var next = 0
+        while next < actions.count {
+            let action = actions[next]
+            next += 1
+            if action == .finish { return false }
+            guard let answer = await perform(action) else { continue }
+            if case .notTaken = answer {
+                // Those that were to be sent after it are taken back, too.
+                actions[next...].removeAll { if case .send = $0 { true } else { false } }
             }
-            // All are encoded before the first is given.
-            for message in records.map(Message.init) {
-                guard try await send(message) else { return }
-            }
+            actions += tell(answer)
         }
+        return true
     }
 
-    /// A reading as it goes to the topic.
-    private struct Message {
-        let record: OutboxRecord
-        let value: [UInt8]
-        let headers: [KafkaHeader]
+    private func tell(_ event: PublishMachine.Event) -> [PublishMachine.Action] { machine.handle(event, at: .now) }
 
-        init(_ record: OutboxRecord) {
-            self.record = record
-            value = record.reading.encoded()
-            headers = record.committedAt.map { [KafkaHeader(committedAt: $0.milliseconds)] } ?? []
-        }
-    }
+    // MARK: What the machine says
 
-    /// - Returns: whether to go on sending.
-    private func send(_ message: Message) async throws -> Bool {
-        let reading = message.record.reading
-        do {
-            guard message.value.count <= Reading.maximumEncodedSize else {
-                try await setAside(
-                    message.record, "\(message.value.count) bytes, at most \(Reading.maximumEncodedSize) are allowed")
-                return true
-            }
-            try currentProducer().send(
-                topic: topic, key: Array(reading.gatewayID.description.utf8), value: message.value,
-                headers: message.headers, token: UInt64(reading.sequence))
-            window.send(reading.sequence, at: .now)
-            return true
-        } catch let error as KafkaError where error.code == .messageTooLarge {
-            try await setAside(message.record, "\(error)")
-            return true
-        } catch let error as KafkaError where error.code == .queueFull {
-            // Room comes with the next delivery report.
-            return false
-        } catch let error as KafkaError {
-            pause(after: error)
-            return false
-        } catch let error as KafkaConfigurationError {
-            pause(after: error)
-            return false
-        }
-    }
-
-    private func setAside(_ record: OutboxRecord, _ reason: String) async throws {
-        let reading = record.reading
-        log.error("a reading can never be sent", ["seq": reading.sequence, "reason": reason])
-        try await outbox.quarantine(record, reason: reason)
-        metrics.quarantined.increment()
-        window.skip(reading.sequence, at: .now)
-    }
-
-    /// - Returns: the last reading that the broker has, with all before it; nil if that is none more than before.
-    private func settle(_ reports: [DeliveryReport]) async throws -> Int64? {
-        var failure: KafkaError?
-        for report in reports {
-            let sequence = Int64(report.token)
-            if report.error?.code == .messageTooLarge {
-                // The broker's own limit is lower than the contract's.
-                if let record = try await outbox.read(after: sequence - 1, limit: 1).first,
-                    record.reading.sequence == sequence
-                {
-                    log.error("the broker refuses a reading as too large", ["seq": sequence])
-                    try await outbox.quarantine(record, reason: "\(report.error.map { "\($0)" } ?? "")")
-                    metrics.quarantined.increment()
-                }
-                window.settle(sequence, isDelivered: true)
-                continue
-            }
-            window.settle(sequence, isDelivered: report.error == nil)
-            failure = failure ?? report.error
-        }
-        let acknowledged = window.takeAcknowledged(at: .now)
-        if acknowledged != nil { backoff = Self.firstBackoff }
-        let delivered = reports.count { $0.error == nil }
-        metrics.published.increment(by: UInt64(delivered))
-        if let failure {
-            pause(after: failure)
-        } else if delivered > 0 {
+    /// - Returns: what the machine is to be told of it.
+    private func perform(_ action: PublishMachine.Action) async -> PublishMachine.Event? {
+        switch action {
+        case .makeProducer:
+            return await makeProducer() ? .producerMade : .producerNotMade
+        case .tryFiles: return await tryFiles()
+        case .dropProducer:
+            log.debug("the producer is made anew", ["error": producer?.fatalError.map { "\($0)" } ?? "none"])
+            dropProducer()
+        case .read(let limit): return await read(limit)
+        case .send(let index, let token): return send(found[index], token)
+        case .quarantine(let sequence, let reason): return await quarantine(sequence, reason)
+        case .acknowledge(let through): await outbox.acknowledge(through: through)
+        case .acknowledgeExtra(let extra): await acknowledge(extra)
+        case .giveUpExtra(let extra, let reason): await giveUp(extra, reason)
+        case .release:
+            // Reports that were not acknowledged are given again.
+            waitingReports = []
+            await outbox.release()
+        case .noteDelivered(let count):
+            metrics.published.increment(by: UInt64(count))
             monitor.succeeded()
             // Later changes are the monitor's to report.
             if health.state(of: "kafka") == nil { health.report("kafka", .healthy) }
+        case .pause(let error): pause(error)
+        case .resetPauses: backoff = Self.firstBackoff
+        case .start(let timer, let duration): startTimer(duration, .timer(timer))
+        case .noteWaiting(let isWaiting): monitor.waits(isWaiting)
+        case .noteOneByOne(let reason):
+            log.warning("the broker refuses a group of readings, they are sent one by one", ["error": reason])
+        case .noteAllRefused(let reason):
+            log.error("the broker refuses one reading after the other, they wait", ["error": reason])
+            health.report("readings", .degraded("the broker refuses one reading after the other: \(reason)"))
+        case .noteTakenAgain:
+            log.notice("the broker takes readings again that it had refused")
+            health.report("readings", .healthy)
+        case .noteDrained: log.notice("all readings that waited are sent")
+        case .finish: break
         }
-        _ = window.rewind()
-        return acknowledged
+        return nil
     }
 
-    private func pause(after error: any Error) {
+    /// A message as it goes to the topic.
+    private struct Message {
+        var sequence: Int64?
+        var extra: PublishMachine.Extra?
+        let key: [UInt8]
+        let value: [UInt8]
+        var headers: [KafkaHeader] = []
+
+        init(_ record: OutboxRecord) {
+            sequence = record.reading.sequence
+            key = Array(record.reading.gatewayID.description.utf8)
+            value = record.reading.encoded()
+            headers = record.committedAt.map { [KafkaHeader(committedAt: $0.milliseconds)] } ?? []
+        }
+
+        init(_ report: OutboxReport) {
+            extra = .report(report.id)
+            key = Array(report.gatewayID.description.utf8)
+            value = report.message
+        }
+
+        init(_ reading: QuarantinedReading) {
+            extra = .requeued(reading.sequence)
+            key = Array(reading.gatewayID.utf8)
+            value = Array(reading.body.utf8)
+        }
+
+        /// With what a record has around key and value (Kafka protocol guide, "Record"), about.
+        var candidate: PublishMachine.Candidate {
+            let most = Reading.maximumEncodedSize
+            return PublishMachine.Candidate(
+                sequence: sequence, extra: extra, size: key.count + value.count + headers.count * 32 + 32,
+                refusal: value.count > most ? "\(value.count) bytes, at most \(most) are allowed" : nil)
+        }
+    }
+
+    /// They go in groups: librdkafka puts into one request what is there when it looks, and that would be one reading,
+    /// were they given one by one as earlier ones are acknowledged.
+    private func read(_ limit: Int) async -> PublishMachine.Event {
+        let after = machine.window.sentThrough
+        do throws(OutboxError) {
+            let records = try await outbox.read(after: after, limit: limit)
+            let isEnd = records.count < limit
+            // Without readings behind, everything is told.
+            waitingReports += try await outbox.reports(
+                through: isEnd ? nil : records.last?.reading.sequence, isEnd: isEnd && isStopping)
+            var requeued: [QuarantinedReading] = []
+            if isEnd, ContinuousClock.now >= nextRequeued {
+                nextRequeued = .now + Self.requeuedInterval
+                requeued = try await outbox.requeued(limit: Self.requeuedAtOnce)
+                if requeued.count == Self.requeuedAtOnce { nextRequeued = .now }
+            }
+            outboxIsWell()
+            // All are encoded before the first is given.
+            found = waitingReports.map { Message($0) } + requeued.map { Message($0) } + records.map { Message($0) }
+            return .found(found.map(\.candidate), after: after, isEnd: isEnd)
+        } catch {
+            outboxFailed(error)
+            return .notRead
+        }
+    }
+
+    private func send(_ message: Message, _ token: UInt64) -> PublishMachine.Event? {
+        do throws(KafkaError) {
+            guard let producer else { throw KafkaError(.state, "send without a producer") }
+            try producer.send(
+                topic: topic, key: message.key, value: message.value, headers: message.headers, token: token)
+            return nil
+        } catch {
+            return .notTaken(token, error)
+        }
+    }
+
+    private func quarantine(_ sequence: Int64, _ reason: String) async -> PublishMachine.Event {
+        do throws(OutboxError) {
+            let record = try await outbox.read(after: sequence - 1, limit: 1).first
+            // It may have been dropped meanwhile, for want of room.
+            if let record, record.reading.sequence == sequence {
+                try await outbox.quarantine(record, reason: reason)
+                metrics.quarantined.increment()
+                log.error("a reading can never be sent", ["seq": sequence, "reason": reason])
+            }
+            outboxIsWell()
+            return .quarantined(sequence)
+        } catch {
+            outboxFailed(error)
+            return .notQuarantined(sequence)
+        }
+    }
+
+    private func acknowledge(_ extra: PublishMachine.Extra) async {
+        switch extra {
+        case .report(let id):
+            waitingReports.removeAll { $0.id == id }
+            await outbox.acknowledge(report: id)
+        case .requeued(let sequence):
+            log.notice("a reading of the quarantine is sent after all", ["seq": sequence])
+            do throws(OutboxError) {
+                try await outbox.acknowledge(requeued: sequence)
+            } catch {
+                // It is sent once more, which is harmless.
+                outboxFailed(error)
+            }
+        }
+    }
+
+    private func giveUp(_ extra: PublishMachine.Extra, _ reason: String) async {
+        switch extra {
+        case .report(let id):
+            waitingReports.removeAll { $0.id == id }
+            log.error("the broker refuses a report of this gateway", ["reason": reason])
+        case .requeued(let sequence):
+            log.error("a reading of the quarantine is refused once more", ["seq": sequence, "reason": reason])
+            do throws(OutboxError) {
+                try await outbox.refuse(requeued: sequence, reason: reason)
+            } catch {
+                outboxFailed(error)
+            }
+        }
+    }
+
+    private func outboxFailed(_ error: OutboxError) {
+        if !isOutboxUnwell { log.warning("the outbox cannot be used, trying again", ["error": "\(error)"]) }
+        isOutboxUnwell = true
+        health.report(Self.storagePart, .degraded("\(error)"))
+    }
+
+    private func outboxIsWell() {
+        guard isOutboxUnwell else { return }
+        isOutboxUnwell = false
+        log.notice("the outbox can be used again")
+        health.report(Self.storagePart, .healthy)
+    }
+
+    /// The part that health names: what the publisher has of the outbox. What the outbox takes is told by its writer.
+    private static let storagePart = "outbox reading"
+
+    private func pause(_ error: KafkaError?) {
         let wait = backoff.next()
         metrics.publishFailures.increment()
-        if let error = error as? KafkaError {
+        if let error {
             log.debug("cannot publish, trying again", ["error": "\(error)", "in": "\(wait)"])
             monitor.failed(error)
-        } else if let error = error as? KafkaConfigurationError {
-            log.debug("cannot make a producer, trying again", ["error": "\(error)", "in": "\(wait)"])
-            monitor.failed(error)
-        } else {
-            log.warning("cannot publish, trying again", ["error": "\(error)", "in": "\(wait)"])
-            health.report("outbox", .degraded("\(error)"))
         }
-        guard !isPaused else { return }
-        isPaused = true
         startTimer(wait, .pauseEnded)
     }
 
@@ -299,33 +403,67 @@ actor Publisher: Service {
         }
     }
 
-    private func currentProducer() throws -> KafkaProducer {
-        if let producer { return producer }
-        let (number, wake, answers) = (producerNumber, wake, Answers())
+    // MARK: Producers
+
+    /// Makes a producer, with its files as they are now.
+    /// - Returns: false if a file cannot be used, which is then the trouble.
+    private func makeProducer() async -> Bool {
+        let (wake, answers, current) = (wake, Answers(), current)
+        let number = current.number
         self.answers = answers
-        var observer = monitor.observer
-        let noteConnection = observer.connection
-        observer.connection = { broker, isUp in
-            noteConnection(broker, isUp)
-            if isUp { wake.yield(.connected) }
+        let watched = monitor.observer
+        // A producer that was given up says nothing any more of how the cluster is.
+        let observer = KafkaObserver(
+            log: watched.log,
+            error: { if current.number == number { watched.error($0) } },
+            throttle: { if current.number == number { watched.throttle($0) } },
+            connection: { broker, isUp in
+                guard current.number == number else { return }
+                watched.connection(broker, isUp)
+                if isUp { wake.yield(.connected) }
+            })
+        do throws(KafkaConfigurationError) {
+            producer = try await KafkaProducer.make(
+                configuration: configuration, defaults: Self.producerDefaults, observer: observer
+            ) { reports in
+                if let reports = answers.add(reports) { wake.yield(.delivered(producer: number, reports)) }
+            }
+            return true
+        } catch {
+            log.debug("no producer can be made", ["error": "\(error)"])
+            monitor.failed(error)
+            return false
         }
-        let made = try KafkaProducer(
-            configuration: configuration, defaults: Self.producerDefaults, observer: observer
-        ) { reports in
-            if let reports = answers.add(reports) { wake.yield(.delivered(producer: number, reports)) }
+    }
+
+    /// Finds out whether a producer can be made with the files as they are, while there is one with older files.
+    private func tryFiles() async -> PublishMachine.Event {
+        do throws(KafkaConfigurationError) {
+            try await configuration.tryOutAside(as: .producer, defaults: Self.producerDefaults)
+            return .filesUsable(isWorking: monitor.isConnected && monitor.trouble == nil)
+        } catch {
+            log.warning("the files of Kafka cannot be used, the old ones are", ["reason": "\(error)"])
+            return .filesNotUsable
         }
-        producer = made
-        return made
     }
 
     /// Gives up the producer; reports that still come from it are not looked at. All that had no answer is still in the
     /// outbox, and the next producer begins there.
-    private func abandonProducer() {
+    private func dropProducer() {
         metrics.producersReplaced.increment()
         producer = nil
-        producerNumber += 1
-        window.restart()
+        current.next()
+        monitor.clientEnded()
     }
+}
+
+/// The number of the producer that is listened to; the older ones are about to end.
+private final class CurrentProducer: Sendable {
+    private let value = Atomic(0)
+
+    var number: Int { value.load(ordering: .acquiring) }
+
+    func next() { value.add(1, ordering: .acquiringAndReleasing) }
 }
 
 /// What a producer reports while the publisher is at work: taken together, so that the outbox deletes much at once.

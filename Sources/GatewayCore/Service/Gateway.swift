@@ -35,7 +35,8 @@ public struct Gateway: Sendable {
             capacity: settings.outboxQueue, observer: reporter.writerObserver)
         let publisher = Publisher(
             outbox: outbox, events: events, configuration: settings.kafka, topic: settings.topic,
-            window: settings.window, drainTime: settings.drainTime, metrics: metrics, health: health,
+            window: settings.window, rate: settings.drainRate, drainTime: settings.drainTime, metrics: metrics,
+            health: health,
             log: log.component("publisher"), clock: ContinuousClock())
         let power = PowerManager(settings.battery, metrics: registry, health: health, log: log.component("power")) {
             wake.yield(.flush)

@@ -37,6 +37,8 @@ public struct GatewaySettings: Sendable {
     package var topic: String
     /// The most messages on their way at once.
     var window: Int
+    /// The most readings a second.
+    var drainRate: Int
     /// How long a stop may take to send what is in the outbox.
     var drainTime: Duration
     /// Where the HTTP endpoint listens, and whom it answers; nil for none.
@@ -83,6 +85,7 @@ public struct GatewaySettings: Sendable {
         self.kafka = kafka.kafkaConfiguration(for: .producer, path: path)
         topic = kafka.value("topic", as: .topicName, default: "sensor.readings")
         window = kafka.value("window", as: .integer(1...100_000), default: 1000)
+        drainRate = kafka.value("drain_rate", as: .integer(1...1_000_000), default: 5000)
         drainTime = kafka.value("drain_time", as: .duration(), default: .seconds(5))
         monitoring = root.optionalSection("monitoring")?.httpEndpoint(checkingFiles: checkingFiles)
         logLevel = root.value("log_level", as: .choice(.info), default: .info)
