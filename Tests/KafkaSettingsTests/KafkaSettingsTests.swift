@@ -67,7 +67,8 @@ struct KafkaSettingsTests {
     @Test(arguments: [
         "acks: all", "acks: -1", "topic.acks: all", "enable.idempotence: True", "max.in.flight: 1",
         "partitioner: murmur2_random", "compression.type: gzip", "compression.codec: lz4", "linger.ms: 0",
-        "linger.ms: 250.5", "batch.num.messages: 1", "batch.size: 1000", "client.id: board 7", "debug: \"broker,topic\"",
+        "linger.ms: 250.5", "batch.num.messages: 1", "batch.size: 1000", "client.id: board 7",
+        "debug: \"broker,topic\"",
         "statistics.interval.ms: 60000", "queue.buffering.max.messages: 0", "reconnect.backoff.max.ms: 60000",
         "broker.address.family: v4", "enable.ssl.certificate.verification: false", "retries: 2147483647",
         "socket.keepalive.enable: true", "request.timeout.ms: 5000", "message.max.bytes: 70000",
@@ -89,10 +90,14 @@ struct KafkaSettingsTests {
                 interceptors: x
                 error_cb: x
             """)
-        #expect(found.map { $0.prefix(31) }.map(String.init) == (4...10).map { line in
-            let names = ["linger.mss", "acks", "linger.ms", "retry.backoff.ms", "opaque", "interceptors", "error_cb"]
-            return String("x.yaml:\(line): kafka: properties: \(names[line - 4])".prefix(31))
-        }, "\(found.joined(separator: "\n"))")
+        #expect(
+            found.map { $0.prefix(31) }.map(String.init)
+                == (4...10).map { line in
+                    let names = [
+                        "linger.mss", "acks", "linger.ms", "retry.backoff.ms", "opaque", "interceptors", "error_cb",
+                    ]
+                    return String("x.yaml:\(line): kafka: properties: \(names[line - 4])".prefix(31))
+                }, "\(found.joined(separator: "\n"))")
     }
 
     @Test func aFileThatCannotBeUsedIsAProblemOrARemarkInItsLine() throws {

@@ -43,6 +43,7 @@ actor Publisher: Service {
     private let log: Log
     private let monitor: KafkaStateMonitor
     private let clock: any Clock<Duration>
+    private let online: @Sendable (Bool) -> Void
     private let events: AsyncStream<Event>
     private nonisolated let wake: AsyncStream<Event>.Continuation
 
@@ -95,12 +96,15 @@ actor Publisher: Service {
     ///   - window: the most messages on their way at once.
     ///   - rate: the most readings a second.
     ///   - drainTime: how long a stop may take.
+    ///   - online: told whether the broker takes readings.
     init(
         outbox: Outbox, events: (stream: AsyncStream<Event>, continuation: AsyncStream<Event>.Continuation),
         configuration: KafkaConfiguration, topic: String, window: Int, rate: Int = 1_000_000, drainTime: Duration,
-        metrics: GatewayMetrics, health: Health, log: Log, clock: any Clock<Duration>
+        metrics: GatewayMetrics, health: Health, log: Log, clock: any Clock<Duration>,
+        online: @escaping @Sendable (Bool) -> Void = { _ in }
     ) {
         self.outbox = outbox
+        self.online = online
         self.events = events.stream
         wake = events.continuation
         self.configuration = configuration
@@ -116,7 +120,9 @@ actor Publisher: Service {
         ) { change in
             kafkaLog.report(change, waiting: Int(metrics.depth.value))
             health.report("kafka", change)
-            if case .recovered = change { wake.yield(.recovered) }
+            guard case .recovered = change else { return online(false) }
+            online(true)
+            wake.yield(.recovered)
         }
         self.clock = clock
         machine = PublishMachine(limit: window, rate: Double(rate))
@@ -229,7 +235,10 @@ actor Publisher: Service {
             metrics.published.increment(by: UInt64(count))
             monitor.succeeded()
             // Later changes are the monitor's to report.
-            if health.state(of: "kafka") == nil { health.report("kafka", .healthy) }
+            if health.state(of: "kafka") == nil {
+                health.report("kafka", .healthy)
+                online(true)
+            }
         case .pause(let error): pause(error)
         case .resetPauses: backoff = Self.firstBackoff
         case .start(let timer, let duration): startTimer(duration, .timer(timer))

@@ -37,7 +37,8 @@ public struct Gateway: Sendable {
             outbox: outbox, events: events, configuration: settings.kafka, topic: settings.topic,
             window: settings.window, rate: settings.drainRate, drainTime: settings.drainTime, metrics: metrics,
             health: health,
-            log: log.component("publisher"), clock: ContinuousClock())
+            log: log.component("publisher"), clock: ContinuousClock(),
+            online: { writer.set(isOnline: $0) })
         let power = PowerManager(settings.battery, metrics: registry, health: health, log: log.component("power")) {
             wake.yield(.flush)
         }
