@@ -57,6 +57,38 @@ import Testing
         }
     }
 
+    /// A chip that goes wrong is a typed error, and once it is sound again it measures, opened anew.
+    @Test(arguments: ChipType.all, FaultScript.Kind.allCases)
+    func everyFaultIsATypedErrorAndPasses(type: ChipType, kind: FaultScript.Kind) async throws {
+        let chip = try chip(type, at: type.addresses[0])
+        let live = FaultSwitch(world: world)
+        let bus = SimulatedI2CBus(world: world)
+        bus.attach(chip.setup.twin(in: world, faults: FaultScript(live: live)), at: chip.location.address)
+        let driver = try await chip.setup.open(bus: bus, address: chip.location.address, clock: clock)
+        _ = try await driver.measure()
+        live.set(kind, true)
+        try await clock.sleep(for: .seconds(60))
+        var found: ChipError?
+        do throws(ChipError) {
+            _ = try await driver.measure()
+        } catch {
+            found = error
+        }
+        switch (kind, found?.kind) {
+        case (.nack, .bus(let error)?), (.unplug, .bus(let error)?): #expect(error.kind == .notAcknowledged)
+        case (.freeze, .timedOut?), (.freeze, .notReady?), (.freeze, .bus?): break
+        case (.saturate, .outOfRange?), (.saturate, .saturated?): break
+        // A chip without checksums sends none that could be wrong.
+        case (.crc, .crc?), (.crc, nil): break
+        default: Issue.record("\(kind): \(found.map { "\($0)" } ?? "nothing failed")")
+        }
+        if let found { #expect(found.chip == type.name && found.address == chip.location.address) }
+        live.set(kind, false)
+        try await clock.sleep(for: .seconds(60))
+        let again = try await chip.setup.open(bus: bus, address: chip.location.address, clock: clock)
+        #expect(try await again.measure().quantities == chip.quantities)
+    }
+
     /// A scan names the twin, and the configuration that it proposes is for this type.
     @Test(arguments: ChipType.all)
     func theProbeRecognisesTheTwin(type: ChipType) async throws {
@@ -73,7 +105,8 @@ import Testing
 
     @Test(
         arguments: [
-            (ChipPart.bme280, "bme280"), (.bmp280, "bmp280"), (.scd40, "scd40"), (.scd41, "scd41"), (.scd43, "scd41"),
+            (ChipPart.bme280, "bme280"), (.bmp280, "bmp280"), (.bmp390, "bmp390"), (.scd40, "scd40"), (.scd41, "scd41"),
+            (.scd43, "scd41"),
             (.scd4x, "scd41"), (.sht3x, "sht3x"), (.ads1115, "ads1115"), (.bmp180, nil), (.bme680, nil),
             (.tca9548a, nil),
         ] as [(ChipPart, String?)])

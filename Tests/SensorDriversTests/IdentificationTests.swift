@@ -36,15 +36,17 @@ private let probes = [SCD4x.probe, SHT3x.probe, ADS1115.probe, SHT4x.probe, BME2
 
     /// Scans a bus on which all addresses are empty but those with a transcript.
     private func scan(
-        _ transcripts: [I2CAddress: [Exchange]], options: IdentificationOptions = IdentificationOptions(),
+        _ transcripts: [I2CAddress: [Exchange]], probes: [Probe] = probes,
+        options: IdentificationOptions = IdentificationOptions(),
         kernelDriver: @escaping @Sendable (I2CAddress) -> String? = { _ in nil }
     ) async throws -> BusInventory {
         try await play(
-            addresses().flatMap { transcripts[$0] ?? absent($0) }, options: options, kernelDriver: kernelDriver)
+            addresses().flatMap { transcripts[$0] ?? absent($0) }, probes: probes, options: options,
+            kernelDriver: kernelDriver)
     }
 
     private func play(
-        _ transcript: [Exchange], options: IdentificationOptions = IdentificationOptions(),
+        _ transcript: [Exchange], probes: [Probe] = probes, options: IdentificationOptions = IdentificationOptions(),
         kernelDriver: @escaping @Sendable (I2CAddress) -> String? = { _ in nil }
     ) async throws -> BusInventory {
         let bus = PlaybackBus(transcript)
@@ -93,6 +95,18 @@ private let probes = [SCD4x.probe, SHT3x.probe, ADS1115.probe, SHT4x.probe, BME2
         #expect(finding.part == nil && finding.certainty == .unknown)
         #expect(finding.evidence.map(\.answer) == ["0x80", "0x00"])
         #expect(finding.note == "at this address often a barometer (MS5611)")
+    }
+
+    /// The BMP390's id is the BME280's number in another register, so that of the BME280 is asked first.
+    @Test(arguments: [(0x50, ChipPart.bmp388), (0x60, .bmp390), (0x51, nil)] as [(UInt8, ChipPart?)])
+    func theYoungerBarometersSayTheirIDInAnotherRegister(id: UInt8, part: ChipPart?) async throws {
+        for address in BMP3xx.addresses {
+            let transcript =
+                barometer(address, id: 0x00) + [Exchange.write([0x00], thenRead: [id], at: address)]
+            let finding = try only(await scan([address: transcript], probes: probes + [BMP3xx.probe]))
+            #expect(finding.part == part && finding.certainty == (part == nil ? .unknown : .certain))
+            #expect(finding.evidence.last?.answer == hexadecimal(id, digits: 2))
+        }
     }
 
     private let sht4xSerial: [Exchange] = [
