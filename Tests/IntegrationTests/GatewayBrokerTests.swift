@@ -100,7 +100,7 @@ import Testing
             let status = try await outbox.status()
             #expect(status.depth == 0 && status.dropped == 0 && status.quarantined == 0)
             struct Envelope: Decodable { var seq: Int64 }
-            let numbers = try await site.messages(of: site.topic).map {
+            let numbers = try await site.readings().map {
                 try JSONDecoder().decode(Envelope.self, from: Data($0.value)).seq
             }
             #expect(numbers == Array(1...status.lastSequence))

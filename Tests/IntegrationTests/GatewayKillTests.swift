@@ -29,7 +29,7 @@ import Testing
         // So many that the runs before it have sampled too, or this one goes on until there are.
         try await waitUntil("there is enough to look at", within: .seconds(120)) {
             try #require(last.isRunning, "\(last.output)")
-            return try await site.messages(of: site.topic).count > 21 * 50
+            return try await site.readings().count > 21 * 50
         }
         last.send(SIGTERM)
         #expect(await last.ending() == .status(0), "\(last.output)")
@@ -40,7 +40,7 @@ import Testing
         #expect(status.dropped == 0)
         #expect(status.quarantined == 0)
 
-        let messages = try await site.messages(of: site.topic)
+        let messages = try await site.readings()
         let numbers = try expectOneContentANumber(messages)
         #expect(numbers == Set(1...status.lastSequence), "numbers are missing, or were never given")
         let duplicates = messages.count - numbers.count

@@ -55,6 +55,14 @@ extension Site {
             values: Values(temperature: temperature, co2: 500))
     }
 
+    /// The readings of the topic, without the reports of gateways.
+    func readings() async throws -> [Message] {
+        try await messages(of: topic).filter { message in
+            let fields = try? JSONSerialization.jsonObject(with: Data(message.value)) as? [String: Any]
+            return fields?["sensor_id"] != nil
+        }
+    }
+
     /// A report of each gateway that all streams in the database have ended where they are.
     func reportsOfEnds() throws -> [Outgoing] {
         let rows = try database.query(
