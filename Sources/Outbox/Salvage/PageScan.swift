@@ -84,7 +84,8 @@ struct PageScan {
     }
 
     private func scanLog(_ row: (Row) throws -> Void) throws {
-        guard log >= 0 else { return }
+        var status = stat()
+        guard log >= 0, fstat(log, &status) == 0, status.st_mode & S_IFMT == S_IFREG else { return }
         let length = Int(lseek(log, 0, SEEK_END))
         var position = 32
         while position + 24 < length {
