@@ -36,7 +36,12 @@ public struct OutboxError: Error, Sendable, Equatable, CustomStringConvertible {
 
     /// Whether what stands in the file is at fault, not the way to it. A number that is greater than all others is found
     /// to be there already (SQLITE_CONSTRAINT) only in a damaged table.
-    var isDamage: Bool { [SQLITE_CORRUPT, SQLITE_NOTADB, SQLITE_CONSTRAINT].contains(code & 0xFF) }
+    var isDamage: Bool {
+        [SQLITE_CORRUPT, SQLITE_NOTADB, SQLITE_CONSTRAINT].contains(code & 0xFF) || code == Self.unreadableSector
+    }
+
+    /// SQLITE_IOERR_CORRUPTFS: the storage cannot read a part of the file (EIO).
+    private static let unreadableSector: Int32 = SQLITE_IOERR | 33 << 8
 
     /// One line for a person.
     public var description: String {

@@ -94,6 +94,17 @@ int64_t vigie_machine_read_file(vigie_machine *machine, const char *name, uint8_
 bool vigie_machine_put_file(vigie_machine *machine, const char *name, const uint8_t *bytes, int64_t count);
 // Takes a file away for good. No operation.
 void vigie_machine_remove_file(vigie_machine *machine, const char *name);
-// fsync(2) of a file or, where the name is empty, of the folder, by the program itself: one operation. False if the power
-// is gone.
+// fsync(2) of a file or, where the name is empty, of the folder, by the program itself: one operation. False if the
+// power is gone.
 bool vigie_machine_sync(vigie_machine *machine, const char *name);
+
+// ---- Real files
+//
+// A file with sectors that cannot be read, as a worn card has them: SQLite's reads of them fail with EIO. Only its own
+// reads do (xSetSystemCall in https://www.sqlite.org/c3ref/vfs.html).
+
+// Makes the bytes from `from` up to but without `to` unreadable, in place of those of an earlier call. False if there is
+// no such file, or SQLite cannot be made to.
+bool vigie_make_unreadable(const char *path, int64_t from, int64_t to);
+// Ends that.
+void vigie_make_readable(void);

@@ -1,3 +1,4 @@
+import CFaultyStorage
 import Foundation
 import Glibc
 import Platform
@@ -8,7 +9,7 @@ import Testing
 
 @testable import Outbox
 
-@Suite struct DamageTests {
+@Suite(.serialized) struct DamageTests {
     /// A row or page of the outbox cannot be read: every start samples, and everything that can be read arrives.
     @Test func whateverIsDamagedSamplingGoesOnAndTheReadableArrives() async throws {
         let seed = printedSeed()
@@ -55,6 +56,29 @@ import Testing
         if isFileThere { #expect(found.dropLast() == fixture.records.keys.sorted()[...]) }
     }
 
+    /// A card that cannot read a page any more: the others are sent, at a start and while running.
+    @Test(arguments: [true, false])
+    func anUnreadableSectorIsNoEnd(atStart: Bool) async throws {
+        let folder = try TemporaryFolder()
+        let fixture = try await OutboxFixture(hasLog: false)
+        try fixture.image.write(to: folder.file)
+        let pages = fixture.readings.leaves
+        let page = atStart ? fixture.readings.root : pages[pages.count / 2]
+        let range = SQLiteFile(bytes: fixture.image.file ?? []).range(ofPage: page)
+        try #require(vigie_make_unreadable(folder.file, Int64(range.lowerBound), Int64(range.upperBound)))
+        defer { vigie_make_readable() }
+        let salvages = Mutex(0)
+        let outbox = try await Outbox.open(
+            path: folder.file, limits: OutboxLimits(freeBytes: 0),
+            observer: OutboxObserver(salvaged: { _ in salvages.withLock { $0 += 1 } }))
+        // The salvage reads the page once more, which this test lets succeed.
+        let found = try await outbox.read(limit: .max).map(\.reading.sequence)
+        #expect(found == fixture.records.keys.sorted())
+        #expect(salvages.withLock { $0 } == 1)
+        let record = try OutboxWorkload.record(gateway: "gateway-1", sensor: "new", at: 1_800_000_000_000)
+        #expect(try await outbox.append([record]) ?? 0 > fixture.lastNumber)
+    }
+
     /// Opens the damaged files, and looks whether all is as it should be.
     /// - Returns: what is not; empty if everything is.
     private func wrongs(of target: OutboxDamage.Target) async throws -> [String] {
@@ -95,6 +119,9 @@ import Testing
                 !arrived.contains($0) && !gaps.contains($0) && $0 > fixture.acknowledgedThrough
             }
             if !lost.isEmpty { wrongs.append("nobody knows of \(lost.count) numbers, such as \(lost[0])") }
+            let named = Set(tables.streams.map(\.stream))
+            let nameless = tables.readings.filter { !named.contains($0.value.stream) }
+            if !nameless.isEmpty { wrongs.append("\(nameless.count) readings are of streams that nobody tells of") }
             let use = tables.readings[number]
             let old = Set(fixture.records.values.map { Int64(bitPattern: $0.reading.streamID.bits) })
             if let use, old.contains(use.stream) { wrongs.append("the new reading is in an old stream") }
