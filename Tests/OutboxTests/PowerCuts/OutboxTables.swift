@@ -35,6 +35,19 @@ struct OutboxTables: Equatable {
     /// The numbers of all gaps.
     var gapNumbers: Set<Int64> { Set(gaps.flatMap { $0.ranges.ranges.flatMap { Array($0) } }) }
 
+    /// What is not as in `other`, in short.
+    func differences(from other: OutboxTables) -> [String] {
+        var lines: [String] = []
+        for (number, use) in readings where other.readings[number] != use { lines.append("reading \(number) more") }
+        for number in other.readings.keys where readings[number] == nil { lines.append("reading \(number) less") }
+        if quarantined != other.quarantined { lines.append("quarantine \(quarantined), not \(other.quarantined)") }
+        if streams != other.streams { lines.append("streams \(streams), not \(other.streams)") }
+        if gaps != other.gaps { lines.append("gaps \(gaps), not \(other.gaps)") }
+        if lastNumber != other.lastNumber { lines.append("last number \(lastNumber), not \(other.lastNumber)") }
+        if dropped != other.dropped { lines.append("dropped \(dropped), not \(other.dropped)") }
+        return lines
+    }
+
     /// The largest number that stands anywhere.
     var largestNumber: Int64 {
         [lastNumber, readings.keys.max() ?? 0, quarantined.keys.max() ?? 0, gapNumbers.max() ?? 0].max() ?? 0
