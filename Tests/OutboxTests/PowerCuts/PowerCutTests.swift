@@ -14,12 +14,12 @@ private let cutsToMake = getenv("VIGIE_POWER_CUTS").flatMap { Int(String(cString
 /// - Parameters:
 ///   - image: what the cut has left.
 ///   - expected: what held before, and what was to hold then.
-///   - ghosts: what may be there too: transactions that earlier cuts had torn.
+///   - ghosts: what may be there too: transactions that earlier cuts had torn; nil: whatever contradicts nothing.
 ///   - seed: for the names of streams.
 /// - Returns: what does not; empty if everything does.
-private func wrongs(
+func wrongs(
     of image: FaultyMachine, after expected: (returned: OutboxWorkload.Step, underWay: OutboxWorkload.Step),
-    ghosts: [OutboxTables] = [], seed: UInt64
+    ghosts: [OutboxTables]? = [], seed: UInt64
 ) async -> (wrongs: [String], tables: OutboxTables?) {
     let (returned, underWay) = expected
     var wrongs: [String] = []
@@ -30,10 +30,12 @@ private func wrongs(
             freeBytes: { _ in nil }, sync: { image.sync($0) })
         wrongs += try await outbox.damage()
         let tables = try await outbox.tables()
-        if tables != returned.tables, tables != underWay.tables, !ghosts.contains(tables) {
+        if tables != returned.tables, tables != underWay.tables, ghosts?.contains(tables) == false {
             let differences = tables.differences(from: returned.tables).joined(separator: ", ")
             wrongs.append("it holds neither what was there before nor what was to be there: \(differences)")
         }
+        var facts = returned.facts
+        wrongs += facts.learn(tables)
         let lost = returned.facts.unaccounted(tables)
         if !lost.isEmpty { wrongs.append("nobody knows of \(lost.prefix(5))") }
         let both = tables.gapNumbers.intersection(tables.readings.keys)
