@@ -17,7 +17,8 @@ import psycopg
 from vigie_harness.checkout import ROOT
 from vigie_harness.postgres import Postgres
 from vigie_harness.storm import planted, witness
-from vigie_harness.storm.oracle import QUANTITIES, Setting, examine
+from vigie_harness.storm.cards import Cards
+from vigie_harness.storm.oracle import QUANTITIES, Setting, examine, open_gateways
 from vigie_harness.storm.poller import OutboxView
 from vigie_harness.storm.tap import Seen
 
@@ -84,7 +85,8 @@ class Site:
                     row = (reading["seq"], at, reading["sensor_id"], reading["interval_ms"],
                            *(reading.get(name) for name in witness.VALUES[:6]))  # fmt: skip
                     rows[stream, reading["seq"]] = (row, 1.0)
-            views.append(OutboxView(f"gateway-{gateway}", pathlib.Path(), stream, last_number=READINGS, readings=rows))
+            given = {stream: READINGS}
+            views.append(OutboxView(f"gateway-{gateway}", pathlib.Path(), READINGS, given, readings=rows))
         return views
 
     def write(self, connection: psycopg.Connection) -> None:
@@ -103,7 +105,8 @@ class Site:
         for gateway in range(GATEWAYS):
             self._insert(connection, "stream_progress", {
                 "gateway_id": f"gateway-{gateway}", "stream_id": f"{gateway:016x}", "last_seq": READINGS,
-                "lost": 0, "kafka_partition": gateway, "revision": 1, "updated_at": end})  # fmt: skip
+                "end_seq": READINGS, "lost": 0, "kafka_partition": gateway, "revision": 1,
+                "updated_at": end})  # fmt: skip
             self._insert(connection, "consumed_offset", {
                 "topic": TOPIC, "kafka_partition": gateway, "next_offset": READINGS, "updated_at": end})  # fmt: skip
             for sensor in range(2):
@@ -169,7 +172,7 @@ class OracleTests(unittest.TestCase):
         cls.site.write(cls.connection)
         witness.write(
             cls.connection, topic=TOPIC, rejected_topic="rejected", messages=cls.site.messages(),
-            views=cls.site.views(), ends=dict.fromkeys(range(GATEWAYS), READINGS), began=0)  # fmt: skip
+            views=cls.site.views(), ends=dict.fromkeys(range(GATEWAYS), READINGS), began=0, cards=Cards())  # fmt: skip
 
     def change(self, sql: str):
         """A change that is taken back at the end of the test."""
@@ -202,11 +205,31 @@ class OracleTests(unittest.TestCase):
         self.change("""
             DELETE FROM sensor_data WHERE gateway_id = 'gateway-1' AND seq = 200;
             DELETE FROM storm.tapped WHERE gateway_id = 'gateway-1' AND seq = 200;
-            INSERT INTO loss (gateway_id, stream_id, first_seq, last_seq, detected_at)
-            SELECT gateway_id, stream_id, 200, 200, now() FROM stream_progress WHERE gateway_id = 'gateway-1';
+            INSERT INTO loss (gateway_id, stream_id, first_seq, last_seq, detected_at, reason)
+            SELECT gateway_id, stream_id, 200, 200, now(), 'queue_full' FROM stream_progress
+            WHERE gateway_id = 'gateway-1';
             UPDATE stream_progress SET lost = 1 WHERE gateway_id = 'gateway-1'
             """)
         # The windows that held it are wrong now, and nothing else.
+        self.assertEqual(set(self.found()), {"window"})
+
+    def test_what_went_with_a_card_may_be_missing_while_its_stream_has_no_end(self):
+        self.change("""
+            CREATE TEMPORARY TABLE gone ON COMMIT DROP AS SELECT gateway_id, stream_id, seq FROM sensor_data
+            WHERE gateway_id = 'gateway-1' AND seq > 196;
+            DELETE FROM sensor_data WHERE gateway_id = 'gateway-1' AND seq > 196;
+            DELETE FROM storm.tapped WHERE gateway_id = 'gateway-1' AND seq > 196;
+            UPDATE stream_progress SET last_seq = 196, end_seq = NULL WHERE gateway_id = 'gateway-1';
+            INSERT INTO storm.excused SELECT gateway_id, stream_id, seq, seq FROM gone;
+            INSERT INTO storm.doubtful SELECT DISTINCT gateway_id, stream_id FROM gone
+            """)
+        # The windows that held them are wrong now, and nothing else.
+        self.assertEqual(set(self.found()), {"window"})
+        self.assertEqual(open_gateways(self.connection), {"gateway-1"})
+        # An end that an older copy has told is all that the centre can know; else it would be wrong.
+        self.connection.execute("UPDATE stream_progress SET end_seq = 196 WHERE gateway_id = 'gateway-1'")
+        self.assertEqual(set(self.found()), {"unsaid", "window"})
+        self.connection.execute("INSERT INTO storm.copied VALUES ('gateway-1')")
         self.assertEqual(set(self.found()), {"window"})
 
     def test_an_open_window_may_be_behind_and_a_final_one_may_not(self):

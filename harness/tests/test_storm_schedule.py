@@ -73,6 +73,12 @@ class ScheduleTests(unittest.TestCase):
         self.assertEqual({fault.kind for fault in schedule(plan, layout(1, True))}, {"kill", "black hole"})
         self.assertEqual(plan.command, "vigie-storm --seed 1 --faults 50 --nodes 1 --only 'kill, black hole'")
 
+    def test_a_group_is_all_of_its_kinds(self):
+        arguments = command.parser().parse_args(["--seed", "1", "--faults", "80", "--only", "outbox, refuse"])
+        (plan,) = command.plans(arguments)
+        kinds = {fault.kind for fault in schedule(plan, layout(1, True))}
+        self.assertEqual(kinds, {"outbox deleted", "older outbox", "outbox damaged", "outbox cloned", "refuse"})
+
     def test_a_command_line_without_sense_is_refused(self):
         for words in (["--faults", "0"], ["--nodes", "2"], ["--seed", "x"], ["--only", "rain"]):
             with self.subTest(words), self.assertRaises(SystemExit) as refused, unittest.mock.patch("sys.stderr"):

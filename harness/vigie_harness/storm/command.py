@@ -4,9 +4,9 @@
 
 Gateways with their own outboxes, two processors, Apache Kafka and PostgreSQL (with fsync), and faults drawn from the
 seed: processes killed, paused, stopped and rolled, connections cut, reset, refused, delayed, throttled and swallowed,
-disks full, outboxes and tables locked, sessions ended, leaders killed, partitions added, old messages sent again. Then
-everything is healed, and an oracle that trusts nothing of Vigie compares the tables with what was seen on the topic and
-in the outboxes.
+disks full, outboxes and tables locked, outboxes deleted, damaged, cloned and replaced by older copies, sessions ended,
+leaders killed, partitions added, old messages sent again. Then everything is healed, and an oracle that trusts nothing
+of Vigie compares the tables with what was seen on the topic and in the outboxes.
 
 The same seed gives the same schedule. What processes do in between is not the same twice, so a failure may need several
 runs to come again. The exit status is 1 if a storm failed; logs and data of such a one are kept.
@@ -16,6 +16,7 @@ storm` builds those in .build/release and takes them.
 """
 
 import argparse
+import collections
 import pathlib
 import random
 import shutil
@@ -33,8 +34,9 @@ from ..interrupts import Stopped
 from ..kafka.finding import find_kafka
 from ..kafka.home import KafkaMissing
 from .disk import SmallDisk
-from .faults import BY_NAME
+from .faults import BY_NAME, GROUPS
 from .planted import PLANTS
+from .report import counted
 from .run import Plan, Storm, Verdict, schedule
 from .world import layout
 
@@ -67,7 +69,10 @@ def parser() -> argparse.ArgumentParser:
     )
     found.add_argument("--each", type=positive, default=EACH, metavar="N", help="most faults of one storm; %(default)s")
     found.add_argument("--folder", type=pathlib.Path, default=STATE / "storm", help="for logs and data; %(default)s")
-    found.add_argument("--only", type=_kinds, default=(), metavar="KIND,...", help="these kinds of faults, not all")
+    found.add_argument(
+        "--only", type=_kinds, default=(), metavar="KIND,...",
+        help="these kinds of faults, not all; `outbox` is all that happens to an outbox's file"
+    )  # fmt: skip
     found.add_argument("--keep", action="store_true", help="keep logs and data of a good end too")
     found.add_argument(
         "--prove", action="store_true", help="prove after a good end that the oracle finds planted faults"
@@ -80,9 +85,9 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _kinds(text: str) -> tuple[str, ...]:
-    names = tuple(name.strip() for name in text.split(","))
+    names = tuple(each for name in text.split(",") for each in GROUPS.get(name.strip(), [name.strip()]))
     if unknown := [name for name in names if name not in BY_NAME]:
-        raise argparse.ArgumentTypeError(f"{', '.join(unknown)} is none of {', '.join(BY_NAME)}")
+        raise argparse.ArgumentTypeError(f"{', '.join(unknown)} is none of {', '.join([*GROUPS, *BY_NAME])}")
     return names
 
 
@@ -116,7 +121,7 @@ def run(arguments, console: Console) -> int:
     home = find_kafka()
     must_have(programs(), "vigie-gateway", "vigie-processor")
     failed: list[Verdict] = []
-    done = 0
+    done: collections.Counter[str] = collections.Counter()
     began = time.monotonic()
     all_plans = plans(arguments)
     for number, plan in enumerate(all_plans, 1):
@@ -137,7 +142,7 @@ def run(arguments, console: Console) -> int:
         for number_of_signal in interrupts.SIGNALS:
             signal.signal(number_of_signal, end)
         verdict = storm.run()
-        done += sum(1 for entry in storm.timeline.entries if not entry.void)
+        done.update(storm.timeline.done)
         show(verdict, storm, console, f" {number}/{len(all_plans)}" if len(all_plans) > 1 else "")
         if not verdict.is_good:
             failed.append(verdict)
@@ -145,7 +150,7 @@ def run(arguments, console: Console) -> int:
             break
         interrupts.raise_stopped()
     if len(all_plans) > 1:
-        console.print(f"\n{done} faults in {number} storms, {len(failed)} failed, {time.monotonic() - began:.0f} s")
+        console.print(f"\n{counted(done)}, in {number} storms, {len(failed)} failed, {time.monotonic() - began:.0f} s")
         for verdict in failed:
             console.print(f"  {verdict.plan.command}: {verdict.folder}", soft_wrap=True)
     if asked_by:

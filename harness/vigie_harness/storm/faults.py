@@ -2,10 +2,13 @@
 
 import contextlib
 import os
+import pathlib
 import random
+import shutil
 import signal
 import sqlite3
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -13,11 +16,17 @@ from confluent_kafka import KafkaException, Producer
 
 from ..errors import HarnessError
 from ..proxy import Direction
+from .cards import LAST, Contents, contents, copy
 from .schedule import Fault, Kind
 from .tap import RESENT
 
 if TYPE_CHECKING:
     from .world import World
+
+# Bytes of a page of an outbox's file.
+PAGE = 4096
+# How long a gateway may take to put its outbox back, in seconds.
+PUT_BACK = 20.0
 
 
 class Void(Exception):
@@ -273,12 +282,10 @@ class DiskFull(_OfOutbox):
         return layout.gateways if layout.can_fill_disks else []
 
     def begin(self):
-        self.world.trouble_with_outbox(self.fault.target, True)
         self.world.disks[self.fault.target].fill()
 
     def end(self):
         self.world.disks[self.fault.target].free()
-        self.world.trouble_with_outbox(self.fault.target, False)
 
 
 class OutboxLocked(_OfOutbox):
@@ -289,7 +296,6 @@ class OutboxLocked(_OfOutbox):
 
     def begin(self):
         self.holder = None
-        self.world.trouble_with_outbox(self.fault.target, True)
         try:
             # Begun and ended by two threads at most, never at the same time.
             path = self.world.outboxes[self.fault.target]
@@ -307,7 +313,219 @@ class OutboxLocked(_OfOutbox):
                 self.holder.execute("ROLLBACK")
             self.holder.close()
             self.holder = None
-        self.world.trouble_with_outbox(self.fault.target, False)
+
+
+@dataclass(frozen=True)
+class _File:
+    """The file of an outbox as a fault finds it."""
+
+    inode: int
+    contents: Contents
+
+
+class _OfFile(_OfOutbox):
+    """Something happens to the file of an outbox while its gateway runs, or after that was stopped or killed."""
+
+    duration = (0.3, 8.0)
+
+    @classmethod
+    def needs(cls, target, layout):
+        return [target, f"outbox {target}"]
+
+    @classmethod
+    def parameters(cls, chance):
+        return {"of": chance.choice(["a running gateway", "a stopped gateway", "a killed gateway"])}
+
+    @property
+    def path(self):
+        return self.world.outboxes[self.fault.target]
+
+    @property
+    def is_running(self):
+        """Whether the gateway is to run meanwhile."""
+        return self.fault.parameters["of"] == "a running gateway"
+
+    def read(self) -> Contents:
+        try:
+            return contents(self.path)
+        except sqlite3.Error as error:
+            raise Void(f"the outbox cannot be read: {error}") from error
+
+    def find(self) -> _File:
+        """Waits until the gateway has the file open and commits to it: before that it has no other to put back."""
+        first, inode = self.read().last_number, self._inode()
+        deadline = time.monotonic() + 2
+        while time.monotonic() < deadline and self.member.is_running:
+            time.sleep(0.05)
+            found = self.read()
+            if found.last_number > first and inode == self._inode():
+                return _File(inode, found)
+        raise Void("the gateway commits nothing")
+
+    def stop(self) -> None:
+        if self.fault.parameters["of"] == "a killed gateway":
+            self.member.kill()
+        else:
+            self.member.terminate()
+
+    def remove(self) -> None:
+        """Removes the file and what SQLite has beside it."""
+        for suffix in ("", "-wal", "-shm"):
+            self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
+
+    def wait_until_put_back(self, before: _File, placed: int | None = None) -> None:
+        """The gateway puts back what it has open: another file, which has all numbers."""
+        deadline = time.monotonic() + PUT_BACK
+        while time.monotonic() < deadline:
+            with contextlib.suppress(Void):
+                is_new = self._inode() not in (None, before.inode, placed)
+                if is_new and self.read().last_number >= before.contents.last_number:
+                    return
+            time.sleep(0.1)
+        self.world.fail(self.fault.target, f"did not put its outbox back within {PUT_BACK:.0f} s")
+
+    def _inode(self) -> int | None:
+        try:
+            return self.path.stat().st_ino
+        except FileNotFoundError:
+            return None
+
+
+class OutboxDeleted(_OfFile):
+    """The file is deleted. A gateway that runs puts it back; without one what waited in it is lost, as with a card."""
+
+    name = "outbox deleted"
+
+    def begin(self):
+        if self.is_running:
+            self.found = self.find()
+            with self.world.poller.looking_away(self.fault.target):
+                self.remove()
+            return
+        self.read()
+        self.stop()
+        with self.world.poller.looking_away(self.fault.target):
+            # What is committed by now is in it too.
+            self.world.cards.lost(self.fault.target, contents_or_all(self.world, self.fault.target))
+            self.remove()
+
+    def end(self):
+        if self.is_running:
+            self.wait_until_put_back(self.found)
+        else:
+            self.member.start()
+
+
+class OutboxRestored(_OfFile):
+    """A copy is taken, and later it or an older one is put in the file's place."""
+
+    name = "older outbox"
+    duration = (0.5, 15.0)
+
+    def begin(self):
+        copies = self.world.folder / "copies"
+        mine = copies / f"{self.fault.target}-{self.fault.number:04}.sqlite"
+        try:
+            copy(self.path, mine)
+            contents(mine)
+        except (sqlite3.Error, OSError) as error:
+            raise Void(f"the outbox cannot be copied: {error}") from error
+        self.chosen = self.chance.choice(sorted(copies.glob(f"{self.fault.target}-*.sqlite")))
+
+    def end(self):
+        placed = self.path.with_name("placed")
+        shutil.copyfile(self.chosen, placed)
+        inode = placed.stat().st_ino
+        try:
+            if self.is_running:
+                found = self.find()
+                self._place(placed)
+                self.wait_until_put_back(found, inode)
+            else:
+                self.read()
+                self.stop()
+                self._place(placed, is_lost=True)
+                self.member.start()
+        finally:
+            placed.unlink(missing_ok=True)
+
+    def _place(self, placed: pathlib.Path, is_lost: bool = False) -> None:
+        with self.world.poller.looking_away(self.fault.target):
+            if is_lost:
+                dead = contents_or_all(self.world, self.fault.target)
+                self.world.cards.lost(self.fault.target, dead, contents(placed))
+            self.remove()
+            os.replace(placed, self.path)
+
+
+class OutboxDamaged(_OfFile):
+    """Whole pages of the file are zeros or noise, as of a card that loses them; sometimes the header."""
+
+    name = "outbox damaged"
+
+    @classmethod
+    def parameters(cls, chance):
+        return super().parameters(chance) | {
+            "pages": chance.choice([0, 1, 1, 2, 5]), "by": chance.choice(["zeros", "noise"])}  # fmt: skip
+
+    def begin(self):
+        self.read()
+        if not self.is_running:
+            self.stop()
+        elif not self.member.is_running:
+            raise Void("the gateway does not run")
+        with self.world.poller.looking_away(self.fault.target):
+            self.world.cards.harmed(self.fault.target, contents_or_all(self.world, self.fault.target))
+            self._damage()
+
+    def _damage(self) -> None:
+        pages = self.fault.parameters["pages"]
+        with open(self.path, "r+b", buffering=0) as file:
+            count = os.fstat(file.fileno()).st_size // PAGE
+            chosen = self.chance.sample(range(1, count), min(pages, count - 1)) if count > 1 else []
+            # Without a page it is the header, which is a hundred bytes.
+            for page in chosen or [0]:
+                length = PAGE if page else 100
+                noise = self.chance.randbytes(length) if self.fault.parameters["by"] == "noise" else bytes(length)
+                os.pwrite(file.fileno(), noise, page * PAGE)
+
+    def end(self):
+        if not self.is_running:
+            self.member.start()
+
+
+class OutboxCloned(_OfOutbox):
+    """A second gateway runs under the same name on a copy, as of a card that was cloned."""
+
+    name = "outbox cloned"
+    duration = (2.0, 30.0)
+
+    @classmethod
+    def needs(cls, target, layout):
+        # The first one may be struck meanwhile.
+        return [f"clone of {target}"]
+
+    def begin(self):
+        target = self.world.folder / "copies" / f"clone-{self.fault.number:04}.sqlite"
+        try:
+            copy(self.world.outboxes[self.fault.target], target)
+        except (sqlite3.Error, OSError) as error:
+            raise Void(f"the outbox cannot be copied: {error}") from error
+        self.world.cards.copied_of(self.fault.target)
+        self.clone = self.world.start_clone(
+            f"{self.fault.target}-clone-{self.fault.number}", self.fault.target, target)  # fmt: skip
+
+    def end(self):
+        self.clone.terminate()
+
+
+def contents_or_all(world: "World", gateway: str) -> Contents:
+    """What stands in an outbox; if that cannot be read, whatever was seen in it since the storm began."""
+    try:
+        return contents(world.outboxes[gateway])
+    except sqlite3.Error:
+        given = world.poller.views[gateway].given
+        return Contents(gaps=[(stream, 1, LAST) for stream in given], untold=set(given))
 
 
 # The database
@@ -501,6 +719,10 @@ class Resend(_OfTopic):
 KINDS: tuple[type[Action], ...] = (
     Kill, Pause, Terminate, Roll, KillLeader, Cut, Reset, Refuse, Delay, Throttle, BlackHole, DiskFull, OutboxLocked,
     EndSessions, KillSession, PauseSession, LockTable, AddPartition, Resend,
+    OutboxDeleted, OutboxRestored, OutboxDamaged, OutboxCloned,
 )  # fmt: skip
 
 BY_NAME = {kind.name: kind for kind in KINDS}
+
+# Kinds under one name.
+GROUPS = {"outbox": [OutboxDeleted.name, OutboxRestored.name, OutboxDamaged.name, OutboxCloned.name]}

@@ -74,10 +74,6 @@ class Member:
     is_ours = False
     """Whether it is one of Vigie's programs, whose ends are judged."""
 
-    def excuse(self) -> str | None:
-        """Why it may end by itself just now, if it may."""
-        return None
-
     # What faults do
 
     def start(self) -> None:
@@ -167,13 +163,9 @@ class Member:
             return
         try:
             if self._is_wanted and not self.is_running:
-                excuse = self.excuse()
                 ending = self.process.ending if self.process else "was not there"
                 said = last_lines(self.process.log, 4) if self.process else ""
-                text = f"{ending} by itself" + (f", {excuse}" if excuse else "") + (f":\n{said}" if said else "")
-                # By a signal is a crash, whatever happens around it.
-                is_crash = bool(self.process and (self.process.exit_status or 0) < 0)
-                self.tell(text, is_failure=self.is_ours and (is_crash or not excuse))
+                self.tell(f"{ending} by itself" + (f":\n{said}" if said else ""), is_failure=self.is_ours)
                 time.sleep(0.5)
                 self._launch()
         except HarnessError as error:
@@ -190,13 +182,10 @@ class ProgramMember(Member):
 
     is_ours = True
 
-    def __init__(
-        self, name: str, arguments: list, log: pathlib.Path, tell, excuse: Callable[[], str | None] = lambda: None
-    ):
+    def __init__(self, name: str, arguments: list, log: pathlib.Path, tell):
         super().__init__(name, tell)
         self._arguments = arguments
         self._log = log
-        self._excuse = excuse
         self._process: Process | None = None
 
     @property
@@ -205,9 +194,6 @@ class ProgramMember(Member):
 
     def launch(self) -> None:
         self._process = Process(self.name, self._arguments, self._log)
-
-    def excuse(self) -> str | None:
-        return self._excuse()
 
 
 class NodeMember(Member):

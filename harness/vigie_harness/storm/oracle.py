@@ -52,11 +52,31 @@ class Violation:
         ]
 
 
+# Whether a reading {n} may be missing: the storm took it away with a file, and the centre does not take its stream for
+# ended. An older copy of a file ends a stream with what it knows of it, and nobody else can know better.
+_EXCUSED = """EXISTS (SELECT FROM storm.excused e LEFT JOIN stream_progress p
+                    ON p.gateway_id = e.gateway_id AND p.stream_id = e.stream_id
+                WHERE e.gateway_id = {n}.gateway_id AND e.stream_id = {n}.stream_id
+                    AND {n}.seq BETWEEN e.first_seq AND e.last_seq
+                    AND (p.last_seq IS NULL OR p.end_seq IS DISTINCT FROM p.last_seq
+                        OR {n}.seq > p.last_seq
+                            AND EXISTS (SELECT FROM storm.copied c WHERE c.gateway_id = e.gateway_id)))"""
+
+# How many readings went with files, as far as anybody saw them.
+LOST_WITH_OUTBOXES = """
+    SELECT count(*) FROM (SELECT DISTINCT gateway_id, stream_id, seq FROM storm.outboxed) AS o
+    WHERE EXISTS (SELECT FROM storm.excused e WHERE e.gateway_id = o.gateway_id AND e.stream_id = o.stream_id
+            AND o.seq BETWEEN e.first_seq AND e.last_seq)
+        AND NOT EXISTS (SELECT FROM sensor_data d
+            WHERE (d.gateway_id, d.stream_id, d.seq) = (o.gateway_id, o.stream_id, o.seq))
+"""
+OPEN_STREAMS = "SELECT count(*) FROM stream_progress WHERE end_seq IS DISTINCT FROM last_seq"
+
 # Each gives a row for each violation. Columns gateway_id, stream_id, seq (and last_seq for a range) name readings.
 _STREAMS = {
     "missing": (
         "a reading that was seen is neither a row nor in a recorded loss",
-        """
+        f"""
         SELECT n.gateway_id, n.stream_id, n.seq, n.sensor_id, n.event_time, n.on_topic
         FROM (SELECT gateway_id, stream_id, seq, min(sensor_id) AS sensor_id, min(event_time) AS event_time,
                 bool_or(on_topic) AS on_topic
@@ -67,6 +87,7 @@ _STREAMS = {
                 AND d.stream_id = n.stream_id AND d.seq = n.seq)
             AND NOT EXISTS (SELECT FROM loss l WHERE l.gateway_id = n.gateway_id AND l.stream_id = n.stream_id
                 AND n.seq BETWEEN l.first_seq AND l.last_seq)
+            AND (n.on_topic OR NOT {_EXCUSED.format(n="n")})
         ORDER BY 1, 2, 3
         """,
     ),
@@ -81,8 +102,8 @@ _STREAMS = {
     ),
     "unsaid": (
         "a number below the highest is neither a row nor in a recorded loss, and was seen by nobody",
-        """
-        SELECT s.gateway_id, s.stream_id, n.seq
+        f"""
+        SELECT n.gateway_id, n.stream_id, n.seq
         FROM (SELECT gateway_id, stream_id, min(first) AS first, max(last) AS last
             FROM (SELECT gateway_id, stream_id, coalesce(min(stream_first), 1) AS first, max(seq) AS last
                     FROM storm.tapped GROUP BY 1, 2
@@ -91,7 +112,7 @@ _STREAMS = {
                 UNION ALL SELECT gateway_id, stream_id, first_seq, last_seq FROM stream_progress
                 UNION ALL SELECT gateway_id, stream_id, min(seq), max(seq) FROM sensor_data GROUP BY 1, 2) AS all_say
             GROUP BY 1, 2) AS s
-        CROSS JOIN LATERAL generate_series(s.first, s.last) AS n(seq)
+        CROSS JOIN LATERAL (SELECT s.gateway_id, s.stream_id, seq FROM generate_series(s.first, s.last) AS seq) AS n
         WHERE NOT EXISTS (SELECT FROM sensor_data d WHERE d.gateway_id = s.gateway_id
                 AND d.stream_id = s.stream_id AND d.seq = n.seq)
             AND NOT EXISTS (SELECT FROM loss l WHERE l.gateway_id = s.gateway_id AND l.stream_id = s.stream_id
@@ -100,6 +121,7 @@ _STREAMS = {
                 AND t.stream_id = s.stream_id AND t.seq = n.seq)
             AND NOT EXISTS (SELECT FROM storm.outboxed o WHERE o.gateway_id = s.gateway_id
                 AND o.stream_id = s.stream_id AND o.seq = n.seq)
+            AND NOT {_EXCUSED.format(n="n")}
         ORDER BY 1, 2, 3
         """,
     ),
@@ -153,6 +175,25 @@ _STREAMS = {
         SELECT d.gateway_id, d.stream_id, d.seq, d.kafka_partition, d.kafka_offset
         FROM sensor_data d LEFT JOIN storm.tapped t USING (kafka_partition, kafka_offset)
         WHERE (t.gateway_id, t.stream_id, t.seq) IS DISTINCT FROM (d.gateway_id, d.stream_id, d.seq)
+        ORDER BY 1, 2, 3
+        """,
+    ),
+    "unexplained": (
+        "a reading is lost, and nobody can say why",
+        """
+        SELECT n.gateway_id, n.stream_id, n.seq
+        FROM loss l CROSS JOIN LATERAL (SELECT l.gateway_id, l.stream_id, seq
+            FROM generate_series(l.first_seq, l.last_seq) AS seq) AS n
+        WHERE l.reason = 'unknown' AND NOT EXISTS (SELECT FROM storm.excused e WHERE e.gateway_id = n.gateway_id
+            AND e.stream_id = n.stream_id AND n.seq BETWEEN e.first_seq AND e.last_seq)
+        ORDER BY 1, 2, 3
+        """,
+    ),
+    "unreadable": (
+        "readings were told to be unreadable by a gateway whose outbox was not damaged",
+        """
+        SELECT gateway_id, stream_id, first_seq AS seq, last_seq FROM loss l
+        WHERE reason = 'unreadable' AND NOT EXISTS (SELECT FROM storm.damaged d WHERE d.gateway_id = l.gateway_id)
         ORDER BY 1, 2, 3
         """,
     ),
@@ -221,6 +262,15 @@ _SETTLED = {
         SELECT kafka_partition, t.next_offset AS end, c.next_offset AS read
         FROM storm.topic_end t LEFT JOIN consumed_offset c USING (topic, kafka_partition)
         WHERE topic = %(topic)s AND t.next_offset IS DISTINCT FROM coalesce(c.next_offset, 0)
+        """,
+    ),
+    "end untold": (
+        "a stream's end was not told, although nothing took away the outbox that knows it",
+        """
+        SELECT gateway_id, stream_id, greatest(last_seq, first_seq) AS seq, end_seq FROM stream_progress p
+        WHERE end_seq IS DISTINCT FROM last_seq AND NOT EXISTS (SELECT FROM storm.doubtful d
+            WHERE d.gateway_id = p.gateway_id AND coalesce(d.stream_id, p.stream_id) = p.stream_id)
+        ORDER BY 1, 2
         """,
     ),
     "window open": (
@@ -347,3 +397,13 @@ def examine(connection: psycopg.Connection, setting: Setting, settled: bool = Tr
             if rows:
                 violations.append(Violation(kind, sentence, len(rows), rows[:EXAMPLES]))
     return violations
+
+
+def open_gateways(connection: psycopg.Connection) -> set[str]:
+    """The gateways of which the end of a stream is not known."""
+    return {
+        gateway
+        for (gateway,) in connection.execute(
+            "SELECT DISTINCT gateway_id FROM stream_progress WHERE end_seq IS DISTINCT FROM last_seq"
+        )
+    }

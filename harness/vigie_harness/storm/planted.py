@@ -8,7 +8,7 @@ import psycopg
 
 from .oracle import Setting, Violation, examine
 
-# A row in the middle of a stream that the topic shows, so that nothing at an end explains it.
+# A row in the middle of a stream that the topic shows, so that nothing at an end explains it, nor a lost outbox.
 _MIDDLE = """
     SELECT gateway_id, stream_id, seq, sensor_id, event_time
     FROM (SELECT *, row_number() OVER (PARTITION BY gateway_id, stream_id ORDER BY seq) AS place,
@@ -17,6 +17,8 @@ _MIDDLE = """
     WHERE place = length / 2
         AND EXISTS (SELECT FROM storm.tapped t
             WHERE (t.gateway_id, t.stream_id, t.seq) = (d.gateway_id, d.stream_id, d.seq))
+        AND NOT EXISTS (SELECT FROM storm.excused e WHERE (e.gateway_id, e.stream_id) = (d.gateway_id, d.stream_id)
+            AND d.seq BETWEEN e.first_seq AND e.last_seq)
     ORDER BY gateway_id, stream_id LIMIT 1
 """
 _IS_MIDDLE = "(gateway_id, stream_id, seq) = (SELECT gateway_id, stream_id, seq FROM middle)"
@@ -138,6 +140,40 @@ PLANTS = (
         f"INSERT INTO alert ({_ALERT}) "
         "VALUES (-1, 'planted', 'planted', 'silence', '', 'warning', now(), now(), '', now())",
         "alert state",
+    ),
+    Plant(
+        "a reading lost without a reason",
+        f"DELETE FROM sensor_data WHERE {_IS_MIDDLE}; DELETE FROM storm.tapped WHERE {_IS_MIDDLE}; "
+        "INSERT INTO loss (gateway_id, stream_id, first_seq, last_seq, detected_at) "
+        "SELECT gateway_id, stream_id, seq, seq, now() FROM middle",
+        "unexplained",
+    ),
+    Plant(
+        "a reading called unreadable",
+        f"DELETE FROM storm.damaged; DELETE FROM sensor_data WHERE {_IS_MIDDLE}; "
+        "INSERT INTO loss (gateway_id, stream_id, first_seq, last_seq, detected_at, reason) "
+        "SELECT gateway_id, stream_id, seq, seq, now(), 'unreadable' FROM middle",
+        "unreadable",
+    ),
+    Plant(
+        "a deleted row of a lost outbox whose stream has ended",
+        f"DELETE FROM sensor_data WHERE {_IS_MIDDLE}; DELETE FROM storm.tapped WHERE {_IS_MIDDLE}; "
+        "INSERT INTO storm.outboxed (gateway_id, stream_id, seq, sensor_id, event_time, interval_ms, seen_at) "
+        "SELECT gateway_id, stream_id, seq, sensor_id, event_time, 1, 0 FROM middle; "
+        "INSERT INTO storm.excused SELECT gateway_id, stream_id, seq, seq FROM middle; "
+        "UPDATE stream_progress SET end_seq = last_seq",
+        "missing",
+    ),
+    Plant(
+        "a deleted row of the topic, of a lost outbox",
+        f"DELETE FROM sensor_data WHERE {_IS_MIDDLE}; UPDATE stream_progress SET end_seq = NULL; "
+        "INSERT INTO storm.excused SELECT gateway_id, stream_id, seq, seq FROM middle",
+        "missing",
+    ),
+    Plant(
+        "an end that was not told",
+        "DELETE FROM storm.doubtful; UPDATE stream_progress SET end_seq = NULL",
+        "end untold",
     ),
     Plant("a partition left unread", "UPDATE storm.topic_end SET next_offset = next_offset + 1", "unread"),
     Plant("a rejected message", "INSERT INTO storm.rejected VALUES (0, 'planted')", "rejected"),

@@ -1,10 +1,14 @@
 """Looks into the outboxes and remembers what stood in them. Reads only, as any `sqlite3` shell could."""
 
+import contextlib
 import pathlib
 import sqlite3
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+
+from .cards import LAST_NUMBER, stream_name
 
 INTERVAL = 0.05
 
@@ -15,17 +19,6 @@ COLUMNS = (
 
 _READINGS = f"SELECT stream_id, {', '.join(COLUMNS)} FROM reading WHERE seq > ? ORDER BY seq"
 
-# The highest number that was ever given: rows that are gone are remembered.
-_LAST = """
-    SELECT max((SELECT last_number FROM outbox), coalesce((SELECT max(seq) FROM reading), 0),
-        coalesce((SELECT max(seq) FROM quarantine), 0), coalesce((SELECT max(last) FROM gap), 0))
-"""
-
-
-def stream_name(number: int) -> str:
-    """A stream's name as messages have it; SQLite's integers have a sign."""
-    return f"{number & (1 << 64) - 1:016x}"
-
 
 @dataclass
 class OutboxView:
@@ -34,12 +27,11 @@ class OutboxView:
     gateway: str
     path: pathlib.Path
     last_number: int = 0
-    """The highest number that was ever given."""
+    """The highest number that the present file knows of."""
     given: dict[str, int] = field(default_factory=dict)
     """For each stream the highest number that was seen of it."""
     inode: int | None = None
-    may_go_back: bool = False
-    """Whether the file was replaced by an older one, so that its numbers begin lower."""
+    """Of the present file. Another one may begin with lower numbers: it is an older copy, or is being filled."""
     depth: int = 0
     """Readings that wait, when it was looked at last."""
     dropped: int = 0
@@ -58,11 +50,27 @@ class Poller:
     def __init__(self, outboxes: dict[str, pathlib.Path]):
         self.views = {gateway: OutboxView(gateway, path) for gateway, path in outboxes.items()}
         self._connections: dict[str, sqlite3.Connection] = {}
+        self._lock = threading.RLock()
         self._is_stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="outbox poller", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
+
+    def add(self, name: str, gateway: str, path: pathlib.Path) -> None:
+        """Looks into one more outbox, that of a second gateway under the name of `gateway`."""
+        # Whoever goes through the views just now goes on with those that there were.
+        self.views = {**self.views, name: OutboxView(gateway, path)}
+
+    @contextlib.contextmanager
+    def looking_away(self, name: str) -> Iterator[OutboxView]:
+        """Looks a last time at a file that is about to be removed or replaced, and not again until that is done."""
+        with self._lock:
+            self.look_at(name)
+            yield self.views[name]
+            # The next file may get the same inode, once nobody has this one open.
+            self._disconnect(name)
+            self.views[name].inode = None
 
     def stop(self) -> None:
         """Looks a last time, and ends."""
@@ -84,44 +92,52 @@ class Poller:
     def _run(self) -> None:
         while not self._is_stopping.wait(INTERVAL):
             self.look()
-        # SQLite's connections belong to the thread that made them.
         self.close()
 
     def close(self) -> None:
-        """Closes its connections, in the thread that looked."""
-        for connection in self._connections.values():
-            connection.close()
-        self._connections = {}
+        """Closes its connections."""
+        with self._lock:
+            for name in list(self._connections):
+                self._disconnect(name)
 
     def look(self) -> None:
         """Looks once. An outbox that is not there yet, or is locked, is looked at the next time."""
-        for view in self.views.values():
+        for name in self.views:
+            self.look_at(name)
+
+    def look_at(self, name: str) -> None:
+        """Looks at one outbox, if that can be done."""
+        with self._lock:
             try:
-                self._look_at(view)
-            except sqlite3.Error:
-                if connection := self._connections.pop(view.gateway, None):
-                    connection.close()
+                self._look_at(self.views[name], self._connection(name))
+            except (sqlite3.Error, OSError):
+                self._disconnect(name)
 
-    def _connection(self, view: OutboxView) -> sqlite3.Connection:
+    def _disconnect(self, name: str) -> None:
+        if connection := self._connections.pop(name, None):
+            connection.close()
+
+    def _connection(self, name: str) -> sqlite3.Connection:
         # A file that was deleted or replaced is another one under the same name.
-        inode = view.path.stat().st_ino if view.path.exists() else None
-        if inode != view.inode and (old := self._connections.pop(view.gateway, None)):
-            old.close()
-        view.inode = inode
-        if view.gateway not in self._connections:
-            found = sqlite3.connect(f"file:{view.path}?mode=ro", uri=True, timeout=0.02, isolation_level=None)
-            self._connections[view.gateway] = found
-        return self._connections[view.gateway]
+        view = self.views[name]
+        inode = view.path.stat().st_ino
+        if inode != view.inode:
+            self._disconnect(name)
+            view.last_number, view.last_seen, view.inode = 0, 0, inode
+        if name not in self._connections:
+            # Used by one thread at a time.
+            self._connections[name] = sqlite3.connect(
+                f"file:{view.path}?mode=ro", uri=True, timeout=0.02, isolation_level=None, check_same_thread=False
+            )
+        return self._connections[name]
 
-    def _look_at(self, view: OutboxView) -> None:
-        connection = self._connection(view)
+    @staticmethod
+    def _look_at(view: OutboxView, connection: sqlite3.Connection) -> None:
         # One transaction, so that all is of one moment.
         connection.execute("BEGIN")
         try:
             (dropped,) = connection.execute("SELECT dropped FROM outbox").fetchone()
-            (last_number,) = connection.execute(_LAST).fetchone()
-            if last_number < view.last_number and view.may_go_back:
-                view.last_seen, view.may_go_back = 0, False
+            (last_number,) = connection.execute(LAST_NUMBER).fetchone()
             # Numbers only grow; what stood there before was seen before.
             rows = connection.execute(_READINGS, (view.last_seen,)).fetchall()
             depth = connection.execute("SELECT count(*) FROM reading").fetchone()[0]
@@ -129,7 +145,7 @@ class Poller:
         finally:
             connection.execute("ROLLBACK")
         now = time.monotonic()
-        if view.last_seen and last_number < view.last_number:
+        if last_number < view.last_number:
             view.problems.append(f"{view.gateway}: numbers went back from {view.last_number} to {last_number}")
         for number, *row in rows:
             stream = stream_name(number)

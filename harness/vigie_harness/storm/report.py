@@ -117,13 +117,20 @@ class Timeline:
             self._file.close()
 
     def counts(self) -> str:
-        """How many faults of each kind were done."""
-        done = collections.Counter(entry.fault.kind for entry in self.entries if not entry.void)
+        """How many faults of each kind were done, and how many could not be."""
         void = sum(1 for entry in self.entries if entry.void)
-        text = ", ".join(
-            f"{count} {kind}" for kind, count in sorted(done.items(), key=lambda item: (-item[1], item[0]))
-        )
-        return f"{sum(done.values())} faults done: {text}" + (f"; {void} could not be done" if void else "")
+        return counted(self.done) + (f"; {void} could not be done" if void else "")
+
+    @property
+    def done(self) -> collections.Counter[str]:
+        """How many faults of each kind were done."""
+        return collections.Counter(entry.fault.kind for entry in self.entries if not entry.void)
+
+
+def counted(done: collections.Counter[str]) -> str:
+    """Faults by kind, the most frequent first."""
+    text = ", ".join(f"{count} {kind}" for kind, count in sorted(done.items(), key=lambda item: (-item[1], item[0])))
+    return f"{done.total()} faults done: {text}"
 
 
 def ranges(readings: Iterable[tuple[str, str, int, int]]) -> list[tuple[str, str, int, int]]:

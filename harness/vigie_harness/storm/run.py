@@ -3,6 +3,7 @@
 import json
 import pathlib
 import shutil
+import sqlite3
 import threading
 import time
 from dataclasses import dataclass, field
@@ -28,6 +29,8 @@ from .world import World
 PATIENCE = 5.0
 # Bounds of what comes after the last fault, in seconds.
 EMPTY, READ, FINAL = 240.0, 180.0, 90.0
+# The end of the line of a certificate behind which gateways with open streams stand.
+OPEN_STREAMS_FOLLOW = "when it starts with the next one:"
 # Windows that are open, and sensors the window of whose last reading is not written yet: that comes after the row.
 WINDOWS_TO_COME = """
     SELECT (SELECT count(*) FROM sensor_data_agg WHERE NOT is_final) + (SELECT count(*)
@@ -82,6 +85,36 @@ class Verdict:
     def is_good(self) -> bool:
         failures = [incident for incident in self.incidents if incident.is_failure]
         return not (self.violations or self.problems or failures or self.was_interrupted)
+
+
+def compare(
+    status: int, certificate: str, rows: int, open_gateways: set[str], violations: list[Violation]
+) -> list[str]:
+    """What `verify` says against what the oracle says: it must agree, and name every gateway that has open streams.
+
+    Returns: what is wrong about it.
+    """
+    lines = certificate.splitlines()
+    agrees = status == 0 and "NOT VERIFIED" not in certificate
+    if agrees and violations:
+        kinds = ", ".join(violation.kind for violation in violations)
+        return [f"verify says that everything agrees, the oracle does not: {kinds}"]
+    problems = []
+    unknown = [number for number, line in enumerate(lines) if line.endswith(OPEN_STREAMS_FOLLOW)]
+    named = set()
+    for line in lines[unknown[0] + 1 :] if unknown else []:
+        if not line.startswith("  "):
+            break
+        named.add(line.split()[0])
+    if silent := open_gateways - named:
+        problems.append(f"verify does not name {', '.join(sorted(silent))}, of which a stream's end is not known")
+    if strange := named - open_gateways - {"and"}:
+        problems.append(f"verify names {', '.join(sorted(strange))}, of which the end of every stream is known")
+    if (status == 0) == bool(named) or "mismatches" in certificate:
+        problems.append(f"verify ended with status {status}")
+    if f"{rows} in " not in certificate:
+        problems.append(f"verify counts other readings than the {rows} rows")
+    return [*problems[:-1], f"{problems[-1]}:\n{certificate.strip()}"] if problems else []
 
 
 def schedule(plan: Plan, layout: Layout) -> list[Fault]:
@@ -206,7 +239,7 @@ class Storm:
             self.timeline.end(entry)
         except Void as void:
             self.timeline.make_void(entry, str(void))
-        except (HarnessError, psycopg.Error, KafkaException, OSError) as error:
+        except (HarnessError, psycopg.Error, KafkaException, OSError, sqlite3.Error) as error:
             self.timeline.make_void(entry, f"{type(error).__name__}: {error}")
 
     def _begin(self, action: Action) -> None:
@@ -239,17 +272,22 @@ class Storm:
         # Everything that waits is sent, then the gateways end; what they sampled last is sent as they do.
         deadline = time.monotonic() + EMPTY
         while True:
+            # A gateway that has only just been started has something to tell of that, too.
+            self._stopping.wait(3)
             self._wait(lambda: world.poller.depth < 200, max(1, deadline - time.monotonic()))
-            for name in world.layout.gateways:
+            for name in world.gateways:
                 world.members[name].terminate()
-            world.poller.look_soon()
-            if not world.poller.depth or time.monotonic() > deadline or self._stopping.is_set():
+            unsettled = [name for name in world.gateways if not world.is_settled(name)]
+            if not unsettled or time.monotonic() > deadline or self._stopping.is_set():
                 break
-            for name in world.layout.gateways:
+            for name in unsettled:
                 world.members[name].start()
-        if world.poller.depth:
-            depths = ", ".join(f"{view.gateway} {view.depth}" for view in world.poller.views.values() if view.depth)
-            verdict.problems.append(f"outboxes were not empty {EMPTY:.0f} s after the last fault: {depths}")
+        world.poller.look_soon()
+        if unsettled:
+            verdict.problems.append(
+                f"{EMPTY:.0f} s after the last fault something waits in the outboxes of {', '.join(unsettled)}: "
+                + "; ".join(world.unsettled(name) for name in unsettled)
+            )
         emptied = self.timeline.now
         world.poller.stop()
         ends = {partition: end for partition, (_, end) in world.kafka.admin.offsets(world.topic).items()}
@@ -283,12 +321,15 @@ class Storm:
             with connection.transaction():
                 witness.write(
                     connection, topic=world.topic, rejected_topic=world.rejected, messages=world.tap.messages,
-                    views=world.poller.views.values(), ends=ends, began=self.timeline.began)  # fmt: skip
+                    views=world.poller.views.values(), ends=ends, began=self.timeline.began,
+                    cards=world.cards)  # fmt: skip
             verdict.violations = oracle.examine(connection, world.setting)
             self._count(connection, verdict, world)
             status, certificate = world.verify()
             (self.folder / "certificate.txt").write_text(certificate)
-            self._compare(status, certificate, verdict)
+            verdict.problems += compare(
+                status, certificate, verdict.figures["rows"], oracle.open_gateways(connection), verdict.violations
+            )
             if verdict.violations or verdict.problems:
                 world.keep_statuses()
             for name in world.layout.processors:
@@ -328,23 +369,15 @@ class Storm:
             "late": value("SELECT count(*) FROM sensor_data WHERE late"),
             "windows": value("SELECT count(*) FROM sensor_data_agg"),
             "recorded losses": value("SELECT coalesce(sum(last_seq - first_seq + 1), 0)::int8 FROM loss"),
+            "of which unreadable after damage": value(
+                "SELECT coalesce(sum(last_seq - first_seq + 1), 0)::int8 FROM loss WHERE reason = 'unreadable'"
+            ),
+            "lost with outboxes": value(oracle.LOST_WITH_OUTBOXES),
+            "streams whose end nobody knows": value(oracle.OPEN_STREAMS),
+            "second gateways on copies": len(world.clones),
             "alerts": value("SELECT count(*) FROM alert"),
             "starts of programs": sum(member.starts for member in world.members.values() if member.is_ours),
         }
-
-    @staticmethod
-    def _compare(status: int, certificate: str, verdict: Verdict) -> None:
-        """What `verify` says must be what the oracle says."""
-        agrees = status == 0 and "NOT VERIFIED" not in certificate
-        if agrees and verdict.violations:
-            kinds = ", ".join(violation.kind for violation in verdict.violations)
-            verdict.problems.append(f"verify says that everything agrees, the oracle does not: {kinds}")
-        if not agrees:
-            verdict.problems.append(f"verify ended with status {status}:\n{certificate.strip()}")
-        elif f"{verdict.figures['rows']} in " not in certificate:
-            verdict.problems.append(
-                f"verify counts other readings than the {verdict.figures['rows']} rows:\n{certificate.strip()}"
-            )
 
     def _plain_story(self, verdict: Verdict, world: World | None) -> str:
         incidents = world.incidents if world else []

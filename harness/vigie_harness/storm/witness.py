@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 import psycopg
 
+from .cards import Cards
 from .poller import OutboxView
 from .tap import Seen
 
@@ -23,18 +24,29 @@ TABLES = f"""
         seen_at float8 NOT NULL,
         PRIMARY KEY (kafka_partition, kafka_offset)
     );
+    -- A reading may stand in several outboxes.
     CREATE TABLE storm.outboxed (
         gateway_id text NOT NULL, stream_id text NOT NULL, seq bigint NOT NULL, sensor_id text NOT NULL,
         event_time timestamptz NOT NULL, interval_ms integer NOT NULL,
         {", ".join(f"{name} float8" for name in VALUES[:6])},
-        seen_at float8 NOT NULL,
-        PRIMARY KEY (gateway_id, stream_id, seq)
+        seen_at float8 NOT NULL
     );
+    CREATE INDEX ON storm.outboxed (gateway_id, stream_id, seq);
     -- The highest number that an outbox says to have given.
     CREATE TABLE storm.given (
         gateway_id text NOT NULL, stream_id text NOT NULL, last_seq bigint NOT NULL,
         PRIMARY KEY (gateway_id, stream_id)
     );
+    -- Readings that may be missing, as only a file held them that the storm removed or damaged.
+    CREATE TABLE storm.excused (
+        gateway_id text NOT NULL, stream_id text NOT NULL, first_seq bigint NOT NULL, last_seq bigint NOT NULL);
+    CREATE INDEX ON storm.excused (gateway_id, stream_id, first_seq);
+    -- Streams whose end may never be told; without a stream any of that gateway.
+    CREATE TABLE storm.doubtful (gateway_id text NOT NULL, stream_id text);
+    -- Gateways of which a copy of the outbox went on: it takes its own last number for the end of the stream.
+    CREATE TABLE storm.copied (gateway_id text NOT NULL);
+    -- Gateways whose outbox was damaged.
+    CREATE TABLE storm.damaged (gateway_id text NOT NULL);
     CREATE TABLE storm.topic_end (
         topic text NOT NULL, kafka_partition integer NOT NULL, next_offset bigint NOT NULL,
         PRIMARY KEY (topic, kafka_partition)
@@ -45,7 +57,7 @@ TABLES = f"""
 
 def write(
     connection: psycopg.Connection, *, topic: str, rejected_topic: str, messages: Iterable[Seen],
-    views: Iterable[OutboxView], ends: dict[int, int], began: float,
+    views: Iterable[OutboxView], ends: dict[int, int], began: float, cards: Cards,
 ) -> None:  # fmt: skip
     """Writes what was seen; what an earlier storm saw goes. `began` is time.monotonic() at the storm's beginning."""
     connection.execute(TABLES)
@@ -72,12 +84,27 @@ def write(
         connection.execute("INSERT INTO storm.topic_end VALUES (%s, %s, %s)", [topic, partition, end])
     for view in views:
         _write_outbox(connection, view, began)
-    connection.execute("ANALYZE storm.tapped; ANALYZE storm.outboxed")
+    _write_cards(connection, cards)
+    connection.execute("ANALYZE storm.tapped; ANALYZE storm.outboxed; ANALYZE storm.excused")
+
+
+def _write_cards(connection: psycopg.Connection, cards: Cards) -> None:
+    for table, rows in (
+        ("excused", sorted(cards.excused)), ("doubtful", list(cards.doubtful)),
+        ("copied", [[gateway] for gateway in cards.copied]), ("damaged", [[gateway] for gateway in cards.damaged]),
+    ):  # fmt: skip
+        with connection.cursor().copy(f"COPY storm.{table} FROM STDIN") as target:
+            for row in rows:
+                target.write_row(row)
 
 
 def _write_outbox(connection: psycopg.Connection, view: OutboxView, began: float) -> None:
     for stream, last in view.given.items():
-        connection.execute("INSERT INTO storm.given VALUES (%s, %s, %s)", [view.gateway, stream, last])
+        connection.execute(
+            "INSERT INTO storm.given VALUES (%s, %s, %s) "
+            "ON CONFLICT (gateway_id, stream_id) DO UPDATE SET last_seq = greatest(given.last_seq, excluded.last_seq)",
+            [view.gateway, stream, last],
+        )
     insert = f"""
         INSERT INTO storm.outboxed (gateway_id, stream_id, seq, event_time, sensor_id, interval_ms,
             {", ".join(VALUES[:6])}, seen_at)

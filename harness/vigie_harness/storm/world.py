@@ -5,6 +5,7 @@ import json
 import pathlib
 import re
 import shutil
+import sqlite3
 import subprocess
 import threading
 import time
@@ -20,6 +21,7 @@ from ..kafka.cluster import KafkaCluster
 from ..kafka.home import KafkaHome
 from ..postgres import Postgres
 from ..proxy import TcpProxy
+from .cards import Cards, contents
 from .disk import SmallDisk
 from .members import Incident, Member, NodeMember, PostgresMember, ProgramMember
 from .oracle import Setting
@@ -44,9 +46,6 @@ SETTING = Setting(TOPIC, [(size, SLIDE) for size in SIZES], {"temperature": (flo
 GATEWAYS, PROCESSORS, PARTITIONS = 3, 2, 4
 INTERVALS = (120, 200)
 """Milliseconds between the readings of a gateway's stations."""
-
-GRACE = 5.0
-"""Seconds after an outbox was in trouble in which a gateway that ends is still excused: a start takes a moment."""
 
 _GATEWAY = """\
 gateway:
@@ -131,13 +130,14 @@ class World:
         self.links: dict[str, TcpProxy] = {}
         self.disks: dict[str, SmallDisk] = {}
         self.outboxes: dict[str, pathlib.Path] = {}
-        self._troubled: dict[str, int] = {}
-        self._last_trouble: dict[str, float] = {}
-        self._trouble_lock = threading.Lock()
+        self.clones: dict[str, str] = {}
+        """Second gateways on copies of outboxes, by name, with the gateway whose name each sends under."""
+        self.cards = Cards()
+        self._configurations: dict[str, str] = {}
         self._is_stopping = threading.Event()
         self._watch = threading.Thread(target=self._look_after_members, name="watch", daemon=True)
         self.layout = layout(nodes, can_fill_disks)
-        for name in ("logs", "configuration", "outboxes", "programs"):
+        for name in ("logs", "configuration", "outboxes", "copies", "programs"):
             (folder / name).mkdir(parents=True, exist_ok=True)
         # A build that ends meanwhile changes nothing.
         for program in ("vigie-gateway", "vigie-processor"):
@@ -178,7 +178,7 @@ class World:
         for name in ("tap", "poller"):
             if hasattr(self, name):
                 getattr(self, name).stop()
-        for name in (*self.layout.gateways, *self.layout.processors):
+        for name in (*self.gateways, *self.layout.processors):
             if member := self.members.get(name):
                 member.kill()
         self.kafka.close()
@@ -209,9 +209,10 @@ class World:
                 self.disks[name].free()
         for link in self.links.values():
             link.heal()
-        for member in self.members.values():
+        for name, member in self.members.items():
             member.resume()
-            member.start()
+            if name not in self.clones or not self.is_settled(name):
+                member.start()
 
     # Access past the proxies
 
@@ -243,7 +244,7 @@ class World:
 
     def keep_statuses(self) -> None:
         """Asks every program how it is, and keeps the answers beside the logs."""
-        for name in (*self.layout.gateways, *self.layout.processors):
+        for name in (*self.gateways, *self.layout.processors):
             log = self.folder / "logs" / f"{name}.log"
             with contextlib.suppress(OSError):
                 address = re.findall(r"listening address=(http://\S+/)", log.read_text(errors="replace"))[-1:]
@@ -256,17 +257,49 @@ class World:
                         text = error.read()
                     (self.folder / "logs" / f"{name}-{path}.txt").write_bytes(text)
 
-    # Outboxes in trouble: a gateway may refuse to start with one
+    # Outboxes
 
-    def trouble_with_outbox(self, gateway: str, begins: bool) -> None:
-        with self._trouble_lock:
-            self._troubled[gateway] = self._troubled.get(gateway, 0) + (1 if begins else -1)
-            self._last_trouble[gateway] = time.monotonic()
+    @property
+    def gateways(self) -> list[str]:
+        """Every gateway that there is by now."""
+        return [*self.layout.gateways, *self.clones]
 
-    def _excuse(self, gateway: str) -> str | None:
-        with self._trouble_lock:
-            is_troubled = self._troubled.get(gateway) or time.monotonic() - self._last_trouble.get(gateway, 0) < GRACE
-            return "with its outbox full or locked" if is_troubled else None
+    def is_settled(self, gateway: str) -> bool:
+        """Whether nothing waits in an outbox, no reading and nothing that is to be told. Of one that has ended."""
+        try:
+            return contents(self.outboxes[gateway]).is_settled
+        except sqlite3.Error:
+            return False
+
+    def unsettled(self, gateway: str) -> str:
+        """What waits in an outbox, for a person."""
+        try:
+            found = contents(self.outboxes[gateway])
+        except sqlite3.Error as error:
+            return f"{gateway}: {error}"
+        return (
+            f"{gateway}: {len(found.waiting)} readings, {len(found.gaps)} gaps, the ends of {len(found.untold)} streams"
+        )
+
+    def start_clone(self, name: str, gateway: str, copy: pathlib.Path) -> Member:
+        """Starts a second gateway under the name of one, on a copy of its outbox."""
+        folder = self.folder / "outboxes" / name
+        folder.mkdir()
+        path = folder / "outbox.sqlite"
+        shutil.move(copy, path)
+        text = self._configurations[gateway].replace(str(self.outboxes[gateway]), str(path))
+        member = self._program("vigie-gateway", name, text)
+        # Whoever goes through them just now goes on with those that there were.
+        self.outboxes = {**self.outboxes, name: path}
+        self.clones = {**self.clones, name: gateway}
+        self.poller.add(name, gateway, path)
+        self.members = {**self.members, name: member}
+        member.start()
+        return member
+
+    def fail(self, member: str, sentence: str) -> None:
+        """Tells of something that a gateway should have done."""
+        self._tell(Incident(time.monotonic(), member, sentence, is_failure=True))
 
     # Parts
 
@@ -293,7 +326,8 @@ class World:
             text = _GATEWAY.format(
                 name=name, outbox=self.outboxes[name], kafka=self.kafka.bootstrap, topic=TOPIC, stations=stations,
                 seed=self.seed % 1000 + index)  # fmt: skip
-            self.members[name] = self._program("vigie-gateway", name, text, lambda name=name: self._excuse(name))
+            self._configurations[name] = text
+            self.members[name] = self._program("vigie-gateway", name, text)
 
     def _prepare_processors(self) -> None:
         self._run_migration()
@@ -325,8 +359,8 @@ class World:
             kafka=kafka or self.kafka.bootstrap, topic=TOPIC, rejected=REJECTED, name=name, workers=2,
             connection=json.dumps(connection), windows=windows, lateness=LATENESS, idle=IDLE, warm=WARM)  # fmt: skip
 
-    def _program(self, program: str, name: str, configuration: str, excuse=lambda: None) -> ProgramMember:
+    def _program(self, program: str, name: str, configuration: str) -> ProgramMember:
         path = self.folder / "configuration" / f"{name}.yaml"
         path.write_text(configuration)
         arguments = [self.folder / "programs" / program, "run", "--config", path]
-        return ProgramMember(name, arguments, self.folder / "logs" / f"{name}.log", self._tell, excuse)
+        return ProgramMember(name, arguments, self.folder / "logs" / f"{name}.log", self._tell)
