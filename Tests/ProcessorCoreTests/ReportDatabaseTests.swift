@@ -286,6 +286,44 @@ struct ReportDatabaseTests {
         #expect(found.openStreams.contains { $0.hasPrefix("h has 2 open streams") && !$0.contains("boards") })
     }
 
+    @Test func aStreamWithoutAnEndIsNamedAlthoughTheNextOneHasEnded() throws {
+        let reader = Reader()
+        func told(_ gateway: String, from first: Int64, after previous: UInt64?) throws -> [[UInt8]] {
+            try report(
+                [
+                    .init(
+                        streamID: StreamID(bits: 2), first: first, last: first + 1,
+                        previous: previous.map { StreamID(bits: $0) })
+                ], gateway: gateway)
+        }
+        // A file was deleted while the gateway was away, and the next one was stopped in order.
+        for number in Int64(1)...3 { try write([reading(number, of: 1, from: nil)], reader) }
+        try write([reading(1, of: 2, from: 1), reading(2, of: 2, from: 1)] + told("g", from: 1, after: nil), reader)
+        // A copy with all three was put back, and then the original sent one more, in whatever order that is read.
+        try write(
+            [reading(4, of: 2, from: 4, gateway: "h"), reading(5, of: 2, from: 4, gateway: "h")]
+                + told("h", from: 4, after: 1)
+                + report([.init(streamID: StreamID(bits: 1), first: 1, last: 3)], gateway: "h"), reader)
+        for number in Int64(1)...4 { try write([reading(number, of: 1, from: nil, gateway: "h")], reader) }
+        let certificate = try verify()
+        #expect(!certificate.isGood && certificate.mismatchCount == 0)
+        #expect(
+            certificate.openStreams == [
+                """
+                g stream 0000000000000001 (1 to 3): its end was not told, and 0000000000000002 came after it
+                """,
+                """
+                h stream 0000000000000001 (1 to 4, told to end with 3 by a copy of the outbox): its end was not told, \
+                and 0000000000000002 came after it
+                """,
+            ])
+        // The lost cards are found.
+        for (gateway, last) in [("g", Int64(3)), ("h", 4)] {
+            try write(report([.init(streamID: StreamID(bits: 1), first: 1, last: last)], gateway: gateway), reader)
+        }
+        #expect(try verify().isGood)
+    }
+
     @Test func silentGatewaysAreCounted() throws {
         let reader = Reader()
         try write([reading(1, of: 1, from: nil), reading(1, of: 2, from: nil, gateway: "h")], reader)

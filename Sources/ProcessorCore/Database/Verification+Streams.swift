@@ -13,6 +13,8 @@ extension Verification {
         var end: Int64?
         /// Whether nobody has told what came before its first number.
         var lacksPrevious: Bool
+        /// The stream before it, if one was told.
+        var previous: String?
         /// When its kept readings became rows, by the processor's clock.
         var ingested: ClosedRange<Int64>?
 
@@ -79,7 +81,8 @@ extension Verification {
             streams.append(
                 Stream(
                     streamID: streamID, first: first, last: last, isClosed: end == last, end: end,
-                    lacksPrevious: first > 1 && !isPreviousKnown, ingested: ingested))
+                    lacksPrevious: first > 1 && !isPreviousKnown, previous: try rows.optional(row, 18, as: String.self),
+                    ingested: ingested))
         }
         judge(streams, of: gateway, &certificate)
     }
@@ -91,7 +94,14 @@ extension Verification {
                 "\(gateway) stream \(stream.text): no report says which stream came before \(stream.first)")
         }
         let open = streams.filter { !$0.isClosed }
-        guard open.count > 1 else { return }
+        guard open.count > 1 else {
+            // Only the last one of an outbox may be open.
+            if let stream = open.first, let later = successor(of: stream, among: streams) {
+                certificate.addOpen(
+                    "\(gateway) stream \(stream.text): its end was not told, and \(later.streamID) came after it")
+            }
+            return
+        }
         let names = open.prefix(Certificate.mostStreams).map(\.text).joined(separator: ", ")
         let others = open.count - min(open.count, Certificate.mostStreams)
         var text = "\(gateway) has \(open.count) open streams: \(names)" + (others > 0 ? " and \(others) others" : "")
@@ -108,6 +118,17 @@ extension Verification {
             if ingested.upperBound > latest?.ingested?.upperBound ?? .min { latest = stream }
         }
         certificate.addOpen(text)
+    }
+
+    /// A stream that came after another one: it says so, or it is the last one of another outbox and its readings came later.
+    private func successor(of stream: Stream, among streams: [Stream]) -> Stream? {
+        if let next = streams.first(where: { $0.previous == stream.streamID }) { return next }
+        guard let until = stream.ingested?.upperBound else { return nil }
+        let followed = Set(streams.compactMap(\.previous))
+        return streams.first {
+            !followed.contains($0.streamID) && $0.streamID != stream.streamID
+                && ($0.ingested?.upperBound ?? .min) > until
+        }
     }
 
     /// The losses by their reasons, and the gateways that are silent.
@@ -156,7 +177,7 @@ extension Verification {
         SELECT gateway_id, stream_id, coalesce(f.rows, 0), coalesce(f.numbers, 0), coalesce(f.filled, 0),
             coalesce(f.overlapping, 0), f.lowest, f.highest, coalesce(f.missing, 0), coalesce(o.expired, 0),
             coalesce(p.first_seq, 1), coalesce(p.last_seq, 0), coalesce(p.lost, 0), p.gateway_id IS NOT NULL, p.end_seq,
-            coalesce(p.previous_known, false), f.since, f.until
+            coalesce(p.previous_known, false), f.since, f.until, p.previous_stream_id
         FROM found f FULL JOIN stream_progress p USING (gateway_id, stream_id)
             LEFT JOIN old o USING (gateway_id, stream_id)
         ORDER BY 1, 2

@@ -21,8 +21,8 @@ public struct Certificate: Sendable, Equatable {
     public var oldWindows: Int64 = 0
     /// Messages of the topic that nobody has read yet.
     public var unread = UnreadMessages.notAsked("no broker was named")
-    /// Gateways with more streams than one whose end is not known, or with one whose beginning is not, a line each, the first
-    /// of them.
+    /// Gateways with more streams than one whose end is not known, or with one that is not their last, or with one whose
+    /// beginning is not known, a line each, the first of them.
     public var openStreams: [String] = []
     /// How many there are.
     public var openStreamCount: Int64 = 0

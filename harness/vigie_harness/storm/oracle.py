@@ -400,10 +400,11 @@ def examine(connection: psycopg.Connection, setting: Setting, settled: bool = Tr
 
 
 def open_gateways(connection: psycopg.Connection) -> set[str]:
-    """The gateways of which the end of a stream is not known."""
+    """The gateways of which the end of a stream is not known, of one of which something came."""
     return {
         gateway
         for (gateway,) in connection.execute(
-            "SELECT DISTINCT gateway_id FROM stream_progress WHERE end_seq IS DISTINCT FROM last_seq"
+            "SELECT DISTINCT gateway_id FROM stream_progress "
+            "WHERE end_seq IS DISTINCT FROM last_seq AND last_seq >= first_seq"
         )
     }
