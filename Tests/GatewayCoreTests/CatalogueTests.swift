@@ -107,7 +107,8 @@ import Testing
         arguments: [
             (ChipPart.bme280, "bme280"), (.bmp280, "bmp280"), (.bmp390, "bmp390"), (.scd40, "scd40"), (.scd41, "scd41"),
             (.scd43, "scd41"),
-            (.scd4x, "scd41"), (.sht3x, "sht3x"), (.ads1115, "ads1115"), (.bmp180, nil), (.bme680, nil),
+            (.scd4x, "scd41"), (.sht3x, "sht3x"), (.aht20, "aht20"),
+            (.ads1115, "ads1115"), (.bmp180, nil), (.bme680, nil),
             (.tca9548a, nil),
         ] as [(ChipPart, String?)])
     func thePartDecidesTheType(part: ChipPart, name: String?) {

@@ -31,7 +31,7 @@ FIRST = {
     "office": {"temperature": 23, "humidity": 45, "co2": 800},
     "porch": {"temperature": 5.25, "humidity": 70, "battery_voltage": 3.9},
     "attic": {"temperature": 28, "humidity": 30, "pressure": 1010},
-    "shed": {"temperature": 16, "pressure": 1005},
+    "shed": {"temperature": 16, "humidity": 52, "pressure": 1005},
     "hall": {"temperature": 19, "humidity": 50, "pressure": 990},
     "loft": {"temperature": 34.5, "humidity": 25, "pressure": 980},
     "annex": {"temperature": 12, "humidity": 60, "co2": 500},

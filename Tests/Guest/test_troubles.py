@@ -24,7 +24,7 @@ LATER = {
     "office": {"temperature": 31, "humidity": 55, "co2": 2400},
     "porch": {"temperature": -12, "humidity": 20, "battery_voltage": 3.3},
     "attic": {"temperature": 45, "humidity": 12, "pressure": 1040},
-    "shed": {"temperature": 24, "pressure": 970},
+    "shed": {"temperature": 24, "humidity": 95, "pressure": 970},
     "hall": {"temperature": 9, "humidity": 90, "pressure": 1020},
     "loft": {"temperature": 55, "humidity": 8, "pressure": 1030},
     "annex": {"temperature": 17.5, "humidity": 35, "co2": 5000},
@@ -37,6 +37,7 @@ CHIPS = {
     (0, None, "0x48", "ads1115", "porch"),
     (1, None, "0x77", "bme280", "attic"),
     (1, None, "0x76", "bmp390", "shed"),
+    (1, None, "0x38", "aht20", "shed"),
     (2, 1, "0x76", "bmp280", "hall"),
     (2, 1, "0x44", "sht3x", "hall"),
     (2, 6, "0x76", "bmp280", "loft"),
@@ -131,7 +132,7 @@ class GuestTests(unittest.TestCase):
         for bus, table in re.findall(r"^DETECT (.*)\n((?: {3}.*\n)(?:\d0:.*\n)+)", self.console, re.M):
             rows = [line.split(":", 1)[1].split() for line in table.splitlines()[1:]]
             found[bus] = [cell for row in rows for cell in row if cell != "--"]
-        chips = {"0": ["44", "48", "62", "76"], "1": ["76", "77"], "2": ["62", "70"], "without power": []}
+        chips = {"0": ["44", "48", "62", "76"], "1": ["38", "76", "77"], "2": ["62", "70"], "without power": []}
         self.assertEqual(found, chips)
         self.assertIn("\nTRANSFER 0x60  0x60\n", self.console, "a register, by a combined and by two plain transfers")
         self.assertRegex(self.console, r"\nABSENT .*No such device or address\n")

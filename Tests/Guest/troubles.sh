@@ -92,7 +92,7 @@ simbus set cellar temperature=-7.5 humidity=85 pressure=960
 simbus set office temperature=31 humidity=55 co2=2400
 simbus set porch temperature=-12 humidity=20 battery=3.3
 simbus set attic temperature=45 humidity=12 pressure=1040
-simbus set shed temperature=24 pressure=970
+simbus set shed temperature=24 humidity=95 pressure=970
 simbus set hall temperature=9 humidity=90 pressure=1020
 simbus set loft temperature=55 humidity=8 pressure=1030
 simbus set annex temperature=17.5 humidity=35 co2=5000
