@@ -67,8 +67,8 @@ def architecture() -> Drawing:
         320,
         74,
         "Chips",
-        "BME280, SCD41, SHT4x, ADS1115 on I2C;",
-        "or models of them behind the same drivers",
+        "BME280, SCD41, SHT4x and others on I2C;",
+        "or their twins behind the same drivers",
     )
     drawing.box(
         "part",
