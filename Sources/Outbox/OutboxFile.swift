@@ -4,8 +4,8 @@ import Platform
 import Readings
 
 /// The open file of an outbox: its connection, and the statements on readings and the quarantine. Belongs to the
-/// outbox's actor.
-final class OutboxFile {
+/// outbox's actor and is used on its thread alone, which Swift 6.0 does not see in closures inside the actor.
+final class OutboxFile: @unchecked Sendable {
     /// Which file a path led to when it was opened (stat(2)); nil where the path is of no file, as in a test's file system.
     struct Identity: Equatable {
         var device: UInt64

@@ -49,7 +49,8 @@ private func overwrite(_ path: String, at offset: UInt64, with bytes: [UInt8]) t
         #expect(try await outbox.append([try record(1001)]) == 1001)
         let readings = try await outbox.read(limit: 2000)
         #expect(readings.map(\.reading.sequence) == Array(1...1001))
-        #expect(readings.first?.reading.values == (try record(1).reading.values))
+        let first = try record(1).reading.values
+        #expect(readings.first?.reading.values == first)
         #expect(readings.map(\.reading.streamID.bits) == Array(repeating: 0xA1, count: 1000) + [0xB1])
         let salvage = try #require(watcher.salvages.first)
         #expect((salvage.readings, salvage.missing) == (1000, 0))
@@ -160,7 +161,7 @@ private func overwrite(_ path: String, at offset: UInt64, with bytes: [UInt8]) t
         try await outbox.append(try records(11...20))
         #expect(rename("\(folder.path)/copy.sqlite", folder.file) == 0)
         #expect(try await outbox.read(limit: 100).map(\.reading.sequence) == Array(1...20))
-        let found = try #require(watcher.found.first ?? nil)
+        let found = try #require(watcher.found.compactMap(\.self).first)
         #expect(try Database(path: found).integer("SELECT max(seq) FROM reading") == 10)
         #expect(try await outbox.append([try record(21)]) == 21)
     }

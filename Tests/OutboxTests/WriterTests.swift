@@ -15,7 +15,8 @@ import Testing
         #expect((queue.count, queue.dropped, queue.oldest) == (3, 2, .seconds(3)))
         let taken = queue.take(2)
         let group = try #require(taken)
-        #expect(group.records == (try records(3...4)))
+        let kept = try records(3...4)
+        #expect(group.records == kept)
         #expect((group.dropped, group.oldest, queue.dropped, queue.count) == (2, .seconds(3), 0, 1))
         queue.append(try record(6), at: .seconds(6))
         queue.append(try record(7), at: .seconds(7))
@@ -23,7 +24,8 @@ import Testing
         queue.putBack(group)
         #expect((queue.count, queue.dropped) == (3, 4))
         let rest = queue.take(10)
-        #expect(rest?.records == (try records(5...7)))
+        let behind = try records(5...7)
+        #expect(rest?.records == behind)
         #expect(queue.isEmpty)
     }
 }

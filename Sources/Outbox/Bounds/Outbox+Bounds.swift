@@ -178,9 +178,9 @@ extension Outbox {
         _ choose: () throws(OutboxError) -> (chosen: [Candidate], reason: GatewayReport.GapReason)
     ) throws(OutboxError) -> StepOutcome {
         let database = file.database
+        let (chosen, reason) = try choose()
+        guard !chosen.isEmpty else { return StepOutcome() }
         return try database.transaction { () throws(OutboxError) in
-            let (chosen, reason) = try choose()
-            guard !chosen.isEmpty else { return StepOutcome() }
             var gaps: [Gap] = []
             let delete = try database.prepare("DELETE FROM reading WHERE seq = ?")
             for candidate in chosen {

@@ -1,7 +1,8 @@
 import CSQLite
 
-/// One SQLite connection. It belongs to the outbox's actor and is used on its thread alone.
-final class Database {
+/// One SQLite connection. It belongs to the outbox's actor and is used on its thread alone, which Swift 6.0 does not see in
+/// closures inside the actor.
+final class Database: @unchecked Sendable {
     private let handle: OpaquePointer
     let path: String
 

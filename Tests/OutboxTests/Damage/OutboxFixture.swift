@@ -104,9 +104,7 @@ struct OutboxFixture {
             let salt = log[16..<24]
             var position = 32
             while position + 24 + whole.pageSize <= log.count, log[position + 8..<position + 16] == salt {
-                let page =
-                    Int(log[position]) << 24 | Int(log[position + 1]) << 16
-                    | Int(log[position + 2]) << 8 | Int(log[position + 3])
+                let page = log[position..<position + 4].reduce(0) { $0 << 8 | Int($1) }
                 let content = position + 24..<position + 24 + whole.pageSize
                 place[page] = .log(content)
                 let end = page * whole.pageSize
