@@ -75,6 +75,27 @@ import Testing
             try await kafka.start(1)
         }
 
+        /// Writes the password that the programs are to use.
+        func use(password: String) throws { try Scene.write(password: password, to: passwordFile) }
+
+        /// The client's certificate under a name that another one can take.
+        func copyOfClient() throws -> Certificates.Pair {
+            let own = (
+                certificate: folder.appendingPathComponent("own.pem").path,
+                key: folder.appendingPathComponent("own.key").path
+            )
+            try put(client, at: own)
+            return own
+        }
+
+        /// Puts a certificate and its key into the place of others.
+        func put(_ pair: Certificates.Pair, at place: Certificates.Pair) throws {
+            for (source, target) in [(pair.certificate, place.certificate), (pair.key, place.key)] {
+                try Data(contentsOf: URL(fileURLWithPath: source))
+                    .write(to: URL(fileURLWithPath: target), options: .atomic)
+            }
+        }
+
         /// Lines of a section `kafka`, as an operator writes them.
         func security() -> [String] { security(client) }
 
@@ -150,7 +171,8 @@ import Testing
     @Test(.timeLimit(.minutes(10))) func bothProgramsInsistOnTheBrokerThatIsMeant() async throws {
         let scene = try await Scene()
         let (site, certificates) = (scene.site, scene.certificates)
-        let gatewayFile = try scene.writeGatewayConfiguration(scene.security())
+        let own = try scene.copyOfClient()
+        let gatewayFile = try scene.writeGatewayConfiguration(scene.security(own))
         let processorFile = try site.writeProcessorConfiguration(bootstrap: scene.bootstrap, kafka: scene.security())
         let fine = try await diagnose(scene, gatewayFile)
         #expect(fine.allSatisfy { $0.state == "ok" }, "\(fine)")
@@ -191,6 +213,15 @@ import Testing
         #expect(after == before, "somebody else's broker was read")
         try await scene.show(try certificates.server("localhost"))
         try await site.waitForProgress([gateway, processor], "after a certificate was renewed")
+
+        // The gateway's own certificate expires, and is renewed.
+        try await trouble("an expired certificate of the gateway", signs: ["own.pem"], [gateway]) {
+            try scene.put(try certificates.client("cellar", valid: .past), at: own)
+        }
+        try await recovery(of: gateway, "a renewed certificate") {
+            try scene.put(try certificates.client("cellar"), at: own)
+        }
+        try await site.waitForProgress([gateway, processor], "after the gateway's certificate was renewed")
 
         // A client is refused by the broker, after its own part of the handshake.
         let good = try certificates.client("cellar")
@@ -234,6 +265,9 @@ import Testing
         }
         let unknown = try await failure(scene, gatewayFile, "another password")
         #expect(unknown.remedy?.contains("kafka.password_file") == true, "\(unknown)")
+        // The gateway takes the new one up by itself.
+        try await recovery(of: gateway, "a rotated password") { try scene.use(password: next) }
+        try scene.use(password: scene.password)
         try await scene.change(password: scene.password)
         try await site.waitForProgress([gateway, processor], "after another password")
 
@@ -242,6 +276,19 @@ import Testing
             #expect(![scene.password, next].contains { process.output.contains($0) }, "a log tells a password")
         }
         try await scene.remove()
+    }
+
+    /// A gateway that waits goes on without a restart.
+    private func recovery(of gateway: ChildProcess, _ name: String, cause: () throws -> Void) async throws {
+        let seen = gateway.output.utf8.count
+        let began = ContinuousClock.now
+        try cause()
+        try await waitUntil("the gateway goes on with \(name)", within: .seconds(60)) {
+            try #require(gateway.isRunning, "\(name): \(gateway.output.suffix(4000))")
+            let new = String(decoding: Array(gateway.output.utf8.dropFirst(seen)), as: UTF8.self)
+            return new.contains("takes readings again")
+        }
+        print("  gateway: \(name) is taken up in \(began.duration(to: .now))")
     }
 
     /// Something happens to the broker, and each program says so.

@@ -195,6 +195,11 @@ final class ApacheKafka {
         }
     }
 
+    /// Sets a topic's settings.
+    func alter(_ topic: String, _ settings: [String: String]) async throws {
+        try await command("alter_topic", topic, ["settings": settings])
+    }
+
     // MARK: Commands
 
     /// Gives a command, with what it is about and with what belongs to it, and waits until it is obeyed.
