@@ -83,7 +83,8 @@ let libraries: [Target] = [
 
 let programs: [Target] = [
     .executableTarget(
-        name: "vigie-gateway", dependencies: ["BoardTools", "GatewayCore", "Commands", "Platform", "Presentation"]),
+        name: "vigie-gateway",
+        dependencies: ["BoardTools", "GatewayCore", "Commands", "Outbox", "Platform", "Presentation"]),
     .executableTarget(
         name: "vigie-simbus",
         dependencies: ["KernelHardware", "SimulatedHardware", "GatewayCore", "Platform", "Commands"]),

@@ -16,9 +16,10 @@ import Testing
 
     /// That of a message: what is refused alone is put away.
     private static let ofMessage: [Int32] = [4, 10, 18, 32, 43, 87]
-    /// That of the topic, the rights, the quota, the broker, the producer, or nothing that is known.
+    /// That of the topic, the rights, the quota, the broker, the producer, or nothing that is known. Without 46,
+    /// DUPLICATE_SEQUENCE_NUMBER, by which the broker says that it has the messages: that is a success.
     private static let others: [Int32] = [
-        -1, 1, 2, 3, 5, 6, 7, 8, 9, 13, 14, 15, 16, 17, 19, 20, 21, 29, 31, 33, 34, 35, 41, 42, 44, 45, 46, 47, 48, 51, 53,
+        -1, 1, 2, 3, 5, 6, 7, 8, 9, 13, 14, 15, 16, 17, 19, 20, 21, 29, 31, 33, 34, 35, 41, 42, 44, 45, 47, 48, 51, 53,
         55, 56, 58, 59, 67, 73, 74, 75, 76, 80, 88, 89, 90, 96,
     ]
 

@@ -93,6 +93,7 @@ import Testing
             for (source, target) in [(pair.certificate, place.certificate), (pair.key, place.key)] {
                 try Data(contentsOf: URL(fileURLWithPath: source))
                     .write(to: URL(fileURLWithPath: target), options: .atomic)
+                try FileManager.default.setAttributes([.posixPermissions: 0o600], ofItemAtPath: target)
             }
         }
 

@@ -171,6 +171,8 @@ struct PublishMachine: Sendable {
     private var isMakingProducer = false
     private var singlyThrough: Int64?
     private var isDiskTrouble = false
+    /// Whether the timer of the disk runs.
+    private var isDiskPaused = false
     private var isReading = false
     private var mayHaveMore = true
     private var isPaused = false
@@ -217,7 +219,6 @@ struct PublishMachine: Sendable {
         switch event {
         case .appended:
             mayHaveMore = true
-            if isDiskTrouble || !held.isEmpty { actions += retryDisk() }
         case .found(let candidates, let after, let isEnd):
             isReading = false
             isDiskTrouble = false
@@ -226,7 +227,7 @@ struct PublishMachine: Sendable {
         case .notRead:
             isReading = false
             isDiskTrouble = true
-            actions.append(.start(.disk, Self.diskPause))
+            actions += leaveDiskAlone()
         case .notTaken(let token, let error): actions += notTaken(token, error, at: now)
         case .answered(let answers, let producerError):
             actions += settle(answers, at: now)
@@ -252,7 +253,7 @@ struct PublishMachine: Sendable {
             held[sequence] = nil
             window.release(sequence)
             actions += acknowledge(at: now)
-        case .notQuarantined: actions.append(.start(.disk, Self.diskPause))
+        case .notQuarantined: actions += leaveDiskAlone()
         case .timer(let timer): actions += ended(timer)
         case .pauseEnded, .connected: isPaused = false
         case .recovered:
@@ -534,8 +535,14 @@ struct PublishMachine: Sendable {
         return window.isSettled ? [.release, .pause(error)] : [.pause(error)]
     }
 
+    private mutating func leaveDiskAlone() -> [Action] {
+        guard !isDiskPaused else { return [] }
+        isDiskPaused = true
+        return [.start(.disk, Self.diskPause)]
+    }
+
     private mutating func retryDisk() -> [Action] {
-        isDiskTrouble = false
+        (isDiskTrouble, isDiskPaused) = (false, false)
         mayHaveMore = true
         return held.sorted { $0.key < $1.key }.map { .quarantine($0.key, reason: $0.value) }
     }

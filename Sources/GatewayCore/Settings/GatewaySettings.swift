@@ -38,7 +38,7 @@ public struct GatewaySettings: Sendable {
     /// The most messages on their way at once.
     var window: Int
     /// The most readings a second.
-    var drainRate: Int
+    package var drainRate: Int
     /// How long a stop may take to send what is in the outbox.
     var drainTime: Duration
     /// Where the HTTP endpoint listens, and whom it answers; nil for none.

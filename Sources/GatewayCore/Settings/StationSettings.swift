@@ -7,7 +7,7 @@ import SensorBus
 package struct StationSettings: Sendable {
     package var sensorID: Identifier
     var place: Place?
-    var interval: Duration
+    package var interval: Duration
     /// How many equal measurements in a row mean that a chip is frozen; 0: none do; nil: not set.
     var freezeLimit: Int?
     package var chips: [ChipSettings]
