@@ -465,8 +465,11 @@ class OutboxDamaged(_OfFile):
 
     @classmethod
     def parameters(cls, chance):
-        return super().parameters(chance) | {
-            "pages": chance.choice([0, 1, 1, 2, 5]), "by": chance.choice(["zeros", "noise"])}  # fmt: skip
+        found = super().parameters(chance)
+        what = chance.choice(["zeros", "noise"])
+        # One in five is the header, which is a hundred bytes.
+        pages = chance.choice([0, 1, 1, 2, 5])
+        return found | ({f"pages of {what}": pages} if pages else {f"bytes of {what} for a header": 100})
 
     def begin(self):
         self.read()
@@ -479,15 +482,14 @@ class OutboxDamaged(_OfFile):
             self._damage()
 
     def _damage(self) -> None:
-        pages = self.fault.parameters["pages"]
+        (what, amount) = next((name, value) for name, value in self.fault.parameters.items() if name != "of")
         with open(self.path, "r+b", buffering=0) as file:
             count = os.fstat(file.fileno()).st_size // PAGE
-            chosen = self.chance.sample(range(1, count), min(pages, count - 1)) if count > 1 else []
-            # Without a page it is the header, which is a hundred bytes.
-            for page in chosen or [0]:
-                length = PAGE if page else 100
-                noise = self.chance.randbytes(length) if self.fault.parameters["by"] == "noise" else bytes(length)
-                os.pwrite(file.fileno(), noise, page * PAGE)
+            pages = self.chance.sample(range(1, count), min(amount, count - 1)) if count > 1 else []
+            places = [(0, amount)] if "header" in what else [(page * PAGE, PAGE) for page in pages]
+            for offset, length in places:
+                harm = self.chance.randbytes(length) if "noise" in what else bytes(length)
+                os.pwrite(file.fileno(), harm, offset)
 
     def end(self):
         if not self.is_running:

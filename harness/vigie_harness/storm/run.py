@@ -106,7 +106,9 @@ def compare(
         if not line.startswith("  "):
             break
         named.add(line.split()[0])
-    if silent := open_gateways - named:
+    # The certificate lists ten.
+    silent = open_gateways - named if "and" not in named else set()
+    if silent:
         problems.append(f"verify does not name {', '.join(sorted(silent))}, of which a stream's end is not known")
     if strange := named - open_gateways - {"and"}:
         problems.append(f"verify names {', '.join(sorted(strange))}, of which the end of every stream is known")
