@@ -1,5 +1,6 @@
 """What a storm is made of: members that die and are noticed, disks that are full, the eyes of the oracle."""
 
+import contextlib
 import errno
 import pathlib
 import shutil
@@ -254,6 +255,9 @@ class FakeMember:
 
     def __init__(self):
         self.calls = []
+
+    def held(self):
+        return contextlib.nullcontext()
 
     def __getattr__(self, name):
         return lambda: self.calls.append(name)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 # Bytes of a page of an outbox's file.
 PAGE = 4096
 # How long a gateway may take to put its outbox back, in seconds.
-PUT_BACK = 20.0
+PUT_BACK = 60.0
 
 
 class Void(Exception):
@@ -354,7 +354,8 @@ class _OfFile(_OfOutbox):
     def find(self) -> _File:
         """Waits until the gateway has the file open and commits to it: before that it has no other to put back."""
         first, inode = self.read().last_number, self._inode()
-        deadline = time.monotonic() + 2
+        # While the broker is away it commits every two seconds.
+        deadline = time.monotonic() + 4
         while time.monotonic() < deadline and self.member.is_running:
             time.sleep(0.05)
             found = self.read()
@@ -397,22 +398,23 @@ class OutboxDeleted(_OfFile):
     name = "outbox deleted"
 
     def begin(self):
-        if self.is_running:
-            self.found = self.find()
+        with self.member.held():
+            if self.is_running:
+                found = self.find()
+                with self.world.poller.looking_away(self.fault.target):
+                    self.remove()
+                # Who kills it before loses what the deleted file held.
+                self.wait_until_put_back(found)
+                return
+            self.read()
+            self.stop()
             with self.world.poller.looking_away(self.fault.target):
+                # What is committed by now is in it too.
+                self.world.cards.lost(self.fault.target, contents_or_all(self.world, self.fault.target))
                 self.remove()
-            return
-        self.read()
-        self.stop()
-        with self.world.poller.looking_away(self.fault.target):
-            # What is committed by now is in it too.
-            self.world.cards.lost(self.fault.target, contents_or_all(self.world, self.fault.target))
-            self.remove()
 
     def end(self):
-        if self.is_running:
-            self.wait_until_put_back(self.found)
-        else:
+        if not self.is_running:
             self.member.start()
 
 
@@ -433,19 +435,22 @@ class OutboxRestored(_OfFile):
         self.chosen = self.chance.choice(sorted(copies.glob(f"{self.fault.target}-*.sqlite")))
 
     def end(self):
-        placed = self.path.with_name("placed")
+        placed = self.path.with_name(f"placed-{self.fault.number}")
         shutil.copyfile(self.chosen, placed)
         inode = placed.stat().st_ino
         try:
-            if self.is_running:
-                found = self.find()
-                self._place(placed)
-                self.wait_until_put_back(found, inode)
-            else:
+            with self.member.held():
+                if self.is_running:
+                    found = self.find()
+                    self._place(placed)
+                    self.wait_until_put_back(found, inode)
+                    return
                 self.read()
                 self.stop()
-                self._place(placed, is_lost=True)
-                self.member.start()
+                try:
+                    self._place(placed, is_lost=True)
+                finally:
+                    self.member.start()
         finally:
             placed.unlink(missing_ok=True)
 
@@ -472,14 +477,15 @@ class OutboxDamaged(_OfFile):
         return found | ({f"pages of {what}": pages} if pages else {f"bytes of {what} for a header": 100})
 
     def begin(self):
-        self.read()
-        if not self.is_running:
-            self.stop()
-        elif not self.member.is_running:
-            raise Void("the gateway does not run")
-        with self.world.poller.looking_away(self.fault.target):
-            self.world.cards.harmed(self.fault.target, contents_or_all(self.world, self.fault.target))
-            self._damage()
+        with self.member.held():
+            self.read()
+            if not self.is_running:
+                self.stop()
+            elif not self.member.is_running:
+                raise Void("the gateway does not run")
+            with self.world.poller.looking_away(self.fault.target):
+                self.world.cards.harmed(self.fault.target, contents_or_all(self.world, self.fault.target))
+                self._damage()
 
     def _damage(self) -> None:
         (what, amount) = next((name, value) for name, value in self.fault.parameters.items() if name != "of")

@@ -5,7 +5,7 @@ import pathlib
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from ..errors import HarnessError
@@ -75,6 +75,12 @@ class Member:
     """Whether it is one of Vigie's programs, whose ends are judged."""
 
     # What faults do
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Lets nobody else kill, stop or start it meanwhile; they wait."""
+        with self._lock:
+            yield
 
     def start(self) -> None:
         """Starts it, unless it runs."""
