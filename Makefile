@@ -113,7 +113,7 @@ clean: clean-demo ## Remove all that was fetched, built and kept in this checkou
 
 .PHONY: lint
 lint: build-dependencies ## Check the format of the Swift files, and the Python files
-	swift format lint --strict --parallel --recursive Package.swift Sources Tests
+	swift format lint --strict --parallel --recursive Package.swift Sources Tests Benchmarks/OutboxBenchmark
 	.vigie/venv/bin/ruff check --quiet
 
 .PHONY: test

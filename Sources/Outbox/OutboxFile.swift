@@ -22,6 +22,8 @@ final class OutboxFile: @unchecked Sendable {
     let path: String
     let database: Database
     let identity: Identity?
+    /// Bytes that the log has at most while nothing keeps it from being put into the file.
+    private let logBytesAtMost: Int64
     private let insertReading: Statement
     private let selectReadings: Statement
     private let deleteThrough: Statement
@@ -40,6 +42,7 @@ final class OutboxFile: @unchecked Sendable {
         path: String, fileSystem: String?, logPages: Int64, sync: (String) -> Void
     ) throws(OutboxError) {
         self.path = path
+        logBytesAtMost = logPages * 2 * Self.pageSize
         if fileSystem == nil { try FileCheck.run(path) }
         database = try Database(path: path, fileSystem: fileSystem)
         // Until it is known to be an outbox.
@@ -56,7 +59,7 @@ final class OutboxFile: @unchecked Sendable {
         try database.execute("PRAGMA cache_size = -256")
         try database.execute("PRAGMA wal_autocheckpoint = \(logPages)")
         // The log keeps its length, so that there is room to drop readings on a full disk.
-        try database.execute("PRAGMA journal_size_limit = \(logPages * 2 * Self.pageSize)")
+        try database.execute("PRAGMA journal_size_limit = \(logBytesAtMost)")
         // A page that is free is not overwritten with zeros: that would double what a deletion writes.
         try database.execute("PRAGMA secure_delete = OFF")
         try OutboxSchema.prepare(database)
@@ -193,11 +196,12 @@ extension OutboxFile {
         try database.prepare("UPDATE outbox SET last_number = max(last_number, ?)").run([.integer(lastNumber)])
     }
 
-    /// Bytes of the file's pages in use and of the log.
+    /// Bytes of the file's pages in use and of the log. A log that a reader of another program keeps from being put into the
+    /// file counts as far as it usually grows: no reading that is dropped makes it shorter.
     func usedBytes() throws(OutboxError) -> Int64 {
         let pages = try database.integer("PRAGMA page_count") ?? 0
         let free = try database.integer("PRAGMA freelist_count") ?? 0
-        return (pages - free) * Self.pageSize + Self.logBytes(path)
+        return (pages - free) * Self.pageSize + min(Self.logBytes(path), logBytesAtMost)
     }
 
     /// Moves rows that hold no reading out of the way, as text.

@@ -161,6 +161,25 @@ import Testing
         #expect(Int64(status.depth) + status.dropped == 8000)
     }
 
+    /// A reader of another program keeps the log from being put into the file; no reading goes for that.
+    @Test func aLongReaderCostsNoReadings() async throws {
+        let folder = try Folder()
+        let outbox = try await Outbox.open(
+            path: folder.file, limits: OutboxLimits(bytes: 4 << 20), randomBits: { 0xA1 })
+        try await outbox.append([try record(1)])
+        let reader = try Database(path: folder.file)
+        try reader.execute("BEGIN")
+        #expect(try reader.integer("SELECT count(*) FROM reading") == 1)
+        for group in 0..<80 {
+            await outbox.acknowledge(through: Int64(max(0, group - 10) * 100))
+            try await outbox.append(try records(group * 100 + 2...group * 100 + 101))
+            try await keepBounds(outbox)
+        }
+        #expect(OutboxFile.logBytes(folder.file) > 1 << 20)
+        #expect(try await outbox.status().dropped == 0)
+        try reader.execute("ROLLBACK")
+    }
+
     /// A large drop is done in small steps, and the file is given back.
     @Test(arguments: [OutboxLimits.Policy.dropOldest, .thin])
     func aLargeDropWritesLittleAtATimeAndGivesTheFileBack(policy: OutboxLimits.Policy) async throws {
