@@ -148,7 +148,7 @@ extension StreamProgress {
                 return admitted.insert(number).inserted
             case .stream(_, let last, let previous):
                 if let last {
-                    end = max(end ?? last, last)
+                    end = min(end ?? last, last)
                     known.insert(last)
                 }
                 self.previous = max(self.previous, previous)

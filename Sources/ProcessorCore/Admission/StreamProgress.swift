@@ -3,8 +3,8 @@ import ReadingDecoding
 /// What is known of one stream: all numbers from `first` to `last` have been admitted, less those in `losses`.
 ///
 /// It is made of what readings and reports say, and does not depend on the order in which they come nor on how often:
-/// `first` is the smallest number that any of them tells, `last` and `end` are the largest, and of two reasons of one
-/// number the larger holds. So neither added partitions nor messages sent again do harm.
+/// `first` and `end` are the smallest that any of them tells, `last` is the largest, and of two reasons of one number the
+/// larger holds. So neither added partitions nor messages sent again do harm.
 struct StreamProgress: Sendable {
     /// The smallest number that is known, by default 1.
     private(set) var first: Int64
@@ -14,7 +14,8 @@ struct StreamProgress: Sendable {
     private(set) var lastAdmitted: Int64
     /// The event time of the reading `lastAdmitted`, milliseconds since 1970.
     private(set) var lastEventTime: Int64?
-    /// The largest number that was told to be the stream's last one; nil if none was.
+    /// The smallest number that was told to be the stream's last one; nil if none was. If it is less than `last`, the end
+    /// is not known: whoever told it speaks from a copy of the outbox, and what else was on the original nobody knows.
     private(set) var end: Int64?
     /// The stream before it in the same outbox. Of several, that with the largest identity.
     private(set) var previous: DecodedReport.Previous
@@ -118,7 +119,7 @@ struct StreamProgress: Sendable {
     mutating func note(first: Int64, last: Int64?, previous: DecodedReport.Previous) {
         if first < self.first { lower(to: first) }
         if let last {
-            end = max(end ?? last, last)
+            end = min(end ?? last, last)
             extend(to: last)
         }
         self.previous = max(self.previous, previous)

@@ -9,7 +9,7 @@ extension Verification {
         var last: Int64
         /// Whether its end was told and nothing came after it.
         var isClosed: Bool
-        /// The largest last number that was told.
+        /// The smallest last number that was told.
         var end: Int64?
         /// Whether nobody has told what came before its first number.
         var lacksPrevious: Bool
@@ -21,7 +21,7 @@ extension Verification {
         /// Its name and numbers, for a person.
         var text: String {
             var text = "\(streamID) (\(last < first ? "nothing came of it" : "\(first) to \(last)")"
-            if let end, end < last { text += ", told to end with \(end) by a copy of the outbox" }
+            if let end, end < last { text += ", but a report ends it with \(end), as a copy of the outbox would" }
             return text + ")"
         }
     }

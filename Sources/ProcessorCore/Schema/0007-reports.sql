@@ -2,7 +2,7 @@
 -- began with number 1, and nothing was told of them.
 ALTER TABLE stream_progress
     ADD COLUMN first_seq bigint NOT NULL DEFAULT 1,
-    -- The last number, if it was told. The stream has ended if last_seq is the same.
+    -- The last number, if it was told; of several the smallest. The stream has ended if last_seq is the same.
     ADD COLUMN end_seq bigint,
     -- The stream before it in the same outbox, if one was told; without one previous_known says whether it was told that
     -- there is none.
