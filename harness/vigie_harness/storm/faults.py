@@ -483,9 +483,18 @@ class OutboxDamaged(_OfFile):
                 self.stop()
             elif not self.member.is_running:
                 raise Void("the gateway does not run")
+            if self.chance.random() < 0.7:
+                self._checkpoint()
             with self.world.poller.looking_away(self.fault.target):
                 self.world.cards.harmed(self.fault.target, contents_or_all(self.world, self.fault.target))
                 self._damage()
+
+    def _checkpoint(self) -> None:
+        """Puts what stands in SQLite's log into the file, where damage strikes it; mostly the log has all of it."""
+        with contextlib.suppress(sqlite3.Error):
+            connection = sqlite3.connect(f"file:{self.path}?mode=rw", uri=True, timeout=1, isolation_level=None)
+            with contextlib.closing(connection):
+                connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
 
     def _damage(self) -> None:
         (what, amount) = next((name, value) for name, value in self.fault.parameters.items() if name != "of")
