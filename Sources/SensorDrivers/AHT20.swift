@@ -139,11 +139,11 @@ extension AHT20 {
         "AHT20", writes: 0, addresses: [AHT20.address]
     ) { (scan, address, presence, evidence) throws(BusInventory.Trouble) in
         guard case .readable = presence, let bytes = try scan.transfer([], 7, address) else { return nil }
-        let status = Finding.Evidence("read", hexadecimal(bytes[0], digits: 2), "status: calibrated, not busy")
         // An expander gives its inputs over and over.
-        guard bytes[0] & (AHT20.isBusy | AHT20.isCalibrated) == AHT20.isCalibrated, Set(bytes).count > 1 else {
-            return nil
-        }
+        guard bytes[0] & AHT20.isBusy == 0, Set(bytes).count > 1 else { return nil }
+        let isCalibrated = bytes[0] & AHT20.isCalibrated != 0
+        let status = Finding.Evidence(
+            "read", hexadecimal(bytes[0], digits: 2), isCalibrated ? "status: calibrated" : "status: not initialised")
         guard sensirionCRC8(bytes[..<6]) == bytes[6] else {
             evidence.append(Finding.Evidence.garbled("seven bytes read", bytes))
             return nil

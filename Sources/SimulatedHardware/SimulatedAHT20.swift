@@ -6,6 +6,7 @@ public struct SimulatedAHT20: SimulatedChip {
     private let world: SimulatedWorld
     /// It acknowledges nothing before.
     private var awakeAt: Duration
+    private let loadsCalibration: Bool
     private var isCalibrated: Bool
     /// Until when it is busy, and whether with a measurement.
     private var busyUntil: Duration
@@ -16,19 +17,21 @@ public struct SimulatedAHT20: SimulatedChip {
     private static let startUp = Duration.milliseconds(20)
 
     /// Puts a chip that has had power for long into `world`.
-    /// - Parameter isCalibrated: whether it has loaded its calibration by itself, as most do.
+    /// - Parameter isCalibrated: whether it loads its calibration by itself, as most do; else it is to be initialised.
     public init(world: SimulatedWorld, isCalibrated: Bool = true, faults: FaultScript = FaultScript()) {
         self.world = world
+        loadsCalibration = isCalibrated
         self.isCalibrated = isCalibrated
         self.faults = faults
         awakeAt = world.elapsed()
         busyUntil = awakeAt
     }
 
-    /// Power comes back: it starts up, and needs to be initialised.
+    /// Power comes back: it starts up.
     public mutating func powerUp(at time: Duration) {
-        self = SimulatedAHT20(world: world, isCalibrated: false, faults: faults)
+        self = SimulatedAHT20(world: world, isCalibrated: loadsCalibration, faults: faults)
         awakeAt = time + SimulatedAHT20.startUp
+        busyUntil = awakeAt
     }
 
     /// A command; what is none is acknowledged and does nothing.

@@ -7,14 +7,16 @@ import Testing
 @Suite struct SimulatedAHT20Tests {
     private let clock = ImmediateClock()
     private let bus: SimulatedI2CBus
+    private let world: SimulatedWorld
+    /// Away from 100 s to 200 s.
+    private let faults = FaultScript([.init(.unplug, from: .seconds(100), to: .seconds(200))])
     private let address: I2CAddress = 0x38
 
     init() {
-        let world = SimulatedWorld(
+        world = SimulatedWorld(
             environment: ConstantEnvironment(Conditions(temperature: 10, humidity: 0)),
             origin: Timestamp(milliseconds: 0), clock: clock)
         bus = SimulatedI2CBus(world: world)
-        let faults = FaultScript([.init(.unplug, from: .seconds(100), to: .seconds(200))])
         bus.attach(SimulatedAHT20(world: world, faults: faults), at: address)
     }
 
@@ -37,8 +39,16 @@ import Testing
         #expect(try bus.read(1, from: address) == [0x18])
     }
 
-    /// After a time without power it has to be initialised.
+    @Test func mostLoadTheirCalibrationByThemselves() async throws {
+        try await clock.sleep(until: .init(elapsed: .seconds(201)), tolerance: nil)
+        // The first transfer finds it plugged in again.
+        #expect(try bus.read(1, from: address) == [0x18])
+    }
+
+    /// One that does not has to be initialised, and after a time without power once more.
     @Test func powerTakesTheCalibration() async throws {
+        bus.attach(SimulatedAHT20(world: world, isCalibrated: false, faults: faults), at: address)
+        #expect(try bus.read(1, from: address) == [0x10])
         try await clock.sleep(until: .init(elapsed: .seconds(200)), tolerance: nil)
         #expect(throws: BusError(.notAcknowledged, bus: "simulated", address: address)) {
             try self.bus.read(1, from: self.address)
