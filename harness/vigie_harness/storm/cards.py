@@ -99,8 +99,8 @@ class Cards:
             self._excuse(gateway, dead, back.waiting if back else set())
             self.doubtful |= {(gateway, stream) for stream in dead.untold}
             self.doubtful |= {(gateway, stream) for stream, _ in dead.waiting}
-            if back:
-                self.copied.add(gateway)
+        if back:
+            self.copied_of(gateway, back)
 
     def harmed(self, gateway: str, before: Contents) -> None:
         """Parts of a file were damaged. When that is noticed the numbers may not be known any more."""
@@ -109,10 +109,11 @@ class Cards:
             self.doubtful.add((gateway, None))
             self.damaged.add(gateway)
 
-    def copied_of(self, gateway: str) -> None:
-        """A copy of a file goes on beside it."""
+    def copied_of(self, gateway: str, there: Contents) -> None:
+        """A copy of a file goes on, with what stands there: it tells an end of its stream that may be none."""
         with self._lock:
             self.copied.add(gateway)
+            self.doubtful |= {(gateway, stream) for stream in there.untold}
 
     def _excuse(self, gateway: str, dead: Contents, kept: set[tuple[str, int]]) -> None:
         self.excused |= {(gateway, stream, seq, seq) for stream, seq in dead.waiting - kept}

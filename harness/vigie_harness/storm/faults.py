@@ -526,9 +526,10 @@ class OutboxCloned(_OfOutbox):
         target = self.world.folder / "copies" / f"clone-{self.fault.number:04}.sqlite"
         try:
             copy(self.world.outboxes[self.fault.target], target)
+            there = contents(target)
         except (sqlite3.Error, OSError) as error:
             raise Void(f"the outbox cannot be copied: {error}") from error
-        self.world.cards.copied_of(self.fault.target)
+        self.world.cards.copied_of(self.fault.target, there)
         self.clone = self.world.start_clone(
             f"{self.fault.target}-clone-{self.fault.number}", self.fault.target, target)  # fmt: skip
 
