@@ -15,3 +15,10 @@ static inline int vigie_keep_log(sqlite3 *database, int keeps) {
 static inline int vigie_bind_blob(sqlite3_stmt *statement, int index, const void *bytes, int count) {
     return sqlite3_bind_blob(statement, index, bytes, count, SQLITE_TRANSIENT);
 }
+
+// Whether the path of a connection's file leads to another file by now, or to none (SQLITE_FCNTL_HAS_MOVED).
+static inline int vigie_has_moved(sqlite3 *database) {
+    int has_moved = 0;
+    sqlite3_file_control(database, "main", SQLITE_FCNTL_HAS_MOVED, &has_moved);
+    return has_moved;
+}

@@ -287,7 +287,8 @@ public actor Outbox {
     private func putBack(_ old: OutboxFile) throws(OutboxError) -> OutboxFile {
         // Another file in its place may be an older copy of it, or something else. Nothing in it is newer than what is here.
         var found: String?
-        if OutboxFile.Identity(path: path) != nil { found = try moveAside("found", withLog: false) }
+        var status = stat()
+        if lstat(path, &status) == 0 { found = try moveAside("found", withLog: false) }
         for suffix in ["-wal", "-shm"] { unlink(path + suffix) }
         do throws(OutboxError) {
             let file = try openFile()

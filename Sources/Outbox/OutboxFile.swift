@@ -6,22 +6,10 @@ import Readings
 /// The open file of an outbox: its connection, and the statements on readings and the quarantine. Belongs to the
 /// outbox's actor and is used on its thread alone, which Swift 6.0 does not see in closures inside the actor.
 final class OutboxFile: @unchecked Sendable {
-    /// Which file a path led to when it was opened (stat(2)); nil where the path is of no file, as in a test's file system.
-    struct Identity: Equatable {
-        var device: UInt64
-        var inode: UInt64
-
-        init?(path: String) {
-            var status = stat()
-            guard stat(path, &status) == 0 else { return nil }
-            device = UInt64(status.st_dev)
-            inode = UInt64(status.st_ino)
-        }
-    }
-
     let path: String
     let database: Database
-    let identity: Identity?
+    /// Whether the file is in a file system of the system's, not of a test's.
+    private let isOnDisk: Bool
     /// Bytes that the log has at most while nothing keeps it from being put into the file.
     private let logBytesAtMost: Int64
     private let insertReading: Statement
@@ -64,7 +52,7 @@ final class OutboxFile: @unchecked Sendable {
         try database.execute("PRAGMA secure_delete = OFF")
         try OutboxSchema.prepare(database)
         try OutboxSchema.check(database)
-        identity = fileSystem == nil ? Identity(path: path) : nil
+        isOnDisk = fileSystem == nil
         insertReading = try database.prepare(
             "INSERT INTO reading (\(ReadingColumn.names)) VALUES (\(ReadingColumn.parameters))")
         selectReadings = try database.prepare(
@@ -79,13 +67,13 @@ final class OutboxFile: @unchecked Sendable {
     }
 
     /// Whether the path leads to another file by now, or to none.
-    var isReplaced: Bool { identity != nil && Identity(path: path) != identity }
+    var isReplaced: Bool { isOnDisk && database.hasMoved }
 
     private func check() throws(OutboxError) {
         let pages = try database.integer("PRAGMA page_count") ?? 0
         var status = stat()
         // What SQLite's log has yet may lie beyond the file's end.
-        if identity != nil, stat(path, &status) == 0, Self.logBytes(path) == 0, status.st_size < pages * Self.pageSize {
+        if isOnDisk, stat(path, &status) == 0, Self.logBytes(path) == 0, status.st_size < pages * Self.pageSize {
             throw OutboxError(code: SQLITE_CORRUPT, message: "it is cut off", path: path)
         }
         guard try database.integer("SELECT last_number FROM outbox") != nil else {

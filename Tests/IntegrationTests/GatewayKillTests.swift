@@ -96,7 +96,7 @@ import Testing
             """
             gateway: {id: killed}
             mode: simulated
-            outbox: {path: outbox.sqlite}
+            outbox: {path: outbox.sqlite, commit: {within: 0s, offline: 20ms}}
             kafka:
               bootstrap: "\(site.kafka.bootstrapServers)"
               topic: \(site.topic)

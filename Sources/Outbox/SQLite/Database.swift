@@ -89,6 +89,9 @@ final class Database: @unchecked Sendable {
         vigie_keep_log(handle, keeps ? 1 : 0)
     }
 
+    /// Whether the path leads to another file by now than the one that is open, or to none.
+    var hasMoved: Bool { vigie_has_moved(handle) != 0 }
+
     /// Rows that the last statement changed.
     var changes: Int { Int(sqlite3_changes64(handle)) }
 
