@@ -34,7 +34,7 @@ public actor Outbox {
     /// What a number can be (RFC 8259 section 6: the largest integer that every reader of JSON takes exactly).
     static let numbers: ClosedRange<Int64> = 1...9_007_199_254_740_991
 
-    /// The file.
+    /// The file, without the symbolic links that led to it.
     public nonisolated let path: String
     private nonisolated let executor: ThreadExecutor
     let limits: OutboxLimits
@@ -107,7 +107,7 @@ public actor Outbox {
         freeBytes: @escaping @Sendable (String) -> Int64?, sync: @escaping @Sendable (String) -> Void,
         wallClock: any WallClock, observer: OutboxObserver
     ) {
-        self.path = path
+        self.path = fileSystem == nil ? withoutLinks(path) : path
         self.limits = limits
         self.fileSystem = fileSystem
         self.randomBits = randomBits
@@ -144,11 +144,11 @@ public actor Outbox {
 
     /// The open file. Opens it if it is not, and puts it back if it is gone.
     private func file() throws(OutboxError) -> OutboxFile {
+        if fileSystem == nil, lock?.isLost ?? true { lock = try OutboxLock(path: path) }
         if let opened {
             guard opened.isReplaced else { return opened }
             return try putBack(opened)
         }
-        if fileSystem == nil, lock == nil { lock = try OutboxLock(path: path) }
         var cause: OutboxError?
         let file: OutboxFile
         do throws(OutboxError) {

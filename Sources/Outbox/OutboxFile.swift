@@ -10,6 +10,8 @@ final class OutboxFile: @unchecked Sendable {
     let database: Database
     /// Whether the file is in a file system of the system's, not of a test's.
     private let isOnDisk: Bool
+    /// SQLite's log beside the file.
+    private var log: FileIdentity?
     /// Bytes that the log has at most while nothing keeps it from being put into the file.
     private let logBytesAtMost: Int64
     private let insertReading: Statement
@@ -64,10 +66,15 @@ final class OutboxFile: @unchecked Sendable {
         // have been sent by then. SQLite syncs neither that nor the name of a log that it found.
         sync(path)
         database.keepsLog(false)
+        if isOnDisk { log = FileIdentity(path: path + "-wal") }
     }
 
-    /// Whether the path leads to another file by now, or to none.
-    var isReplaced: Bool { isOnDisk && database.hasMoved }
+    /// Whether the path leads to another file by now, or to none, or the log is gone.
+    var isReplaced: Bool {
+        guard isOnDisk else { return false }
+        // The log is as much of it as the file: without it what was committed last would be gone with the connection.
+        return database.hasMoved || log != nil && FileIdentity(path: path + "-wal") != log
+    }
 
     private func check() throws(OutboxError) {
         let pages = try database.integer("PRAGMA page_count") ?? 0

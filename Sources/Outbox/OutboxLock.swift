@@ -21,6 +21,10 @@ public struct OutboxInUse: Error, Sendable, Equatable, CustomStringConvertible {
 /// descriptor of the same file is closed, and since the file itself may be replaced.
 final class OutboxLock {
     private let descriptor: Int32
+    private let name: String
+
+    /// Whether the lock's file was deleted or replaced, so that it keeps nobody away.
+    var isLost: Bool { FileIdentity(descriptor: descriptor) != FileIdentity(path: name) }
 
     /// - Throws: `OutboxError`, with `holder` if another process has it.
     init(path: String) throws(OutboxError) {
@@ -45,11 +49,47 @@ final class OutboxLock {
             throw error
         }
         self.descriptor = descriptor
+        self.name = name
     }
 
     deinit {
         close(descriptor)
     }
+}
+
+/// Which file it is (stat(2)).
+struct FileIdentity: Equatable {
+    private let device: UInt64
+    private let inode: UInt64
+
+    /// Nil if there is none under the path.
+    init?(path: String) {
+        var status = stat()
+        guard stat(path, &status) == 0 else { return nil }
+        (device, inode) = (UInt64(status.st_dev), UInt64(status.st_ino))
+    }
+
+    /// Nil if the descriptor is closed.
+    init?(descriptor: Int32) {
+        var status = stat()
+        guard fstat(descriptor, &status) == 0 else { return nil }
+        (device, inode) = (UInt64(status.st_dev), UInt64(status.st_ino))
+    }
+}
+
+/// The file that a path leads to by symbolic links, also if it is not there: SQLite puts its log beside that.
+func withoutLinks(_ path: String) -> String {
+    var path = path
+    // As many as the kernel follows (path_resolution(7)).
+    for _ in 0..<40 {
+        var target = [CChar](repeating: 0, count: Int(PATH_MAX) + 1)
+        let length = readlink(path, &target, Int(PATH_MAX))
+        guard length > 0 else { return path }
+        let name = String(decoding: target.prefix(length).map { UInt8(bitPattern: $0) }, as: UTF8.self)
+        let folder = path.lastIndex(of: "/").map { String(path[...$0]) } ?? ""
+        path = name.hasPrefix("/") ? name : folder + name
+    }
+    return path
 }
 
 /// The files that were set aside with a word in their names, the oldest first.

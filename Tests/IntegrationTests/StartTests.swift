@@ -243,7 +243,8 @@ import Testing
     }
 
     @Test func checkSaysValidIfAndOnlyIfRunStarts() async throws {
-        let all = FileManager.default.temporaryDirectory.appendingPathComponent("vigie-start-\(UUID())")
+        // A socket's path has at most 107 bytes (unix(7)).
+        let all = FileManager.default.temporaryDirectory.appendingPathComponent("start-\(UUID().uuidString.prefix(8))")
         try FileManager.default.createDirectory(at: all, withIntermediateDirectories: true)
         defer { try? FileManager.default.removeItem(at: all) }
         let cases = Self.valid + Self.invalid

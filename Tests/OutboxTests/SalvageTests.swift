@@ -135,11 +135,13 @@ private func overwrite(_ path: String, at offset: UInt64, with bytes: [UInt8]) t
         let outbox = try await Outbox.open(path: folder.file, randomBits: names.bits, observer: watcher.observer)
         try await outbox.append(try records(1...2000))
         await outbox.acknowledge(through: 500)
-        for name in try folder.files where !name.hasSuffix(".lock") {
+        for name in try folder.files {
             try FileManager.default.removeItem(atPath: folder.path + "/" + name)
         }
         #expect(try await outbox.append([try record(2001)]) == 2001)
         #expect(watcher.found == [nil])
+        // Nobody else may use it, as before.
+        await #expect(throws: OutboxInUse.self) { _ = try await Outbox.open(path: folder.file) }
         var seen = try await outbox.read(limit: 1000).map(\.reading.sequence)
         seen += try await outbox.read(after: seen.last ?? 0, limit: 1000).map(\.reading.sequence)
         #expect(seen == Array(501...2001))
@@ -148,6 +150,52 @@ private func overwrite(_ path: String, at offset: UInt64, with bytes: [UInt8]) t
         #expect(
             try await tell(outbox).streams
                 == ["gateway-1 a1 1-2000 after none", "gateway-1 a2 2001- after a1"])
+    }
+
+    /// What was committed last is in the log alone.
+    @Test func aDeletedLogIsPutBack() async throws {
+        let folder = try Folder()
+        let watcher = Watcher()
+        let outbox = try await Outbox.open(path: folder.file, observer: watcher.observer)
+        try await outbox.append(try records(1...20))
+        #expect(unlink(folder.file + "-wal") == 0)
+        try await outbox.append([try record(21)])
+        #expect(watcher.found.count == 1)
+        #expect(try await sequences(outbox) == Array(1...21))
+        #expect(try Database(path: folder.file).integer("SELECT count(*) FROM reading") == 21)
+    }
+
+    /// SQLite has its log beside the file that a link leads to.
+    @Test func aLinkLeadsToTheFile() async throws {
+        let folder = try Folder()
+        try FileManager.default.createDirectory(atPath: folder.path + "/card", withIntermediateDirectories: false)
+        #expect(symlink("card/outbox.sqlite", folder.file) == 0)
+        let watcher = Watcher()
+        var outbox: Outbox? = try await Outbox.open(path: folder.file, observer: watcher.observer)
+        try await outbox?.append(try records(1...20))
+        do {
+            _ = try await Outbox.open(path: folder.path + "/card/outbox.sqlite")
+            Issue.record("a second one may use the file by its other name")
+        } catch {
+            #expect(error.processes == [getpid()])
+        }
+        // It ends without order: all is in the log.
+        outbox = nil
+        outbox = try await Outbox.open(path: folder.file, observer: watcher.observer)
+        #expect(try await outbox?.append([try record(21)]) == 21)
+        #expect(try await outbox?.status().depth == 21)
+        #expect(watcher.salvages.isEmpty)
+        #expect(try FileManager.default.destinationOfSymbolicLink(atPath: folder.file) == "card/outbox.sqlite")
+    }
+
+    /// A device is nobody's to move away.
+    @Test func aDeviceInTheFilesPlaceIsLeftAlone() async throws {
+        let check = Result { try FileCheck.run("/dev/full") }
+        guard case .failure(let error as OutboxError) = check else {
+            Issue.record("a device is taken for a file")
+            return
+        }
+        #expect(!error.isDamage)
     }
 
     /// An older copy that is moved into the place of the open file is set aside: all that it has is known.

@@ -70,7 +70,8 @@ public struct Gateway: Sendable {
                 OutboxStatusReporter(
                     outbox: outbox, writer: writer, metrics: metrics, log: log.component("outbox"))),
             ServiceGroup.Member("publisher", publisher),
-            ServiceGroup.Member("writer", WriterService(writer: writer, log: log.component("outbox"))),
+            ServiceGroup.Member(
+                "writer", WriterService(writer: writer, bound: settings.drainTime, log: log.component("outbox"))),
             ServiceGroup.Member("sampler", sampler),
         ]
         if let monitoring = settings.monitoring {

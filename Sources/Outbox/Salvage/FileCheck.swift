@@ -10,6 +10,10 @@ enum FileCheck {
     static func run(_ path: String) throws(OutboxError) {
         var status = stat()
         let isThere = stat(path, &status) == 0
+        // It is nobody's to move away.
+        if isThere, [S_IFCHR, S_IFBLK, S_IFSOCK].contains(status.st_mode & S_IFMT) {
+            throw OutboxError(code: SQLITE_CANTOPEN, message: "it is a device or a socket, no file", path: path)
+        }
         // A connection would wait for ever on a pipe and fails on a folder in the words of a lack of rights.
         if isThere, status.st_mode & S_IFMT != S_IFREG { throw damage("it is no file", path) }
         var logStatus = stat()

@@ -65,6 +65,8 @@ public final class OutboxWriter: Sendable {
         var queue: WriteQueue
         var isOnline = false
         var isFinishing = false
+        /// When the last attempt is due, once no further reading comes.
+        var end: Duration?
         /// What is being committed: how many readings, and since when the oldest of them waits.
         var committing: (count: Int, oldest: Duration)?
         /// When the next attempt is due after one that failed; nil if the last one did not.
@@ -146,8 +148,14 @@ public final class OutboxWriter: Sendable {
     }
 
     /// No reading comes any more: `run` commits what waits at once and returns.
-    public func finish() {
-        state.withLock { $0.isFinishing = true }
+    /// - Parameter bound: how long it goes on trying while the storage takes none.
+    public func finish(within bound: Duration = .zero) {
+        let end = passed() + bound
+        state.withLock { state in
+            state.isFinishing = true
+            state.end = end
+            state.retry = nil
+        }
         wakes.continuation.yield()
     }
 
@@ -171,7 +179,7 @@ public final class OutboxWriter: Sendable {
             guard let oldest = state.queue.oldest, !state.hasGivenUp else { return (nil, nil) }
             var due = oldest + budget.wait(isOnline: state.isOnline)
             if state.queue.count >= budget.readings || state.isFinishing { due = now }
-            if let retry = state.retry, !state.isFinishing { due = retry }
+            if let retry = state.retry { due = retry }
             guard due > now else {
                 let group = state.queue.take(Self.largestGroup)
                 state.committing = group.map { ($0.records.count, $0.oldest) }
@@ -197,12 +205,12 @@ public final class OutboxWriter: Sendable {
         do throws(OutboxError) {
             try await outbox.append(group.records, dropped: group.dropped)
         } catch {
-            let pause = passed()
+            let now = passed()
             let (waiters, waiting) = state.withLock { state in
                 state.queue.putBack(group)
                 state.committing = nil
-                state.retry = pause + state.backoff.next()
-                state.hasGivenUp = state.isFinishing
+                state.retry = now + state.backoff.next()
+                state.hasGivenUp = state.end.map { now >= $0 } ?? false
                 return (state.takeWaiters(), state.queue.count)
             }
             for waiter in waiters { waiter.resume() }
