@@ -62,7 +62,7 @@ class Faults(unittest.TestCase):
         self.assertEqual(ENGLISH.fault("something"), "something")
 
     def test_every_fault_of_the_drivers_has_words(self):
-        source = (DASHBOARD.parent / "Sources/SensorDrivers/Sensor.swift").read_text()
+        source = (DASHBOARD.parent / "Sources/SensorDrivers/ChipError.swift").read_text()
         names = re.findall(r': "([a-z_]+)"$', source.split("var faultName")[1].split("extension")[0], re.MULTILINE)
         self.assertGreater(len(names), 10)
         self.assertEqual([name for name in names if f"fault.{name}" not in ENGLISH.texts], [])
