@@ -291,10 +291,14 @@ extension OutboxFile {
     }
 }
 
+/// The folder that a file is in.
+func folder(of path: String) -> String {
+    path.lastIndex(of: "/").map { $0 == path.startIndex ? "/" : String(path[..<$0]) } ?? "."
+}
+
 /// Makes what was written to a file's log, and the names in its folder, survive a power cut (fsync(2)).
 public let syncLogAndFolder: @Sendable (String) -> Void = { path in
-    let folder = path.lastIndex(of: "/").map { $0 == path.startIndex ? "/" : String(path[..<$0]) } ?? "."
-    for (name, flags) in [(path + "-wal", O_RDONLY), (folder, O_RDONLY | O_DIRECTORY)] {
+    for (name, flags) in [(path + "-wal", O_RDONLY), (folder(of: path), O_RDONLY | O_DIRECTORY)] {
         let descriptor = open(name, flags | O_CLOEXEC)
         guard descriptor >= 0 else { continue }
         // A file system that cannot do it says so, and there is nothing else to do.

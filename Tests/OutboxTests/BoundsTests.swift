@@ -122,6 +122,20 @@ import Testing
         #expect(try await tell(outbox).gaps == ["a1 dropped_oldest 1-10"])
     }
 
+    /// One reading too many is as many as any, also where readings have an age.
+    @Test func aBoundHoldsToTheReadingWhereReadingsHaveAnAge() async throws {
+        let folder = try Folder()
+        let clock = ManualWallClock(Timestamp(milliseconds: 1_000_000))
+        let outbox = try await Outbox.open(
+            path: folder.file, limits: OutboxLimits(readings: 5, age: .seconds(3600)), randomBits: { 0xA1 },
+            wallClock: clock)
+        for number in 1...8 {
+            try await outbox.append([try record(number)])
+            try await keepBounds(outbox)
+            #expect(try await outbox.status().depth == min(number, 5))
+        }
+    }
+
     @Test func whatIsOnItsWayIsNotDropped() async throws {
         let folder = try Folder()
         let outbox = try await Outbox.open(path: folder.file, limits: OutboxLimits(readings: 5), randomBits: { 0xA1 })

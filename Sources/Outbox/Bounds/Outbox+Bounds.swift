@@ -6,8 +6,7 @@ import Readings
 /// - Returns: nil if it is not known.
 public let freeBytesOfFileSystem: @Sendable (String) -> Int64? = { path in
     var status = statvfs()
-    let folder = path.lastIndex(of: "/").map { $0 == path.startIndex ? "/" : String(path[..<$0]) } ?? "."
-    guard statvfs(folder, &status) == 0 else { return nil }
+    guard statvfs(folder(of: path), &status) == 0 else { return nil }
     return Int64(clamping: UInt64(status.f_bavail) * UInt64(status.f_frsize))
 }
 
@@ -19,31 +18,43 @@ extension Outbox {
     /// of its own that writes less than 4 MB.
     /// - Returns: whether there is more to do.
     public func keepBounds() throws(OutboxError) -> Bool {
-        let before = rows
-        let (outcome, more) = try withFile { file throws(OutboxError) -> (StepOutcome, Bool) in
+        let (dropped, more) = try withFile { file throws(OutboxError) -> (Int, Bool) in
             if thinning != nil { return (try thin(file), true) }
-            let excess = try excess(in: file)
-            guard excess > 0 else { return (StepOutcome(), try giveBack(file)) }
-            if limits.policy == .thin, try !hasExpired(file) {
-                try startThinning(file, from: before)
-                if thinning != nil { return (try thin(file), true) }
+            switch try excess(in: file) {
+            case .none: return (0, try giveBack(file))
+            case .expired:
+                let dropped = try dropExpired(from: file)
+                return (dropped, dropped > 0)
+            case .readings(let count):
+                if limits.policy == .thin {
+                    try startThinning(file)
+                    if thinning != nil { return (try thin(file), true) }
+                }
+                let dropped = try dropOldest(min(count, Self.step), from: file)
+                return (dropped, dropped > 0)
             }
-            let outcome = try dropOldest(min(excess, Self.step), from: file)
-            return (outcome, outcome.dropped > 0)
         }
-        rows.deleted(outcome.dropped)
-        if outcome.dropped > 0 { rows.isStored = false }
+        rows.deleted(dropped)
+        if dropped > 0 { rows.isStored = false }
         return more
     }
 
-    private struct StepOutcome {
-        var dropped = 0
+    /// What is beyond the bounds.
+    private enum Excess {
+        case none
+        /// Readings that are older than the bound.
+        case expired
+        /// So many readings; at least one stays.
+        case readings(Int)
     }
 
-    /// How many readings are too many now; at least one stays.
-    private func excess(in file: OutboxFile) throws(OutboxError) -> Int {
+    private func excess(in file: OutboxFile) throws(OutboxError) -> Excess {
         let depth = rows.count
-        guard depth > 1 else { return 0 }
+        guard depth > 1 else { return .none }
+        // What is too old goes under every policy, and may be all that has to go.
+        if let expiry, let oldest = try file.oldest(after: firstDroppable), oldest.eventTime < expiry {
+            return .expired
+        }
         var excess = 0
         // What is over the bound by an estimate may be within it.
         if depth > limits.readings, try countAll(file) > max(limits.readings, 1) {
@@ -57,17 +68,14 @@ extension Outbox {
                 excess = max(excess, min(200, depth - 1))
             }
         }
-        if excess == 0, try hasExpired(file) { excess = 1 }
-        return excess
+        return excess > 0 ? .readings(excess) : .none
     }
 
-    /// Whether the oldest reading is older than the bound.
-    private func hasExpired(_ file: OutboxFile) throws(OutboxError) -> Bool {
-        guard let age = limits.age, let oldest = try file.oldest(after: max(givenThrough, acknowledgedThrough)) else {
-            return false
-        }
-        return oldest.eventTime < wallClock.now().milliseconds - age.milliseconds
-    }
+    /// The event time before which readings are too old; nil if none are.
+    private var expiry: Int64? { limits.age.map { wallClock.now().milliseconds - $0.milliseconds } }
+
+    /// What may be dropped lies above this number: the rest is on its way or acknowledged.
+    private var firstDroppable: Int64 { max(givenThrough, acknowledgedThrough) }
 
     /// Whether the file would have to grow although the file system is short of space.
     private func isShortOfSpace(_ file: OutboxFile) throws(OutboxError) -> Bool {
@@ -92,16 +100,22 @@ extension Outbox {
         return max(0, limit - depth)
     }
 
-    private func dropOldest(_ count: Int, from file: OutboxFile) throws(OutboxError) -> StepOutcome {
+    private func dropOldest(_ count: Int, from file: OutboxFile) throws(OutboxError) -> Int {
         _ = try countAll(file)
-        let start = max(givenThrough, acknowledgedThrough)
-        let expiry: Int64 =
-            limits.age.map { wallClock.now().milliseconds - $0.milliseconds } ?? Int64.min
-        let isAgeAlone = count == 1 && limits.age != nil
         return try drop(from: file) { () throws(OutboxError) in
             var chosen: [Candidate] = []
-            try candidates(after: start, through: .max, limit: isAgeAlone ? Self.step : count, in: file) {
-                if !isAgeAlone || $0.eventTime < expiry { chosen.append($0) }
+            try candidates(after: firstDroppable, through: .max, limit: count, in: file) { chosen.append($0) }
+            return (chosen, .droppedOldest)
+        }
+    }
+
+    private func dropExpired(from file: OutboxFile) throws(OutboxError) -> Int {
+        _ = try countAll(file)
+        let expiry = expiry ?? .min
+        return try drop(from: file) { () throws(OutboxError) in
+            var chosen: [Candidate] = []
+            try candidates(after: firstDroppable, through: .max, limit: Self.step, in: file) {
+                if $0.eventTime < expiry { chosen.append($0) }
             }
             return (chosen, .droppedOldest)
         }
@@ -109,9 +123,9 @@ extension Outbox {
 
     // MARK: Thinning
 
-    private func startThinning(_ file: OutboxFile, from rows: RowCount) throws(OutboxError) {
+    private func startThinning(_ file: OutboxFile) throws(OutboxError) {
         let count = try countAll(file)
-        let start = max(givenThrough, acknowledgedThrough)
+        let start = firstDroppable
         guard count >= 4,
             let middle = try file.database.integer(
                 "SELECT seq FROM reading WHERE seq > \(start) ORDER BY seq LIMIT 1 OFFSET \(count / 2)")
@@ -119,12 +133,12 @@ extension Outbox {
         thinning = Thinning(after: start, through: middle)
     }
 
-    private func thin(_ file: OutboxFile) throws(OutboxError) -> StepOutcome {
-        guard var pass = thinning else { return StepOutcome() }
-        let outcome = try drop(from: file) { () throws(OutboxError) in
+    private func thin(_ file: OutboxFile) throws(OutboxError) -> Int {
+        guard var pass = thinning else { return 0 }
+        let dropped = try drop(from: file) { () throws(OutboxError) in
             var chosen: [Candidate] = []
             var seen = 0
-            let start = max(pass.position, givenThrough, acknowledgedThrough)
+            let start = max(pass.position, firstDroppable)
             try candidates(after: start, through: pass.through, limit: Self.step, in: file) { candidate in
                 seen += 1
                 if pass.drops(candidate.number, of: "\(candidate.gatewayID)/\(candidate.sensorID)") {
@@ -141,7 +155,7 @@ extension Outbox {
         } else {
             thinning = pass
         }
-        return outcome
+        return dropped
     }
 
     // MARK: Dropping
@@ -176,10 +190,10 @@ extension Outbox {
     private func drop(
         from file: OutboxFile,
         _ choose: () throws(OutboxError) -> (chosen: [Candidate], reason: GatewayReport.GapReason)
-    ) throws(OutboxError) -> StepOutcome {
+    ) throws(OutboxError) -> Int {
         let database = file.database
         let (chosen, reason) = try choose()
-        guard !chosen.isEmpty else { return StepOutcome() }
+        guard !chosen.isEmpty else { return 0 }
         return try database.transaction { () throws(OutboxError) in
             var gaps: [Gap] = []
             let delete = try database.prepare("DELETE FROM reading WHERE seq = ?")
@@ -196,7 +210,7 @@ extension Outbox {
             for gap in gaps { try add(gap, to: database) }
             try count(dropped: chosen.count, in: database)
             if rows.isStored { try database.execute("UPDATE outbox SET readings = NULL") }
-            return StepOutcome(dropped: chosen.count)
+            return chosen.count
         }
     }
 

@@ -41,9 +41,10 @@ import Testing
             path: OutboxWorkload.path, fileSystem: machine.vfs, sync: { machine.sync($0) })
         try await outbox.append(try records(1...3))
         machine.set(faults)
+        let further = try records(4...5)
         for _ in 0..<3 {
             do throws(OutboxError) {
-                try await outbox.append(try! records(4...5))
+                try await outbox.append(further)
                 Issue.record("it was committed")
             } catch {
                 #expect(error.remedy?.contains(remedy) == true, "\(error)")

@@ -66,8 +66,9 @@ import Testing
         var error: OutboxError?
         // The log has some room within the length that it keeps.
         while error == nil, number < 50_000 {
+            let further = try records(number + 1...number + 500)
             do throws(OutboxError) {
-                try await outbox.append(try! records(number + 1...number + 500))
+                try await outbox.append(further)
                 number += 500
             } catch let thrown {
                 error = thrown
@@ -97,8 +98,9 @@ import Testing
         outbox = nil
         try small.setReadOnly(true)
         let second = try await Outbox.open(path: small.file, limits: OutboxLimits(freeBytes: 0))
+        let further = try records(21...21)
         do throws(OutboxError) {
-            try await second.append(try! records(21...21))
+            try await second.append(further)
             Issue.record("it was committed")
         } catch {
             #expect(error.remedy?.contains("write access") == true, "\(error)")
