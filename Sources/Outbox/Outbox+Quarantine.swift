@@ -38,7 +38,7 @@ extension Outbox {
     public func acknowledge(requeued sequence: Int64) throws(OutboxError) {
         try withFile { file throws(OutboxError) in
             try file.database.transaction { () throws(OutboxError) in
-                try file.database.prepare("DELETE FROM quarantine WHERE seq = ? AND is_requeued = 1")
+                try file.database.statement("DELETE FROM quarantine WHERE seq = ? AND is_requeued = 1")
                     .run([.integer(sequence)])
                 try keepLastNumber(in: file)
             }
@@ -48,7 +48,7 @@ extension Outbox {
     /// The broker refused a reading of the quarantine once more: it stays there.
     public func refuse(requeued sequence: Int64, reason: String) throws(OutboxError) {
         try withFile { file throws(OutboxError) in
-            try file.database.prepare(
+            try file.database.statement(
                 "UPDATE quarantine SET is_requeued = 0, reason = ?, quarantined_at = ? WHERE seq = ?"
             ).run([.text(reason), .integer(wallClock.now().milliseconds), .integer(sequence)])
         }
@@ -100,7 +100,7 @@ public struct OutboxQuarantine {
                 try database.execute("UPDATE quarantine SET is_requeued = 1 WHERE is_requeued = 0")
                 return database.changes
             }
-            let mark = try database.prepare("UPDATE quarantine SET is_requeued = 1 WHERE seq = ? AND is_requeued = 0")
+            let mark = try database.statement("UPDATE quarantine SET is_requeued = 1 WHERE seq = ? AND is_requeued = 0")
             var count = 0
             for number in numbers.sorted() {
                 try mark.run([.integer(number)])

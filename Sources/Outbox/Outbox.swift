@@ -187,6 +187,7 @@ public actor Outbox {
             first: try file.database.integer("SELECT min(seq) FROM reading"),
             last: try file.database.integer("SELECT max(seq) FROM reading"))
         stream = nil
+        settledThrough = 0
         ledger.forget()
         opened = file
     }
@@ -259,7 +260,8 @@ public actor Outbox {
         let start = given == nil ? first : acknowledgedThrough + 1
         guard start <= last else { return 0 }
         var there = NumberRanges()
-        try file.database.prepare("SELECT seq FROM reading WHERE seq >= ? ORDER BY seq").run([.integer(start)]) { row in
+        try file.database.statement("SELECT seq FROM reading WHERE seq >= ? ORDER BY seq").run([.integer(start)]) {
+            row in
             if let number = row.integer(at: 0) { there.append(number) }
         }
         var missing = NumberRanges(start...last).subtracting(there)
@@ -324,7 +326,7 @@ public actor Outbox {
             for stream in streams { try StreamTable.insert(stream, into: file.database) }
             for gap in gaps { try GapTable.insert(gap.gap, into: file.database) }
             for reading in quarantined { try file.insertQuarantined(reading) }
-            try file.database.prepare("UPDATE outbox SET last_number = ?, dropped = ?")
+            try file.database.statement("UPDATE outbox SET last_number = ?, dropped = ?")
                 .run([.integer(last), .integer(dropped)])
         }
     }
@@ -368,7 +370,15 @@ public actor Outbox {
     /// - Throws: why nothing was committed.
     @discardableResult
     public func append(_ records: [OutboxRecord], dropped: Int = 0) throws(OutboxError) -> Int64? {
-        guard let gatewayID = records.first?.reading.gatewayID, dropped >= 0 else { return nil }
+        try write(records, dropped: dropped).last
+    }
+
+    /// Commits readings as `append` does.
+    /// - Returns: the last number, and whether `keepBounds` has something to do.
+    public func write(
+        _ records: [OutboxRecord], dropped: Int = 0
+    ) throws(OutboxError) -> (last: Int64?, isBeyondBounds: Bool) {
+        guard let gatewayID = records.first?.reading.gatewayID, dropped >= 0 else { return (nil, false) }
         let outcome = try withFile { file throws(OutboxError) in
             do throws(OutboxError) {
                 return try commit(records, dropped: dropped, gatewayID: gatewayID, to: file)
@@ -387,7 +397,7 @@ public actor Outbox {
         settled(outcome.settled)
         ledger.goesOn()
         observer.appended()
-        return outcome.last
+        return (outcome.last, outcome.isBeyondBounds)
     }
 
     private struct Commit {
@@ -395,6 +405,7 @@ public actor Outbox {
         var stream: StreamRow
         var inserted = 0
         var settled: Settled
+        var isBeyondBounds: Bool
     }
 
     private func commit(
@@ -443,7 +454,10 @@ public actor Outbox {
                 // The stream goes on, so its end is to be told anew.
                 try database.execute("UPDATE stream SET told = 1 WHERE is_running = 1 AND told = 2")
             }
-            return Commit(last: last, stream: current, inserted: inserted, settled: settled)
+            // Here, where the file is locked anyway.
+            let isBeyondBounds = try hasStep(rows: rows.count + inserted - settled.deleted, in: file)
+            return Commit(
+                last: last, stream: current, inserted: inserted, settled: settled, isBeyondBounds: isBeyondBounds)
         }
     }
 
@@ -492,7 +506,7 @@ public actor Outbox {
     }
 
     func count(dropped: Int, in database: Database) throws(OutboxError) {
-        try database.prepare("UPDATE outbox SET dropped = dropped + ?").run([.integer(Int64(dropped))])
+        try database.statement("UPDATE outbox SET dropped = dropped + ?").run([.integer(Int64(dropped))])
     }
 
     // MARK: Reading
@@ -587,9 +601,11 @@ public actor Outbox {
         let database = file.database
         if rows.isStored { try database.execute("UPDATE outbox SET readings = NULL") }
         var settled = Settled(through: acknowledgedThrough)
-        if acknowledgedThrough > 0 {
+        if acknowledgedThrough > settledThrough {
             if acknowledgedThrough > rows.countedThrough { _ = try countAll(file) }
-            if try database.integer("SELECT max(seq) FROM reading") ?? 0 <= acknowledgedThrough, let lastNumber {
+            if try database.statement("SELECT max(seq) FROM reading").integer() ?? 0 <= acknowledgedThrough,
+                let lastNumber
+            {
                 try file.remember(lastNumber: lastNumber)
             }
             settled.deleted = try file.delete(through: acknowledgedThrough)

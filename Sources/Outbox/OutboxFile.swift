@@ -18,6 +18,8 @@ final class OutboxFile: @unchecked Sendable {
     private let selectReadings: Statement
     private let deleteThrough: Statement
     private let selectOldest: Statement
+    private let pageCount: Statement
+    private let freePageCount: Statement
 
     /// The size of a page, bytes. A commit writes whole pages.
     static let pageSize: Int64 = 4096
@@ -55,12 +57,14 @@ final class OutboxFile: @unchecked Sendable {
         try OutboxSchema.prepare(database)
         try OutboxSchema.check(database)
         isOnDisk = fileSystem == nil
-        insertReading = try database.prepare(
+        insertReading = try database.statement(
             "INSERT INTO reading (\(ReadingColumn.names)) VALUES (\(ReadingColumn.parameters))")
-        selectReadings = try database.prepare(
+        selectReadings = try database.statement(
             "SELECT \(ReadingColumn.names) FROM reading WHERE seq > ? ORDER BY seq LIMIT ?")
-        deleteThrough = try database.prepare("DELETE FROM reading WHERE seq <= ?")
-        selectOldest = try database.prepare("SELECT seq, event_time FROM reading ORDER BY seq LIMIT 1")
+        deleteThrough = try database.statement("DELETE FROM reading WHERE seq <= ?")
+        selectOldest = try database.statement("SELECT seq, event_time FROM reading ORDER BY seq LIMIT 1")
+        pageCount = try database.prepare("PRAGMA page_count")
+        freePageCount = try database.prepare("PRAGMA freelist_count")
         try check()
         // What a process that was killed had written to the log is there now, and would go with a power cut although it may
         // have been sent by then. SQLite syncs neither that nor the name of a log that it found.
@@ -113,18 +117,20 @@ final class OutboxFile: @unchecked Sendable {
 extension OutboxFile {
     /// The largest number that the file knows of; 0 if there is none.
     func lastNumber() throws(OutboxError) -> Int64 {
-        try database.integer(
+        try database.statement(
             """
             SELECT max(coalesce((SELECT max(last_number) FROM outbox), 0), coalesce((SELECT max(seq) FROM reading), 0),
                 coalesce((SELECT max(seq) FROM quarantine), 0), coalesce((SELECT max(last) FROM gap), 0),
                 coalesce((SELECT max(coalesce(last, first)) FROM stream), 0))
-            """) ?? 0
+            """
+        ).integer() ?? 0
     }
 
     /// Inserts a reading under its number.
     /// - Throws: a constraint's error if there is one under that number.
     func insert(_ record: OutboxRecord) throws(OutboxError) {
-        try insertReading.run(record.values)
+        let columns = ReadingColumn.allCases
+        try insertReading.run(count: columns.count, { record.value(of: columns[$0]) })
     }
 
     /// Readings in the order of their numbers.
@@ -166,7 +172,7 @@ extension OutboxFile {
         if sequence == 0 {
             try selectOldest.run { row in oldest = (row.integer(at: 0) ?? 0, row.integer(at: 1) ?? 0) }
         } else {
-            try database.prepare("SELECT seq, event_time FROM reading WHERE seq > ? ORDER BY seq LIMIT 1")
+            try database.statement("SELECT seq, event_time FROM reading WHERE seq > ? ORDER BY seq LIMIT 1")
                 .run([.integer(sequence)]) { row in oldest = (row.integer(at: 0) ?? 0, row.integer(at: 1) ?? 0) }
         }
         return oldest
@@ -178,7 +184,7 @@ extension OutboxFile {
         after sequence: Int64, through last: Int64, limit: Int
     ) throws(OutboxError) -> (count: Int, last: Int64?) {
         var result: (count: Int, last: Int64?) = (0, nil)
-        try database.prepare(
+        try database.statement(
             "SELECT count(*), max(seq) FROM (SELECT seq FROM reading WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?)"
         ).run([.integer(sequence), .integer(last), .integer(Int64(limit))]) { row in
             result = (Int(row.integer(at: 0) ?? 0), row.integer(at: 1))
@@ -188,23 +194,27 @@ extension OutboxFile {
 
     /// Remembers a number whose row goes.
     func remember(lastNumber: Int64) throws(OutboxError) {
-        try database.prepare("UPDATE outbox SET last_number = max(last_number, ?)").run([.integer(lastNumber)])
+        try database.statement("UPDATE outbox SET last_number = max(last_number, ?)").run([.integer(lastNumber)])
+    }
+
+    /// The file's pages, and how many of them are free.
+    func pages() throws(OutboxError) -> (all: Int64, free: Int64) {
+        (try pageCount.integer() ?? 0, try freePageCount.integer() ?? 0)
     }
 
     /// Bytes of the file's pages in use and of the log. A log that a reader of another program keeps from being put into the
     /// file counts as far as it usually grows: no reading that is dropped makes it shorter.
     func usedBytes() throws(OutboxError) -> Int64 {
-        let pages = try database.integer("PRAGMA page_count") ?? 0
-        let free = try database.integer("PRAGMA freelist_count") ?? 0
+        let (pages, free) = try pages()
         return (pages - free) * Self.pageSize + min(Self.logBytes(path), logBytesAtMost)
     }
 
     /// Moves rows that hold no reading out of the way, as text.
     func setAside(_ numbers: [Int64], now: Timestamp) throws(OutboxError) {
         let content = ReadingColumn.allCases.map { "quote(\($0.name))" }.joined(separator: " || ',' || ")
-        let copy = try database.prepare(
+        let copy = try database.statement(
             "INSERT OR REPLACE INTO unreadable SELECT seq, ?, \(content) FROM reading WHERE seq = ?")
-        let delete = try database.prepare("DELETE FROM reading WHERE seq = ?")
+        let delete = try database.statement("DELETE FROM reading WHERE seq = ?")
         for number in numbers {
             try copy.run([.integer(now.milliseconds), .integer(number)])
             try delete.run([.integer(number)])
@@ -232,12 +242,12 @@ extension OutboxFile {
                 sequence: reading.sequence, streamID: reading.streamID, gatewayID: reading.gatewayID.description,
                 eventTime: reading.eventTime, reason: reason, quarantinedAt: now, isRequeued: false,
                 body: String(decoding: reading.encoded(), as: UTF8.self)))
-        try database.prepare("DELETE FROM reading WHERE seq = ?").run([.integer(reading.sequence)])
+        try database.statement("DELETE FROM reading WHERE seq = ?").run([.integer(reading.sequence)])
         try boundQuarantine(limits)
     }
 
     func insertQuarantined(_ reading: QuarantinedReading) throws(OutboxError) {
-        try database.prepare(
+        try database.statement(
             "INSERT OR REPLACE INTO quarantine (\(Self.quarantineColumns)) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
         ).run([
             .integer(reading.sequence), .integer(Int64(bitPattern: reading.streamID.bits)), .text(reading.gatewayID),
@@ -249,10 +259,10 @@ extension OutboxFile {
 
     private func boundQuarantine(_ limits: OutboxLimits) throws(OutboxError) {
         var (count, bytes): (Int64, Int64) = (0, 0)
-        try database.prepare("SELECT count(*), coalesce(sum(length(body)), 0) FROM quarantine").run { row in
+        try database.statement("SELECT count(*), coalesce(sum(length(body)), 0) FROM quarantine").run { row in
             (count, bytes) = (row.integer(at: 0) ?? 0, row.integer(at: 1) ?? 0)
         }
-        let forget = try database.prepare(
+        let forget = try database.statement(
             "DELETE FROM quarantine WHERE seq = (SELECT min(seq) FROM quarantine) RETURNING length(body)")
         while count > Int64(limits.quarantinedReadings) || bytes > limits.quarantinedBytes, count > 1 {
             try forget.run { row in bytes -= row.integer(at: 0) ?? 0 }
@@ -271,7 +281,7 @@ extension OutboxFile {
         after sequence: Int64, limit: Int, onlyRequeued: Bool, in database: Database
     ) throws(OutboxError) -> [QuarantinedReading] {
         var readings: [QuarantinedReading] = []
-        try database.prepare(
+        try database.statement(
             """
             SELECT \(Self.quarantineColumns) FROM quarantine
             WHERE seq > ?\(onlyRequeued ? " AND is_requeued = 1" : "") ORDER BY seq LIMIT ?

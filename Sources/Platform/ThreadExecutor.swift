@@ -128,12 +128,14 @@ private final class JobQueue: @unchecked Sendable {
     func append(_ job: UnownedJob, on role: Role) {
         pthread_mutex_lock(mutex)
         jobs.append((job, role))
-        if !isBusy {
+        let isIdle = !isBusy
+        if isIdle {
             isBusy = true
             observer?.workBegan()
         }
-        pthread_cond_signal(condition)
         pthread_mutex_unlock(mutex)
+        // A thread that is busy looks for jobs by itself. Signalled with the mutex held, the thread would wake for nothing.
+        if isIdle { pthread_cond_signal(condition) }
     }
 
     func close() {

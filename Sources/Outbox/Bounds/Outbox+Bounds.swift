@@ -6,7 +6,7 @@ import Readings
 /// - Returns: nil if it is not known.
 public let freeBytesOfFileSystem: @Sendable (String) -> Int64? = { path in
     var status = statvfs()
-    guard statvfs(folder(of: path), &status) == 0 else { return nil }
+    guard statvfs(path, &status) == 0 || statvfs(folder(of: path), &status) == 0 else { return nil }
     return Int64(clamping: UInt64(status.f_bavail) * UInt64(status.f_frsize))
 }
 
@@ -20,7 +20,7 @@ extension Outbox {
     public func keepBounds() throws(OutboxError) -> Bool {
         let (dropped, more) = try withFile { file throws(OutboxError) -> (Int, Bool) in
             if thinning != nil { return (try thin(file), true) }
-            switch try excess(in: file) {
+            switch try excess(rows: rows.count, in: file) {
             case .none: return (0, try giveBack(file))
             case .expired:
                 let dropped = try dropExpired(from: file)
@@ -39,8 +39,16 @@ extension Outbox {
         return more
     }
 
+    /// Whether `keepBounds` would do something.
+    /// - Parameter depth: the rows, or the most that there may be.
+    func hasStep(rows depth: Int, in file: OutboxFile) throws(OutboxError) -> Bool {
+        if thinning != nil { return true }
+        if try excess(rows: depth, in: file) != .none { return true }
+        return Self.isWorthGivingBack(try file.pages())
+    }
+
     /// What is beyond the bounds.
-    private enum Excess {
+    private enum Excess: Equatable {
         case none
         /// Readings that are older than the bound.
         case expired
@@ -48,8 +56,8 @@ extension Outbox {
         case readings(Int)
     }
 
-    private func excess(in file: OutboxFile) throws(OutboxError) -> Excess {
-        let depth = rows.count
+    /// - Parameter depth: the rows, or the most that there may be.
+    private func excess(rows depth: Int, in file: OutboxFile) throws(OutboxError) -> Excess {
         guard depth > 1 else { return .none }
         // What is too old goes under every policy, and may be all that has to go.
         if let expiry, let oldest = try file.oldest(after: firstDroppable), oldest.eventTime < expiry {
@@ -80,7 +88,7 @@ extension Outbox {
     /// Whether the file would have to grow although the file system is short of space.
     private func isShortOfSpace(_ file: OutboxFile) throws(OutboxError) -> Bool {
         guard limits.freeBytes > 0, let free = freeBytes(path), free < limits.freeBytes else { return false }
-        return (try file.database.integer("PRAGMA freelist_count") ?? 0) < 16
+        return try file.pages().free < 16
     }
 
     /// How many readings may be appended, where new ones give way.
@@ -91,7 +99,8 @@ extension Outbox {
         if depth >= limit, acknowledgedThrough > 0 {
             // What is acknowledged goes with this very commit.
             depth -= Int(
-                try file.database.integer("SELECT count(*) FROM reading WHERE seq <= \(acknowledgedThrough)") ?? 0)
+                try file.database.statement("SELECT count(*) FROM reading WHERE seq <= ?")
+                    .integer([.integer(acknowledgedThrough)]) ?? 0)
         }
         if depth > 0 {
             if try file.usedBytes() > limits.bytes { return 0 }
@@ -127,8 +136,10 @@ extension Outbox {
         let count = try countAll(file)
         let start = firstDroppable
         guard count >= 4,
-            let middle = try file.database.integer(
-                "SELECT seq FROM reading WHERE seq > \(start) ORDER BY seq LIMIT 1 OFFSET \(count / 2)")
+            let middle = try file.database.statement(
+                "SELECT seq FROM reading WHERE seq > ? ORDER BY seq LIMIT 1 OFFSET ?"
+            )
+            .integer([.integer(start), .integer(Int64(count / 2))])
         else { return }
         thinning = Thinning(after: start, through: middle)
     }
@@ -172,7 +183,7 @@ extension Outbox {
     private func candidates(
         after start: Int64, through end: Int64, limit: Int, in file: OutboxFile, _ body: (Candidate) -> Void
     ) throws(OutboxError) {
-        try file.database.prepare(
+        try file.database.statement(
             """
             SELECT seq, stream_id, gateway_id, sensor_id, event_time FROM reading
             WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?
@@ -196,7 +207,7 @@ extension Outbox {
         guard !chosen.isEmpty else { return 0 }
         return try database.transaction { () throws(OutboxError) in
             var gaps: [Gap] = []
-            let delete = try database.prepare("DELETE FROM reading WHERE seq = ?")
+            let delete = try database.statement("DELETE FROM reading WHERE seq = ?")
             for candidate in chosen {
                 try delete.run([.integer(candidate.number)])
                 let stream = StreamID(bits: UInt64(bitPattern: candidate.streamID))
@@ -216,13 +227,16 @@ extension Outbox {
 
     // MARK: The file's size
 
+    private static func isWorthGivingBack(_ pages: (all: Int64, free: Int64)) -> Bool {
+        pages.free > 256 && pages.free > pages.all / 4
+    }
+
     /// Gives back pages that are free, if they are many.
     /// - Returns: whether there are still many.
     private func giveBack(_ file: OutboxFile) throws(OutboxError) -> Bool {
         let database = file.database
-        let pages = try database.integer("PRAGMA page_count") ?? 0
-        let free = try database.integer("PRAGMA freelist_count") ?? 0
-        guard free > 256, free > pages / 4 else { return false }
+        let (pages, free) = try file.pages()
+        guard Self.isWorthGivingBack((pages, free)) else { return false }
         guard try database.integer("PRAGMA auto_vacuum") == 2 else {
             // A file of an older release can be made small only as a whole, which is written to the log.
             if pages - free < 300 {
@@ -233,7 +247,7 @@ extension Outbox {
         }
         // Each page that is given back may move another one.
         try database.prepare("PRAGMA incremental_vacuum(200)").run()
-        let rest = try database.integer("PRAGMA freelist_count") ?? 0
+        let rest = try file.pages().free
         return rest < free && rest > 256
     }
 

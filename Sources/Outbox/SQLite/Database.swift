@@ -5,6 +5,8 @@ import CSQLite
 final class Database: @unchecked Sendable {
     private let handle: OpaquePointer
     let path: String
+    /// Statements that are compiled once for the connection's life, by their text.
+    private var statements: [String: Statement] = [:]
 
     /// Opens or makes the file.
     /// - Parameters:
@@ -44,20 +46,25 @@ final class Database: @unchecked Sendable {
         return Statement(statement, sql: sql, database: self)
     }
 
-    /// Runs a statement that gives one number.
-    func integer(_ sql: String) throws(OutboxError) -> Int64? {
+    /// A statement that is compiled when it is first asked for. Its text holds no number: each text is kept.
+    func statement(_ sql: String) throws(OutboxError) -> Statement {
+        if let statement = statements[sql], !statement.isRunning { return statement }
         let statement = try prepare(sql)
-        var value: Int64?
-        try statement.run { row in value = row.integer(at: 0) }
-        return value
+        statements[sql] = statement
+        return statement
+    }
+
+    /// Runs a statement that gives one number. It is compiled anew: several pragmas read their value while they are.
+    func integer(_ sql: String) throws(OutboxError) -> Int64? {
+        try prepare(sql).integer()
     }
 
     /// Runs `body` in one transaction that is committed when it returns, and rolled back when it throws.
     func transaction<Result>(_ body: () throws(OutboxError) -> Result) throws(OutboxError) -> Result {
-        try execute("BEGIN IMMEDIATE")
+        try statement("BEGIN IMMEDIATE").run()
         do {
             let result = try body()
-            try execute("COMMIT")
+            try statement("COMMIT").run()
             return result
         } catch {
             // Some errors have rolled back already (https://www.sqlite.org/lang_transaction.html); that is no error.
@@ -134,6 +141,8 @@ final class Statement {
     private let handle: OpaquePointer
     private let sql: String
     private unowned let database: Database
+    /// Whether `run` has not returned yet.
+    private(set) var isRunning = false
 
     init(_ handle: OpaquePointer, sql: String, database: Database) {
         self.handle = handle
@@ -147,12 +156,20 @@ final class Statement {
 
     /// Runs the statement with values for its parameters in order, and hands each row to `row`.
     func run(_ values: [Value] = [], _ row: (Row) throws(OutboxError) -> Void = { _ in }) throws(OutboxError) {
+        try run(count: values.count, { values[$0] }, row)
+    }
+
+    /// Runs the statement with values that are asked for one by one, and hands each row to `row`.
+    func run(
+        count: Int, _ value: (Int) -> Value, _ row: (Row) throws(OutboxError) -> Void = { _ in }
+    ) throws(OutboxError) {
+        isRunning = true
         defer {
             sqlite3_reset(handle)
-            sqlite3_clear_bindings(handle)
+            isRunning = false
         }
-        for (index, value) in values.enumerated() {
-            let code = bind(value, Int32(index + 1))
+        for index in 0..<count {
+            let code = bind(value(index), Int32(index + 1))
             if code != SQLITE_OK { throw database.error(code, sql) }
         }
         while true {
@@ -162,6 +179,13 @@ final class Statement {
             case let code: throw database.error(code, sql)
             }
         }
+    }
+
+    /// Runs a statement that gives one number.
+    func integer(_ values: [Value] = []) throws(OutboxError) -> Int64? {
+        var number: Int64?
+        try run(values) { row in number = row.integer(at: 0) }
+        return number
     }
 
     private func bind(_ value: Value, _ index: Int32) -> Int32 {

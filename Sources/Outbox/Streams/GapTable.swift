@@ -18,7 +18,7 @@ enum GapTable {
 
     static func insert(_ gap: Gap, into database: Database) throws(OutboxError) {
         guard let first = gap.ranges.first, let last = gap.ranges.last else { return }
-        try database.prepare(
+        try database.statement(
             "INSERT INTO gap (stream_id, gateway_id, reason, first, last, ranges) VALUES (?, ?, ?, ?, ?, ?)"
         ).run([
             .integer(Int64(bitPattern: gap.streamID.bits)), .text(gap.gatewayID), .text(gap.reason.rawValue),
@@ -29,10 +29,10 @@ enum GapTable {
     /// Makes a row tell other numbers than before, or none.
     static func replace(_ id: Int64, with ranges: NumberRanges, in database: Database) throws(OutboxError) {
         guard let first = ranges.first, let last = ranges.last else {
-            try database.prepare("DELETE FROM gap WHERE id = ?").run([.integer(id)])
+            try database.statement("DELETE FROM gap WHERE id = ?").run([.integer(id)])
             return
         }
-        try database.prepare("UPDATE gap SET first = ?, last = ?, ranges = ? WHERE id = ?").run([
+        try database.statement("UPDATE gap SET first = ?, last = ?, ranges = ? WHERE id = ?").run([
             .integer(first), .integer(last), .blob(ranges.ranges.count > 1 ? ranges.encoded : nil), .integer(id),
         ])
     }
@@ -42,7 +42,7 @@ enum GapTable {
         through number: Int64, limit: Int, from database: Database
     ) throws(OutboxError) -> [(id: Int64, gap: Gap)] {
         var gaps: [(id: Int64, gap: Gap)] = []
-        try database.prepare("SELECT \(columns) FROM gap WHERE first <= ? ORDER BY id LIMIT ?")
+        try database.statement("SELECT \(columns) FROM gap WHERE first <= ? ORDER BY id LIMIT ?")
             .run([.integer(number), .integer(Int64(limit))]) { row in
                 if let id = row.integer(at: 0), let gap = Gap(row) { gaps.append((id, gap)) }
             }
@@ -52,7 +52,7 @@ enum GapTable {
     /// The newest row.
     static func newest(in database: Database) throws(OutboxError) -> (id: Int64, gap: Gap)? {
         var newest: (id: Int64, gap: Gap)?
-        try database.prepare("SELECT \(columns) FROM gap ORDER BY id DESC LIMIT 1").run { row in
+        try database.statement("SELECT \(columns) FROM gap ORDER BY id DESC LIMIT 1").run { row in
             if let id = row.integer(at: 0), let gap = Gap(row) { newest = (id, gap) }
         }
         return newest

@@ -38,7 +38,7 @@ enum StreamTable {
     private static let columns = "ordinal, stream_id, gateway_id, first, last, previous, is_running, told"
 
     static func insert(_ stream: StreamRow, into database: Database) throws(OutboxError) {
-        try database.prepare(
+        try database.statement(
             """
             INSERT INTO stream (stream_id, gateway_id, first, last, previous, is_running, told)
             VALUES (?, ?, ?, ?, ?, ?, ?)
@@ -76,18 +76,18 @@ enum StreamTable {
     /// Notes that a stream runs no longer.
     /// - Parameter last: its last number; nil if nobody knows it.
     static func end(last: Int64?, in database: Database) throws(OutboxError) {
-        try database.prepare("UPDATE stream SET is_running = 0, last = ? WHERE is_running = 1").run([.integer(last)])
+        try database.statement("UPDATE stream SET is_running = 0, last = ? WHERE is_running = 1").run([.integer(last)])
     }
 
     static func note(told: StreamRow.Told, ordinal: Int64, in database: Database) throws(OutboxError) {
-        try database.prepare("UPDATE stream SET told = max(told, ?) WHERE ordinal = ?")
+        try database.statement("UPDATE stream SET told = max(told, ?) WHERE ordinal = ?")
             .run([.integer(told.rawValue), .integer(ordinal)])
     }
 
     /// Forgets the streams of which all is told and whose readings are gone, but the newest.
     /// - Parameter oldest: the lowest number of a reading that waits; nil if none does.
     static func prune(oldest: Int64?, in database: Database) throws(OutboxError) {
-        try database.prepare(
+        try database.statement(
             """
             DELETE FROM stream WHERE is_running = 0 AND ordinal < (SELECT max(ordinal) FROM stream)
                 AND (told = \(StreamRow.Told.end.rawValue)
@@ -101,7 +101,7 @@ enum StreamTable {
         _ rest: String, _ values: [Statement.Value], from database: Database
     ) throws(OutboxError) -> [StreamRow] {
         var streams: [StreamRow] = []
-        try database.prepare("SELECT \(columns) FROM stream \(rest)").run(values) { row in
+        try database.statement("SELECT \(columns) FROM stream \(rest)").run(values) { row in
             if let stream = StreamRow(row, ordinal: row.integer(at: 0)) { streams.append(stream) }
         }
         return streams

@@ -202,8 +202,9 @@ public final class OutboxWriter: Sendable {
     }
 
     private func commit(_ group: WriteQueue.Group) async {
+        let isBeyondBounds: Bool
         do throws(OutboxError) {
-            try await outbox.append(group.records, dropped: group.dropped)
+            isBeyondBounds = try await outbox.write(group.records, dropped: group.dropped).isBeyondBounds
         } catch {
             let now = passed()
             let (waiters, waiting) = state.withLock { state in
@@ -228,7 +229,7 @@ public final class OutboxWriter: Sendable {
         if isRecovered { observer.recovered() }
         observer.committed(group.records.count, now - group.oldest)
         do throws(OutboxError) {
-            while try await outbox.keepBounds() {}
+            if isBeyondBounds { while try await outbox.keepBounds() {} }
         } catch {
             observer.refused(error, waiting)
         }
