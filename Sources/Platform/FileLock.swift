@@ -20,13 +20,20 @@ public enum FileLock {
     }
 
     /// The processes that have a lock on the same file, as the kernel lists them; empty if it does not tell.
+    ///
+    /// The kernel gives its list a page at a time, by the place in it: a lock is missed when one before it goes between two
+    /// pages. So the list is read again, a few times, while the lock that is known to be there is not in it.
     public static func holders(of descriptor: Int32) -> [Int32] {
         var status = stat()
-        guard fstat(descriptor, &status) == 0, let bytes = try? readFile("/proc/locks", limit: 16 << 20) else {
-            return []
+        guard fstat(descriptor, &status) == 0 else { return [] }
+        for _ in 0..<20 {
+            guard let bytes = try? readFile("/proc/locks", limit: 16 << 20) else { return [] }
+            let processes = holders(
+                in: String(decoding: bytes, as: UTF8.self), device: UInt64(status.st_dev),
+                inode: UInt64(status.st_ino))
+            if !processes.isEmpty { return processes }
         }
-        return holders(
-            in: String(decoding: bytes, as: UTF8.self), device: UInt64(status.st_dev), inode: UInt64(status.st_ino))
+        return []
     }
 
     /// Reads the form of /proc/locks (proc_locks(5)): `1: FLOCK ADVISORY READ 1234 00:06:345 0 EOF`; who waits for a
