@@ -181,6 +181,39 @@ func fill() async throws {
     try await outbox.close()
 }
 
+/// Gives the producer one message with the header that a gateway's have.
+/// - Returns: whether it had room.
+func send(_ value: [UInt8], _ key: [UInt8], _ header: [UInt8], to topic: OpaquePointer, of producer: OpaquePointer)
+    -> Bool
+{
+    let headers = rd_kafka_headers_new(1)
+    rd_kafka_header_add(headers, "vigie-committed", -1, header, header.count)
+    let error = value.withUnsafeBytes { value in
+        key.withUnsafeBytes { key in
+            withUnsafeTemporaryAllocation(of: rd_kafka_vu_t.self, capacity: 5) { arguments in
+                arguments.initialize(repeating: rd_kafka_vu_t())
+                arguments[0].vtype = RD_KAFKA_VTYPE_RKT
+                arguments[0].u.rkt = topic
+                arguments[1].vtype = RD_KAFKA_VTYPE_VALUE
+                arguments[1].u.mem.ptr = UnsafeMutableRawPointer(mutating: value.baseAddress)
+                arguments[1].u.mem.size = value.count
+                arguments[2].vtype = RD_KAFKA_VTYPE_KEY
+                arguments[2].u.mem.ptr = UnsafeMutableRawPointer(mutating: key.baseAddress)
+                arguments[2].u.mem.size = key.count
+                arguments[3].vtype = RD_KAFKA_VTYPE_MSGFLAGS
+                arguments[3].u.i = RD_KAFKA_MSG_F_COPY
+                arguments[4].vtype = RD_KAFKA_VTYPE_HEADERS
+                arguments[4].u.headers = headers
+                return rd_kafka_produceva(producer, arguments.baseAddress, arguments.count)
+            }
+        }
+    }
+    guard let error else { return true }
+    rd_kafka_error_destroy(error)
+    rd_kafka_headers_destroy(headers)
+    return false
+}
+
 /// produce BOOTSTRAP TOPIC READINGS: librdkafka's own producer with the same bytes, as fast as it takes them.
 func produce() throws {
     let (bootstrap, topic, count) = (arguments[1], arguments[2], integer(3))
@@ -196,16 +229,13 @@ func produce() throws {
     var record = sample(0)
     record.reading.streamID = StreamID(bits: 0x1234_5678_9ABC_DEF0)
     let key = Array("benchmark".utf8)
+    let header = Array("1790000000000".utf8)
     var start = ContinuousClock.now
     for number in 0..<count {
         record.reading.sequence = Int64(number + 1)
         record.reading.eventTime = Timestamp(milliseconds: 1_790_000_000_000 + Int64(number))
-        var value = record.reading.encoded()
-        while rd_kafka_produce(
-            destination, RD_KAFKA_PARTITION_UA, RD_KAFKA_MSG_F_COPY, &value, value.count, key, key.count, nil) != 0
-        {
-            rd_kafka_poll(producer, 10)
-        }
+        let value = record.reading.encoded()
+        while !send(value, key, header, to: destination, of: producer) { rd_kafka_poll(producer, 10) }
         rd_kafka_poll(producer, 0)
         if number == 0 {
             // The connection is not what is compared.

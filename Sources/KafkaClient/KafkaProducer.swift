@@ -166,24 +166,26 @@ public final class KafkaProducer: Sendable {
         }
         let error = value.withBytes { value in
             key.withBytes { key in
-                var arguments = [rd_kafka_vu_t](repeating: rd_kafka_vu_t(), count: 7)
-                arguments[0].vtype = RD_KAFKA_VTYPE_RKT
-                arguments[0].u.rkt = topic.pointer
-                arguments[1].vtype = RD_KAFKA_VTYPE_PARTITION
-                arguments[1].u.i32 = partition ?? RD_KAFKA_PARTITION_UA
-                arguments[2].vtype = RD_KAFKA_VTYPE_VALUE
-                arguments[2].u.mem.ptr = UnsafeMutableRawPointer(mutating: value.baseAddress)
-                arguments[2].u.mem.size = value.count
-                arguments[3].vtype = RD_KAFKA_VTYPE_KEY
-                arguments[3].u.mem.ptr = UnsafeMutableRawPointer(mutating: key.baseAddress)
-                arguments[3].u.mem.size = key.count
-                arguments[4].vtype = RD_KAFKA_VTYPE_MSGFLAGS
-                arguments[4].u.i = RD_KAFKA_MSG_F_COPY
-                arguments[5].vtype = RD_KAFKA_VTYPE_OPAQUE
-                arguments[5].u.ptr = opaque(token)
-                arguments[6].vtype = RD_KAFKA_VTYPE_HEADERS
-                arguments[6].u.headers = list
-                return rd_kafka_produceva(handle.pointer, &arguments, arguments.count)
+                withUnsafeTemporaryAllocation(of: rd_kafka_vu_t.self, capacity: 7) { arguments in
+                    arguments.initialize(repeating: rd_kafka_vu_t())
+                    arguments[0].vtype = RD_KAFKA_VTYPE_RKT
+                    arguments[0].u.rkt = topic.pointer
+                    arguments[1].vtype = RD_KAFKA_VTYPE_PARTITION
+                    arguments[1].u.i32 = partition ?? RD_KAFKA_PARTITION_UA
+                    arguments[2].vtype = RD_KAFKA_VTYPE_VALUE
+                    arguments[2].u.mem.ptr = UnsafeMutableRawPointer(mutating: value.baseAddress)
+                    arguments[2].u.mem.size = value.count
+                    arguments[3].vtype = RD_KAFKA_VTYPE_KEY
+                    arguments[3].u.mem.ptr = UnsafeMutableRawPointer(mutating: key.baseAddress)
+                    arguments[3].u.mem.size = key.count
+                    arguments[4].vtype = RD_KAFKA_VTYPE_MSGFLAGS
+                    arguments[4].u.i = RD_KAFKA_MSG_F_COPY
+                    arguments[5].vtype = RD_KAFKA_VTYPE_OPAQUE
+                    arguments[5].u.ptr = opaque(token)
+                    arguments[6].vtype = RD_KAFKA_VTYPE_HEADERS
+                    arguments[6].u.headers = list
+                    return rd_kafka_produceva(handle.pointer, arguments.baseAddress, arguments.count)
+                }
             }
         }
         if let error {

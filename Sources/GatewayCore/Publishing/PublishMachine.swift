@@ -149,6 +149,8 @@ struct PublishMachine: Sendable {
 
     /// So many readings are put into quarantine one after the other; the next one shows that no reading is to blame.
     static let mostRefusalsInARow = 10
+    /// The most messages that are read at once: more would only take memory.
+    static let mostAtOnce = 1000
     /// How long the disk is left alone after it failed.
     static let diskPause = Duration.seconds(1)
     /// How long a producer may wait for its answers before it is made anew with new files.
@@ -309,7 +311,7 @@ struct PublishMachine: Sendable {
             return actions
         }
         isReading = true
-        actions.append(.read(limit: min(room, 250)))
+        actions.append(.read(limit: min(room, Self.mostAtOnce)))
         return actions
     }
 

@@ -55,6 +55,8 @@ actor Publisher: Service {
     private var backoff = Publisher.firstBackoff
     /// The messages that were read last.
     private var found: [Message] = []
+    /// What the outbox was asked for. It reads, and messages are made of it, while the producer is given those before.
+    private var reading: Task<Result<Portion, OutboxError>, Never>?
     /// Reports that the outbox gave and that are not acknowledged.
     private var waitingReports: [OutboxReport] = []
     /// When the outbox is next asked for readings of the quarantine that are to be sent once more.
@@ -208,7 +210,11 @@ actor Publisher: Service {
         return true
     }
 
-    private func tell(_ event: PublishMachine.Event) -> [PublishMachine.Action] { machine.handle(event, at: .now) }
+    private func tell(_ event: PublishMachine.Event) -> [PublishMachine.Action] {
+        let actions = machine.handle(event, at: .now)
+        for case .read(let limit) in actions { startReading(limit) }
+        return actions
+    }
 
     // MARK: What the machine says
 
@@ -221,7 +227,7 @@ actor Publisher: Service {
         case .dropProducer:
             log.debug("the producer is made anew", ["error": producer?.fatalError.map { "\($0)" } ?? "none"])
             dropProducer()
-        case .read(let limit): return await read(limit)
+        case .read: return await read()
         case .send(let index, let token): return send(found[index], token)
         case .quarantine(let sequence, let reason): return await quarantine(sequence, reason)
         case .acknowledge(let through): await outbox.acknowledge(through: through)
@@ -230,6 +236,8 @@ actor Publisher: Service {
         case .release:
             // Reports that were not acknowledged are given again.
             waitingReports = []
+            // What is still being read counts as given.
+            _ = await reading?.value
             await outbox.release()
         case .noteDelivered(let count):
             metrics.published.increment(by: UInt64(count))
@@ -257,19 +265,43 @@ actor Publisher: Service {
         return nil
     }
 
+    /// Consecutive readings of the outbox.
+    private struct Portion: Sendable {
+        /// The number behind which they begin.
+        let after: Int64
+        let messages: [Message]
+        /// Whether there are no more.
+        let isEnd: Bool
+    }
+
     /// A message as it goes to the topic.
-    private struct Message {
+    private struct Message: Sendable {
         var sequence: Int64?
         var extra: PublishMachine.Extra?
         let key: [UInt8]
         let value: [UInt8]
         var headers: [KafkaHeader] = []
 
-        init(_ record: OutboxRecord) {
-            sequence = record.reading.sequence
-            key = Array(record.reading.gatewayID.description.utf8)
-            value = record.reading.encoded()
-            headers = record.committedAt.map { [KafkaHeader(committedAt: $0.milliseconds)] } ?? []
+        private init(sequence: Int64, key: [UInt8], value: [UInt8], headers: [KafkaHeader]) {
+            (self.sequence, self.key, self.value, self.headers) = (sequence, key, value, headers)
+        }
+
+        /// The messages of readings. Neighbours have one key, and were mostly committed together.
+        static func all(of records: [OutboxRecord]) -> [Message] {
+            var (gateway, key): (Identifier?, [UInt8]) = (nil, [])
+            var (committed, headers): (Timestamp?, [KafkaHeader]) = (nil, [])
+            return records.map { record in
+                if gateway != record.reading.gatewayID {
+                    gateway = record.reading.gatewayID
+                    key = Array(record.reading.gatewayID.description.utf8)
+                }
+                if committed != record.committedAt {
+                    committed = record.committedAt
+                    headers = record.committedAt.map { [KafkaHeader(committedAt: $0.milliseconds)] } ?? []
+                }
+                return Message(
+                    sequence: record.reading.sequence, key: key, value: record.reading.encoded(), headers: headers)
+            }
         }
 
         init(_ report: OutboxReport) {
@@ -295,14 +327,26 @@ actor Publisher: Service {
 
     /// They go in groups: librdkafka puts into one request what is there when it looks, and that would be one reading,
     /// were they given one by one as earlier ones are acknowledged.
-    private func read(_ limit: Int) async -> PublishMachine.Event {
-        let after = machine.window.sentThrough
+    private func startReading(_ limit: Int) {
+        let (outbox, after) = (outbox, machine.window.sentThrough)
+        reading = Task.detached {
+            do throws(OutboxError) {
+                let records = try await outbox.read(after: after, limit: limit)
+                return .success(
+                    Portion(after: after, messages: Message.all(of: records), isEnd: records.count < limit))
+            } catch {
+                return .failure(error)
+            }
+        }
+    }
+
+    private func read() async -> PublishMachine.Event {
         do throws(OutboxError) {
-            let records = try await outbox.read(after: after, limit: limit)
-            let isEnd = records.count < limit
+            guard let portion = try await reading?.value.get() else { return .notRead }
+            let isEnd = portion.isEnd
             // Without readings behind, everything is told.
             waitingReports += try await outbox.reports(
-                through: isEnd ? nil : records.last?.reading.sequence, isEnd: isEnd && isStopping)
+                through: isEnd ? nil : portion.messages.last?.sequence, isEnd: isEnd && isStopping)
             var requeued: [QuarantinedReading] = []
             if isEnd, ContinuousClock.now >= nextRequeued {
                 nextRequeued = .now + Self.requeuedInterval
@@ -311,8 +355,8 @@ actor Publisher: Service {
             }
             outboxIsWell()
             // All are encoded before the first is given.
-            found = waitingReports.map { Message($0) } + requeued.map { Message($0) } + records.map { Message($0) }
-            return .found(found.map(\.candidate), after: after, isEnd: isEnd)
+            found = waitingReports.map { Message($0) } + requeued.map { Message($0) } + portion.messages
+            return .found(found.map(\.candidate), after: portion.after, isEnd: isEnd)
         } catch {
             outboxFailed(error)
             return .notRead
