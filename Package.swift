@@ -120,7 +120,7 @@ let tests: [Target] = [
     .testTarget(name: "SensorBusTests", dependencies: ["SensorBus", "Platform", "TestSupport"]),
     .testTarget(
         name: "SensorDriversTests", dependencies: ["SensorDrivers", "SimulatedHardware", "Platform", "TestSupport"]),
-    .testTarget(name: "SimulatedHardwareTests", dependencies: ["SimulatedHardware", "SensorDrivers"]),
+    .testTarget(name: "SimulatedHardwareTests", dependencies: ["SimulatedHardware", "SensorDrivers", "TestSupport"]),
     .testTarget(
         name: "KernelHardwareTests",
         dependencies: ["KernelHardware", "SimulatedHardware", "SensorBus", "Readings", "Platform", "TestSupport"]),

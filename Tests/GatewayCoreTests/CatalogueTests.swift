@@ -7,6 +7,7 @@ import SensorBus
 import SensorDrivers
 import SimulatedHardware
 import Synchronization
+import TestSupport
 import Testing
 
 @testable import GatewayCore

@@ -2,6 +2,7 @@ import Configuration
 import Readings
 import SensorBus
 import SimulatedHardware
+import TestSupport
 import Testing
 
 @testable import GatewayCore

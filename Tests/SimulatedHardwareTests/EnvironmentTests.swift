@@ -1,5 +1,6 @@
 import Foundation
 import Readings
+import TestSupport
 import Testing
 
 @testable import SimulatedHardware

@@ -2,6 +2,7 @@ import Readings
 import SensorBus
 import SensorDrivers
 import SimulatedHardware
+import TestSupport
 import Testing
 
 /// Chips of equal addresses on one bus, behind multiplexers.

@@ -3,6 +3,7 @@ import SensorBus
 import SensorDrivers
 import SimulatedHardware
 import Synchronization
+import TestSupport
 import Testing
 
 /// Drivers that share a bus and a time.
@@ -57,7 +58,7 @@ import Testing
 
 /// A clock whose sleepers, once it is held, wait until it is released.
 final class HeldClock: Clock {
-    typealias Instant = ScaledClock.Instant
+    typealias Instant = ImmediateClock.Instant
 
     private struct State {
         var isHeld = false

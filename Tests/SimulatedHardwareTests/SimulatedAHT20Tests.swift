@@ -1,6 +1,7 @@
 import Readings
 import SensorBus
 import SimulatedHardware
+import TestSupport
 import Testing
 
 /// The AHT20's twin byte by byte, without a driver in between.

@@ -1,6 +1,7 @@
 import Readings
 import SensorBus
 import SimulatedHardware
+import TestSupport
 import Testing
 
 /// What the chips refuse, byte by byte, without a driver in between.

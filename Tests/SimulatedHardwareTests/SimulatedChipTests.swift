@@ -2,6 +2,7 @@ import Readings
 import SensorBus
 import SensorDrivers
 import SimulatedHardware
+import TestSupport
 import Testing
 
 /// The real drivers against the simulated chips: what goes in as air comes out as a measurement.

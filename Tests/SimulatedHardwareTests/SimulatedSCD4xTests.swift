@@ -2,6 +2,7 @@ import Readings
 import SensorBus
 import SensorDrivers
 import SimulatedHardware
+import TestSupport
 import Testing
 
 /// The SCD4x's twin byte by byte, and what the driver does with it over hours.

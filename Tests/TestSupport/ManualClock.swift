@@ -7,6 +7,11 @@ public final class ManualClock: Clock {
         /// That time.
         public var elapsed: Duration
 
+        /// Makes an instant.
+        public init(elapsed: Duration) {
+            self.elapsed = elapsed
+        }
+
         /// Another time.
         public func advanced(by duration: Duration) -> Instant { Instant(elapsed: elapsed + duration) }
 

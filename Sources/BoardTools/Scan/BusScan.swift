@@ -100,7 +100,7 @@ public struct BusScan: Sendable {
                     progress: { progress("\(simulated.name) \($0)") })
                 buses.append(
                     ScanReport.Bus(
-                        number: bus, name: simulated.name, adapter: "models of the chips", station: station.sensorID,
+                        number: bus, name: simulated.name, adapter: "twins of the chips", station: station.sensorID,
                         areMultiplexersOpened: options.opensMultiplexers, outcome: .success(inventory)))
             }
         }
