@@ -591,6 +591,11 @@ public actor Outbox {
     }
 
     private struct Settled {
+    /// The broker refuses a report: what it tells is given again after `renewReports`.
+    public func refuse(report id: Int64) {
+        ledger.refuse(id)
+    }
+
         var through: Int64
         var deleted = 0
         var reports: [Int64] = []

@@ -28,6 +28,8 @@ import Testing
         var published: [Int64]
         var quarantined: Int
         var waiting: Int
+        /// What health says of reports.
+        var reports: Health.State?
     }
 
     /// Publishes five readings, which go in one request with the report of their stream, to a cluster that answers the
@@ -50,7 +52,8 @@ import Testing
         try await ShutdownRequest.$current.withValue(request) { try await publisher.run() }
         let status = try await outbox.status()
         return Outcome(
-            published: try published(cluster), quarantined: status.quarantined, waiting: status.depth)
+            published: try published(cluster), quarantined: status.quarantined, waiting: status.depth,
+            reports: bench.health.state(of: "reports"))
     }
 
     /// The numbers on the topic.
@@ -86,6 +89,11 @@ import Testing
         let outcome = try await publish([code, code, code])
         #expect(Set(outcome.published) == Set(2...5), "\(outcome)")
         #expect(outcome.quarantined == 1 && outcome.waiting == 0, "\(outcome)")
+        guard case .degraded(let reason)? = outcome.reports else {
+            Issue.record("nothing is said of the report: \(outcome)")
+            return
+        }
+        #expect(reason.hasPrefix("the broker refuses a report of this gateway: "))
     }
 
     /// An error that is not about a reading is none however often it comes.

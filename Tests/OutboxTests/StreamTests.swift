@@ -49,6 +49,23 @@ import Testing
         #expect(try await tell(next, isEnd: true) == Told(streams: ["gateway-1 a2 11-13 after a1"]))
     }
 
+    /// It is not sent again and again, and is not forgotten.
+    @Test func aReportThatIsRefusedIsSentAgainWhenReportsAreDue() async throws {
+        let folder = try Folder()
+        let outbox = try await Outbox.open(path: folder.file, randomBits: { 0xA1 })
+        try await outbox.append([try record(1)], dropped: 2)
+        let refused = try #require(try await outbox.reports().first)
+        await outbox.refuse(report: refused.id)
+        await outbox.release()
+        #expect(try await outbox.reports().isEmpty)
+        try await outbox.append([try record(2)], dropped: 1)
+        #expect(try await tell(outbox) == Told(gaps: ["a1 queue_full 4-4"]))
+        try await outbox.renewReports()
+        #expect(
+            try await tell(outbox) == Told(streams: ["gateway-1 a1 1- after none"], gaps: ["a1 queue_full 1-2"]))
+        #expect(try await tell(outbox) == Told())
+    }
+
     @Test func reportsAreSentAgainUntilTheyAreAcknowledged() async throws {
         let folder = try Folder()
         let outbox = try await Outbox.open(path: folder.file, randomBits: { 0xA1 })

@@ -64,6 +64,12 @@ actor Publisher: Service {
     /// Whether the outbox failed when it was last asked.
     private var isOutboxUnwell = false
     private var isStopping = false
+    /// Whether a report was refused alone, and whether it has been given again since; nil if none was.
+    private var refusedReport: RefusedReport?
+
+    private enum RefusedReport {
+        case waits, isGivenAgain
+    }
 
     /// Between attempts while a broker answers and refuses: whoever lifts a quota or an access list sees readings within
     /// 5 s. Without a broker librdkafka tries to connect by itself, and a connection ends the pause.
@@ -148,6 +154,7 @@ actor Publisher: Service {
         } onGracefulShutdown: {
             wake.yield(.stop)
         }
+        // What is on its way may still get its answer; documentation/configuration.md says that a stop takes so much longer.
         await producer?.close(timeout: .seconds(1))
         let waiting = try? await outbox.status().depth
         log.notice("stopped", ["waiting": waiting.map { "\($0)" } ?? "unknown"])
@@ -184,6 +191,7 @@ actor Publisher: Service {
             actions = tell(.filesChanged(isWorking: monitor.isConnected && monitor.trouble == nil))
         case .reportsDue:
             startTimer(Self.reportInterval, .reportsDue)
+            if refusedReport != nil { refusedReport = .isGivenAgain }
             try? await outbox.renewReports()
             actions = tell(.appended)
         case .connected: actions = tell(.connected)
@@ -396,6 +404,10 @@ actor Publisher: Service {
         case .report(let id):
             waitingReports.removeAll { $0.id == id }
             await outbox.acknowledge(report: id)
+            guard refusedReport == .isGivenAgain else { break }
+            refusedReport = nil
+            health.report(Self.reportsPart, .healthy)
+            log.notice("the broker takes reports of this gateway again")
         case .requeued(let sequence):
             log.notice("a reading of the quarantine is sent after all", ["seq": sequence])
             do throws(OutboxError) {
@@ -411,7 +423,13 @@ actor Publisher: Service {
         switch extra {
         case .report(let id):
             waitingReports.removeAll { $0.id == id }
-            log.error("the broker refuses a report of this gateway", ["reason": reason])
+            await outbox.refuse(report: id)
+            guard refusedReport != .waits else { break }
+            refusedReport = .waits
+            health.report(Self.reportsPart, .degraded("the broker refuses a report of this gateway: \(reason)"))
+            log.error(
+                "the broker refuses a report of this gateway, it is sent again within a day: the centre does not know why"
+                    + " numbers are missing until then", ["reason": reason])
         case .requeued(let sequence):
             log.error("a reading of the quarantine is refused once more", ["seq": sequence, "reason": reason])
             do throws(OutboxError) {
@@ -437,6 +455,8 @@ actor Publisher: Service {
 
     /// The part that health names: what the publisher has of the outbox. What the outbox takes is told by its writer.
     private static let storagePart = "outbox reading"
+    /// The part that health names: the reports of streams and gaps.
+    private static let reportsPart = "reports"
 
     private func pause(_ error: KafkaError?) {
         let wait = backoff.next()

@@ -71,8 +71,9 @@ extension Outbox {
         }
     }
 
-    /// The present stream is told of once more with the next batch, as is due now and then.
+    /// The present stream is told of once more with the next batch, as is due now and then, and so is what was refused.
     public func renewReports() throws(OutboxError) {
+        ledger.renew()
         try withFile { file throws(OutboxError) in
             try file.database.execute("UPDATE stream SET told = 0 WHERE is_running = 1")
         }

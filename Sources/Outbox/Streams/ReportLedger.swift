@@ -12,6 +12,8 @@ struct ReportLedger {
     }
 
     private var given: [Content] = []
+    /// Those of them that the broker refused: they are not given again at once.
+    private var refused: Set<Int64> = []
     /// Reports that the broker has, and the file does not know of yet.
     private(set) var acknowledged: [Content] = []
     private var lastID: Int64 = 0
@@ -61,14 +63,26 @@ struct ReportLedger {
         isEndTold = false
     }
 
+    /// The broker refuses a report.
+    mutating func refuse(_ id: Int64) {
+        refused.insert(id)
+    }
+
+    /// What was refused is to be given once more.
+    mutating func renew() {
+        given.removeAll { refused.contains($0.id) }
+        refused = []
+    }
+
     /// Nothing is on its way any more.
     mutating func release() {
-        given = []
+        given.removeAll { !refused.contains($0.id) }
     }
 
     /// The file is another one: what it does not know of is told again.
     mutating func forget() {
         given = []
+        refused = []
         acknowledged = []
         isEndTold = false
     }
