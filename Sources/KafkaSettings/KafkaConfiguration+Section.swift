@@ -9,6 +9,8 @@ extension Setting where Value == String {
             let isValid = text.split(separator: ",", omittingEmptySubsequences: false).allSatisfy { word in
                 var broker = word.drop { $0 == " " }
                 while broker.last == " " { broker.removeLast() }
+                // librdkafka takes any text for a name, and never finds it.
+                guard broker.utf8.allSatisfy({ $0 > 0x20 && $0 != 0x7F }) else { return false }
                 // An IPv6 address is in brackets; librdkafka also takes a protocol before the host.
                 guard let colon = broker.lastIndex(of: ":"), broker.last != "]" else { return !broker.isEmpty }
                 guard let port = Int(broker[broker.index(after: colon)...]) else { return false }

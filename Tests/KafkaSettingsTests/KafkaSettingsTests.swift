@@ -133,7 +133,9 @@ struct KafkaSettingsTests {
     }
 
     @Test func brokersAndTopicsAreRecognised() {
-        for brokers in ["kafka:99999, ,foo:bar", "127.0.0.1:abc", ":9092", "kafka:"] {
+        for brokers in [
+            "kafka:99999, ,foo:bar", "127.0.0.1:abc", ":9092", "kafka:", "a b:9092", "a b", "a:9092 b:9092",
+        ] {
             let found = complaints("bootstrap: \"\(brokers)\"")
             #expect(found.count == 1 && found[0].contains("expected brokers such as"), "\(brokers): \(found)")
         }
