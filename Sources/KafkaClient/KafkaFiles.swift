@@ -10,7 +10,8 @@ public struct KafkaFiles: Sendable {
     /// The largest file that is looked at as a whole.
     private static let limit = 4 * 1024 * 1024
 
-    private let paths: [String]
+    /// The paths of the files.
+    public let paths: [String]
 
     /// Names the files of a configuration.
     public init(of configuration: KafkaConfiguration) {

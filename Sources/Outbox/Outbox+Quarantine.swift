@@ -56,6 +56,8 @@ extension Outbox {
 }
 
 /// The quarantine of an outbox's file, for a person at the board; a gateway may be running on it.
+///
+/// What `requeue` changes has the size that it had, so no page of the file takes another one's place by it.
 public struct OutboxQuarantine {
     private let database: Database
 
@@ -64,18 +66,15 @@ public struct OutboxQuarantine {
     /// Blocks: call it on a thread that may wait.
     /// - Throws: `OutboxError` if it is not there, cannot be read, or is of another release.
     public init(path: String, isReadOnly: Bool) throws(OutboxError) {
-        // Not made if it is not there.
-        _ = try Database(path: path, isReadOnly: true)
-        database = try Database(path: path, isReadOnly: isReadOnly)
+        database = try Database(ofTool: path, isReadOnly: isReadOnly)
         try database.execute("PRAGMA busy_timeout = 5000")
         let format = try database.integer("PRAGMA user_version") ?? 0
         guard format == OutboxSchema.format else {
             throw OutboxError(
                 code: SQLITE_ERROR,
-                message: format == 0
-                    ? "it is no outbox of this program"
-                    : "it is of format \(format): start the gateway once, which brings it to \(OutboxSchema.format)",
-                path: path)
+                message: "it is of format \(format), this release knows \(OutboxSchema.format)", path: path,
+                remedy: format < OutboxSchema.format
+                    ? "start the gateway once, which brings it to that" : "use the release of the gateway that made it")
         }
     }
 

@@ -32,6 +32,7 @@ extension Outbox {
             try file.database.execute("UPDATE outbox SET readings = \(count)")
         }
         opened = nil
+        hold = nil
         lock = nil
     }
 }

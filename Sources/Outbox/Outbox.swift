@@ -10,7 +10,8 @@ import Readings
 /// also if an older copy of the file is put back: the centre finds duplicates and losses by these numbers alone.
 ///
 /// **Format.** One SQLite file, in WAL mode with synchronous=FULL: a commit returns after fsync(2). `OutboxSchema` has
-/// the tables. A lock on a file beside it keeps a second gateway away.
+/// the tables. A lock on a file beside it keeps a second gateway away, and one on the file itself a gateway that reaches
+/// it by another name.
 ///
 /// **Numbers.** They go on through the life of the file. A *stream* is a run of them that nobody else can give: its
 /// name is random, and new with the first reading that is committed after a start, after salvage, after the file was
@@ -46,6 +47,8 @@ public actor Outbox {
     let observer: OutboxObserver
 
     var lock: OutboxLock?
+    /// The lock on the file itself.
+    var hold: FileHold?
     var opened: OutboxFile?
     /// The largest number ever given; nil until a file has been opened.
     var lastNumber: Int64?
@@ -122,6 +125,7 @@ public actor Outbox {
         guard fileSystem == nil else { return }
         do throws(OutboxError) {
             lock = try OutboxLock(path: path)
+            hold = try FileHold(path: path)
         } catch {
             if let holder = error.holder { throw holder }
             observer.troubled(error)
@@ -130,13 +134,17 @@ public actor Outbox {
 
     /// Opens the file, takes what can be read out of a damaged one, and counts its rows: all that the first call would
     /// wait for.
-    public func prepare() async {
+    /// - Returns: whether the file is open. If it is not, the observer knows why.
+    @discardableResult
+    public func prepare() async -> Bool {
         do throws(OutboxError) {
             _ = try file()
             // Others come in between.
             while try countRows() { await Task.yield() }
+            return true
         } catch {
             observer.troubled(error)
+            return false
         }
     }
 
@@ -165,11 +173,9 @@ public actor Outbox {
     }
 
     private func openFile() throws(OutboxError) -> OutboxFile {
-        // A small outbox has a small log.
-        let logPages = min(max(limits.bytes / 8 / OutboxFile.pageSize, 16), 400)
         do throws(OutboxError) {
             return try OutboxFile(
-                path: path, fileSystem: fileSystem, logPages: logPages, sync: sync)
+                path: path, fileSystem: fileSystem, mostBytes: limits.bytes, hold: hold, sync: sync)
         } catch {
             // What SQLite says of a statement that it does not understand: a table or column is not there.
             guard error.code == SQLITE_ERROR else { throw error }
@@ -190,6 +196,7 @@ public actor Outbox {
         settledThrough = 0
         ledger.forget()
         opened = file
+        hold = file.hold
     }
 
     /// Runs statements on the file. Damage that shows then is mended, and they run once more on the new file.
@@ -245,8 +252,11 @@ public actor Outbox {
                 OutboxSalvage(
                     path: name, cause: cause, readings: work.readings, missing: missing, interruption: interruption))
         }
-        // They are for a person to look at.
-        for old in filesSetAside(beside: path, word: Self.salvaged).dropLast(2) {
+        // They are for a person to look at. What was no outbox, such as a file that an older release found under the path, is
+        // somebody's only copy: it stays.
+        let salvaged = filesSetAside(beside: path, word: Self.salvaged)
+        guard salvaged.count > 2 else { return }
+        for old in salvaged.filter(Salvage.recognises).dropLast(2) {
             for suffix in ["", "-wal"] { unlink(old + suffix) }
         }
     }
@@ -581,6 +591,11 @@ public actor Outbox {
         ledger.acknowledge(id)
     }
 
+    /// The broker refuses a report: what it tells is given again after `renewReports`.
+    public func refuse(report id: Int64) {
+        ledger.refuse(id)
+    }
+
     /// Deletes what was acknowledged now, and not only with the next readings.
     /// - Throws: why that is not possible; nothing is lost by it.
     public func settle() throws(OutboxError) {
@@ -591,11 +606,6 @@ public actor Outbox {
     }
 
     private struct Settled {
-    /// The broker refuses a report: what it tells is given again after `renewReports`.
-    public func refuse(report id: Int64) {
-        ledger.refuse(id)
-    }
-
         var through: Int64
         var deleted = 0
         var reports: [Int64] = []

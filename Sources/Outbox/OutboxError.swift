@@ -12,9 +12,13 @@ public struct OutboxError: Error, Sendable, Equatable, CustomStringConvertible {
     public var path: String
     /// Who has the outbox, if another process has.
     var holder: OutboxInUse?
+    /// What to do, if the code does not say it.
+    private var advice: String?
 
     /// Makes the error.
-    init(code: Int32, message: String, sql: String = "", path: String) {
+    /// - Parameter remedy: what to do; nil: what the code says.
+    init(code: Int32, message: String, sql: String = "", path: String, remedy: String? = nil) {
+        advice = remedy
         self.code = code
         self.message = message
         self.sql = sql
@@ -23,12 +27,15 @@ public struct OutboxError: Error, Sendable, Equatable, CustomStringConvertible {
 
     /// What to do about it; nil if only the message can say.
     public var remedy: String? {
-        switch code & 0xFF {
+        if let advice { return advice }
+        return switch code & 0xFF {
         case SQLITE_FULL: "free space on the file system, or lower outbox.size"
         case SQLITE_READONLY, SQLITE_PERM, SQLITE_AUTH:
             "give the gateway's user write access to the file and its folder"
         case SQLITE_CANTOPEN: "make the folder, and give the gateway's user write access to it"
         case SQLITE_BUSY, SQLITE_LOCKED: "stop the other program that has the file open"
+        case SQLITE_CORRUPT, SQLITE_NOTADB:
+            "a gateway that starts on it sets it aside and goes on with what can be read of it"
         case SQLITE_IOERR: "check the storage: dmesg, and the card's health"
         default: nil
         }

@@ -20,6 +20,8 @@ final class OutboxFile: @unchecked Sendable {
     private let selectOldest: Statement
     private let pageCount: Statement
     private let freePageCount: Statement
+    /// The lock on the file itself; nil in a test's file system. The last one here: it outlives the connection.
+    let hold: FileHold?
 
     /// The size of a page, bytes. A commit writes whole pages.
     static let pageSize: Int64 = 4096
@@ -27,18 +29,29 @@ final class OutboxFile: @unchecked Sendable {
     /// Opens the file or makes it, brings it to the present format, and looks whether its parts can be read: the schema,
     /// its length, the small tables, the first and the last reading.
     /// - Parameters:
-    ///   - logPages: after so many pages in SQLite's log they are put into the file.
+    ///   - mostBytes: the most bytes of the outbox.
+    ///   - hold: the lock that this process may have on the file already.
     ///   - sync: puts on the medium what an earlier process has written and not synced.
-    /// - Throws: `OutboxError`; with `isDamage` if it is no outbox that can be used.
+    /// - Throws: `OutboxError`; with `isDamage` if it is no outbox that can be used, with `holder` if another process has
+    ///   it.
     init(
-        path: String, fileSystem: String?, logPages: Int64, sync: (String) -> Void
+        path: String, fileSystem: String?, mostBytes: Int64, hold: FileHold?, sync: (String) -> Void
     ) throws(OutboxError) {
         self.path = path
-        logBytesAtMost = logPages * 2 * Self.pageSize
+        let logPages = Self.logPages(mostBytes: mostBytes)
+        logBytesAtMost = Self.logBytesAtMost(mostBytes: mostBytes)
         if fileSystem == nil { try FileCheck.run(path) }
         database = try Database(path: path, fileSystem: fileSystem)
         // Until it is known to be an outbox.
         database.keepsLog(true)
+        if fileSystem != nil {
+            self.hold = nil
+        } else if let hold, hold.identity == FileIdentity(path: path) {
+            self.hold = hold
+        } else {
+            // Before the first statement, with which SQLite would look at the log.
+            self.hold = try FileHold(path: path)
+        }
         // The wait for another program's lock: short, since who reads waits behind it. The writer tries again.
         try database.execute("PRAGMA busy_timeout = 100")
         // Before the first table, else it has no effect but a page that is written at each start.
@@ -104,6 +117,11 @@ final class OutboxFile: @unchecked Sendable {
             throw OutboxError(code: SQLITE_CORRUPT, message: "a reading has no number", path: path)
         }
     }
+
+    /// After so many pages in SQLite's log they are put into the file: a small outbox has a small log.
+    private static func logPages(mostBytes: Int64) -> Int64 { min(max(mostBytes / 8 / pageSize, 16), 400) }
+
+    private static func logBytesAtMost(mostBytes: Int64) -> Int64 { logPages(mostBytes: mostBytes) * 2 * pageSize }
 
     /// Bytes of SQLite's log beside a file.
     static func logBytes(_ path: String) -> Int64 {
@@ -202,11 +220,27 @@ extension OutboxFile {
         (try pageCount.integer() ?? 0, try freePageCount.integer() ?? 0)
     }
 
-    /// Bytes of the file's pages in use and of the log. A log that a reader of another program keeps from being put into the
-    /// file counts as far as it usually grows: no reading that is dropped makes it shorter.
+    /// Bytes of the file's pages in use and of the log.
     func usedBytes() throws(OutboxError) -> Int64 {
-        let (pages, free) = try pages()
-        return (pages - free) * Self.pageSize + min(Self.logBytes(path), logBytesAtMost)
+        Self.usedBytes(of: try pages(), path: path, logBytesAtMost: logBytesAtMost)
+    }
+
+    /// The same for a connection of a tool.
+    /// - Parameter mostBytes: the most bytes of the outbox.
+    static func usedBytes(of database: Database, mostBytes: Int64) throws(OutboxError) -> Int64 {
+        let pages = (
+            all: try database.integer("PRAGMA page_count") ?? 0, free: try database.integer("PRAGMA freelist_count") ?? 0
+        )
+        return usedBytes(
+            of: pages, path: withoutLinks(database.path), logBytesAtMost: logBytesAtMost(mostBytes: mostBytes))
+    }
+
+    /// A log that a reader of another program keeps from being put into the file counts as far as it usually grows: no
+    /// reading that is dropped makes it shorter.
+    private static func usedBytes(
+        of pages: (all: Int64, free: Int64), path: String, logBytesAtMost: Int64
+    ) -> Int64 {
+        (pages.all - pages.free) * pageSize + min(logBytes(path), logBytesAtMost)
     }
 
     /// Moves rows that hold no reading out of the way, as text.

@@ -17,11 +17,13 @@ public struct OutboxInspection: Sendable, Equatable {
     public var damage: [String]
     /// Whether the check came to its end.
     public var isChecked: Bool
+    /// Bytes in use, as `OutboxStatus` has them.
+    public var bytes: Int64
 
     /// Makes one.
     public init(
         format: Int64, depth: Int64, quarantined: Int64 = 0, dropped: Int64 = 0, oldest: Timestamp? = nil,
-        damage: [String] = [], isChecked: Bool = true
+        damage: [String] = [], isChecked: Bool = true, bytes: Int64 = 0
     ) {
         self.format = format
         self.depth = depth
@@ -30,6 +32,7 @@ public struct OutboxInspection: Sendable, Equatable {
         self.oldest = oldest
         self.damage = damage
         self.isChecked = isChecked
+        self.bytes = bytes
     }
 
     /// Looks at a file without changing it, also while a gateway uses it, and checks its structure (PRAGMA quick_check).
@@ -37,16 +40,15 @@ public struct OutboxInspection: Sendable, Equatable {
     /// Blocks: call it on a thread that may wait.
     /// - Parameters:
     ///   - path: the file.
+    ///   - mostBytes: the most bytes of the outbox (`OutboxLimits.bytes`).
     ///   - isOverdue: whether the check has taken long enough.
     /// - Throws: `OutboxError` if it is not there, cannot be read, or is no outbox.
-    public init(path: String, isOverdue: @escaping () -> Bool) throws(OutboxError) {
-        let database = try Database(path: path, isReadOnly: true)
+    public init(path: String, mostBytes: Int64, isOverdue: @escaping () -> Bool) throws(OutboxError) {
+        let database = try Database(ofTool: path, isReadOnly: true)
         // The bound of the wait for a writer.
         try database.execute("PRAGMA busy_timeout = 2000")
         format = try database.integer("PRAGMA user_version") ?? 0
-        guard format > 0 else {
-            throw OutboxError(code: SQLITE_NOTADB, message: "it is no outbox of this program", path: path)
-        }
+        bytes = try OutboxFile.usedBytes(of: database, mostBytes: mostBytes)
         depth = try database.integer("SELECT count(*) FROM reading") ?? 0
         quarantined = try database.integer("SELECT count(*) FROM quarantine") ?? 0
         dropped = try database.integer("SELECT dropped FROM outbox") ?? 0

@@ -34,20 +34,7 @@ final class OutboxLock {
             let code = [EROFS: SQLITE_READONLY, EACCES: SQLITE_PERM, ENOSPC: SQLITE_FULL][errno] ?? SQLITE_CANTOPEN
             throw OutboxError(code: code, message: "\(name): \(String(cString: strerror(errno)))", path: path)
         }
-        let isTaken: Bool
-        do throws(SystemError) {
-            isTaken = try FileLock.take(descriptor, isShared: false, name)
-        } catch {
-            close(descriptor)
-            throw OutboxError(code: SQLITE_IOERR, message: "\(error)", path: path)
-        }
-        guard isTaken else {
-            let holder = OutboxInUse(path: path, processes: FileLock.holders(of: descriptor))
-            close(descriptor)
-            var error = OutboxError(code: SQLITE_BUSY, message: holder.description, path: path)
-            error.holder = holder
-            throw error
-        }
+        try takeLock(descriptor, name, of: path)
         self.descriptor = descriptor
         self.name = name
     }
@@ -55,6 +42,59 @@ final class OutboxLock {
     deinit {
         close(descriptor)
     }
+}
+
+/// The lock that one process at a time has on an outbox's file itself, by whatever name that is reached: a hard link gives
+/// it a second name, and each name has a lock's file and a log of its own.
+///
+/// It is taken with flock(2), which SQLite does not use. To close any descriptor of a file ends the locks of fcntl(2) that
+/// the process has on that file, SQLite's among them. So this descriptor stays open until the connection is closed.
+final class FileHold {
+    private let descriptor: Int32
+
+    /// Which file it is.
+    var identity: FileIdentity? { FileIdentity(descriptor: descriptor) }
+
+    /// - Returns: nil if no file is there, or one that cannot be opened or locked, which SQLite will say, too. NFS, where
+    ///   SQLite's log does not work either, has no such lock for a file that is open for reading.
+    /// - Throws: `OutboxError` with `holder` if another process has it.
+    init?(path: String) throws(OutboxError) {
+        // A pipe would be waited for, and to open a device may do something.
+        var status = stat()
+        guard stat(path, &status) == 0, status.st_mode & S_IFMT == S_IFREG else { return nil }
+        let descriptor = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC)
+        guard descriptor >= 0 else { return nil }
+        do throws(OutboxError) {
+            try takeLock(descriptor, path, of: path)
+        } catch {
+            // takeLock has closed the descriptor.
+            if error.holder != nil { throw error }
+            return nil
+        }
+        self.descriptor = descriptor
+    }
+
+    deinit {
+        close(descriptor)
+    }
+}
+
+/// Takes a lock on an open file, or closes that.
+/// - Throws: `OutboxError`, with `holder` if another process has the lock.
+private func takeLock(_ descriptor: Int32, _ name: String, of path: String) throws(OutboxError) {
+    let isTaken: Bool
+    do throws(SystemError) {
+        isTaken = try FileLock.take(descriptor, isShared: false, name)
+    } catch {
+        close(descriptor)
+        throw OutboxError(code: SQLITE_IOERR, message: "\(error)", path: path)
+    }
+    guard !isTaken else { return }
+    let holder = OutboxInUse(path: path, processes: FileLock.holders(of: descriptor))
+    close(descriptor)
+    var error = OutboxError(code: SQLITE_BUSY, message: holder.description, path: path)
+    error.holder = holder
+    throw error
 }
 
 /// Which file it is (stat(2)).

@@ -25,8 +25,18 @@ public enum FileLock {
     /// pages. So the list is read again, a few times, while the lock that is known to be there is not in it.
     public static func holders(of descriptor: Int32) -> [Int32] {
         var status = stat()
-        guard fstat(descriptor, &status) == 0 else { return [] }
-        for _ in 0..<20 {
+        return fstat(descriptor, &status) == 0 ? holders(of: status, looks: 20) : []
+    }
+
+    /// The processes that have a lock on the file under a path, if there is one. The file is not opened: closing it would
+    /// end the locks that this process has on it by fcntl(2), as SQLite does.
+    public static func holders(ofFile path: String) -> [Int32] {
+        var status = stat()
+        return stat(path, &status) == 0 ? holders(of: status, looks: 3) : []
+    }
+
+    private static func holders(of status: stat, looks: Int) -> [Int32] {
+        for _ in 0..<looks {
             guard let bytes = try? readFile("/proc/locks", limit: 16 << 20) else { return [] }
             let processes = holders(
                 in: String(decoding: bytes, as: UTF8.self), device: UInt64(status.st_dev),

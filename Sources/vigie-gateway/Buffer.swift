@@ -17,7 +17,7 @@ struct Buffer: Command {
           requeue      have the gateway send these once more, by their numbers, or all of them by --all
 
         A gateway may be running: it sends what is requeued within seconds after its next reading, and what is refused once \
-        more goes back. All but requeue leave the file as it is.
+        more goes back. All but requeue leave the file as it is, and requeue does not touch one that it does not understand.
         """
     static var options: [CommandOption<Buffer>] {
         [

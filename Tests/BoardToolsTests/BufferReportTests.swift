@@ -2,26 +2,16 @@ import Configuration
 import Foundation
 import GatewayCore
 import Outbox
+import Presentation
 import Readings
 import Testing
 
 @testable import BoardTools
 
 @Suite struct BufferReportTests {
-    private func record(_ number: Int) throws -> OutboxRecord {
-        let reading = Reading(
-            gatewayID: try #require(Identifier("bench")), sensorID: try #require(Identifier("hall")),
-            streamID: StreamID(bits: 0), sequence: 0,
-            eventTime: Timestamp(milliseconds: 1_700_000_000_000 + Int64(number)), intervalMilliseconds: 1000,
-            values: Values(temperature: Double(number)))
-        return OutboxRecord(reading: reading, bootID: "boot", bootTimeMilliseconds: Int64(number))
-    }
-
     @Test func itSaysHowFullTheOutboxIsAndWhatWasRefused() async throws {
-        let folder = FileManager.default.temporaryDirectory.appendingPathComponent("vigie-buffer-\(UUID())")
-        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
-        defer { try? FileManager.default.removeItem(at: folder) }
-        let path = folder.appendingPathComponent("outbox.sqlite").path
+        let folder = try TemporaryFolder()
+        let path = folder.file("outbox.sqlite")
         let settings = try GatewaySettings(
             ConfigurationDocument(
                 text: """
@@ -45,6 +35,10 @@ import Testing
         #expect(report.drainTime == 2)
         #expect(report.oldest == Timestamp(milliseconds: 1_700_000_000_002))
         #expect(report.text.contains("lasts for   8 min 20 s"), "\(report.text)")
+        #expect(report.text.contains("waiting     10 readings, 1.0 % of 1,010\n"), "\(report.text)")
+        // The gateway's own metric is the same number.
+        #expect(try await outbox.status().bytes == report.bytes)
+        #expect(report.text.contains("size        \(PlainNumbers.bytes(Double(report.bytes))), "), "\(report.text)")
         let json = try #require(
             try JSONSerialization.jsonObject(with: Data(report.json.text.utf8)) as? [String: Any])
         #expect(json["readings"] as? Int == 10 && json["drain_seconds"] as? Double == 2)

@@ -1,6 +1,9 @@
 import Foundation
+import Glibc
 import Platform
 import Testing
+
+@testable import Outbox
 
 /// `check` says "valid" if and only if `run` starts, for everything that stands in a configuration and in the files that
 /// it names. Both are asked, of the program itself, for each line of a table.
@@ -14,6 +17,7 @@ import Testing
         var gateway = "{id: start}"
         var mode = "simulated"
         var outbox = "path: outbox.sqlite"
+        var brokers = "127.0.0.1:9"
         var kafka = ""
         var rest = ""
         var stations = "- {sensor_id: one, interval: 100ms, chips: [{type: bme280}]}"
@@ -27,7 +31,7 @@ import Testing
             mode: \(mode)
             outbox: {\(outbox)}
             kafka:
-              bootstrap: "127.0.0.1:9"
+              bootstrap: "\(brokers)"
               drain_time: 50ms
               \(kafka.replacingOccurrences(of: "\n", with: "\n  "))
             \(rest)
@@ -54,7 +58,7 @@ import Testing
         Case("the least", valid: true),
         Case("comments and flow style", valid: true, rest: "log_level: \"debug\" # all"),
         Case("the names of two topics' worth", valid: true, kafka: "topic: A-1_b.c"),
-        Case("IPv6 brokers", valid: true, kafka: "window: 1"),
+        Case("two brokers, one by IPv6", valid: true, kafka: "window: 1") { $0.brokers = "[::1]:9, 127.0.0.1:9" },
         Case("acks written out", valid: true, kafka: "properties: {acks: all, enable.idempotence: True}"),
         Case("a topic's property with its prefix", valid: true, kafka: "properties: {topic.acks: -1}"),
         Case("one request at a time", valid: true, kafka: "properties: {max.in.flight: 1, linger.ms: 0.5}"),
@@ -110,6 +114,11 @@ import Testing
             $0.rest = "board: {status_light: {line: NONE}, power_good: {chip: none, line: 3}}"
             $0.stations = "- {sensor_id: one, interval: 100ms, chips: [{type: sht4x, bus: 201}]}"
         },
+        Case("an outbox in a folder that is missing", valid: true) { $0.outbox = "path: none/outbox.sqlite" },
+        Case("an outbox of zeros", valid: true) { $0.outbox = "path: places/zeros" },
+        Case("an outbox of noise", valid: true) { $0.outbox = "path: places/noise" },
+        Case("an outbox that is empty", valid: true) { $0.outbox = "path: places/empty" },
+        Case("an outbox with a second name", valid: true, says: "hard links") { $0.outbox = "path: places/second" },
         Case("several stations, one name of 64", valid: true) {
             let name = String(repeating: "x", count: 64)
             $0.gateway = "{id: \(name)}"
@@ -156,6 +165,37 @@ import Testing
         Case("a name", valid: false, says: "id: ") { $0.gateway = "{id: \"a b\"}" },
         Case("a mode", valid: false, says: "mode: ") { $0.mode = "fast" },
         Case("no outbox", valid: false, says: "path") { $0.outbox = "readings: 10" },
+        Case("an outbox that is this configuration", valid: false, says: "path: this configuration") {
+            $0.outbox = "path: gateway.yaml"
+        },
+        Case("an outbox that is the password", valid: false, says: "path: a file of kafka") {
+            $0.outbox = "path: secrets/password"
+            $0.kafka = "\(sasl)\npassword_file: secrets/password"
+        },
+        Case("an outbox that is the recording", valid: false, says: "path: simulation.recording.file") {
+            $0.outbox = "path: air.csv"
+            $0.rest = recording
+        },
+        Case("an outbox whose log is the token", valid: false, says: "path: monitoring.token_file") {
+            $0.outbox = "path: places/log"
+            $0.rest = "monitoring: {listen: \"127.0.0.1:0\", token_file: FOLDER/places/log-wal}"
+        },
+        Case("an outbox that is a text", valid: false, says: "it is a text") { $0.outbox = "path: places/text" },
+        Case("an outbox of another program", valid: false, says: "another program") {
+            $0.outbox = "path: places/other.sqlite"
+        },
+        Case("an outbox that is a folder", valid: false, says: "it is a folder") { $0.outbox = "path: places" },
+        Case("an outbox that is a pipe", valid: false, says: "it is a pipe") { $0.outbox = "path: places/pipe" },
+        Case("an outbox in a file", valid: false, says: "no folder") { $0.outbox = "path: air.csv/outbox.sqlite" },
+        Case("an outbox with a long name", valid: false, says: "too long") {
+            $0.outbox = "path: \(String(repeating: "x", count: 240))"
+        },
+        Case("an outbox with a long path", valid: false, says: "too long") {
+            $0.outbox = "path: \(String(repeating: "folder/", count: 600))x"
+        },
+        Case("a broker with a blank in its name", valid: false, says: "bootstrap: ") {
+            $0.brokers = "a b:9092"
+        },
         Case("a key twice", valid: false, says: "duplicate key", rest: "mode: simulated"),
         Case("an anchor", valid: false, says: "not supported", rest: "log_level: &x info"),
         Case("broken YAML", valid: false, rest: "log_level: [info"),
@@ -199,8 +239,25 @@ import Testing
         try write(String(repeating: "t", count: 32), "open-token", in: secrets, mode: 0o644)
         try write(
             "time,temperature\n2026-01-01T00:00:00Z,20.5\n2026-01-01T01:00:00Z,21\n", "air.csv", in: folder)
+        try makePlaces(in: folder.appendingPathComponent("places"))
         try write(item.text.replacingOccurrences(of: "FOLDER", with: folder.path), "gateway.yaml", in: folder)
         return folder
+    }
+
+    /// What may stand where an outbox is to be.
+    private func makePlaces(in folder: URL) throws {
+        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+        func path(_ name: String) -> String { folder.appendingPathComponent(name).path }
+        try write("This is a text.\n", "text", in: folder)
+        try write("", "empty", in: folder)
+        try write("", "first", in: folder)
+        try write(String(repeating: "t", count: 32), "log-wal", in: folder, mode: 0o600)
+        try Data(count: 8192).write(to: URL(fileURLWithPath: path("zeros")))
+        try Data((0..<8192).map { UInt8(truncatingIfNeeded: $0 * 167 ^ $0 >> 3) }).write(
+            to: URL(fileURLWithPath: path("noise")))
+        let (first, second, pipe) = (path("first"), path("second"), path("pipe"))
+        try #require(link(first, second) == 0 && mkfifo(pipe, 0o600) == 0, "\(String(cString: strerror(errno)))")
+        try Database(path: path("other.sqlite")).execute("CREATE TABLE note (text); INSERT INTO note VALUES ('keep')")
     }
 
     /// What was found of one case; empty if all is as it should be.

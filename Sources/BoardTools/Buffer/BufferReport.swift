@@ -1,5 +1,4 @@
 import GatewayCore
-import Glibc
 import Outbox
 import Platform
 import Presentation
@@ -11,7 +10,7 @@ public struct BufferReport {
     let depth: Int64
     /// The most that may wait.
     let mostReadings: Int
-    /// Bytes of the file and of SQLite's log beside it.
+    /// Bytes of the file's pages in use and of SQLite's log beside it, as `outbox.size` and `vigie_outbox_bytes` count them.
     let bytes: Int64
     /// The most bytes.
     let mostBytes: Int64
@@ -33,7 +32,9 @@ public struct BufferReport {
     /// - Throws: `OutboxError` if it is not there or cannot be read.
     public init(_ settings: GatewaySettings) throws(OutboxError) {
         // Its pages are the doctor's to check.
-        let inspection = try OutboxInspection(path: settings.outboxPath) { true }
+        let inspection = try OutboxInspection(
+            path: settings.outboxPath, mostBytes: settings.outboxLimits.bytes
+        ) { true }
         depth = inspection.depth
         mostReadings = settings.outboxLimits.readings
         mostBytes = settings.outboxLimits.bytes
@@ -42,12 +43,7 @@ public struct BufferReport {
         quarantined = inspection.quarantined
         rate = settings.stations.reduce(0) { $0 + Duration.seconds(1) / $1.interval }
         drainRate = settings.drainRate
-        var size: Int64 = 0
-        for file in [settings.outboxPath, settings.outboxPath + "-wal"] {
-            var status = stat()
-            if stat(file, &status) == 0 { size += Int64(status.st_size) }
-        }
-        bytes = size
+        bytes = inspection.bytes
     }
 
     /// For how long readings find room while the broker is away, seconds.
@@ -61,10 +57,17 @@ public struct BufferReport {
 
     /// For a person.
     public var text: String {
-        let share = PlainNumbers.share(max(Double(depth) / Double(mostReadings), Double(bytes) / Double(mostBytes)))
         let lines = [
-            ("waiting", "\(PlainNumbers.count(depth)) readings"), ("oldest", oldest.map { "\($0)" } ?? "-"),
-            ("full", "\(share): \(PlainNumbers.bytes(Double(bytes))) of \(PlainNumbers.bytes(Double(mostBytes)))"),
+            (
+                "waiting",
+                "\(PlainNumbers.count(depth)) readings, \(PlainNumbers.share(Double(depth) / Double(mostReadings)))"
+                    + " of \(PlainNumbers.count(Int64(mostReadings)))"
+            ), ("oldest", oldest.map { "\($0)" } ?? "-"),
+            (
+                "size",
+                "\(PlainNumbers.bytes(Double(bytes))), \(PlainNumbers.share(Double(bytes) / Double(mostBytes)))"
+                    + " of \(PlainNumbers.bytes(Double(mostBytes)))"
+            ),
             ("lasts for", "\(PlainNumbers.seconds(lasts)), at \(PlainNumbers.rate(rate * 60)) readings a minute"),
             ("sent in", "\(PlainNumbers.seconds(drainTime)) once the broker takes them, at kafka.drain_rate"),
             ("gave way", "\(PlainNumbers.count(dropped)) readings"),

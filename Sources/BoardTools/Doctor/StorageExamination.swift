@@ -59,7 +59,7 @@ struct StorageExamination: Examination {
         }
         if access(path, F_OK) == 0 {
             do throws(OutboxError) {
-                file = .readable(try OutboxInspection(path: path, isOverdue: isOverdue))
+                file = .readable(try OutboxInspection(path: path, mostBytes: bound, isOverdue: isOverdue))
             } catch {
                 file = .unreadable(error)
             }
@@ -144,7 +144,7 @@ struct StorageExamination: Examination {
         case .unreadable(let error):
             return Check(
                 .storage, path, .failure, "\(error.message) (SQLite \(error.code))",
-                remedy: error.remedy ?? "let the gateway's user own it and its folder")
+                remedy: error.remedy ?? "sudo journalctl -u vigie-gateway says what the gateway makes of it")
         case .readable(let inspection):
             var seen = "\(PlainNumbers.count(inspection.depth)) readings wait"
             if let oldest = inspection.oldest { seen += ", the oldest of \(oldest)" }
@@ -155,7 +155,8 @@ struct StorageExamination: Examination {
             if !inspection.damage.isEmpty {
                 return Check(
                     .storage, path, .failure, "damaged: \(inspection.damage.joined(separator: "; "))",
-                    remedy: "sudo systemctl stop vigie-gateway; move the file away: the gateway makes a new one")
+                    remedy: "leave it there: the gateway sets it aside when it meets the damage, and goes on with what"
+                        + " can be read; look at the card: sudo dmesg")
             }
             return inspection.isChecked
                 ? Check(.storage, path, .ok, "sound; " + seen)

@@ -37,7 +37,7 @@ struct GatewayMetrics: Sendable {
         producersReplaced = registry.counter(
             "vigie_producers_replaced_total", "Producers given up after an error that they cannot recover from.")
         depth = registry.gauge("vigie_outbox_readings", "Readings in the outbox.")
-        outboxBytes = registry.gauge("vigie_outbox_bytes", "Bytes in use in the outbox's file.")
+        outboxBytes = registry.gauge("vigie_outbox_bytes", "Bytes in use of the outbox's file and of SQLite's log.")
         oldest = registry.gauge("vigie_outbox_oldest_timestamp_seconds", "Event time of the oldest reading waiting.")
         dropped = registry.gauge("vigie_outbox_dropped_readings", "Readings dropped for want of room.")
         quarantineReadings = registry.gauge(

@@ -39,7 +39,7 @@ public struct GatewaySettings: Sendable {
     var window: Int
     /// The most readings a second.
     package var drainRate: Int
-    /// How long a stop may take to send what is in the outbox.
+    /// How long a stop may take to send what is in the outbox. Its last answers are waited for up to a second longer.
     var drainTime: Duration
     /// Where the HTTP endpoint listens, and whom it answers; nil for none.
     package var monitoring: HTTPEndpointSettings?
@@ -60,7 +60,7 @@ public struct GatewaySettings: Sendable {
     public init(file: String, checkingFiles: Bool = false) throws(ConfigurationError) {
         let folder = file.lastIndex(of: "/").map { String(file[...$0]) } ?? ""
         let read = try ConfigurationDocument(file: file).decodeWithRemarks {
-            GatewaySettings($0, folder: folder, checkingFiles: checkingFiles)
+            GatewaySettings($0, folder: folder, checkingFilesOf: checkingFiles ? file : nil)
         }
         self = read.settings
         remarks = read.remarks
@@ -68,10 +68,10 @@ public struct GatewaySettings: Sendable {
 
     /// Reads a document; paths in it are relative to the current folder.
     public init(_ document: ConfigurationDocument) throws(ConfigurationError) {
-        self = try document.decode { GatewaySettings($0, folder: "", checkingFiles: false) }
+        self = try document.decode { GatewaySettings($0, folder: "", checkingFilesOf: nil) }
     }
 
-    private init(_ root: Section, folder: String, checkingFiles: Bool) {
+    private init(_ root: Section, folder: String, checkingFilesOf file: String?) {
         func path(_ text: String) -> String { text.hasPrefix("/") ? text : folder + text }
         gatewayID = root.section("gateway").required("id", as: .identifier)
         mode = root.required("mode", as: .choice(.hardware))
@@ -87,7 +87,7 @@ public struct GatewaySettings: Sendable {
         window = kafka.value("window", as: .integer(1...100_000), default: 1000)
         drainRate = kafka.value("drain_rate", as: .integer(1...1_000_000), default: 5000)
         drainTime = kafka.value("drain_time", as: .duration(), default: .seconds(5))
-        monitoring = root.optionalSection("monitoring")?.httpEndpoint(checkingFiles: checkingFiles)
+        monitoring = root.optionalSection("monitoring")?.httpEndpoint(checkingFiles: file != nil)
         logLevel = root.value("log_level", as: .choice(.info), default: .info)
         let sections = root.sections("stations", each: "station", namedBy: "sensor_id")
         stations = sections.map { StationSettings($0) }
@@ -109,7 +109,8 @@ public struct GatewaySettings: Sendable {
                 sections[index].problem("\(chip.location.address), in another station: \(conflict)", at: "chips")
             }
         }
-        guard checkingFiles else { return }
+        guard let file else { return }
+        checkOutbox(outbox, configurationFile: file)
         checkRecording(root)
         kafka.checkClient(
             .producer, of: self.kafka, defaults: Publisher.producerDefaults, topic: topic, files: .areAwaited)

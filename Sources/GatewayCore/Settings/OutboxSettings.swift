@@ -1,4 +1,5 @@
 import Configuration
+import KafkaClient
 import Outbox
 import Platform
 
@@ -28,5 +29,34 @@ extension CommitBudget {
         readings = section.value("readings", as: .integer(0...1000), default: readings)
         within = section.value("within", as: .duration(.zero...(.seconds(60))), default: within)
         offline = section.value("offline", as: .duration(.zero...(.seconds(600))), default: offline)
+    }
+}
+
+extension GatewaySettings {
+    /// Reports an `outbox.path` under which there can never be an outbox, or that leads to a file which the configuration
+    /// uses for something else. A damaged outbox is none of these.
+    func checkOutbox(_ section: Section, configurationFile: String) {
+        // A missing path is a problem already.
+        guard section.has("path") else { return }
+        let others = otherFiles(configurationFile)
+        if let other = others.first(where: { OutboxPath.isTaken($0.path, byOutbox: outboxPath) }) {
+            section.problem("\(other.name) is \(other.path): the outbox needs a file of its own", at: "path")
+        } else if let refusal = OutboxPath.refusal(of: outboxPath) {
+            section.problem("\(outboxPath): \(refusal); the outbox needs a file of its own", at: "path")
+        } else if OutboxPath.names(of: outboxPath) > 1 {
+            section.remark(
+                "\(outboxPath) has other names, by hard links: readings are lost if it is ever used by one of these, since "
+                    + "SQLite keeps its log by the name", at: "path")
+        }
+    }
+
+    /// The files of the configuration that are not the outbox's.
+    private func otherFiles(_ configurationFile: String) -> [(name: String, path: String)] {
+        var files = [(name: "this configuration", path: configurationFile)]
+        files += KafkaFiles(of: kafka).paths.map { ("a file of kafka", $0) }
+        if let file = monitoring?.tokenFile { files.append(("monitoring.token_file", file)) }
+        if case .socket(let path)? = monitoring?.address { files.append(("the socket of monitoring.listen", path)) }
+        if let file = simulation.recording?.file { files.append(("simulation.recording.file", file)) }
+        return files
     }
 }

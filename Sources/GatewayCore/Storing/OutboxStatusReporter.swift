@@ -13,8 +13,7 @@ struct OutboxStatusReporter: Service {
         do {
             try await cancelOnGracefulShutdown { [self] in
                 // Opens the file, which may take long after a damage, while sampling has begun.
-                await outbox.prepare()
-                log.info("outbox open", ["last_number": await outbox.lastSequence])
+                if await outbox.prepare() { log.info("outbox open", ["last_number": await outbox.lastSequence]) }
                 let passed = elapsed(on: ContinuousClock())
                 var day = Day(start: .zero, written: writtenBytes(), sampled: metrics.sampled.value)
                 while true {

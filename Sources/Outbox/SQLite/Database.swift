@@ -11,12 +11,21 @@ final class Database: @unchecked Sendable {
     /// Opens or makes the file.
     /// - Parameters:
     ///   - isReadOnly: whether to leave it as it is, and to fail if it is not there.
+    ///   - isImmutable: whether to read the file alone, without locks and without its log, which is then not even looked at.
     ///   - fileSystem: the name of a registered SQLite VFS (https://www.sqlite.org/vfs.html); nil: the usual one.
-    init(path: String, isReadOnly: Bool = false, fileSystem: String? = nil) throws(OutboxError) {
+    init(
+        path: String, isReadOnly: Bool = false, isImmutable: Bool = false, fileSystem: String? = nil
+    ) throws(OutboxError) {
         var opened: OpaquePointer?
-        let access = isReadOnly ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE
-        let flags = access | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE
-        let code = sqlite3_open_v2(path, &opened, flags, fileSystem)
+        let access = isReadOnly || isImmutable ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE
+        var flags = access | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE
+        var name = path
+        if isImmutable {
+            flags |= SQLITE_OPEN_URI
+            // Two slashes go before an absolute path, which may itself begin with two.
+            name = "file:\(path.hasPrefix("/") ? "//" : "")\(Self.escaped(path))?immutable=1"
+        }
+        let code = sqlite3_open_v2(name, &opened, flags, fileSystem)
         guard let handle = opened, code == SQLITE_OK else {
             let message = String(cString: sqlite3_errstr(code))
             // Even a failed open gives a handle that must be closed, except without memory.
@@ -30,6 +39,11 @@ final class Database: @unchecked Sendable {
     deinit {
         // close_v2 waits for statements that are still held elsewhere.
         sqlite3_close_v2(handle)
+    }
+
+    /// A path in a URI (RFC 3986, section 2.1): SQLite takes `%`, `?` and `#` for something else.
+    private static func escaped(_ path: String) -> String {
+        path.map { $0 == "%" ? "%25" : $0 == "?" ? "%3f" : $0 == "#" ? "%23" : String($0) }.joined()
     }
 
     /// Runs statements that take no values and whose rows are of no interest.

@@ -12,7 +12,9 @@ enum FileCheck {
         let isThere = stat(path, &status) == 0
         // It is nobody's to move away.
         if isThere, [S_IFCHR, S_IFBLK, S_IFSOCK].contains(status.st_mode & S_IFMT) {
-            throw OutboxError(code: SQLITE_CANTOPEN, message: "it is a device or a socket, no file", path: path)
+            throw OutboxError(
+                code: SQLITE_CANTOPEN, message: "it is a device or a socket, no file", path: path,
+                remedy: "set outbox.path to a file")
         }
         // A connection would wait for ever on a pipe and fails on a folder in the words of a lack of rights.
         if isThere, status.st_mode & S_IFMT != S_IFREG { throw damage("it is no file", path) }

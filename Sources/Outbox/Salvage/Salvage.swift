@@ -64,6 +64,25 @@ struct Salvage {
         }
     }
 
+    /// Whether a file, or the log beside it, holds anything that only an outbox has: its table of readings, a reading, a
+    /// reading of the quarantine.
+    static func recognises(_ path: String) -> Bool {
+        struct Recognised: Error {}
+        do {
+            var portion = Portion(olderStream: StreamID(bits: 0))
+            try PageScan.run(path) { row in
+                portion.add(row)
+                let isSchema =
+                    row.fields.count == 5 && row.text(at: 0) == "table" && row.text(at: 1) == "reading"
+                    && row.text(at: 4)?.contains(ReadingColumn.timeQuality.name) ?? false
+                if portion.count > 0 || isSchema { throw Recognised() }
+            }
+            return false
+        } catch {
+            return error is Recognised
+        }
+    }
+
     private func insert(_ ledger: Ledger) throws(OutboxError) {
         let database = file.database
         try database.transaction { () throws(OutboxError) in

@@ -43,10 +43,28 @@ enum OutboxSchema {
         }
     }
 
+    private static let tables = ["outbox", "reading", "quarantine", "stream", "gap", "unreadable"]
+
+    /// The tables of a file, by their names.
+    struct Tables {
+        var names: Set<String>
+
+        /// Whether they are an outbox's. A damage may have taken some away, and other programs have a table `outbox`, too.
+        var isOutbox: Bool { names.intersection(OutboxSchema.tables).count >= 2 }
+    }
+
+    /// The tables of a file, without those that SQLite itself makes.
+    static func tables(in database: Database) throws(OutboxError) -> Tables {
+        var names: Set<String> = []
+        try database.prepare(
+            "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite!_%' ESCAPE '!'"
+        ).run { row in names.insert(row.text(at: 0) ?? "") }
+        return Tables(names: names)
+    }
+
     /// Looks whether the tables are there, each with pages of its own.
     /// - Throws: `OutboxError` with `isDamage` if they are not.
     static func check(_ database: Database) throws(OutboxError) {
-        let tables = ["outbox", "reading", "quarantine", "stream", "gap", "unreadable"]
         let names = tables.map { "'\($0)'" }.joined(separator: ", ")
         let roots = try database.integer(
             "SELECT count(DISTINCT rootpage) FROM sqlite_schema WHERE type = 'table' AND name IN (\(names))")

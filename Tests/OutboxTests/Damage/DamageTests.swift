@@ -21,7 +21,7 @@ import Testing
                 var target = OutboxDamage.Target(
                     fixture: fixture, image: fixture.image, random: SeededGenerator(seed: random.next()))
                 try damage.apply(&target)
-                let wrongs = try await wrongs(of: target)
+                let wrongs = try await wrongs(of: target, isForeign: damage.isForeign && !hasLog)
                 #expect(wrongs == [], "\(damage.name)\(hasLog ? ", with a log" : "")")
             }
         }
@@ -81,13 +81,15 @@ import Testing
 
     /// Opens the damaged files, and looks whether all is as it should be.
     /// - Returns: what is not; empty if everything is.
-    private func wrongs(of target: OutboxDamage.Target) async throws -> [String] {
+    private func wrongs(of target: OutboxDamage.Target, isForeign: Bool) async throws -> [String] {
         let folder = try TemporaryFolder()
         try target.image.write(to: folder.file)
         let fixture = target.fixture
         let readable =
             target.rows.map { Set(fixture.records.keys).subtracting($0) } ?? fixture.readable(in: target.image)
         var wrongs: [String] = []
+        let refusal = OutboxPath.refusal(of: folder.file)
+        if (refusal != nil) != isForeign { wrongs.append("a start is refused: \(refusal ?? "no")") }
         let salvaged = Mutex<[OutboxSalvage]>([])
         let troubles = Mutex<[OutboxError]>([])
         let outbox = try await Outbox.open(

@@ -62,6 +62,9 @@ struct OutboxDamage: Sendable {
     }
 
     let name: String
+    /// Whether what stands there without a log is somebody else's, so that no gateway is started on it. One that is running
+    /// already goes on.
+    var isForeign: Bool { ["a text", "a file of another program"].contains(name) }
     /// Whether it is tried where the last readings are in the log alone; nil: there and where the log is empty.
     let hasLog: Bool?
     let apply: @Sendable (inout Target) throws -> Void
@@ -284,8 +287,8 @@ extension OutboxDamage {
         OutboxDamage("noise") { $0.fillWithNoise(0..<$0.file.bytes.count) },
         OutboxDamage("zeros") { $0.fillWithZeros(0..<$0.file.bytes.count) },
         OutboxDamage("a text") { $0.image.file = Array(String(repeating: "This is a text.\n", count: 700).utf8) },
-        OutboxDamage("noise of 10 bytes") { $0.image.file = $0.noise(10) },
-        OutboxDamage("a file of another program") { target in
+        OutboxDamage("noise of 10 bytes") { $0.image.file = [0xFF] + $0.noise(9) },
+        OutboxDamage("a file of another program", hasLog: false) { target in
             let folder = try TemporaryFolder()
             try Database(path: folder.file).execute("CREATE TABLE note (text); INSERT INTO note VALUES ('hello')")
             target.image = OutboxImage(path: folder.file)
