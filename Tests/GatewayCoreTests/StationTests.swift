@@ -222,4 +222,31 @@ import Testing
         #expect(log.components(separatedBy: "the outbox takes no readings").count == 2)
         #expect(log.components(separatedBy: "the outbox takes readings again").count == 2)
     }
+
+    /// Only a file that is open is said to be, with its last number.
+    @Test func anOutboxThatCannotBeOpenedIsNotSaidToBeOpen() async throws {
+        let bench = try Bench(logFile: "log")
+        func log() throws -> String { try String(contentsOfFile: bench.folder + "/log", encoding: .utf8) }
+        func report(_ outbox: Outbox, until isOver: () async throws -> Void) async throws {
+            let reporter = OutboxStatusReporter(
+                outbox: outbox, writer: OutboxWriter(outbox: outbox, budget: .each), metrics: bench.metrics,
+                log: bench.log)
+            let task = Task { try await reporter.run() }
+            try await isOver()
+            task.cancel()
+            _ = await task.result
+        }
+        let troubles = AsyncStream.makeStream(of: OutboxError.self)
+        let closed = try await Outbox.open(
+            path: bench.folder + "/none/outbox.sqlite",
+            observer: OutboxObserver(troubled: { troubles.continuation.yield($0) }))
+        // The lock, then the file.
+        var iterator = troubles.stream.makeAsyncIterator()
+        _ = await iterator.next()
+        try await report(closed) { _ = await iterator.next() }
+        #expect(try !log().contains("outbox open"))
+        try await report(try await bench.openOutbox()) {
+            while try !log().contains("outbox open last_number=0") { try await Task.sleep(for: .milliseconds(5)) }
+        }
+    }
 }

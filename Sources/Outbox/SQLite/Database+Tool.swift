@@ -42,23 +42,31 @@ extension FileCheck {
             return
         }
         try run(file)
-        guard status.st_size > 0 else { throw emptied(path, "it is empty") }
+        guard status.st_size > 0 else {
+            throw unusable(
+                path, "it is empty", remedy: "a gateway that starts on it goes on with what SQLite's log has")
+        }
     }
 
     private static func checkInUse(_ path: String, size: Int64, by gateways: [Int32]) throws(OutboxError) {
         let name = "process \(gateways.map { "\($0)" }.joined(separator: ", "))"
         guard FileLock.holders(ofFile: path).contains(where: gateways.contains) else {
-            throw emptied(path, "it was put in the place of the file that the gateway has open (\(name))")
+            throw unusable(
+                path, "it was put in the place of the file that a gateway has open (\(name))", remedy: mended)
         }
-        guard size > 0 else { throw emptied(path, "it was emptied while a gateway has it open (\(name))") }
+        guard size > 0 else {
+            throw unusable(
+                path, "it was emptied while a gateway has it open (\(name))",
+                remedy: "restart the gateway: it goes on with what SQLite's log has")
+        }
         guard FileIdentity(path: path + "-wal") != nil else {
-            throw emptied(path, "its log was deleted while a gateway has it open (\(name))")
+            throw unusable(path, "its log was deleted while a gateway has it open (\(name))", remedy: mended)
         }
     }
 
-    private static func emptied(_ path: String, _ message: String) -> OutboxError {
-        OutboxError(
-            code: SQLITE_CORRUPT, message: message, path: path,
-            remedy: "a running gateway mends that with its next readings, and one that starts salvages what is left")
+    private static let mended = "the gateway puts its own back with its next readings"
+
+    private static func unusable(_ path: String, _ message: String, remedy: String) -> OutboxError {
+        OutboxError(code: SQLITE_CORRUPT, message: message, path: path, remedy: remedy)
     }
 }
