@@ -228,11 +228,10 @@ extension OutboxFile {
     /// The same for a connection of a tool.
     /// - Parameter mostBytes: the most bytes of the outbox.
     static func usedBytes(of database: Database, mostBytes: Int64) throws(OutboxError) -> Int64 {
-        let pages = (
-            all: try database.integer("PRAGMA page_count") ?? 0, free: try database.integer("PRAGMA freelist_count") ?? 0
-        )
+        let all = try database.integer("PRAGMA page_count") ?? 0
+        let free = try database.integer("PRAGMA freelist_count") ?? 0
         return usedBytes(
-            of: pages, path: withoutLinks(database.path), logBytesAtMost: logBytesAtMost(mostBytes: mostBytes))
+            of: (all, free), path: withoutLinks(database.path), logBytesAtMost: logBytesAtMost(mostBytes: mostBytes))
     }
 
     /// A log that a reader of another program keeps from being put into the file counts as far as it usually grows: no

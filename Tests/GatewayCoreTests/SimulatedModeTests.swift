@@ -105,8 +105,8 @@ import Testing
         }
     }
 
-    /// The line of the board that feeds the chips feeds the models: one that hangs is sound after a power cycle.
-    @Test func theSupplysLineFeedsTheModels() async throws {
+    /// The line of the board that feeds the chips feeds the twins: one that hangs is sound after a power cycle.
+    @Test func theSupplysLineFeedsTheTwins() async throws {
         let bench = try Bench()
         let settings = try settings(
             bench, stations: "  - {sensor_id: hall, interval: 10s, chips: [{type: sht4x}, {type: bme280}]}",
