@@ -75,7 +75,7 @@ let libraries: [Target] = [
             "KafkaSettings", "PostgresClient", "Windowing", "Alerting", "HTTPClient",
         ],
         // Part of the program itself, so that a board or a container needs one file.
-        resources: [.embedInCode("Schema"), .embedInCode("Supervision/Page")]),
+        resources: [.embedInCode("Store/Schema"), .embedInCode("Supervision/Page")]),
 
     // Load and trouble for both.
     .target(name: "FleetCore", dependencies: ["Readings", "Platform", "KafkaClient"]),

@@ -69,7 +69,7 @@ class Contract(unittest.TestCase):
         tables = re.findall(r"^\| (`[^|]+) \|", PAGE, re.MULTILINE)
         named = {name for cell in tables for name in re.findall(r"`([^`]+)`", cell)}
         headers = set()
-        for file in ("ProcessorCore/Rejected/RejectionHeaders.swift", "KafkaClient/KafkaHeader+Committed.swift"):
+        for file in ("ProcessorCore/DeadLetters/RejectionHeaders.swift", "KafkaClient/KafkaHeader+Committed.swift"):
             headers |= set(re.findall(r"\"(vigie-[a-z-]+)\"", (ROOT / "Sources" / file).read_text()))
         for header in headers:
             self.assertIn(f"`{header}`", PAGE)

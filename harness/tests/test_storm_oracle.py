@@ -166,7 +166,7 @@ class OracleTests(unittest.TestCase):
         cls.addClassCleanup(cls.server.stop)
         cls.connection = psycopg.connect(cls.server.connection, autocommit=True)
         cls.addClassCleanup(cls.connection.close)
-        for migration in sorted((ROOT / "Sources/ProcessorCore/Schema").glob("*.sql")):
+        for migration in sorted((ROOT / "Sources/ProcessorCore/Store/Schema").glob("*.sql")):
             cls.connection.execute(migration.read_text())
         cls.site = Site(seed=1)
         cls.site.write(cls.connection)
