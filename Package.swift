@@ -68,14 +68,19 @@ let libraries: [Target] = [
     // The centre.
     .target(name: "Windowing", dependencies: ["Readings"]),
     .target(name: "Alerting", dependencies: ["Readings", "Windowing"]),
+    // What a processor shows of itself: the page, the text of `status`, metrics.
+    .target(
+        name: "ProcessorStatus",
+        dependencies: ["Readings", "Platform", "Presentation", "Configuration", "Monitoring", "HTTPClient"],
+        // Part of the program itself, so that a board or a container needs one file.
+        resources: [.embedInCode("Page")]),
     .target(
         name: "ProcessorCore",
         dependencies: [
             "Readings", "ReadingDecoding", "Platform", "Presentation", "Configuration", "Monitoring", "KafkaClient",
-            "KafkaSettings", "PostgresClient", "Windowing", "Alerting", "HTTPClient",
+            "KafkaSettings", "PostgresClient", "Windowing", "Alerting", "HTTPClient", "ProcessorStatus",
         ],
-        // Part of the program itself, so that a board or a container needs one file.
-        resources: [.embedInCode("Store/Schema"), .embedInCode("Supervision/Page")]),
+        resources: [.embedInCode("Store/Schema")]),
 
     // Load and trouble for both.
     .target(name: "FleetCore", dependencies: ["Readings", "Platform", "KafkaClient"]),
@@ -88,7 +93,8 @@ let programs: [Target] = [
     .executableTarget(
         name: "vigie-simbus",
         dependencies: ["KernelHardware", "SimulatedHardware", "GatewayCore", "Platform", "Commands"]),
-    .executableTarget(name: "vigie-processor", dependencies: ["ProcessorCore", "Commands", "Readings"]),
+    .executableTarget(
+        name: "vigie-processor", dependencies: ["ProcessorCore", "ProcessorStatus", "Commands", "Readings"]),
     // For Benchmarks/outbox alone: it is no product and in no package.
     .executableTarget(
         name: "outbox-benchmark", dependencies: ["Outbox", "Readings", "Platform", "CSQLite", "CRdkafka"],
@@ -145,11 +151,12 @@ let tests: [Target] = [
     .testTarget(name: "WindowingTests", dependencies: ["Windowing", "Platform", "TestSupport"]),
     .testTarget(name: "AlertingTests", dependencies: ["Alerting", "Platform", "TestSupport"]),
     .testTarget(
+        name: "ProcessorStatusTests", dependencies: ["ProcessorStatus", "Monitoring", "Presentation", "Readings"]),
+    .testTarget(
         name: "ProcessorCoreTests",
         dependencies: [
-            "ProcessorCore", "Alerting", "Configuration", "KafkaClient", "Monitoring", "Platform", "PostgresClient",
-            "Presentation",
-            "Readings", "ReadingDecoding", "TestSupport",
+            "ProcessorCore", "ProcessorStatus", "Alerting", "Configuration", "KafkaClient", "Monitoring", "Platform",
+            "PostgresClient", "Presentation", "Readings", "ReadingDecoding", "TestSupport", "Windowing",
         ]),
     .testTarget(name: "FleetCoreTests", dependencies: ["FleetCore", "ReadingDecoding", "Platform", "TestSupport"]),
     .testTarget(

@@ -186,7 +186,7 @@ public final class PostgresConnection {
 
     /// Runs `body` with every transaction in it rolled back after all of its constraints were checked, so that it shows
     /// what the server would say and changes nothing.
-    public func rehearse<Result>(_ body: () throws -> Result) rethrows -> Result {
+    public func dryRun<Result>(_ body: () throws -> Result) rethrows -> Result {
         isRehearsing = true
         defer { isRehearsing = false }
         return try body()

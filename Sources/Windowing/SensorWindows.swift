@@ -91,7 +91,7 @@ public struct SensorWindows: Sendable {
     /// Whether no pane is in memory, so that no window is open.
     public var isEmpty: Bool { panes.isEmpty }
 
-    /// Whether an open window has changed since `takeChanges`.
+    /// Whether an open window has changed since `drainDirtyWindows`.
     public var hasChanges: Bool { panes.contains(where: \.isChanged) }
 
     /// The watermark: nothing is expected before it, milliseconds since 1970.
@@ -185,7 +185,7 @@ public struct SensorWindows: Sendable {
     }
 
     /// Gives the open windows that have changed since the last call.
-    public mutating func takeChanges(policy: WindowPolicy, emit: (WindowResult) -> Void) {
+    public mutating func drainDirtyWindows(policy: WindowPolicy, emit: (WindowResult) -> Void) {
         forEachWindow(policy, ending: (finalThrough, .max)) {
             $0.isChanged
         } emit: {

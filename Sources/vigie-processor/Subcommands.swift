@@ -1,5 +1,6 @@
 import Commands
 import ProcessorCore
+import ProcessorStatus
 
 let defaultConfiguration = "/etc/vigie/processor.yaml"
 
@@ -84,7 +85,7 @@ struct Status: Command {
     static let name = "status"
     static let summary = "Show how all processors are: throughput, latency, lag, what is late, missing or wrong."
     static let discussion = """
-        Asks each processor that has given a sign of life in the database within the last hour, or one by its address. \
+        Asks each processor that has given a heartbeat in the database within the last hour, or one by its address. \
         The exit status is 1 if one does not answer or is not well, or if the database is away.
         """
     static var options: [CommandOption<Status>] {

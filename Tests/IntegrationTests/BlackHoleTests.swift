@@ -44,7 +44,7 @@ import Testing
             hole.release()
         }
         hole.swallow()
-        // Until it hangs in a statement, which it does at its next batch or sign of life.
+        // Until it hangs in a statement, which it does at its next batch or heartbeat.
         try await Task.sleep(for: .seconds(1))
         await stop(stream.processor, "while it writes")
         hole.release()

@@ -35,10 +35,10 @@ final class AlertDatabaseTests {
         rules.loss = LossRule(minimumDuration: 30_000, clearAfter: 600_000)
     }
 
-    private func transaction(at seconds: Int64, watch: PartitionWatch = PartitionWatch()) -> BatchTransaction {
+    private func transaction(at seconds: Int64, caughtUp: CaughtUpTracker = CaughtUpTracker()) -> BatchTransaction {
         BatchTransaction(
             connection: connection, topic: "t", policy: policy, rules: rules,
-            now: Timestamp(milliseconds: start.milliseconds + seconds * 1000), updateInterval: 0, watch: watch,
+            now: Timestamp(milliseconds: start.milliseconds + seconds * 1000), updateInterval: 0, caughtUp: caughtUp,
             notifies: true)
     }
 
@@ -175,23 +175,24 @@ final class AlertDatabaseTests {
     }
 
     @Test func silenceIsCountedOnlyWhileTheProcessorIsUp() throws {
-        var watch = PartitionWatch()
+        var caughtUp = CaughtUpTracker()
         func look(_ seconds: Int64) throws {
-            watch.confirm(0, at: start.milliseconds + seconds * 1000)
-            _ = try transaction(at: seconds, watch: watch).passTime(["g"], idleTimeout: 1_000_000, cache: &cache)
+            caughtUp.confirm(0, at: start.milliseconds + seconds * 1000)
+            _ = try transaction(at: seconds, caughtUp: caughtUp)
+                .onProcessingTime(["g"], idleTimeout: 1_000_000, cache: &cache)
         }
         try write([(1, 0, 500, nil)], at: 0)
         for seconds in stride(from: Int64(5), through: 20, by: 5) { try look(seconds) }
         #expect(try alerts() == "null")
         // Down for an hour.
         cache = [:]
-        watch = PartitionWatch()
+        caughtUp = CaughtUpTracker()
         for seconds in stride(from: Int64(3600), through: 3625, by: 5) { try look(seconds) }
         #expect(try alerts() == "null", "the time of being down is nobody's silence")
         try look(3630)
         #expect(try alerts() == "silence  warning 3630-- ")
         cache = [:]
-        watch = PartitionWatch()
+        caughtUp = CaughtUpTracker()
         for seconds in stride(from: Int64(4000), through: 4100, by: 5) { try look(seconds) }
         #expect(try told() == "1 opened", "it is known to be silent")
         cache = [:]

@@ -138,14 +138,14 @@ struct DatabaseTests {
             #expect(error.isTransient, "\(error)")
         }
         do {
-            _ = try transaction().passTime(["g"], idleTimeout: 0, cache: &cache)
+            _ = try transaction().onProcessingTime(["g"], idleTimeout: 0, cache: &cache)
             Issue.record("the copy was used")
         } catch let error as PostgresError {
             #expect(error.isTransient, "\(error)")
         }
         // As the writer does after an error.
         cache["g"] = nil
-        #expect(try transaction().passTime(["g"], idleTimeout: 0, cache: &cache).windows == 0)
+        #expect(try transaction().onProcessingTime(["g"], idleTimeout: 0, cache: &cache).windows == 0)
         let summary = try transaction().write(batch([(1, 0), (2, 10), (3, 20)], from: 0), cache: &cache)
         #expect(summary.rows == 3 && summary.duplicates == 0)
         #expect(try Verification(connection: connection).run().isGood)
@@ -200,7 +200,7 @@ struct DatabaseTests {
     @Test func aRehearsalChecksEverythingAndChangesNothing() throws {
         var cache: [String: GatewayState] = [:]
         let batch = try batch([(1, 0)], from: 0)
-        let summary = try connection.rehearse { try transaction().write(batch, cache: &cache) }
+        let summary = try connection.dryRun { try transaction().write(batch, cache: &cache) }
         #expect(summary.rows == 1)
         #expect(try text("SELECT count(*) FROM sensor_data") == "0")
         #expect(try text("SELECT next_offset FROM consumed_offset WHERE kafka_partition = 0") == "0")
@@ -229,11 +229,11 @@ struct DatabaseTests {
         var cache: [String: GatewayState] = [:]
         _ = try transaction().write(batch([(1, 0)], from: 0), cache: &cache)
         #expect(try text("SELECT is_final FROM sensor_data_agg") == "false")
-        _ = try transaction(at: 179).passTime(["g"], idleTimeout: 60_000, cache: &cache)
+        _ = try transaction(at: 179).onProcessingTime(["g"], idleTimeout: 60_000, cache: &cache)
         #expect(try text("SELECT is_final FROM sensor_data_agg") == "false", "a minute and the lateness are not over")
         // By a processor that has nothing in memory.
         cache = [:]
-        _ = try transaction(at: 180).passTime(["g"], idleTimeout: 60_000, cache: &cache)
+        _ = try transaction(at: 180).onProcessingTime(["g"], idleTimeout: 60_000, cache: &cache)
         #expect(try text("SELECT is_final FROM sensor_data_agg") == "true")
         #expect(try Verification(connection: connection).run().isGood)
     }
@@ -248,7 +248,7 @@ struct DatabaseTests {
         _ = try patient.write(batch([(1, 0)], from: 0), cache: &mine)
         _ = try patient.write(batch([(2, 70), (3, 71)], from: 1), cache: &mine)
         #expect(try text("SELECT count(*) FROM sensor_data_agg") == "1", "it is not time yet")
-        _ = try transaction(at: 5).passTime(["g"], idleTimeout: 60_000, cache: &other)
+        _ = try transaction(at: 5).onProcessingTime(["g"], idleTimeout: 60_000, cache: &other)
         _ = try transaction(at: 6).write(batch([(4, 400)], from: 3), cache: &mine)
         #expect(
             try text("SELECT string_agg(reading_count::text, ',' ORDER BY window_start) FROM sensor_data_agg")

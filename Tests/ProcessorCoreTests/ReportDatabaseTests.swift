@@ -416,7 +416,7 @@ struct ReportDatabaseTests {
         try write([reading(2, of: 1, from: nil)], reader)
         let certificate = try verify()
         #expect(certificate.missing == .max && certificate.mismatchCount == 0, "\(certificate)")
-        #expect(try ProcessorTable(connection: connection).view().missing == .max)
+        #expect(try HeartbeatTable(connection: connection).view().missing == .max)
     }
 
     /// The reason of a loss is in its alert.

@@ -110,7 +110,7 @@ struct RetentionTests {
 
     /// Keeps what is not older than `since`, and drops all that may be dropped.
     private func keep(since: Int64) throws -> [Retention.DroppedDay] {
-        try retention.moveHorizon(now: Timestamp(milliseconds: since + day), keepingReadings: day, windows: nil)
+        try retention.moveCutoff(now: Timestamp(milliseconds: since + day), keepingReadings: day, windows: nil)
         var dropped: [Retention.DroppedDay] = []
         while let next = try retention.dropNextDay() { dropped.append(next) }
         return dropped
@@ -137,14 +137,14 @@ struct RetentionTests {
         var (cache, days): ([String: GatewayState], DayPartitions) = ([:], DayPartitions())
         try writeThreeDays(cache: &cache, days: &days)
         #expect(
-            try retention.moveHorizon(now: Timestamp(milliseconds: start), keepingReadings: nil, windows: nil) == false)
+            try retention.moveCutoff(now: Timestamp(milliseconds: start), keepingReadings: nil, windows: nil) == false)
         // By this clock all would be centuries old; by the database's it is twenty days.
         let ahead = Timestamp(milliseconds: start + 100_000 * day)
-        #expect(try retention.moveHorizon(now: ahead, keepingReadings: 30 * day, windows: nil))
+        #expect(try retention.moveCutoff(now: ahead, keepingReadings: 30 * day, windows: nil))
         #expect(try retention.dropNextDay() == nil)
         _ = try keep(since: start + day)
         let since = try text("SELECT readings_since FROM retention")
-        #expect(try !retention.moveHorizon(now: ahead, keepingReadings: 30 * day, windows: nil))
+        #expect(try !retention.moveCutoff(now: ahead, keepingReadings: 30 * day, windows: nil))
         #expect(try text("SELECT readings_since FROM retention") == since)
     }
 
@@ -193,7 +193,7 @@ struct RetentionTests {
         #expect(try text(across) == "3 0")
         _ = try keep(since: start + day)
         (cache, days) = ([:], DayPartitions())
-        // Late, for a window across the horizon and for windows behind it.
+        // Late, for a window across the cutoff and for windows behind it.
         let summary = try write(
             [Sample(sequence: 6, time: start + day + 30_000)], at: start + 3 * day, cache: &cache, days: &days)
         #expect(summary.rows == 1 && summary.late == 1)
@@ -208,10 +208,10 @@ struct RetentionTests {
         try writeThreeDays(cache: &cache, days: &days)
         let other = try other()
         // As BatchTransaction begins.
-        try other.execute("BEGIN; \(Horizon.lock)")
+        try other.execute("BEGIN; \(RetentionCutoff.lock)")
         do {
             _ = try keep(since: start + day)
-            Issue.record("the horizon moved under a batch")
+            Issue.record("the cutoff moved under a batch")
         } catch let error as PostgresError {
             #expect(error.sqlState == "55P03" && error.isTransient)
         }
@@ -241,13 +241,13 @@ struct RetentionTests {
     @Test func oldWindowsAreDeletedInPortions() throws {
         var (cache, days): ([String: GatewayState], DayPartitions) = ([:], DayPartitions())
         try writeThreeDays(cache: &cache, days: &days)
-        _ = try transaction(at: start + 4 * day).passTime(["g1"], idleTimeout: 0, cache: &cache)
+        _ = try transaction(at: start + 4 * day).onProcessingTime(["g1"], idleTimeout: 0, cache: &cache)
         let old: Int64 = try connection.query(
             "SELECT count(*) FROM sensor_data_agg WHERE window_start < $1",
             [.value(PostgresTimestamp(milliseconds: start + day))]
         ).value(0, 0)
         let all: Int64 = try connection.query("SELECT count(*) FROM sensor_data_agg").value(0, 0)
-        try retention.moveHorizon(now: Timestamp(milliseconds: start + 2 * day), keepingReadings: nil, windows: day)
+        try retention.moveCutoff(now: Timestamp(milliseconds: start + 2 * day), keepingReadings: nil, windows: day)
         var portions: [Int] = []
         repeat { portions.append(try retention.deleteWindows(atMost: 3)) } while portions.last == 3
         #expect(portions.reduce(0, +) == Int(old) && old > 3)
@@ -302,7 +302,7 @@ struct RetentionTests {
         var (cache, days): ([String: GatewayState], DayPartitions) = ([:], DayPartitions())
         // Per stream: what was sent, by its number.
         var sent: [Int: [Int64: Sample]] = [:]
-        var (horizon, expired): (Int64, Int) = (.min, 0)
+        var (cutoff, expired): (Int64, Int) = (.min, 0)
         var kept: Set<[Int64]> = []
         for step in 0..<60 {
             let now = start + Int64(step) * day / 6
@@ -320,7 +320,7 @@ struct RetentionTests {
                 }
                 let isNew = sent[stream, default: [:]].updateValue(sample, forKey: sequence) == nil
                 if isNew {
-                    if sample.time < horizon { expired += 1 } else { kept.insert([Int64(stream), sequence]) }
+                    if sample.time < cutoff { expired += 1 } else { kept.insert([Int64(stream), sequence]) }
                 }
                 samples.append(sample)
             }
@@ -329,15 +329,15 @@ struct RetentionTests {
             case 0: (cache, days) = ([:], DayPartitions())
             case 1:
                 let keeps = Int64.random(in: 1...4, using: &random) * day
-                try retention.moveHorizon(
+                try retention.moveCutoff(
                     now: Timestamp(milliseconds: now), keepingReadings: keeps,
                     windows: Bool.random(using: &random) ? keeps / 2 : nil)
-                horizon = max(horizon, (now - keeps) / day * day)
+                cutoff = max(cutoff, (now - keeps) / day * day)
                 // It may be stopped between any two of its steps.
                 for _ in 0..<Int.random(in: 0...3, using: &random) { _ = try retention.dropNextDay() }
                 _ = try retention.deleteWindows(atMost: Int64.random(in: 0...40, using: &random))
             case 2:
-                _ = try transaction(at: now).passTime(
+                _ = try transaction(at: now).onProcessingTime(
                     Array(cache.keys), idleTimeout: Int64.random(in: 0...day, using: &random), cache: &cache)
             default: break
             }
@@ -351,7 +351,7 @@ struct RetentionTests {
         let rows = try (0..<stored.rowCount).map { row in
             [Int64(try #require(StreamID(stored.value(row, 0, as: String.self))).bits), try stored.value(row, 1)]
         }
-        let expected = kept.filter { key in (sent[Int(key[0])]?[key[1]]?.time ?? .min) >= horizon }
+        let expected = kept.filter { key in (sent[Int(key[0])]?[key[1]]?.time ?? .min) >= cutoff }
         #expect(rows.count == Set(rows).count && Set(rows) == expected, "seed \(seed)")
         #expect(expired > 0 && kept.count > expected.count, "nothing was dropped, seed \(seed)")
         #expect(try Verification(connection: connection).run().isGood)

@@ -66,10 +66,10 @@ struct WindowPropertyTests {
             if Int.random(in: 0..<4, using: &random) == 0 {
                 // Sometimes so late that silence makes windows final while their sensors are not done.
                 now += Int64.random(in: 1...300_000, using: &random)
-                _ = try transaction(policy, now).passTime(["g"], idleTimeout: 60_000, cache: &cache)
+                _ = try transaction(policy, now).onProcessingTime(["g"], idleTimeout: 60_000, cache: &cache)
             }
         }
-        _ = try transaction(policy, now + 10_000).passTime(["g"], idleTimeout: 1_000_000_000, cache: &cache)
+        _ = try transaction(policy, now + 10_000).onProcessingTime(["g"], idleTimeout: 1_000_000_000, cache: &cache)
         try expectModel(Set(arrivals), policy, round)
         #expect(try Verification(connection: connection).run().isGood, "round \(round)")
     }

@@ -39,7 +39,7 @@ extension SensorWindows {
 
     fileprivate mutating func changed(_ policy: WindowPolicy) -> [Window] {
         var windows: [Window] = []
-        takeChanges(policy: policy) { windows.append(Window($0)) }
+        drainDirtyWindows(policy: policy) { windows.append(Window($0)) }
         return windows
     }
 }

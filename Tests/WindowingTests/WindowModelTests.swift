@@ -101,7 +101,7 @@ import Testing
                     totals: WindowModelTests.recompute(rows, key))
             }
             if Bool.random(using: &random) {
-                windows.takeChanges(policy: policy) { result in
+                windows.drainDirtyWindows(policy: policy) { result in
                     let key = Key(specification: result.specification, start: result.start)
                     #expect(!result.isNew || table[key] == nil, "round \(round): there is a row already: \(result)")
                     table[key] = result
@@ -111,7 +111,7 @@ import Testing
                 windows = restored(windows, rows, policy)
             }
         }
-        windows.takeChanges(policy: policy) { table[Key(specification: $0.specification, start: $0.start)] = $0 }
+        windows.drainDirtyWindows(policy: policy) { table[Key(specification: $0.specification, start: $0.start)] = $0 }
 
         var expected: Set<Key> = []
         for row in rows {

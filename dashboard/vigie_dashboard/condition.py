@@ -8,7 +8,7 @@ import pandas
 
 from vigie_dashboard.processors import Answer
 
-# A processor gives a sign of life every three seconds; who missed four is gone.
+# A processor gives a heartbeat every three seconds; who missed four is gone.
 PROCESSOR_SILENCE = 12.0
 # A gateway is silent, or behind, after five of its sensors' intervals and no less than a minute: as the alerts have it.
 GATEWAY_INTERVALS = 5

@@ -99,7 +99,7 @@ struct Admission {
     /// Decides and writes all rows.
     mutating func copyRows(
         of batch: ReadingBatch, to writer: inout BinaryCopyWriter, rules: AlertRules, policy: WindowPolicy,
-        horizon: Horizon, now: Timestamp, ingestedAt: PostgresTimestamp
+        cutoff: RetentionCutoff, now: Timestamp, ingestedAt: PostgresTimestamp
     ) throws {
         var late: Set<LateWindow> = []
         var isTouched = [Bool](repeating: false, count: sensors.count)
@@ -110,7 +110,7 @@ struct Admission {
                 progress[stream].after.admit(
                     row.sequence, streamFirst: row.streamFirst, eventTime: row.eventTime)
             else { continue }
-            guard row.eventTime >= horizon.readings else {
+            guard row.eventTime >= cutoff.readings else {
                 expired[stream] += 1
                 continue
             }
@@ -174,7 +174,7 @@ struct Admission {
         // A window may have been named by several readings.
         var seen: Set<NamedWindow> = []
         lateWindows = lateWindows.filter {
-            horizon.keepsWindow(from: $0.1.start)
+            cutoff.keepsWindow(from: $0.1.start)
                 && seen.insert(NamedWindow(sensor: ObjectIdentifier($0.0), window: $0.1)).inserted
         }
     }

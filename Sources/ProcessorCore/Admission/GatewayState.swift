@@ -1,4 +1,5 @@
 import Alerting
+import ProcessorStatus
 import Readings
 import Windowing
 
@@ -18,7 +19,7 @@ final class GatewayState {
     /// The streams in which readings are missing for so long that it is an alert.
     var streamAlerts: [StreamID: StreamAlert] = [:]
     /// The rows of the alerts that are open.
-    var alertIDs: [AlertPlace: Int64] = [:]
+    var alertIDs: [AlertIdentity: Int64] = [:]
 
     init(partition: Int32) {
         self.partition = partition

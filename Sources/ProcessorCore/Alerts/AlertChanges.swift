@@ -1,7 +1,7 @@
 import Alerting
 
 /// Whose alert it is: a sensor's, or a gateway's with an empty sensor.
-struct AlertPlace: Hashable {
+struct AlertIdentity: Hashable {
     var sensorID: String
     var key: AlertKey
 }

@@ -23,7 +23,7 @@ actor AlertNotifier: Service {
     }
 
     /// How long the webhook may fail before health says so.
-    static let patience = Duration.seconds(60)
+    static let failureLimit = Duration.seconds(60)
     /// How often the database is looked at when there is nothing to send.
     static let interval = Duration.seconds(1)
     /// A processor that is stopped while it sends does not hold its notification for ever.
@@ -177,7 +177,7 @@ actor AlertNotifier: Service {
         failingSince = since
         let duration = since.duration(to: .now)
         log.warning("the webhook did not take a notification", ["error": problem, "notification": key])
-        if duration >= AlertNotifier.patience {
+        if duration >= AlertNotifier.failureLimit {
             health.report(
                 "webhook", .degraded("no notification was taken for \(duration.components.seconds) s: \(problem)"))
         }

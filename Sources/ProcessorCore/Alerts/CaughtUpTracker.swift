@@ -4,7 +4,7 @@ import Alerting
 ///
 /// Only in that time does it mean something that a sensor sends nothing: while the processor was down, had a backlog, or
 /// could not reach the broker or the database, nobody was silent.
-struct PartitionWatch: Sendable, Equatable {
+struct CaughtUpTracker: Sendable, Equatable {
     /// A stretch of time by the processor's clock, milliseconds since 1970.
     struct Stretch: Sendable, Equatable {
         var since: Int64
@@ -18,7 +18,7 @@ struct PartitionWatch: Sendable, Equatable {
 
     /// Notes that all that was in a partition at some time is in the database.
     mutating func confirm(_ partition: Int32, at time: Int64) {
-        if let known = stretches[partition], (0...PartitionWatch.longestGap).contains(time - known.through) {
+        if let known = stretches[partition], (0...CaughtUpTracker.longestGap).contains(time - known.through) {
             stretches[partition]?.through = time
         } else {
             stretches[partition] = Stretch(since: time, through: time)
@@ -39,8 +39,8 @@ struct PartitionWatch: Sendable, Equatable {
 
 extension SensorState {
     /// Whether it has just been silent for too long.
-    func isNewlySilent(_ rule: SilenceRule, _ watch: PartitionWatch, partition: Int32) -> Bool {
-        guard !alerts.isSilent, let silence = watch.silence(lastArrival: lastArrival, partition: partition) else {
+    func isNewlySilent(_ rule: SilenceRule, _ caughtUp: CaughtUpTracker, partition: Int32) -> Bool {
+        guard !alerts.isSilent, let silence = caughtUp.silence(lastArrival: lastArrival, partition: partition) else {
             return false
         }
         return silence.through - silence.since >= rule.limit(interval: interval)

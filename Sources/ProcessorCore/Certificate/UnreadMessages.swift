@@ -36,7 +36,7 @@ struct TopicEnds: Sendable {
     /// How long each request may take.
     static let requestTimeout = Duration.seconds(2)
     /// How long running processors are given to read what was there, milliseconds.
-    static let patience: Int64 = 3000
+    static let readerLimit: Int64 = 3000
 
     let topic: String
     /// Nil if the broker did not answer; `reason` then says why.
@@ -58,7 +58,7 @@ struct TopicEnds: Sendable {
     /// Waits until what was there has been read, but not for long: what a running processor has on its way is not worth
     /// being called unread.
     func waitForReaders(_ connection: PostgresConnection) throws {
-        var remaining = TopicEnds.patience
+        var remaining = TopicEnds.readerLimit
         while case .known(let counts) = try unread(connection), !counts.isEmpty, remaining > 0 {
             usleep(100_000)
             remaining -= 100

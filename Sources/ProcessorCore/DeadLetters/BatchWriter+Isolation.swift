@@ -14,21 +14,21 @@ extension BatchWriter {
     func isolate(_ batch: ReadingBatch, _ refusal: PostgresError) async throws -> ReadingBatch {
         log.warning("the database refuses a part of a batch, looking for it", ["error": "\(refusal)"])
         // Tried again first: a day's partition may have been dropped between two batches.
-        let again = try await self.refusal { try rehearse(batch, holding: heldWindows.gateways) }
+        let again = try await self.refusal { try dryRun(batch, holding: heldWindows.gateways) }
         guard let again else { return batch }
         if WindowTable.isWritten(by: again.sql) {
             try await holdWindows(of: batch.gateways) { gateways in
                 let others = Set(batch.gateways).subtracting(gateways)
-                return try await self.refusal { try rehearse(batch, holding: heldWindows.gateways.union(others)) }
+                return try await self.refusal { try dryRun(batch, holding: heldWindows.gateways.union(others)) }
             }
             return batch
         }
         // What is refused without any reading is no reading's fault.
         let known = batch.gateways.filter { !heldWindows.contains($0) }
-        if let error = try await self.refusal(of: { try rehearse(windowsOf: known, holding: []) }) {
+        if let error = try await self.refusal(of: { try dryRun(windowsOf: known, holding: []) }) {
             if WindowTable.isWritten(by: error.sql) {
                 try await holdWindows(of: known) { gateways in
-                    try await self.refusal { try rehearse(windowsOf: gateways, holding: []) }
+                    try await self.refusal { try dryRun(windowsOf: gateways, holding: []) }
                 }
             } else {
                 log.error("the database refuses what it holds already", ["error": "\(error)"])
@@ -43,7 +43,7 @@ extension BatchWriter {
     private func rejectRefused(_ batch: ReadingBatch) async throws -> ReadingBatch {
         let refused = try await PoisonSearch.refused(of: Array(batch.parts)) { indices in
             let part = batch.keeping(indices)
-            return try await self.refusal { try rehearse(part, holding: heldWindows.gateways) }
+            return try await self.refusal { try dryRun(part, holding: heldWindows.gateways) }
         }
         if refused.isEmpty { return batch }
         let rejected = try await originals(of: refused, in: batch)
@@ -100,14 +100,14 @@ extension BatchWriter {
     /// Writes what time has made due for gateways, and holds back the windows that the database refuses.
     func writeWindows(of gateways: [String]) async throws {
         if gateways.isEmpty { return }
-        if let refusal = try await refusal(of: { try lookAt(gateways) }) {
+        if let refusal = try await refusal(of: { try writeDueWindows(of: gateways) }) {
             log.warning("the database refuses windows, looking for them", ["error": "\(refusal)"])
             try await holdWindows(of: gateways) { part in
-                try await self.refusal { try rehearse(windowsOf: part, holding: []) }
+                try await self.refusal { try dryRun(windowsOf: part, holding: []) }
             }
             let rest = gateways.filter { !heldWindows.contains($0) }
             // Should even the rest be refused now, it is tried again at the next look.
-            if !rest.isEmpty { _ = try await self.refusal { try lookAt(rest) } }
+            if !rest.isEmpty { _ = try await self.refusal { try writeDueWindows(of: rest) } }
         }
     }
 

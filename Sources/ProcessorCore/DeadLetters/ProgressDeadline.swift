@@ -1,36 +1,37 @@
 import KafkaClient
 
-/// How long one waits who reads to an end that is known: until the broker says that it will not give anything, or until
-/// nothing has come for a while.
-struct Patience {
+/// Gives up reading a topic to a known end: when the broker says that it will not give anything, or when the consumer
+/// makes no progress for `limit` although the end has not been reached.
+struct ProgressDeadline {
     private let topic: String
-    private let bound: Duration
+    private let limit: Duration
     private var end: ContinuousClock.Instant
     private var latest: KafkaError?
 
-    /// - Parameter bound: how long nothing may come.
-    init(reading topic: String, bound: Duration) {
+    /// - Parameter limit: how long the consumer may make no progress.
+    init(reading topic: String, limit: Duration) {
         self.topic = topic
-        self.bound = bound
-        end = .now + bound
+        self.limit = limit
+        end = .now + limit
     }
 
-    /// Takes note that something came.
+    /// Notes that a message arrived: the limit counts from now.
     mutating func renew() {
-        end = .now + bound
+        end = .now + limit
         latest = nil
     }
 
-    /// Takes note of what went wrong.
-    /// - Throws: it, if waiting does not help.
+    /// Notes an error of the consumer.
+    /// - Throws: the error, if waiting does not help.
     mutating func note(_ error: KafkaError) throws(KafkaError) {
         if error.isFatal || error.code == .topicAuthorizationFailed { throw error }
         latest = error
     }
 
-    /// - Throws: why nothing came, if that has been so for too long.
+    /// Checks the limit.
+    /// - Throws: the last error, or a time-out, if there was no progress for too long.
     func check() throws(KafkaError) {
         guard ContinuousClock.now >= end else { return }
-        throw latest ?? KafkaError(.timedOut, "read \(topic)", message: "nothing came for \(bound)")
+        throw latest ?? KafkaError(.timedOut, "read \(topic)", message: "nothing came for \(limit)")
     }
 }

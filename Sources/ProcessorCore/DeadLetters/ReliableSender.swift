@@ -3,8 +3,8 @@ import Monitoring
 import Platform
 import Synchronization
 
-/// Sends messages and waits until the broker has acknowledged each, however long that takes, unless its patience is
-/// bounded.
+/// Sends messages and waits until the broker has acknowledged each, however long that takes, unless a limit is
+/// set.
 final class ReliableSender: Sendable {
     /// A message to send.
     struct Message: Sendable {
@@ -18,7 +18,7 @@ final class ReliableSender: Sendable {
     private let topic: String
     private let log: Log
     private let clock: any Clock<Duration>
-    private let patience: Duration?
+    private let progressLimit: Duration?
     private let report: (@Sendable (KafkaError?) -> Void)?
     private let producer = Mutex<KafkaProducer?>(nil)
     private let waiting = Mutex<Waiting?>(nil)
@@ -34,17 +34,17 @@ final class ReliableSender: Sendable {
     private static let portion = 10_000
 
     /// - Parameters:
-    ///   - patience: how long the broker may take nothing; nil for ever.
+    ///   - progressLimit: how long the broker may take nothing; nil for ever.
     ///   - report: takes each error that is tried again, and nil when all is sent. Without it a line of the log says each.
     init(
         configuration: KafkaConfiguration, topic: String, log: Log, clock: any Clock<Duration>,
-        patience: Duration? = nil, report: (@Sendable (KafkaError?) -> Void)? = nil
+        progressLimit: Duration? = nil, report: (@Sendable (KafkaError?) -> Void)? = nil
     ) {
-        self.patience = patience
+        self.progressLimit = progressLimit
         self.report = report
         var configuration = configuration
-        if let patience, configuration.properties["message.timeout.ms"] == nil {
-            configuration.properties["message.timeout.ms"] = "\(patience.millisecondsRoundedDown)"
+        if let progressLimit, configuration.properties["message.timeout.ms"] == nil {
+            configuration.properties["message.timeout.ms"] = "\(progressLimit.millisecondsRoundedDown)"
         }
         // A message that was received with headers added may be above librdkafka's own limit; the broker's decides.
         if configuration.properties["message.max.bytes"] == nil {
@@ -58,7 +58,7 @@ final class ReliableSender: Sendable {
 
     /// Sends messages and returns when each is acknowledged or refused for good.
     /// - Returns: those that the broker refuses for good, by their index, and why.
-    /// - Throws: CancellationError, or with bounded patience `KafkaError`.
+    /// - Throws: CancellationError, or `KafkaError` if a limit is set.
     func send(_ messages: [Message]) async throws -> [Int: KafkaError] {
         var refused: [Int: KafkaError] = [:]
         for start in stride(from: 0, to: messages.count, by: ReliableSender.portion) {
@@ -73,7 +73,7 @@ final class ReliableSender: Sendable {
                     throw error
                 } catch {
                     log.warning("cannot send messages", ["topic": topic, "error": "\(error)"])
-                    if patience != nil { throw error }
+                    if progressLimit != nil { throw error }
                 }
                 for (index, error) in failed {
                     if let error, isFinal(error) {
@@ -90,7 +90,9 @@ final class ReliableSender: Sendable {
                             "messages were not taken, trying again",
                             ["topic": topic, "messages": open.count, "error": "\(error)"])
                     }
-                    if let patience, !error.isRetriable || began.duration(to: .now) >= patience { throw error }
+                    if let progressLimit, !error.isRetriable || began.duration(to: .now) >= progressLimit {
+                        throw error
+                    }
                 }
                 if !open.isEmpty {
                     dropProducerIfFatal()

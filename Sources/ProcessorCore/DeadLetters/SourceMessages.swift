@@ -13,19 +13,19 @@ final class SourceMessages {
         var headers: [KafkaHeader]
     }
 
-    /// How long it waits for a broker that gives nothing.
-    static let patience = Duration.seconds(60)
+    /// How long the broker may give nothing before reading fails.
+    static let progressLimit = Duration.seconds(60)
 
     private let consumer: KafkaConsumer
     private let topic: String
-    private let patience: Duration
+    private let progressLimit: Duration
 
     /// - Parameter group: the processor's own group, which it is allowed to name; it is not joined.
     init(
         configuration: KafkaConfiguration, group: String, topic: String, log: Log,
-        patience: Duration = SourceMessages.patience
+        progressLimit: Duration = SourceMessages.progressLimit
     ) throws {
-        self.patience = patience
+        self.progressLimit = progressLimit
         var configuration = configuration
         configuration.properties["enable.partition.eof"] = "true"
         let observer = KafkaObserver(error: { error in log.debug("Kafka", ["error": "\(error)"]) })
@@ -46,17 +46,17 @@ final class SourceMessages {
         var found: [Int64: Message] = [:]
         var wanted = Array(Set(offsets).sorted().reversed())
         var next: Int64?
-        var patience = Patience(reading: topic, bound: patience)
+        var deadline = ProgressDeadline(reading: topic, limit: progressLimit)
         while let offset = wanted.last {
             if isCancelled() { throw CancellationError() }
-            try patience.check()
+            try deadline.check()
             // What lies close is read through, as a jump drops what was fetched in advance.
             if next.map({ offset < $0 || offset - $0 > 5000 }) ?? true {
                 try consumer.assign([place: .at(offset)])
                 next = offset
             }
             try consumer.nextBatch(maximumMessages: 1000, timeout: .milliseconds(100)) { messages, events in
-                if !messages.isEmpty { patience.renew() }
+                if !messages.isEmpty { deadline.renew() }
                 for message in messages where message.partition == partition {
                     // What was passed by is not there any more.
                     while let first = wanted.last, first < message.offset { wanted.removeLast() }
@@ -75,7 +75,7 @@ final class SourceMessages {
                     case .partitionEnd(_, let end):
                         while let first = wanted.last, first < end { wanted.removeLast() }
                         if let first = wanted.first, first >= end { wanted = [] }
-                    case .partitionError(_, let error), .error(let error): try patience.note(error)
+                    case .partitionError(_, let error), .error(let error): try deadline.note(error)
                     }
                 }
             }

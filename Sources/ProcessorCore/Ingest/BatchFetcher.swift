@@ -2,6 +2,7 @@ import KafkaClient
 import Monitoring
 import Platform
 import PostgresClient
+import ProcessorStatus
 import ReadingDecoding
 import Readings
 
@@ -21,7 +22,7 @@ actor BatchFetcher {
     private let worker: Int
     private let shutdown: ShutdownRequest
     private let gate: WriterGate
-    private let monitor: PipelineMonitor
+    private let status: PipelineStatus
     private let kafka: KafkaHealth
     private let log: Log
     private let wallClock: any WallClock
@@ -45,18 +46,18 @@ actor BatchFetcher {
     ///   - worker: the number of the worker in this process, from 1.
     ///   - shutdown: ends the waiting.
     ///   - gate: open while the writer waits.
-    ///   - monitor: is told how far each partition is.
+    ///   - status: is told how far each partition is.
     ///   - health: is told how it stands with the broker.
     init(
         settings: ProcessorSettings, worker: Int, shutdown: ShutdownRequest, gate: WriterGate,
-        monitor: PipelineMonitor, health: Health, log: Log, wallClock: any WallClock
+        status: PipelineStatus, health: Health, log: Log, wallClock: any WallClock
     ) {
         self.settings = settings
         self.worker = worker
         executor = ThreadExecutor(name: "fetcher-\(worker)")
         self.shutdown = shutdown
         self.gate = gate
-        self.monitor = monitor
+        self.status = status
         self.health = health
         self.log = log
         self.wallClock = wallClock
@@ -65,7 +66,7 @@ actor BatchFetcher {
             part: ReadingPipeline.kafkaPart(worker: worker, of: settings), log: log.component("kafka"))
         reader = PartitionReader(
             topic: settings.topic, offsets: ConsumedOffsets(settings: settings, log: log), log: log)
-        groupOffsets = GroupOffsets(topic: settings.topic, monitor: monitor, log: log)
+        groupOffsets = GroupOffsets(topic: settings.topic, status: status, log: log)
         decoder = ReadingDecoder(limits: settings.limits)
     }
 
@@ -75,8 +76,8 @@ actor BatchFetcher {
         if !isNamed { configuration.properties["group.instance.id"] = nil }
         let consumer = try KafkaConsumer(
             configuration: configuration, group: settings.group, observer: kafka.observer)
-        let monitor = monitor
-        reader.onLocated = { monitor.locate($0) }
+        let status = status
+        reader.onLocated = { status.locate($0) }
         reader.beforeRevocation = { [groupOffsets] in groupOffsets.tell($0, consumer) }
         self.consumer = consumer
         try reader.start(consumer)
@@ -155,7 +156,7 @@ actor BatchFetcher {
 
     /// Forgets what was fetched and reads on from where the database says, as soon as it does.
     func resynchronise() {
-        monitor.forgetPositions()
+        status.forgetPositions()
         ends.forget()
         reader.resynchronise()
     }
@@ -183,7 +184,7 @@ actor BatchFetcher {
         for partition in reader.states.assigned {
             highs[partition] = consumer.cachedWatermarks(TopicPartition(settings.topic, partition))?.high
         }
-        monitor.observe(
+        status.observe(
             reader.states.assigned.map {
                 ends.view($0, position: positions[$0], highWatermark: highs[$0], at: .now)
             })

@@ -1,3 +1,5 @@
+import ProcessorStatus
+
 /// Asks the broker from time to time where partitions end, and tells when all up to there has been read.
 ///
 /// The end is what a reader of committed messages may read up to: the offset after the last record, or the first of an

@@ -1,5 +1,6 @@
 import KafkaClient
 import Monitoring
+import ProcessorStatus
 
 /// Tells the consumer group how far PostgreSQL is, so that ordinary tools such as `kafka-consumer-groups --describe` and
 /// lag exporters show the truth. Nothing ever reads these offsets back; what fails is told again with the next change.
@@ -7,7 +8,7 @@ import Monitoring
 /// It belongs to the fetching thread, as the consumer does.
 final class GroupOffsets {
     private let topic: String
-    private let monitor: PipelineMonitor
+    private let status: PipelineStatus
     private let log: Log
     private var told: [Int32: Int64] = [:]
     private var next = ContinuousClock.now
@@ -20,10 +21,10 @@ final class GroupOffsets {
     /// once more. No function of it says that this goes on, so commits are few, and none comes soon after another change.
     private static let interval = Duration.seconds(5)
 
-    /// - Parameter monitor: knows how far the database is.
-    init(topic: String, monitor: PipelineMonitor, log: Log) {
+    /// - Parameter status: knows how far the database is.
+    init(topic: String, status: PipelineStatus, log: Log) {
         self.topic = topic
-        self.monitor = monitor
+        self.status = status
         self.log = log
     }
 
@@ -41,7 +42,7 @@ final class GroupOffsets {
     /// Tells what has changed of partitions that are assigned. Does not wait for the answer.
     func tell(_ partitions: Set<Int32>, _ consumer: KafkaConsumer) {
         told = told.filter { partitions.contains($0.key) }
-        let changed = monitor.committed.filter { partitions.contains($0.key) && told[$0.key] != $0.value }
+        let changed = status.committed.filter { partitions.contains($0.key) && told[$0.key] != $0.value }
         if changed.isEmpty { return }
         do {
             try consumer.commit(

@@ -1,4 +1,5 @@
 import KafkaClient
+import ProcessorStatus
 import ReadingDecoding
 import Readings
 

@@ -66,7 +66,7 @@ actor Maintenance: Service {
 
     private func applyRetention(_ connection: PostgresConnection) throws {
         let retention = Retention(connection: connection)
-        if try retention.moveHorizon(
+        if try retention.moveCutoff(
             now: wallClock.now(), keepingReadings: settings.retention.readings, windows: settings.retention.windows)
         {
             log.info("what is older than retention keeps is not written any more")

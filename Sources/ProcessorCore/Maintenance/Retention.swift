@@ -3,7 +3,7 @@ import Readings
 
 /// Deletes what is older than it is to be kept: whole days of readings, and windows in portions.
 ///
-/// The order makes every moment of it a consistent one. First the horizon moves, in an instant in which no batch is
+/// The order makes every moment of it a consistent one. First the cutoff moves, in an instant in which no batch is
 /// written: from then on nobody writes a reading or a window before it. Then each day is counted, stream by stream, and
 /// dropped in the same transaction, so the sums of `verify` hold before and after. Every step is a transaction that
 /// holds an advisory lock; of several processors one does it, and any of them goes on where another one was stopped.
@@ -13,10 +13,10 @@ struct Retention {
     /// Held for the length of a step: the two keys of an advisory lock, "vigr" in ASCII and the table itself.
     static let lock = "1986619250, 'sensor_data'::regclass::oid::int4"
     /// How long a step waits for the whole table. Batches that come in the meantime wait with it.
-    private static let patience = "1s"
+    private static let lockTimeout = "1s"
     /// How long a step waits for a day that nobody writes any more: longer than PostgreSQL takes to end an autovacuum that
     /// is in the way (deadlock_timeout).
-    private static let patienceForADay = "10s"
+    private static let dayLockTimeout = "10s"
 
     /// A day that was dropped.
     struct DroppedDay: Equatable {
@@ -25,9 +25,9 @@ struct Retention {
         var readings: Int64
     }
 
-    // MARK: The horizon
+    // MARK: The cutoff
 
-    /// Moves the horizon to the beginning of the day that is so long ago, if it is not there yet.
+    /// Moves the cutoff to the beginning of the day that is so long ago, if it is not there yet.
     ///
     /// A clock that is ahead would delete what is to be kept, so the earlier one of two is taken: the processor's and the
     /// database's.
@@ -36,7 +36,7 @@ struct Retention {
     ///   - windows: how long windows are kept, milliseconds; nil for ever.
     /// - Returns: whether it moved.
     @discardableResult
-    func moveHorizon(now: Timestamp, keepingReadings readings: Int64?, windows: Int64?) throws -> Bool {
+    func moveCutoff(now: Timestamp, keepingReadings readings: Int64?, windows: Int64?) throws -> Bool {
         let parameters: [PostgresParameter] = [
             .value(PostgresTimestamp(milliseconds: now.milliseconds)), .value(readings), .value(windows),
         ]
@@ -48,7 +48,7 @@ struct Retention {
                 """, parameters
             ).value(0, 0)
             guard isBehind else { return false }
-            // Excludes `Horizon.lock`, not those who only read.
+            // Excludes `RetentionCutoff.lock`, not those who only read.
             try connection.execute("LOCK TABLE ONLY sensor_data IN SHARE ROW EXCLUSIVE MODE")
             // greatest() takes no notice of NULL.
             _ = try connection.query(
@@ -69,7 +69,7 @@ struct Retention {
 
     // MARK: Readings
 
-    /// Drops the oldest partition that lies before the horizon as a whole.
+    /// Drops the oldest partition that lies before the cutoff as a whole.
     /// - Returns: nil if there is none, or if another processor is at it.
     /// - Throws: SQLSTATE 55P03 if somebody reads for too long: to be tried again later.
     func dropNextDay() throws -> DroppedDay? {
@@ -86,8 +86,8 @@ struct Retention {
                 """)
             guard found.rowCount > 0 else { return nil }
             let partition: String = try found.value(0, 0)
-            try wait(atMost: Retention.patienceForADay)
-            // Nobody writes before the horizon but a processor of an older release.
+            try wait(atMost: Retention.dayLockTimeout)
+            // Nobody writes before the cutoff but a processor of an older release.
             try connection.execute("LOCK TABLE \(partition) IN SHARE MODE")
             let readings: Int64 = try connection.query(
                 """
@@ -101,7 +101,7 @@ struct Retention {
                 """
             ).value(0, 0)
             // Not before the counting is done: the stream stands still from here to the commit.
-            try wait(atMost: Retention.patience)
+            try wait(atMost: Retention.lockTimeout)
             try connection.execute("LOCK TABLE ONLY sensor_data IN ACCESS EXCLUSIVE MODE; DROP TABLE \(partition)")
             return DroppedDay(partition: partition, readings: readings)
         } ?? nil
@@ -109,7 +109,7 @@ struct Retention {
 
     // MARK: Windows
 
-    /// Deletes some of the windows that begin before the horizon.
+    /// Deletes some of the windows that begin before the cutoff.
     /// - Returns: how many: fewer than `limit` if there are no more.
     func deleteWindows(atMost limit: Int64) throws -> Int {
         try exclusively {
@@ -145,12 +145,12 @@ struct Retention {
         try connection.transaction {
             let isMine: Bool = try connection.query("SELECT pg_try_advisory_xact_lock(\(Retention.lock))").value(0, 0)
             guard isMine else { return nil }
-            try wait(atMost: Retention.patience)
+            try wait(atMost: Retention.lockTimeout)
             return try step()
         }
     }
 
-    private func wait(atMost patience: String) throws {
-        try connection.execute("SET LOCAL lock_timeout = '\(patience)'")
+    private func wait(atMost timeout: String) throws {
+        try connection.execute("SET LOCAL lock_timeout = '\(timeout)'")
     }
 }

@@ -2,6 +2,7 @@ import Glibc
 import Monitoring
 import Platform
 import PostgresClient
+import ProcessorStatus
 import Readings
 
 /// Lets nothing wait for long any more for a database that does not answer, once a stop is asked for.
@@ -66,7 +67,7 @@ public struct Processor: Sendable {
         let health = Health()
         let metrics = ProcessorMetrics(registry)
         let (wallClock, clock) = (SystemWallClock(), ContinuousClock())
-        let supervisor = Supervisor(
+        let collector = StatusCollector(
             identity: ProcessorIdentity(
                 instance: settings.instance, host: ProcessorSettings.hostName, processID: getpid(),
                 version: Release.version, topic: settings.topic, group: settings.group, startedAt: wallClock.now()),
@@ -75,7 +76,7 @@ public struct Processor: Sendable {
             health.report(ReadingPipeline.healthPart(worker: worker, of: settings), .starting)
             health.report(ReadingPipeline.kafkaPart(worker: worker, of: settings), .starting)
             let pipeline = ReadingPipeline(
-                settings: settings, worker: worker, metrics: metrics, monitor: supervisor.addPipeline(), health: health,
+                settings: settings, worker: worker, metrics: metrics, status: collector.addPipeline(), health: health,
                 log: settings.workers == 1 ? log : Log("worker-\(worker)"), wallClock: wallClock, clock: clock)
             return ServiceGroup.Member("worker \(worker)", pipeline)
         }
@@ -83,18 +84,18 @@ public struct Processor: Sendable {
         if let monitoring = settings.monitoring {
             let made = try HTTPEndpoint(
                 monitoring, metrics: registry, health: health,
-                routes: SupervisionPage(supervisor: supervisor, wallClock: wallClock).routes)
+                routes: StatusPage(collector: collector, wallClock: wallClock).routes)
             log.info("listening", ["address": made.url])
             endpoint = made
         }
         defer { endpoint?.stop() }
         let maintenance = Maintenance(
             settings: settings, metrics: metrics, health: health, log: log, wallClock: wallClock, clock: clock)
-        let supervision = Supervision(
-            supervisor: supervisor, settings: settings, health: health, endpoint: endpoint.map { url(of: $0) },
-            log: log.component("supervision"), wallClock: wallClock, clock: clock)
+        let statusService = StatusService(
+            collector: collector, settings: settings, health: health, endpoint: endpoint.map { url(of: $0) },
+            log: log.component("status"), wallClock: wallClock, clock: clock)
         var members =
-            [ServiceGroup.Member("supervision", supervision)] + workers + [.init("maintenance", maintenance)]
+            [ServiceGroup.Member("status", statusService)] + workers + [.init("maintenance", maintenance)]
         if let webhook = settings.webhook {
             let notifier = AlertNotifier(
                 settings: settings, webhook: webhook, metrics: NotifierMetrics(registry), health: health, log: log,

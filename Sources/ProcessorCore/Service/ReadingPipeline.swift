@@ -1,5 +1,6 @@
 import Monitoring
 import Platform
+import ProcessorStatus
 import Readings
 
 /// Fetching and writing side by side: while one batch is written the next one is fetched and decoded.
@@ -8,7 +9,7 @@ struct ReadingPipeline: Service {
     /// The number of the worker in this process, from 1.
     let worker: Int
     let metrics: ProcessorMetrics
-    let monitor: PipelineMonitor
+    let status: PipelineStatus
     let health: Health
     let log: Log
     let wallClock: any WallClock
@@ -48,7 +49,7 @@ struct ReadingPipeline: Service {
         let shutdown = ShutdownRequest.current ?? ShutdownRequest()
         let gate = WriterGate()
         let fetcher = BatchFetcher(
-            settings: settings, worker: worker, shutdown: shutdown, gate: gate, monitor: monitor, health: health,
+            settings: settings, worker: worker, shutdown: shutdown, gate: gate, status: status, health: health,
             log: log, wallClock: wallClock)
         let rejectedHealth = RejectedTopicHealth(
             settings.kafka, topic: settings.rejectedTopic, health: health,
@@ -58,7 +59,7 @@ struct ReadingPipeline: Service {
             rejectedTopic: RejectedTopic(
                 configuration: settings.kafka, topic: settings.rejectedTopic, sourceTopic: settings.topic,
                 health: rejectedHealth, log: log, clock: clock),
-            metrics: metrics, monitor: monitor, health: health, log: log, wallClock: wallClock, clock: clock)
+            metrics: metrics, status: status, health: health, log: log, wallClock: wallClock, clock: clock)
         try await fetcher.start()
         async let _: Void = rejectedHealth.watch(clock: clock)
         do {
@@ -87,7 +88,7 @@ struct ReadingPipeline: Service {
                 if let partitions = fetched.partitions { try await writer.own(partitions) }
                 if !fetched.batch.isEmpty { outcome = try await writer.commit(fetched.batch) }
                 if case .committed = outcome { await writer.confirm(fetched.reached) }
-                try await writer.passTime()
+                try await writer.onProcessingTime()
             }
             current = try await following
             if case .stale = outcome {

@@ -10,8 +10,8 @@ struct AlertTables {
 
     /// An alert is open in memory that the database does not know.
     struct UnknownAlert: Error, CustomStringConvertible {
-        var place: AlertPlace
-        var description: String { "an open \(place.key.kind) alert of \(place.sensorID) has no row" }
+        var identity: AlertIdentity
+        var description: String { "an open \(identity.key.kind) alert of \(identity.sensorID) has no row" }
     }
 
     // MARK: Loading
@@ -29,18 +29,18 @@ struct AlertTables {
             guard let gateway = gateways[try rows.value(row, 0)],
                 let kind = AlertKind(rawValue: try rows.value(row, 2))
             else { continue }
-            let place = AlertPlace(sensorID: try rows.value(row, 1), key: AlertKey(kind, try rows.value(row, 3)))
+            let identity = AlertIdentity(sensorID: try rows.value(row, 1), key: AlertKey(kind, try rows.value(row, 3)))
             let state = AlertState(
-                key: place.key, side: try rows.optional(row, 4, as: String.self).flatMap { Side(rawValue: $0) },
+                key: identity.key, side: try rows.optional(row, 4, as: String.self).flatMap { Side(rawValue: $0) },
                 since: try rows.value(row, 5, as: PostgresTimestamp.self).milliseconds,
                 criticalSince: try rows.optional(row, 6, as: PostgresTimestamp.self)?.milliseconds,
                 worst: try rows.optional(row, 7), detail: try rows.value(row, 8),
                 severity: try rows.optional(row, 9, as: String.self).flatMap { Severity(rawValue: $0) })
-            gateway.alertIDs[place] = try rows.optional(row, 10)
+            gateway.alertIDs[identity] = try rows.optional(row, 10)
             if kind == .loss {
-                guard let streamID = StreamID(place.key.variable) else { continue }
+                guard let streamID = StreamID(identity.key.variable) else { continue }
                 gateway.streamAlerts[streamID] = StreamAlert(state)
-            } else if let sensor = gateway.sensors[place.sensorID] {
+            } else if let sensor = gateway.sensors[identity.sensorID] {
                 states[ObjectIdentifier(sensor), default: (sensor, [])].states.append(state)
             }
         }
@@ -76,18 +76,18 @@ struct AlertTables {
         var told: [(id: Int64, step: AlertChanges.Step)] = []
         var ids = try identifiers(changes.steps.count { $0.event.action == .opened })[...]
         for step in changes.steps {
-            let place = AlertPlace(sensorID: step.sensorID, key: step.event.key)
+            let identity = AlertIdentity(sensorID: step.sensorID, key: step.event.key)
             guard let gateway = cache[step.gatewayID] else { throw Admission.MissingState() }
             if step.event.action == .opened, let id = ids.popFirst() {
-                gateway.alertIDs[place] = id
+                gateway.alertIDs[identity] = id
                 openings[id] = step
             }
-            guard let id = gateway.alertIDs[place] else { throw UnknownAlert(place: place) }
+            guard let id = gateway.alertIDs[identity] else { throw UnknownAlert(identity: identity) }
             var row = Change(step.event.severity, worst: step.event.worst, detail: step.event.detail)
             row.escalatedAt = step.event.action == .escalated ? step.event.time : rows[id]?.escalatedAt
             if step.event.action == .closed {
                 row.closedAt = step.event.time
-                gateway.alertIDs[place] = nil
+                gateway.alertIDs[identity] = nil
             }
             rows[id] = row
             told.append((id, step))
@@ -99,7 +99,7 @@ struct AlertTables {
             row.worst = state.state.worst
             rows[id] = row
         }
-        // Alerts are closed before others are opened in their place.
+        // Alerts are closed before others are opened in their identity.
         try update(rows.filter { openings[$0.key] == nil }.sorted { $0.key < $1.key }, now: now)
         try insert(openings.sorted { $0.key < $1.key }, rows, now: now)
         try save(states, changes, now: now)
@@ -173,9 +173,9 @@ struct AlertTables {
 
     private func states(_ changes: AlertChanges, _ cache: [String: GatewayState]) throws -> [StateRow] {
         func row(_ gatewayID: String, _ sensorID: String, _ state: AlertState) throws -> StateRow {
-            let place = AlertPlace(sensorID: sensorID, key: state.key)
-            let id = state.severity == nil ? nil : cache[gatewayID]?.alertIDs[place]
-            if state.severity != nil, id == nil { throw UnknownAlert(place: place) }
+            let identity = AlertIdentity(sensorID: sensorID, key: state.key)
+            let id = state.severity == nil ? nil : cache[gatewayID]?.alertIDs[identity]
+            if state.severity != nil, id == nil { throw UnknownAlert(identity: identity) }
             return StateRow(gatewayID: gatewayID, sensorID: sensorID, state: state, alertID: id)
         }
         var rows: [StateRow] = []
@@ -236,8 +236,8 @@ struct AlertTables {
                     'opened_at', \(text("a.opened_at")), 'value', n.value, 'worst_value', n.worst,
                     'detail', n.detail)::text, $8, $8
                 FROM unnest($1::int8[], $2::text[], $3::text[], $4::timestamptz[], $5::float8[], $6::float8[], $7::text[])
-                    WITH ORDINALITY AS n (id, event, severity, time, value, worst, detail, place)
-                    JOIN alert a ON a.id = n.id ORDER BY n.place
+                    WITH ORDINALITY AS n (id, event, severity, time, value, worst, detail, position)
+                    JOIN alert a ON a.id = n.id ORDER BY n.position
                 """,
             [
                 .array(told.map(\.id)), .array(events.map(\.action.rawValue)), .array(events.map(\.severity.rawValue)),

@@ -1,5 +1,6 @@
 import Alerting
 import PostgresClient
+import ProcessorStatus
 import ReadingDecoding
 import Readings
 import Windowing
@@ -39,6 +40,20 @@ struct BatchSummary: Sendable, Equatable {
     var ingestedAt = Timestamp(milliseconds: 0)
 }
 
+extension WorkCounts {
+    /// What a committed batch came to.
+    init(_ summary: BatchSummary) {
+        self.init()
+        messages = summary.messages
+        rows = summary.rows
+        duplicates = summary.duplicates
+        late = summary.late
+        rejected = summary.rejected
+        windows = summary.windows
+        batches = summary.messages > 0 ? 1 : 0
+    }
+}
+
 /// One batch in one transaction: offsets, rows, windows, sensors, streams and holes, or nothing of it.
 ///
 /// The rows of the streams are locked before anything is decided, so that what is decided on is true until the commit.
@@ -54,7 +69,7 @@ struct BatchTransaction {
     /// Gateways whose windows are not written, as the database refuses them; their readings are.
     var held: Set<String> = []
     /// In what time silence means something.
-    var watch = PartitionWatch()
+    var caughtUp = CaughtUpTracker()
     /// What becomes of readings whose windows are final.
     var latePolicy = LatePolicy.recompute
     /// Whether there is a webhook to tell of alerts.
@@ -67,7 +82,7 @@ struct BatchTransaction {
     /// About so many windows are written at once: each stands in memory for that long.
     static let mostWindows = 20_000
 
-    private static let beginning = "\(PausedSessions.bounds); \(Horizon.lock)"
+    private static let beginning = "\(PausedSessions.bounds); \(RetentionCutoff.lock)"
 
     // MARK: A batch of messages
 
@@ -88,14 +103,14 @@ struct BatchTransaction {
             let names = batch.streams.map {
                 GatewayTables.StreamName(gatewayID: batch.gateways[Int($0.gateway)], streamID: $0.streamID)
             }
-            let horizon = try lock(batch, names, &cache)
+            let cutoff = try lock(batch, names, &cache)
             let states = batch.gateways.map { cache[$0] }
             var admission = try Admission(batch: batch, names: names, states: states)
             admission.note(batch.reports)
             if !batch.rows.isEmpty {
                 summary.rows = try connection.copyIn(BatchTransaction.copyRows) { writer in
                     try admission.copyRows(
-                        of: batch, to: &writer, rules: rules, policy: policy, horizon: horizon, now: now,
+                        of: batch, to: &writer, rules: rules, policy: policy, cutoff: cutoff, now: now,
                         ingestedAt: ingestedAt)
                 }
             }
@@ -112,7 +127,7 @@ struct BatchTransaction {
                 held.contains(batch.gateways[index]) ? nil : states[index]
             }
             let began = ContinuousClock.now
-            summary.windows += try writeWindows(advancing: admission.touched, updating: gateways, horizon)
+            summary.windows += try writeWindows(advancing: admission.touched, updating: gateways, cutoff)
             summary.windowDuration = began.duration(to: .now)
             try tables.save(sensors: admission.touched)
             try reopen(late.filter { held.contains($0.0.gatewayID) })
@@ -156,7 +171,7 @@ struct BatchTransaction {
 
     private func lock(
         _ batch: ReadingBatch, _ names: [GatewayTables.StreamName], _ cache: inout [String: GatewayState]
-    ) throws -> Horizon {
+    ) throws -> RetentionCutoff {
         var partitions = [Int32](repeating: -1, count: batch.gateways.count)
         // Every stream of the batch has one: of a reading, of its entry in a report, or of a gap.
         var firstNumbers = [Int64](repeating: .max, count: names.count)
@@ -177,7 +192,7 @@ struct BatchTransaction {
             if row.streamFirst < firstNumbers[stream] { firstNumbers[stream] = row.streamFirst }
         }
         let new = names.indices.filter { cache[names[$0].gatewayID]?.revisions[names[$0].streamID] == nil }
-        let horizon = try tables.lock(
+        let cutoff = try tables.lock(
             batch.gateways,
             newStreams: new.map {
                 GatewayTables.NewStream(
@@ -185,7 +200,7 @@ struct BatchTransaction {
                     partition: partitions[Int(batch.streams[$0].gateway)])
             }, cache: &cache, now: ingestedAt)
         for (name, partition) in zip(batch.gateways, partitions) { cache[name]?.partition = partition }
-        return horizon
+        return cutoff
     }
 
     // MARK: Windows
@@ -223,24 +238,24 @@ struct BatchTransaction {
     /// Writes the windows that the watermarks of some sensors have passed, and the open windows of gateways that are
     /// due.
     private func writeWindows(
-        advancing sensors: [SensorState], updating gateways: [GatewayState], _ horizon: Horizon
+        advancing sensors: [SensorState], updating gateways: [GatewayState], _ cutoff: RetentionCutoff
     ) throws -> Int {
-        var rows = WindowRows(horizon: horizon)
+        var rows = WindowRows(cutoff: cutoff)
         for sensor in sensors where !held.contains(sensor.gatewayID) {
             sensor.windows.advance(policy: policy) { rows.append($0, of: sensor) }
         }
         for gateway in gateways where gateway.isUpdateDue(now: now.milliseconds, interval: updateInterval) {
             // What is left is due still, and written as time passes.
             if rows.count >= BatchTransaction.mostWindows { break }
-            takeChanges(gateway, &rows)
+            drainDirtyWindows(gateway, &rows)
         }
         try rows.write(connection, now: ingestedAt)
         return rows.count
     }
 
-    private func takeChanges(_ gateway: GatewayState, _ rows: inout WindowRows) {
+    private func drainDirtyWindows(_ gateway: GatewayState, _ rows: inout WindowRows) {
         for sensor in gateway.sensors.values {
-            sensor.windows.takeChanges(policy: policy) { rows.append($0, of: sensor) }
+            sensor.windows.drainDirtyWindows(policy: policy) { rows.append($0, of: sensor) }
         }
         gateway.lastUpdate = now.milliseconds
     }
@@ -252,14 +267,14 @@ struct BatchTransaction {
     /// - Parameters:
     ///   - gatewayIDs: the gateways to look at; locked for it.
     ///   - idleTimeout: a sensor is silent after this, milliseconds.
-    func passTime(
+    func onProcessingTime(
         _ gatewayIDs: [String], idleTimeout: Int64, cache: inout [String: GatewayState]
     ) throws -> BatchSummary {
         try connection.transaction(beginningWith: BatchTransaction.beginning) {
-            let horizon = try tables.lock(gatewayIDs, newStreams: [], cache: &cache, now: ingestedAt)
+            let cutoff = try tables.lock(gatewayIDs, newStreams: [], cache: &cache, now: ingestedAt)
             var summary = BatchSummary()
             summary.ingestedAt = now
-            var rows = WindowRows(horizon: horizon)
+            var rows = WindowRows(cutoff: cutoff)
             var changed: [SensorState] = []
             var silence = AlertChanges()
             // In steps of a pane, so that a silent sensor is not written at every look.
@@ -274,7 +289,7 @@ struct BatchTransaction {
                     }
                     if sensor.windows.finalThrough != before { changed.append(sensor) }
                 }
-                takeChanges(gateway, &rows)
+                drainDirtyWindows(gateway, &rows)
                 lookForSilence(gateway, &silence)
             }
             (summary.alertsOpened, summary.alertsClosed) = try alerts.save(silence, of: cache, now: ingestedAt)
@@ -301,8 +316,8 @@ struct BatchTransaction {
 
     private func lookForSilence(_ gateway: GatewayState, _ changes: inout AlertChanges) {
         guard let rule = rules.silence else { return }
-        for sensor in gateway.sensors.values where sensor.isNewlySilent(rule, watch, partition: gateway.partition) {
-            guard let silence = watch.silence(lastArrival: sensor.lastArrival, partition: gateway.partition) else {
+        for sensor in gateway.sensors.values where sensor.isNewlySilent(rule, caughtUp, partition: gateway.partition) {
+            guard let silence = caughtUp.silence(lastArrival: sensor.lastArrival, partition: gateway.partition) else {
                 continue
             }
             changes.move(sensor) { alerts, emit in

@@ -2,6 +2,7 @@ import Monitoring
 import Platform
 import PostgresClient
 import Presentation
+import ProcessorStatus
 import Readings
 import Windowing
 
@@ -21,7 +22,7 @@ actor BatchWriter {
     private let worker: Int
     let rejectedTopic: RejectedTopic
     let metrics: ProcessorMetrics
-    let monitor: PipelineMonitor
+    let status: PipelineStatus
     let health: Health
     let log: Log
     let wallClock: any WallClock
@@ -38,8 +39,8 @@ actor BatchWriter {
     /// Gateways of newly assigned partitions that are not in memory yet.
     private var adopted: Set<String> = []
     /// In what time silence means something, and whether that has grown since the last look.
-    private var watch = PartitionWatch()
-    private var watchHasGrown = false
+    private var caughtUp = CaughtUpTracker()
+    private var caughtUpHasMoved = false
     private var nextMeasurement = ContinuousClock.now
     private var nextLook = ContinuousClock.now
     private var pace: UpdatePace
@@ -52,7 +53,7 @@ actor BatchWriter {
     /// - Parameter worker: the number of the worker in this process, from 1.
     init(
         settings: ProcessorSettings, worker: Int, rejectedTopic: RejectedTopic, metrics: ProcessorMetrics,
-        monitor: PipelineMonitor, health: Health, log: Log, wallClock: any WallClock, clock: any Clock<Duration>
+        status: PipelineStatus, health: Health, log: Log, wallClock: any WallClock, clock: any Clock<Duration>
     ) {
         self.settings = settings
         self.worker = worker
@@ -60,7 +61,7 @@ actor BatchWriter {
         executor = ThreadExecutor(name: "writer-\(worker)")
         self.rejectedTopic = rejectedTopic
         self.metrics = metrics
-        self.monitor = monitor
+        self.status = status
         self.health = health
         self.log = log
         self.wallClock = wallClock
@@ -92,7 +93,7 @@ actor BatchWriter {
         } catch is StaleOffsets {
             if mayBeCommitted, try await retrying({ try isCommitted(batch) }) {
                 log.notice("a batch had been committed although the connection was lost")
-                monitor.advance(batch.offsets)
+                status.advance(batch.offsets.mapValues(\.to))
                 return .committed
             }
             metrics.staleBatches.increment()
@@ -101,9 +102,9 @@ actor BatchWriter {
     }
 
     /// Writes what the passing of time has made due.
-    func passTime() async throws {
+    func onProcessingTime() async throws {
         // Looking at all sensors after every batch would take longer than many a batch.
-        guard ContinuousClock.now >= nextLook || !adopted.isEmpty || watchHasGrown else { return }
+        guard ContinuousClock.now >= nextLook || !adopted.isEmpty || caughtUpHasMoved else { return }
         nextLook = .now + min(.seconds(1), .milliseconds(settings.updateInterval))
         releaseWindows()
         let now = wallClock.now().milliseconds
@@ -111,14 +112,14 @@ actor BatchWriter {
             cache.filter {
                 $0.value.needsLook(now: now, interval: pace.interval, idleTimeout: settings.idleTimeout)
             }.keys)
-        if watchHasGrown, let rule = settings.rules.silence {
+        if caughtUpHasMoved, let rule = settings.rules.silence {
             due.formUnion(
                 cache.filter { _, gateway in
                     let partition = gateway.partition
-                    return gateway.sensors.values.contains { $0.isNewlySilent(rule, watch, partition: partition) }
+                    return gateway.sensors.values.contains { $0.isNewlySilent(rule, caughtUp, partition: partition) }
                 }.keys)
         }
-        watchHasGrown = false
+        caughtUpHasMoved = false
         for portion in portions(due) {
             try await writeWindows(of: portion.filter { !heldWindows.contains($0) })
             adopted.subtract(portion)
@@ -148,15 +149,15 @@ actor BatchWriter {
         nextMeasurement = .now + .seconds(5)
         var size = StateSize()
         for gateway in cache.values { size += gateway.size(settings.windows) }
-        monitor.measure(size)
+        status.measure(size)
         pace.openWindows = size.windows
         metrics.updateInterval.set(Double(pace.interval) / 1000)
     }
 
     /// Notes that everything is in the database that was in some partitions at a time.
     func confirm(_ reached: [Int32: Int64]) {
-        for (partition, time) in reached { watch.confirm(partition, at: time) }
-        if !reached.isEmpty { watchHasGrown = true }
+        for (partition, time) in reached { caughtUp.confirm(partition, at: time) }
+        if !reached.isEmpty { caughtUpHasMoved = true }
     }
 
     /// Writes the open windows that have changed, before a stop: all of them if there is time, as whoever goes on with
@@ -178,7 +179,7 @@ actor BatchWriter {
     func own(_ owned: Set<Int32>) async throws {
         self.owned = owned
         cache = cache.filter { owned.contains($0.value.partition) }
-        watch.keep(owned)
+        caughtUp.keep(owned)
         let gateways = try await retrying {
             let rows = try connected().query(
                 "SELECT DISTINCT gateway_id FROM stream_progress WHERE kafka_partition = ANY ($1)", [.array(owned)])
@@ -206,7 +207,9 @@ actor BatchWriter {
             metrics.batchDuration.observe(duration)
             metrics.record(summary)
             pace.observe(windows: summary.windows, duration: summary.windowDuration)
-            monitor.record(batch, summary, duration: duration, now: wallClock.now())
+            status.record(
+                WorkCounts(summary), offsets: batch.offsets.mapValues(\.to), samples: batch.samples, duration: duration,
+                now: wallClock.now())
         } catch {
             // The copies in memory may be ahead of what is in the database.
             for gateway in batch.gateways { cache[gateway] = nil }
@@ -216,7 +219,7 @@ actor BatchWriter {
     }
 
     /// Writes a batch, or the windows of gateways, as it would be written, and takes it back.
-    func rehearse(
+    func dryRun(
         _ batch: ReadingBatch? = nil, windowsOf gateways: [String] = [], holding held: Set<String>
     ) throws {
         defer { for gateway in (batch?.gateways ?? []) + gateways { cache[gateway] = nil } }
@@ -229,21 +232,21 @@ actor BatchWriter {
         // Swift 6.0 takes the closure, which runs at once, for one that runs meanwhile.
         nonisolated(unsafe) var transaction = transaction(connection)
         transaction.held = held
-        try connection.rehearse {
+        try connection.dryRun {
             if let batch { _ = try transaction.write(batch, cache: &cache) }
             if !gateways.isEmpty {
-                _ = try transaction.passTime(gateways, idleTimeout: settings.idleTimeout, cache: &cache)
+                _ = try transaction.onProcessingTime(gateways, idleTimeout: settings.idleTimeout, cache: &cache)
             }
         }
     }
 
-    func lookAt(_ gateways: [String]) throws {
+    func writeDueWindows(of gateways: [String]) throws {
         do {
             let summary = try transaction(try connected())
-                .passTime(gateways, idleTimeout: settings.idleTimeout, cache: &cache)
+                .onProcessingTime(gateways, idleTimeout: settings.idleTimeout, cache: &cache)
             metrics.record(summary)
             pace.observe(windows: summary.windows, duration: summary.windowDuration)
-            monitor.record(summary)
+            status.record(WorkCounts(summary))
             // A gateway may have moved to another partition, as after partitions were added.
             for gateway in gateways {
                 if let state = cache[gateway], !owned.contains(state.partition) { cache[gateway] = nil }
@@ -267,7 +270,7 @@ actor BatchWriter {
     private func transaction(_ connection: PostgresConnection) -> BatchTransaction {
         BatchTransaction(
             connection: connection, topic: settings.topic, policy: settings.windows, rules: settings.rules,
-            now: nextTime(), updateInterval: pace.interval, held: heldWindows.gateways, watch: watch,
+            now: nextTime(), updateInterval: pace.interval, held: heldWindows.gateways, caughtUp: caughtUp,
             latePolicy: settings.latePolicy, notifies: settings.webhook != nil)
     }
 

@@ -43,11 +43,11 @@ struct GatewayTables {
     ///   - newStreams: streams that may not have a row yet.
     ///   - cache: the copies; those that are missing or out of date are loaded.
     /// - Throws: what the database says; 40001 if a copy is of a stream that the database does not have.
-    /// - Returns: how far retention has come; true until the commit if the transaction began with `Horizon.lock`.
+    /// - Returns: how far retention has come; true until the commit if the transaction began with `RetentionCutoff.lock`.
     func lock(
         _ gatewayIDs: [String], newStreams: [NewStream], cache: inout [String: GatewayState],
         now: PostgresTimestamp
-    ) throws -> Horizon {
+    ) throws -> RetentionCutoff {
         if !newStreams.isEmpty { try insert(newStreams, &cache, now: now) }
         let rows = try connection.query(
             prepared: """
@@ -98,8 +98,8 @@ struct GatewayTables {
             try AlertTables(connection: connection, notifies: false).load(stale)
             cache.merge(stale) { _, loaded in loaded }
         }
-        guard rows.rowCount > 0 else { return Horizon() }
-        return Horizon(
+        guard rows.rowCount > 0 else { return RetentionCutoff() }
+        return RetentionCutoff(
             readings: try rows.value(0, 6, as: PostgresTimestamp.self).milliseconds,
             windows: try rows.value(0, 7, as: PostgresTimestamp.self).milliseconds)
     }

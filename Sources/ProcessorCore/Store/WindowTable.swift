@@ -4,13 +4,13 @@ import Windowing
 /// Windows on their way to `sensor_data_agg`, as columns.
 struct WindowRows {
     /// Windows that it does not keep are not written.
-    let horizon: Horizon
+    let cutoff: RetentionCutoff
     private var sensorIDs: [String] = []
     private var gatewayIDs: [String] = []
     private var results: [WindowResult] = []
 
-    init(horizon: Horizon) {
-        self.horizon = horizon
+    init(cutoff: RetentionCutoff) {
+        self.cutoff = cutoff
     }
 
     /// How many windows.
@@ -18,7 +18,7 @@ struct WindowRows {
 
     /// Adds a window of a sensor.
     mutating func append(_ result: WindowResult, of sensor: SensorState) {
-        guard horizon.keepsWindow(from: result.start) else { return }
+        guard cutoff.keepsWindow(from: result.start) else { return }
         sensorIDs.append(sensor.sensorID)
         gatewayIDs.append(sensor.gatewayID)
         results.append(result)
@@ -38,7 +38,7 @@ struct WindowRows {
     }
 
     private func subset(_ indices: [Int]) -> WindowRows {
-        var rows = WindowRows(horizon: horizon)
+        var rows = WindowRows(cutoff: cutoff)
         rows.sensorIDs = indices.map { sensorIDs[$0] }
         rows.gatewayIDs = indices.map { gatewayIDs[$0] }
         rows.results = indices.map { results[$0] }

@@ -17,7 +17,7 @@ class Operation:
 
     # Whether any sensor has ever been seen.
     has_readings: bool
-    # By pipeline: signs of life of each processor.
+    # By pipeline: heartbeats of each processor.
     processors: pandas.DataFrame
     # By topic and partition.
     offsets: pandas.DataFrame

@@ -20,7 +20,7 @@ from vigie_dashboard.queries.operation import Operation
 from vigie_dashboard.states import guarded, load, show_empty
 from vigie_dashboard.theme import SYMBOLS
 
-# Signs of life come every three seconds: little is gained by looking more often.
+# Heartbeats come every three seconds: little is gained by looking more often.
 REFRESH_SECONDS = 5.0
 # Rows of a table; more are found by name.
 MOST_GATEWAYS = 300

@@ -22,7 +22,7 @@ import psycopg
 
 from ..checkout import ROOT
 
-SCHEMA = ROOT / "Sources" / "ProcessorCore" / "Schema"
+SCHEMA = ROOT / "Sources" / "ProcessorCore" / "Store" / "Schema"
 
 SITES = (
     ("lyon-school", 45.7640, 4.8357),

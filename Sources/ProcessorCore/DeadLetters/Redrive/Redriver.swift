@@ -18,7 +18,7 @@ actor Redriver {
     private let output: @Sendable (String) -> Void
     private let executor = ThreadExecutor(name: "redrive")
     private let decoder: ReadingDecoder
-    private let patience: Duration
+    private let progressLimit: Duration
     private let sender: ReliableSender
     private var source: SourceMessages?
     private var report = RedriveReport()
@@ -44,11 +44,11 @@ actor Redriver {
     }
 
     /// - Parameters:
-    ///   - patience: how long a broker may give or take nothing.
+    ///   - progressLimit: how long a broker may give or take nothing.
     ///   - output: gets a line for each message of a dry run.
     init(
         settings: ProcessorSettings, options: RedriveOptions, log: Log, wallClock: any WallClock,
-        clock: any Clock<Duration>, patience: Duration = SourceMessages.patience,
+        clock: any Clock<Duration>, progressLimit: Duration = SourceMessages.progressLimit,
         output: @escaping @Sendable (String) -> Void
     ) {
         self.settings = settings
@@ -57,9 +57,9 @@ actor Redriver {
         self.wallClock = wallClock
         self.output = output
         decoder = ReadingDecoder(limits: settings.limits)
-        self.patience = patience
+        self.progressLimit = progressLimit
         sender = ReliableSender(
-            configuration: settings.kafka, topic: settings.topic, log: log, clock: clock, patience: patience)
+            configuration: settings.kafka, topic: settings.topic, log: log, clock: clock, progressLimit: progressLimit)
         report.isDryRun = options.isDryRun
     }
 
@@ -77,7 +77,7 @@ actor Redriver {
         try await scan(ends) { messages in
             for message in messages {
                 let this = Newest(
-                    place: message.place, offset: message.placeOffset, count: message.redrivenCount,
+                    place: message.topicPartition, offset: message.offsetThere, count: message.redrivenCount,
                     time: message.time?.milliseconds ?? .min)
                 if let known = newest[message.origin], (known.count, known.time) > (this.count, this.time) { continue }
                 newest[message.origin] = this
@@ -88,7 +88,8 @@ actor Redriver {
         try await scan(ends) { messages in
             var candidates: [Candidate] = []
             for message in messages where options.selects(message) {
-                guard let last = newest[message.origin], last.place == message.place, last.offset == message.placeOffset
+                guard let last = newest[message.origin], last.place == message.topicPartition,
+                    last.offset == message.offsetThere
                 else {
                     report.superseded += 1
                     continue
@@ -137,11 +138,11 @@ actor Redriver {
         // It closes as the last reference goes. (Swift 6.0 crashes on a `defer` with it.)
         let consumer = try KafkaConsumer(configuration: configuration, group: settings.group, observer: observer)
         var open = ends
-        var patience = Patience(reading: settings.rejectedTopic, bound: patience)
+        var deadline = ProgressDeadline(reading: settings.rejectedTopic, limit: progressLimit)
         try consumer.assign(ends.mapValues { .at($0.low) })
         while !open.isEmpty {
             try Task.checkCancellation()
-            try patience.check()
+            try deadline.check()
             var messages: [RejectedMessage] = []
             var vanished: [TopicPartition] = []
             try consumer.nextBatch(maximumMessages: 500, timeout: .milliseconds(200)) { views, events in
@@ -162,7 +163,7 @@ actor Redriver {
                     case .offsetOutOfRange(let place, _): vanished.append(place)
                     case .partitionError(_, let error), .error(let error):
                         log.warning("the rejected topic cannot be read", ["error": "\(error)"])
-                        try patience.note(error)
+                        try deadline.note(error)
                     }
                 }
             }
@@ -171,7 +172,7 @@ actor Redriver {
                 Dictionary(uniqueKeysWithValues: vanished.map { ($0, .earliest) }), timeout: .seconds(10))
             try await body(messages)
             // What the body took is nobody's silence.
-            if !messages.isEmpty { patience.renew() }
+            if !messages.isEmpty { deadline.renew() }
         }
     }
 
@@ -213,7 +214,7 @@ actor Redriver {
         } else {
             source = try SourceMessages(
                 configuration: clientConfiguration, group: settings.group, topic: settings.topic, log: log,
-                patience: patience)
+                progressLimit: progressLimit)
             self.source = source
         }
         let found = try source.read([message.offset], of: message.partition) { Task.isCancelled }

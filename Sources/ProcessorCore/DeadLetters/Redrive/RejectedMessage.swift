@@ -4,8 +4,8 @@ import Readings
 /// A message of the rejected topic, taken apart.
 struct RejectedMessage: Sendable {
     /// Where it stands in the rejected topic.
-    var place: TopicPartition
-    var placeOffset: Int64
+    var topicPartition: TopicPartition
+    var offsetThere: Int64
     /// The message as it was sent at first; the value is nil also if it was left out.
     var key: [UInt8]?
     var value: [UInt8]?
@@ -33,8 +33,8 @@ struct RejectedMessage: Sendable {
             let partition = text(.partition).flatMap({ Int32($0) }),
             let offset = text(.offset).flatMap({ Int64($0) })
         else { return nil }
-        place = message.topicPartition
-        placeOffset = message.offset
+        topicPartition = message.topicPartition
+        offsetThere = message.offset
         key = message.keyBytes
         value = message.valueBytes
         self.reason = reason

@@ -317,7 +317,7 @@ function members(status) {
       if (member.state === "gone") state.append(make("small", "", ` for ${age(member.age_seconds)}`));
       const isGone = member.state === "gone";
       return [name, member.host, state, ranges(member.partitions), isGone ? "–" : count(member.lag), isGone ? "–" : rate(member.messages_per_second)];
-    }), status.members === null ? "The database has not been asked yet." : "No processor gives signs of life.");
+    }), status.members === null ? "The database has not been asked yet." : "No processor gives a heartbeat.");
 }
 
 // The whole

@@ -1,15 +1,16 @@
 import PostgresClient
+import ProcessorStatus
 import Readings
 
-/// The table in which every pipeline of every processor gives signs of life, so that each can show all.
-struct ProcessorTable {
+/// The table in which every pipeline of every processor writes heartbeats, so that each can show all.
+struct HeartbeatTable {
     let connection: PostgresConnection
 
     /// Who was gone for longer is forgotten, seconds.
     private static let memory = 3600.0
 
     /// Writes this process's pipelines, and removes those that it had in an earlier life and that are long gone.
-    func beat(_ own: [ProcessorMember], topic: String, group: String) throws(PostgresError) {
+    func write(_ own: [ProcessorMember], topic: String, group: String) throws(PostgresError) {
         for member in own {
             _ = try connection.query(
                 prepared: """
@@ -35,7 +36,7 @@ struct ProcessorTable {
             prepared: """
                 DELETE FROM processor WHERE (instance = $1 AND worker > $2)
                     OR updated_at < now() - $3 * interval '1 second'
-                """, [.value(first.instance), .value(Int32(own.count)), .value(ProcessorTable.memory)])
+                """, [.value(first.instance), .value(Int32(own.count)), .value(HeartbeatTable.memory)])
     }
 
     /// Removes this process's pipelines, as it stops. Those of a process that has taken the name over stay.

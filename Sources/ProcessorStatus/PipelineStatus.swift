@@ -2,97 +2,19 @@ import Monitoring
 import Readings
 import Synchronization
 
-/// A partition as its reader sees it.
-struct PartitionView: Sendable, Equatable {
-    var partition: Int32
-    /// The next offset to read; nil while it is not known.
-    var position: Int64?
-    /// Up to where there are messages to read, as of the broker's last answer; nil before the first one.
-    var end: Int64?
-    /// The same, if the broker said so within the last seconds.
-    var freshEnd: Int64?
-    /// How many offsets after the last one that can be read belong to open transactions, or to what waits for them.
-    var heldBack: Int64 = 0
-    /// The next offset in PostgreSQL: what was read before it is in the tables.
-    var committed: Int64?
-
-    /// Messages that are not in PostgreSQL yet.
-    var lag: Int64? {
-        guard let end, let committed else { return nil }
-        return max(0, end - committed)
-    }
-}
-
-/// How much a pipeline keeps of sensors in memory.
-struct StateSize: Sendable, Equatable {
-    var sensors = 0
-    var panes = 0
-    /// Windows that are not final.
-    var windows = 0
-    var bytes = 0
-
-    static func += (left: inout StateSize, right: StateSize) {
-        left.sensors += right.sensors
-        left.panes += right.panes
-        left.windows += right.windows
-        left.bytes += right.bytes
-    }
-}
-
-/// A committed batch.
-struct BatchRecord: Sendable, Equatable {
-    /// When it was committed, milliseconds since 1970.
-    var time: Int64
-    var messages: Int
-    var rows: Int
-    /// From its first statement to its commit, seconds.
-    var seconds: Double
-}
-
-/// What was done since the start.
-struct WorkCounts: Sendable, Equatable {
-    var messages = 0
-    var rows = 0
-    var duplicates = 0
-    var late = 0
-    var rejected = 0
-    var windows = 0
-    var batches = 0
-
-    mutating func add(_ summary: BatchSummary) {
-        messages += summary.messages
-        rows += summary.rows
-        duplicates += summary.duplicates
-        late += summary.late
-        rejected += summary.rejected
-        windows += summary.windows
-        if summary.messages > 0 { batches += 1 }
-    }
-
-    static func += (left: inout WorkCounts, right: WorkCounts) {
-        left.messages += right.messages
-        left.rows += right.rows
-        left.duplicates += right.duplicates
-        left.late += right.late
-        left.rejected += right.rejected
-        left.windows += right.windows
-        left.batches += right.batches
-    }
-}
-
-/// Listens to one pipeline: told once a batch by its writer and once a second by its fetcher, read by whoever shows it.
-final class PipelineMonitor: Sendable {
+/// The state of one pipeline: its writer reports each batch, its fetcher reports once a second, and the status page reads it.
+package final class PipelineStatus: Sendable {
     /// How many batches are remembered one by one.
     static let rememberedBatches = 120
 
     /// The pipeline's number in its process, from 0.
-    let worker: Int
+    package let worker: Int
     private let histograms: LatencyHistograms
     private let state = Mutex(State())
 
     private struct State {
         var counts = WorkCounts()
-        var batches = Ring<BatchRecord>(capacity: PipelineMonitor.rememberedBatches)
+        var batches = Ring<BatchRecord>(capacity: PipelineStatus.rememberedBatches)
         var slowestBatch: Double?
         var messagesThroughTurn = 0
         var recentRates = Ring<Double>(capacity: 5)
@@ -101,12 +23,12 @@ final class PipelineMonitor: Sendable {
         var partitions: [Int32: PartitionView] = [:]
         var size = StateSize()
 
-        mutating func advance(_ offsets: [Int32: ReadingBatch.OffsetRange]) {
-            for (partition, range) in offsets {
+        mutating func advance(_ offsets: [Int32: Int64]) {
+            for (partition, next) in offsets {
                 guard var view = partitions[partition] else { continue }
-                view.committed = range.to
+                view.committed = next
                 // The end was asked for up to a second ago.
-                if let end = view.end { view.end = max(end, range.to) }
+                if let end = view.end { view.end = max(end, next) }
                 partitions[partition] = view
             }
         }
@@ -120,7 +42,7 @@ final class PipelineMonitor: Sendable {
     // MARK: What the fetcher tells
 
     /// Takes note of what the database says of where partitions are to be read.
-    func locate(_ offsets: [Int32: Int64]) {
+    package func locate(_ offsets: [Int32: Int64]) {
         state.withLock { state in
             for (partition, offset) in offsets {
                 state.partitions[partition, default: PartitionView(partition: partition)].committed = offset
@@ -130,7 +52,7 @@ final class PipelineMonitor: Sendable {
 
     /// Takes note of the partitions that are assigned, and of how far each was read. One that was not known starts where
     /// the database says, so that is what is committed of it.
-    func observe(_ views: [PartitionView]) {
+    package func observe(_ views: [PartitionView]) {
         state.withLock { state in
             var partitions: [Int32: PartitionView] = [:]
             for var view in views {
@@ -142,7 +64,7 @@ final class PipelineMonitor: Sendable {
     }
 
     /// Forgets how far the partitions are, as they are read again from where the database says.
-    func forgetPositions() {
+    package func forgetPositions() {
         state.withLock { state in
             for partition in state.partitions.keys {
                 state.partitions[partition]?.position = nil
@@ -152,24 +74,31 @@ final class PipelineMonitor: Sendable {
     }
 
     /// The next offset in PostgreSQL of each partition for which it is known.
-    var committed: [Int32: Int64] {
+    package var committed: [Int32: Int64] {
         state.withLock { $0.partitions.compactMapValues(\.committed) }
     }
 
     // MARK: What the writer tells
 
-    /// Takes note of a committed batch.
-    func record(_ batch: ReadingBatch, _ summary: BatchSummary, duration: Duration, now: Timestamp) {
+    /// Adds a committed batch.
+    /// - Parameters:
+    ///   - work: what it came to.
+    ///   - offsets: the next offset of each partition that it advanced.
+    ///   - samples: the way of a few of its readings.
+    ///   - duration: from its first statement to its commit.
+    ///   - now: when it was committed.
+    package func record(
+        _ work: WorkCounts, offsets: [Int32: Int64], samples: [LatencySample], duration: Duration, now: Timestamp
+    ) {
         let seconds = duration / .seconds(1)
-        for sample in batch.samples { histograms.observe(sample, stored: now.milliseconds) }
+        for sample in samples { histograms.observe(sample, stored: now.milliseconds) }
         state.withLock { state in
-            state.counts.add(summary)
+            state.counts += work
             state.batches.append(
-                BatchRecord(
-                    time: now.milliseconds, messages: summary.messages, rows: summary.rows, seconds: seconds))
+                BatchRecord(time: now.milliseconds, messages: work.messages, rows: work.rows, seconds: seconds))
             state.slowestBatch = max(state.slowestBatch ?? 0, seconds)
-            state.advance(batch.offsets)
-            for sample in batch.samples {
+            state.advance(offsets)
+            for sample in samples {
                 state.latency.add(Double(now.milliseconds - sample.sampled) / 1000)
                 for stage in LatencyStage.allCases {
                     if let seconds = sample.seconds(stage, stored: now.milliseconds) {
@@ -180,24 +109,25 @@ final class PipelineMonitor: Sendable {
         }
     }
 
-    /// Takes note of a batch that had been committed although the answer was lost; what it came to is not known.
-    func advance(_ offsets: [Int32: ReadingBatch.OffsetRange]) {
+    /// Notes the next offsets after a batch that had been committed although the answer was lost; what it came to is
+    /// not known.
+    package func advance(_ offsets: [Int32: Int64]) {
         state.withLock { $0.advance(offsets) }
     }
 
-    /// Takes note of windows that the passing of time has made due.
-    func record(_ summary: BatchSummary) {
-        state.withLock { $0.counts.add(summary) }
+    /// Adds what the passing of time has made due.
+    package func record(_ work: WorkCounts) {
+        state.withLock { $0.counts += work }
     }
 
     /// Takes note of what is in memory.
-    func measure(_ size: StateSize) {
+    package func measure(_ size: StateSize) {
         state.withLock { $0.size = size }
     }
 
     // MARK: What is shown
 
-    /// What happened in a turn of the supervisor's clock.
+    /// What happened in a turn of the collector's clock.
     struct Turn: Sendable {
         /// Since the start.
         var counts: WorkCounts
@@ -245,28 +175,20 @@ final class PipelineMonitor: Sendable {
     }
 
     /// Messages a second, the mean of the last few turns.
-    var messagesPerSecond: Double {
+    package var messagesPerSecond: Double {
         let rates = state.withLock { $0.recentRates.elements }
         return rates.isEmpty ? 0 : rates.reduce(0, +) / Double(rates.count)
     }
 
     /// The lag of a partition; nil if it is not this pipeline's or not known.
-    func lag(of partition: Int32) -> Int64? {
+    package func lag(of partition: Int32) -> Int64? {
         state.withLock { $0.partitions[partition]?.lag }
     }
 
     /// The partitions, in order.
-    var partitions: [PartitionView] {
+    package var partitions: [PartitionView] {
         state.withLock { $0.partitions.values.sorted { $0.partition < $1.partition } }
     }
 
-    var size: StateSize { state.withLock { $0.size } }
-}
-
-extension Sequence<PartitionView> {
-    /// The sum of what is known; nil if nothing is.
-    var totalLag: Int64? {
-        let known = compactMap(\.lag)
-        return known.isEmpty ? nil : known.reduce(0, +)
-    }
+    package var size: StateSize { state.withLock { $0.size } }
 }

@@ -1,15 +1,22 @@
 /// The stations of one reading's way, by the clocks of those who were there, milliseconds since 1970.
 ///
 /// Only a few readings are looked at so closely: the first message of each run that a poll of the broker gave.
-struct LatencySample: Sendable, Equatable {
+package struct LatencySample: Sendable, Equatable {
     /// When the air was measured.
-    var sampled: Int64
+    package var sampled: Int64
     /// When the gateway had it in its outbox; nil if its message does not say.
-    var committed: Int64?
+    package var committed: Int64?
     /// When the gateway's producer took it, or the broker if the topic is set so; nil if its message does not say.
-    var sent: Int64?
+    package var sent: Int64?
     /// When this processor took it from the broker.
-    var received: Int64
+    package var received: Int64
+
+    package init(sampled: Int64, committed: Int64?, sent: Int64?, received: Int64) {
+        self.sampled = sampled
+        self.committed = committed
+        self.sent = sent
+        self.received = received
+    }
 
     /// How long a stage took, in seconds; nil if one of its ends is not known. Clocks that do not agree make it
     /// negative.

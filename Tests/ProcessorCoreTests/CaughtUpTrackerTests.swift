@@ -1,23 +1,24 @@
 import Alerting
+import ProcessorStatus
 import Testing
 
 @testable import ProcessorCore
 
 /// When silence means something.
-@Suite struct PartitionWatchTests {
+@Suite struct CaughtUpTrackerTests {
     @Test func aStretchEndsWithAGap() {
-        var watch = PartitionWatch()
-        #expect(watch.silence(lastArrival: 0, partition: 1) == nil)
-        for time: Int64 in [1000, 6000, 21_000] { watch.confirm(1, at: time) }
-        #expect(watch.silence(lastArrival: 0, partition: 1) == .init(since: 1000, through: 21_000))
-        #expect(watch.silence(lastArrival: 7000, partition: 1) == .init(since: 7000, through: 21_000))
-        watch.confirm(1, at: 36_001)
-        #expect(watch.silence(lastArrival: 0, partition: 1) == .init(since: 36_001, through: 36_001))
-        watch.confirm(1, at: 36_000)
-        #expect(watch.silence(lastArrival: 0, partition: 1)?.since == 36_000, "the clock was set back")
-        watch.confirm(2, at: 1)
-        watch.keep([2])
-        #expect(watch.stretches.keys.sorted() == [2])
+        var caughtUp = CaughtUpTracker()
+        #expect(caughtUp.silence(lastArrival: 0, partition: 1) == nil)
+        for time: Int64 in [1000, 6000, 21_000] { caughtUp.confirm(1, at: time) }
+        #expect(caughtUp.silence(lastArrival: 0, partition: 1) == .init(since: 1000, through: 21_000))
+        #expect(caughtUp.silence(lastArrival: 7000, partition: 1) == .init(since: 7000, through: 21_000))
+        caughtUp.confirm(1, at: 36_001)
+        #expect(caughtUp.silence(lastArrival: 0, partition: 1) == .init(since: 36_001, through: 36_001))
+        caughtUp.confirm(1, at: 36_000)
+        #expect(caughtUp.silence(lastArrival: 0, partition: 1)?.since == 36_000, "the clock was set back")
+        caughtUp.confirm(2, at: 1)
+        caughtUp.keep([2])
+        #expect(caughtUp.stretches.keys.sorted() == [2])
     }
 
     @Test func anAnswerCountsFromItsQuestionOnceAllIsRead() {

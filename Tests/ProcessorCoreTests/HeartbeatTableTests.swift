@@ -1,5 +1,6 @@
 import Foundation
 import PostgresClient
+import ProcessorStatus
 import Readings
 import Testing
 
@@ -7,18 +8,18 @@ import Testing
 
 private let server = ProcessInfo.processInfo.environment["VIGIE_POSTGRES"]
 
-/// Signs of life in a real PostgreSQL, each test in a schema of its own.
+/// Heartbeats in a real PostgreSQL, each test in a schema of its own.
 @Suite(.enabled(if: server != nil, "VIGIE_POSTGRES names no PostgreSQL: run `make test`"))
-struct ProcessorTableTests {
+struct HeartbeatTableTests {
     private let connection: PostgresConnection
-    private let table: ProcessorTable
+    private let table: HeartbeatTable
 
     init() throws {
         connection = try PostgresConnection(connectionString: try #require(server), applicationName: "test")
         let schema = "test_\(UInt64.random(in: 0...UInt64.max))"
         try connection.execute("CREATE SCHEMA \(schema); SET search_path = \(schema)")
         _ = try Migrator.migrate(connection)
-        table = ProcessorTable(connection: connection)
+        table = HeartbeatTable(connection: connection)
     }
 
     private func member(_ instance: String, worker: Int32 = 1, process: Int32 = 1, lag: Int64? = 5) -> ProcessorMember {
@@ -29,18 +30,18 @@ struct ProcessorTableTests {
     }
 
     private func beat(_ members: ProcessorMember...) throws {
-        try table.beat(members, topic: "t", group: "g")
+        try table.write(members, topic: "t", group: "g")
     }
 
     private func names() throws -> [String] {
         try table.members().map { "\($0.instance)#\($0.worker)\($0.isGone ? " gone" : "")" }
     }
 
-    @Test func aSignOfLifeIsReadBackAsItWas() throws {
+    @Test func aHeartbeatIsReadBackAsItWas() throws {
         try beat(member("b", lag: nil))
         try beat(member("a"), member("a", worker: 2))
         var found = try table.members()
-        #expect(found.allSatisfy { $0.age >= 0 && $0.age < ProcessorMember.patience })
+        #expect(found.allSatisfy { $0.age >= 0 && $0.age < ProcessorMember.heartbeatTimeout })
         for index in found.indices { found[index].age = 0 }
         #expect(found == [member("a"), member("a", worker: 2), member("b", lag: nil)])
     }

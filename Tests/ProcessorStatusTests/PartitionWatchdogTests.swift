@@ -1,7 +1,7 @@
 import Monitoring
 import Testing
 
-@testable import ProcessorCore
+@testable import ProcessorStatus
 
 @Suite struct PartitionWatchdogTests {
     private let start = ContinuousClock.now

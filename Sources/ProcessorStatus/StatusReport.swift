@@ -9,7 +9,7 @@ struct StatusReport: Sendable {
     /// The worst that a part says of itself.
     var healthWord: String
     var isReady: Bool
-    var pipelines: [PipelineMonitor.View]
+    var pipelines: [PipelineStatus.View]
     /// The past, a second a point, the newest last.
     var history: [HistoryPoint]
     /// The means of the last seconds.
@@ -40,7 +40,7 @@ struct StatusReport: Sendable {
 
     /// The last batches of all pipelines, the newest last.
     var batches: [BatchRecord] {
-        Array(pipelines.flatMap(\.batches).sorted { $0.time < $1.time }.suffix(PipelineMonitor.rememberedBatches))
+        Array(pipelines.flatMap(\.batches).sorted { $0.time < $1.time }.suffix(PipelineStatus.rememberedBatches))
     }
 
     /// Why the database cannot be used; nil if it can, or if nobody has tried yet.

@@ -3,9 +3,8 @@ import Monitoring
 import Presentation
 import Readings
 import Testing
-import Windowing
 
-@testable import ProcessorCore
+@testable import ProcessorStatus
 
 /// Who the processor of these tests is.
 private let identity = ProcessorIdentity(
@@ -65,66 +64,60 @@ private func time(_ seconds: Double) -> Timestamp { Timestamp(milliseconds: 1_00
     }
 }
 
-@Suite struct PipelineMonitorTests {
-    private let monitor = PipelineMonitor(worker: 0, histograms: LatencyHistograms(MetricsRegistry()))
+@Suite struct PipelineStatusTests {
+    private let status = PipelineStatus(worker: 0, histograms: LatencyHistograms(MetricsRegistry()))
 
     private func view(_ partition: Int32, position: Int64?, end: Int64?) -> PartitionView {
         PartitionView(partition: partition, position: position, end: end)
     }
 
-    /// A batch of messages of one partition.
-    private func batch(_ partition: Int32, from: Int64, to: Int64, samples: [LatencySample] = []) -> ReadingBatch {
-        var batch = ReadingBatch()
-        batch.count(messages: Int(to - from), partition: partition, through: to, from: from)
-        for sample in samples { batch.sample(sample) }
-        return batch
-    }
-
-    private func record(_ batch: ReadingBatch, at now: Timestamp = time(0)) {
-        var summary = BatchSummary()
-        summary.messages = batch.messageCount
-        summary.rows = batch.messageCount
-        monitor.record(batch, summary, duration: .milliseconds(20), now: now)
+    /// Records a batch of one partition.
+    private func record(
+        _ partition: Int32, from: Int64, to: Int64, samples: [LatencySample] = [], at now: Timestamp = time(0)
+    ) {
+        var work = WorkCounts()
+        (work.messages, work.rows, work.batches) = (Int(to - from), Int(to - from), 1)
+        status.record(work, offsets: [partition: to], samples: samples, duration: .milliseconds(20), now: now)
     }
 
     @Test func lagIsWhatIsNotInTheDatabase() {
-        monitor.observe([view(0, position: 100, end: nil), view(1, position: 7, end: 7)])
-        #expect(monitor.lag(of: 0) == nil, "the broker has not answered yet")
-        #expect(monitor.lag(of: 1) == 0)
+        status.observe([view(0, position: 100, end: nil), view(1, position: 7, end: 7)])
+        #expect(status.lag(of: 0) == nil, "the broker has not answered yet")
+        #expect(status.lag(of: 1) == 0)
         // Fetched, but not written.
-        monitor.observe([view(0, position: 180, end: 200), view(1, position: 7, end: 7)])
-        #expect(monitor.lag(of: 0) == 100)
-        record(batch(0, from: 100, to: 180))
-        #expect(monitor.lag(of: 0) == 20)
-        #expect(monitor.turn(seconds: 1).lag == 20)
-        #expect(monitor.lag(of: 2) == nil)
+        status.observe([view(0, position: 180, end: 200), view(1, position: 7, end: 7)])
+        #expect(status.lag(of: 0) == 100)
+        record(0, from: 100, to: 180)
+        #expect(status.lag(of: 0) == 20)
+        #expect(status.turn(seconds: 1).lag == 20)
+        #expect(status.lag(of: 2) == nil)
         // The end is as of the last observation, but never behind what was read.
-        record(batch(0, from: 180, to: 230))
-        #expect(monitor.lag(of: 0) == 0 && monitor.partitions.first?.end == 230)
+        record(0, from: 180, to: 230)
+        #expect(status.lag(of: 0) == 0 && status.partitions.first?.end == 230)
     }
 
     @Test func aPartitionThatComesBackStartsWhereTheDatabaseSays() {
-        monitor.observe([view(0, position: 100, end: 200)])
-        record(batch(0, from: 100, to: 150))
-        monitor.observe([])
-        #expect(monitor.partitions.isEmpty)
-        monitor.observe([view(0, position: 190, end: 200)])
-        #expect(monitor.lag(of: 0) == 10)
+        status.observe([view(0, position: 100, end: 200)])
+        record(0, from: 100, to: 150)
+        status.observe([])
+        #expect(status.partitions.isEmpty)
+        status.observe([view(0, position: 190, end: 200)])
+        #expect(status.lag(of: 0) == 10)
         // After a stale batch the offsets in the database are read again.
-        monitor.forgetPositions()
-        #expect(monitor.partitions.map(\.committed) == [nil] && monitor.committed == [:])
-        monitor.locate([0: 110])
-        monitor.observe([view(0, position: 120, end: 200)])
-        #expect(monitor.lag(of: 0) == 90 && monitor.committed == [0: 110])
+        status.forgetPositions()
+        #expect(status.partitions.map(\.committed) == [nil] && status.committed == [:])
+        status.locate([0: 110])
+        status.observe([view(0, position: 120, end: 200)])
+        #expect(status.lag(of: 0) == 90 && status.committed == [0: 110])
     }
 
     @Test func stagesAddUpAndUnknownEndsAreLeftOut() throws {
         let sample = LatencySample(sampled: 1_000_000, committed: 1_000_010, sent: 1_000_030, received: 1_000_060)
-        record(batch(0, from: 0, to: 1, samples: [sample]), at: time(0.1))
+        record(0, from: 0, to: 1, samples: [sample], at: time(0.1))
         var noCommit = sample
         noCommit.committed = nil
-        record(batch(0, from: 1, to: 2, samples: [noCommit]), at: time(0.1))
-        let view = monitor.view
+        record(0, from: 1, to: 2, samples: [noCommit], at: time(0.1))
+        let view = status.view
         #expect(view.latency.count == 2)
         #expect(view.stages.mapValues(\.count) == [.commit: 1, .send: 1, .receive: 2, .store: 2])
         let stages = LatencyStage.allCases.map { sample.seconds($0, stored: 1_000_100) }
@@ -133,21 +126,21 @@ private func time(_ seconds: Double) -> Timestamp { Timestamp(milliseconds: 1_00
     }
 
     @Test func batchesAreRememberedUpToABound() {
-        for number in 0..<200 { record(batch(0, from: Int64(number), to: Int64(number + 1))) }
-        #expect(monitor.view.batches.count == PipelineMonitor.rememberedBatches)
-        #expect(monitor.view.counts.batches == 200 && monitor.view.counts.messages == 200)
-        #expect(monitor.turn(seconds: 1).slowestBatch == 0.02)
-        #expect(monitor.turn(seconds: 1).slowestBatch == nil, "none since the last turn")
+        for number in 0..<200 { record(0, from: Int64(number), to: Int64(number + 1)) }
+        #expect(status.view.batches.count == PipelineStatus.rememberedBatches)
+        #expect(status.view.counts.batches == 200 && status.view.counts.messages == 200)
+        #expect(status.turn(seconds: 1).slowestBatch == 0.02)
+        #expect(status.turn(seconds: 1).slowestBatch == nil, "none since the last turn")
     }
 }
 
-@Suite struct SupervisorTests {
+@Suite struct StatusCollectorTests {
     private let registry = MetricsRegistry()
     private let health = Health()
 
-    private func supervisor(_ cpu: [Double] = []) -> Supervisor {
+    private func collector(_ cpu: [Double] = []) -> StatusCollector {
         let seconds = Sequence(cpu)
-        return Supervisor(identity: identity, health: health, registry: registry) { (seconds.next(), 5e6) }
+        return StatusCollector(identity: identity, health: health, registry: registry) { (seconds.next(), 5e6) }
     }
 
     /// Gives one number after the other.
@@ -157,16 +150,16 @@ private func time(_ seconds: Double) -> Timestamp { Timestamp(milliseconds: 1_00
         func next() -> Double? { rest.popFirst() }
     }
 
-    private func work(_ monitor: PipelineMonitor, messages: Int, partition: Int32 = 0, from: Int64 = 0, at: Timestamp) {
-        var batch = ReadingBatch()
-        batch.count(messages: messages, partition: partition, through: from + Int64(messages), from: from)
-        batch.sample(
-            LatencySample(
-                sampled: at.milliseconds - 100, committed: at.milliseconds - 90, sent: at.milliseconds - 80,
-                received: at.milliseconds - 30))
-        var summary = BatchSummary()
-        (summary.messages, summary.rows, summary.duplicates) = (messages, messages - 1, 1)
-        monitor.record(batch, summary, duration: .milliseconds(12), now: at)
+    private func work(
+        _ pipeline: PipelineStatus, messages: Int, partition: Int32 = 0, from: Int64 = 0, at: Timestamp
+    ) {
+        let sample = LatencySample(
+            sampled: at.milliseconds - 100, committed: at.milliseconds - 90, sent: at.milliseconds - 80,
+            received: at.milliseconds - 30)
+        var work = WorkCounts()
+        (work.messages, work.rows, work.duplicates, work.batches) = (messages, messages - 1, 1, 1)
+        pipeline.record(
+            work, offsets: [partition: from + Int64(messages)], samples: [sample], duration: .milliseconds(12), now: at)
     }
 
     private func object(_ json: JSON) throws -> [String: Any] {
@@ -184,49 +177,49 @@ private func time(_ seconds: Double) -> Timestamp { Timestamp(milliseconds: 1_00
     }
 
     @Test func ratesAreOfTheTimeThatHasPassed() {
-        let supervisor = supervisor([1, 1.5, 1.75])
-        let (first, second) = (supervisor.addPipeline(), supervisor.addPipeline())
+        let collector = collector([1, 1.5, 1.75])
+        let (first, second) = (collector.addPipeline(), collector.addPipeline())
         #expect(first.worker == 1 && second.worker == 2)
-        supervisor.turn(now: time(1), seconds: 1)
+        collector.turn(now: time(1), seconds: 1)
         work(first, messages: 100, at: time(1.5))
         work(second, messages: 50, at: time(1.6))
-        supervisor.turn(now: time(3), seconds: 2)
-        supervisor.turn(now: time(3.5), seconds: 0.5)
-        let history = supervisor.report(now: time(4)).history
+        collector.turn(now: time(3), seconds: 2)
+        collector.turn(now: time(3.5), seconds: 0.5)
+        let history = collector.report(now: time(4)).history
         #expect(history.map(\.messagesPerSecond) == [0, 75, 0])
         #expect(history.map(\.rowsPerSecond) == [0, 74, 0])
         #expect(history.map(\.cpuShare) == [nil, 0.25, 0.5])
         #expect(history.map(\.batchSeconds) == [nil, 0.012, nil])
         #expect(history[1].latencyMedian.map { abs($0 - 0.1) < 0.02 } == true)
-        #expect(supervisor.report(now: time(4)).messagesPerSecond == 25)
-        let shares = supervisor.members(endpoint: nil).map { ($0.messagesPerSecond * 3).rounded() }
+        #expect(collector.report(now: time(4)).messagesPerSecond == 25)
+        let shares = collector.members(endpoint: nil).map { ($0.messagesPerSecond * 3).rounded() }
         #expect(shares == [50, 25], "each pipeline has its own")
-        #expect(supervisor.report(now: time(4)).uptime == 4)
+        #expect(collector.report(now: time(4)).uptime == 4)
     }
 
     @Test func tenMinutesAreRemembered() {
-        let supervisor = supervisor()
-        for second in 1...700 { supervisor.turn(now: time(Double(second)), seconds: 1) }
-        let history = supervisor.report(now: time(700)).history
+        let collector = collector()
+        for second in 1...700 { collector.turn(now: time(Double(second)), seconds: 1) }
+        let history = collector.report(now: time(700)).history
         #expect(history.count == 600)
         #expect(history.first?.time == time(101).milliseconds && history.last?.time == time(700).milliseconds)
     }
 
     @Test func theJSONIsValidInEveryState() throws {
-        let supervisor = supervisor()
-        var status = try object(supervisor.report(now: time(0)).json)
+        let collector = collector()
+        var status = try object(collector.report(now: time(0)).json)
         #expect(status["alerts"] is NSNull && status["members"] is NSNull && status["lag"] is NSNull)
-        let monitor = supervisor.addPipeline()
-        monitor.observe([PartitionView(partition: 3, position: 0, end: 12)])
-        monitor.measure(StateSize(sensors: 2, panes: 8, windows: 30, bytes: 5000))
-        work(monitor, messages: 10, partition: 3, at: time(1))
-        supervisor.turn(now: time(2), seconds: 1)
-        supervisor.note(
+        let pipeline = collector.addPipeline()
+        pipeline.observe([PartitionView(partition: 3, position: 0, end: 12)])
+        pipeline.measure(StateSize(sensors: 2, panes: 8, windows: 30, bytes: 5000))
+        work(pipeline, messages: 10, partition: 3, at: time(1))
+        collector.turn(now: time(2), seconds: 1)
+        collector.note(
             DatabaseView(
                 members: [member("a \"b\"")], missing: 7,
                 alerts: [OpenAlerts(kind: "silence", severity: "critical", count: 2)]))
         health.report("postgres", .healthy)
-        status = try object(supervisor.report(now: time(2)).json)
+        status = try object(collector.report(now: time(2)).json)
         #expect((status["counts"] as? [String: Int])?["messages"] == 10)
         #expect((status["counts"] as? [String: Int])?["rows"] == 9)
         #expect((status["partitions"] as? [[String: Int]])?.first?["lag"] == 2)
@@ -237,40 +230,40 @@ private func time(_ seconds: Double) -> Timestamp { Timestamp(milliseconds: 1_00
         #expect((status["stages"] as? [[String: Any]])?.map { $0["count"] as? Int } == [1, 1, 1, 1])
         #expect((status["batches"] as? [[Double]]) == [[1_001_000, 10, 9, 0.012]])
         #expect((status["health"] as? [String: Any])?["good"] as? Bool == true)
-        let history = try object(supervisor.report(now: time(2)).historyJSON)
+        let history = try object(collector.report(now: time(2)).historyJSON)
         let columns = try #require(history["columns"] as? [String])
         let points = try #require(history["points"] as? [[Any]])
         #expect(points.count == 1 && points[0].count == columns.count)
     }
 
     @Test func aDatabaseThatIsAwayIsSaidAndForgottenWhenItIsBack() {
-        let supervisor = supervisor()
+        let collector = collector()
         health.report("postgres", .healthy)
-        #expect(supervisor.report(now: time(0)).isGood)
-        supervisor.note(databaseError: "connection refused")
-        let report = supervisor.report(now: time(1))
+        #expect(collector.report(now: time(0)).isGood)
+        collector.note(databaseError: "connection refused")
+        let report = collector.report(now: time(1))
         #expect(!report.isGood && report.databaseTrouble == "connection refused" && report.state == "degraded")
         #expect(report.text.contains("connection refused") && report.text.contains("DEGRADED"))
-        #expect(supervisor.members(endpoint: nil).isEmpty)
-        supervisor.note(DatabaseView(members: [], missing: 0, alerts: nil))
-        #expect(supervisor.report(now: time(2)).isGood)
+        #expect(collector.members(endpoint: nil).isEmpty)
+        collector.note(DatabaseView(members: [], missing: 0, alerts: nil))
+        #expect(collector.report(now: time(2)).isGood)
         health.report("postgres", .degraded("no room"))
-        #expect(supervisor.report(now: time(2)).databaseTrouble == "no room")
+        #expect(collector.report(now: time(2)).databaseTrouble == "no room")
     }
 
     @Test func theTextSaysWhatThePageSays() {
-        let supervisor = supervisor()
-        let monitor = supervisor.addPipeline()
+        let collector = collector()
+        let pipeline = collector.addPipeline()
         health.report("postgres", .healthy)
-        #expect(supervisor.report(now: time(0)).text.contains("nothing has come yet: no partition is assigned"))
-        monitor.observe([PartitionView(partition: 11, position: 0, end: 1_500_000)])
-        work(monitor, messages: 1_234_567, partition: 11, at: time(1))
-        supervisor.turn(now: time(2), seconds: 1)
-        supervisor.note(
+        #expect(collector.report(now: time(0)).text.contains("nothing has come yet: no partition is assigned"))
+        pipeline.observe([PartitionView(partition: 11, position: 0, end: 1_500_000)])
+        work(pipeline, messages: 1_234_567, partition: 11, at: time(1))
+        collector.turn(now: time(2), seconds: 1)
+        collector.note(
             DatabaseView(
                 members: [member("centre-1"), member("centre-2", age: 90)], missing: 5,
                 alerts: [OpenAlerts(kind: "silence", severity: "critical", count: 2)]))
-        let report = supervisor.report(now: time(65))
+        let report = collector.report(now: time(65))
         for words in [
             "centre-1  HEALTHY", "up 1 min 5 s", "1,234,567 messages, 1,234,566 rows, 1 duplicates", "lag 265,433",
             "missing     5 readings", "2 silence (critical)", "gone for 1 min 30 s", "1,500,000",
@@ -282,13 +275,13 @@ private func time(_ seconds: Double) -> Timestamp { Timestamp(milliseconds: 1_00
     }
 
     @Test func prometheusSeesTheSame() throws {
-        let supervisor = supervisor()
-        let monitor = supervisor.addPipeline()
-        monitor.observe([PartitionView(partition: 3, position: 0, end: 12), PartitionView(partition: 4)])
-        monitor.measure(StateSize(sensors: 2, panes: 8, windows: 30, bytes: 5000))
-        work(monitor, messages: 10, partition: 3, at: time(1))
-        supervisor.turn(now: time(2), seconds: 1)
-        supervisor.note(
+        let collector = collector()
+        let pipeline = collector.addPipeline()
+        pipeline.observe([PartitionView(partition: 3, position: 0, end: 12), PartitionView(partition: 4)])
+        pipeline.measure(StateSize(sensors: 2, panes: 8, windows: 30, bytes: 5000))
+        work(pipeline, messages: 10, partition: 3, at: time(1))
+        collector.turn(now: time(2), seconds: 1)
+        collector.note(
             DatabaseView(
                 members: [member("a"), member("b", age: 60)], missing: 7,
                 alerts: [OpenAlerts(kind: "fault", severity: "warning", count: 2)]))
@@ -304,8 +297,8 @@ private func time(_ seconds: Double) -> Timestamp { Timestamp(milliseconds: 1_00
         }
         #expect(!lines.contains { $0.hasPrefix("vigie_consumer_lag_messages{partition=\"4\"}") }, "it is not known")
         // What has gone is no series, an alert that has closed is a zero.
-        monitor.observe([])
-        supervisor.note(DatabaseView(members: [], missing: 0, alerts: []))
+        pipeline.observe([])
+        collector.note(DatabaseView(members: [], missing: 0, alerts: []))
         lines = Set(registry.exposition().split(separator: "\n").map(String.init))
         #expect(!lines.contains { $0.hasPrefix("vigie_consumer_lag_messages{") })
         #expect(lines.contains("vigie_open_alerts{kind=\"fault\",severity=\"warning\"} 0"))
@@ -350,7 +343,7 @@ private func time(_ seconds: Double) -> Timestamp { Timestamp(milliseconds: 1_00
         #expect(overview.text.contains("e on here has no endpoint; it says that it is healthy"))
         #expect(overview.text.contains("F\n"))
         #expect(overview.text.contains("g on there answers only on its own machine"))
-        #expect(inquiry([:]).all([]).problems == ["no processor has given a sign of life in the last hour"])
+        #expect(inquiry([:]).all([]).problems == ["no processor has given a heartbeat in the last hour"])
     }
 
     @Test func oneIsAskedByItsAddress() {

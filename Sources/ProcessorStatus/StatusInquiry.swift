@@ -1,7 +1,6 @@
 import HTTPClient
 import Monitoring
 import Platform
-import PostgresClient
 import Presentation
 
 /// What `vigie-processor status` shows.
@@ -13,9 +12,9 @@ public struct StatusOverview: Sendable, Equatable {
 }
 
 /// Asks processors how they are: those that the database knows, or one by its address.
-struct StatusInquiry {
+package struct StatusInquiry {
     /// What a processor answered, or why not.
-    enum Answer: Equatable {
+    package enum Answer: Equatable {
         /// Its own text, and whether it says that all is well.
         case text(String, isGood: Bool)
         case silence(String)
@@ -27,7 +26,7 @@ struct StatusInquiry {
     let ask: (_ endpoint: String, _ path: String) -> Answer
 
     /// One processor, at an endpoint such as `http://127.0.0.1:9465/` or `unix:/run/vigie/processor.sock`.
-    func one(at endpoint: String) -> StatusOverview {
+    package func one(at endpoint: String) -> StatusOverview {
         switch ask(endpoint, "status") {
         case .text(let text, let isGood):
             StatusOverview(text: text, problems: isGood ? [] : ["the processor at \(endpoint) is not well"])
@@ -36,10 +35,10 @@ struct StatusInquiry {
         }
     }
 
-    /// All processors that give signs of life, or did lately.
-    func all(_ members: [ProcessorMember]) -> StatusOverview {
+    /// All processors that give heartbeats, or did lately.
+    package func all(_ members: [ProcessorMember]) -> StatusOverview {
         guard !members.isEmpty else {
-            return StatusOverview(text: "", problems: ["no processor has given a sign of life in the last hour"])
+            return StatusOverview(text: "", problems: ["no processor has given a heartbeat in the last hour"])
         }
         var overview = StatusOverview(text: "", problems: [])
         var asked: Set<String> = []
@@ -67,7 +66,7 @@ struct StatusInquiry {
     }
 
     /// The database cannot be asked who there is: the processor of this machine's configuration, if there is one, is.
-    func withoutDatabase(_ reason: String, listen: HTTPEndpointSettings.Address?) -> StatusOverview {
+    package func withoutDatabase(_ reason: String, listen: HTTPEndpointSettings.Address?) -> StatusOverview {
         var overview = StatusOverview(text: "", problems: ["the database cannot be asked: \(reason)"])
         let own: StatusOverview
         switch listen {
@@ -87,8 +86,10 @@ struct StatusInquiry {
 
 extension StatusInquiry {
     /// Asks by HTTP.
-    /// - Parameter tokenFile: the file of the token to show; nil for none.
-    init(tokenFile: String?) throws {
+    /// - Parameters:
+    ///   - host: the name of this machine.
+    ///   - tokenFile: the file of the token to show; nil for none.
+    package init(host: String, tokenFile: String?) throws {
         let client = try HTTPClient(limits: HTTPClient.Limits(connect: .seconds(3), total: .seconds(5)))
         var headers: [HTTPClient.Header] = []
         if let tokenFile {
@@ -96,7 +97,7 @@ extension StatusInquiry {
             headers = [HTTPClient.Header("Authorization", "Bearer \(token)")]
         }
         let known = headers
-        self.init(host: ProcessorSettings.hostName) { endpoint, path in
+        self.init(host: host) { endpoint, path in
             let socket = endpoint.hasPrefix("unix:") ? String(endpoint.dropFirst("unix:".count)) : nil
             let base = socket == nil ? endpoint : "http://localhost/"
             guard let address = HTTPAddress(base + (base.hasSuffix("/") ? "" : "/") + path) else {
@@ -116,38 +117,6 @@ extension StatusInquiry {
             } catch {
                 return .silence("\(error)")
             }
-        }
-    }
-}
-
-extension Processor {
-    /// How all processors are that the database knows.
-    /// - Parameter tokenFile: the file of the token to show them; nil for that of the settings.
-    public func status(tokenFile: String? = nil) async throws -> StatusOverview {
-        let settings = settings
-        return try await Processor.onThread {
-            let inquiry = try StatusInquiry(tokenFile: tokenFile ?? settings.monitoring?.tokenFile)
-            do {
-                let connection = try settings.connect(applicationName: "vigie-processor status")
-                return inquiry.all(try ProcessorTable(connection: connection).members())
-            } catch let error as PostgresError {
-                return inquiry.withoutDatabase(
-                    DatabaseAway(error)?.advice ?? error.message, listen: settings.monitoring?.address)
-            }
-        }
-    }
-
-    /// How the processor at an address is, such as `http://127.0.0.1:9465/` or `unix:/run/vigie/processor.sock`.
-    /// - Parameter tokenFile: the file of the token to show it; nil for none.
-    public static func status(endpoint: String, tokenFile: String?) async throws -> StatusOverview {
-        try await onThread { try StatusInquiry(tokenFile: tokenFile).one(at: endpoint) }
-    }
-
-    private static func onThread<Result: Sendable>(
-        _ body: @escaping @Sendable () throws -> Result
-    ) async throws -> Result {
-        try await withCheckedThrowingContinuation { continuation in
-            startThread(name: "status") { continuation.resume(with: Swift.Result { try body() }) }
         }
     }
 }

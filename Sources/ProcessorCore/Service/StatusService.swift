@@ -1,14 +1,15 @@
 import Monitoring
 import Platform
 import PostgresClient
+import ProcessorStatus
 import Readings
 
-/// The supervisor's clock: a turn each second, and a sign of life in the database every few.
-struct Supervision: Service {
-    /// Between two signs of life; a third of the patience with which the others wait, and less.
+/// Ends a turn of the status each second, and writes a heartbeat into the database every few seconds.
+struct StatusService: Service {
+    /// Between two heartbeats; less than a third of `ProcessorMember.heartbeatTimeout`.
     static let heartbeat = Duration.seconds(3)
 
-    let supervisor: Supervisor
+    let collector: StatusCollector
     let settings: ProcessorSettings
     let health: Health
     /// Where this processor answers; nil if nowhere.
@@ -18,22 +19,22 @@ struct Supervision: Service {
     let clock: any Clock<Duration>
 
     func run() async throws {
-        let messenger = Messenger(supervisor: supervisor, settings: settings, log: log)
+        let heartbeats = HeartbeatWriter(collector: collector, settings: settings, log: log)
         do {
             try await cancelOnGracefulShutdown { [self] in
                 try await withThrowingTaskGroup(of: Void.self) { group in
                     group.addTask { try await turn() }
                     group.addTask {
                         while true {
-                            await messenger.beat(endpoint: endpoint)
-                            try await clock.sleep(for: Supervision.heartbeat)
+                            await heartbeats.write(endpoint: endpoint)
+                            try await clock.sleep(for: StatusService.heartbeat)
                         }
                     }
                     try await group.waitForAll()
                 }
             }
         } catch is CancellationError {}
-        await messenger.leave()
+        await heartbeats.leave()
     }
 
     private func turn() async throws {
@@ -42,19 +43,19 @@ struct Supervision: Service {
             try await clock.sleep(for: .seconds(1))
             let seconds = elapsed() / .seconds(1)
             elapsed = Platform.elapsed(on: clock)
-            supervisor.turn(now: wallClock.now(), seconds: seconds)
-            for pipeline in supervisor.pipelines { watch(pipeline) }
+            collector.turn(now: wallClock.now(), seconds: seconds)
+            for pipeline in collector.pipelines { watch(pipeline) }
         }
     }
 
     /// Says which partitions stand still.
-    private func watch(_ pipeline: PipelineMonitor) {
+    private func watch(_ pipeline: PipelineStatus) {
         let part = ReadingPipeline.healthPart(worker: pipeline.worker, of: settings)
         var isHeldUp = health.state(of: part) != .healthy
         if case .degraded = health.state(of: ReadingPipeline.rejectedPart(worker: pipeline.worker, of: settings)) {
             isHeldUp = true
         }
-        let (findings, state) = supervisor.watch(pipeline, isHeldUp: isHeldUp, at: .now)
+        let (findings, state) = collector.watch(pipeline, isHeldUp: isHeldUp, at: .now)
         for finding in findings {
             switch finding {
             case .stalled(let partition, let offset, let end):
@@ -78,48 +79,48 @@ struct Supervision: Service {
     }
 }
 
-/// Speaks with the database for the supervisor, on a connection and a thread of its own, so that neither a slow batch
+/// Writes and reads heartbeats, on a connection and a thread of its own, so that neither a slow batch
 /// nor a database that is away holds up what is shown.
-private actor Messenger {
-    private let supervisor: Supervisor
+private actor HeartbeatWriter {
+    private let collector: StatusCollector
     private let settings: ProcessorSettings
     private let log: Log
-    private let executor = ThreadExecutor(name: "supervision")
+    private let executor = ThreadExecutor(name: "heartbeat")
     private var connection: PostgresConnection?
     private var hasFailed = false
 
     nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
 
-    init(supervisor: Supervisor, settings: ProcessorSettings, log: Log) {
-        self.supervisor = supervisor
+    init(collector: StatusCollector, settings: ProcessorSettings, log: Log) {
+        self.collector = collector
         self.settings = settings
         self.log = log
     }
 
-    func beat(endpoint: String?) {
+    func write(endpoint: String?) {
         do {
-            let table = ProcessorTable(connection: try connected())
-            let identity = supervisor.identity
-            try table.beat(supervisor.members(endpoint: endpoint), topic: identity.topic, group: identity.group)
-            supervisor.note(try table.view())
+            let table = HeartbeatTable(connection: try connected())
+            let identity = collector.identity
+            try table.write(collector.members(endpoint: endpoint), topic: identity.topic, group: identity.group)
+            collector.note(try table.view())
             if hasFailed { log.notice("the database can be asked again") }
             hasFailed = false
         } catch {
             connection = nil
             // Once: the pipeline says the rest.
-            if !hasFailed { log.warning("cannot give a sign of life in the database", ["error": "\(error)"]) }
+            if !hasFailed { log.warning("cannot write a heartbeat into the database", ["error": "\(error)"]) }
             hasFailed = true
-            supervisor.note(databaseError: error.message)
+            collector.note(databaseError: error.message)
         }
     }
 
     /// Takes this process out of the table, if the database can be reached; if not, the others see in time that it is
-    /// gone. Over a new connection, as the old one may have broken since the last sign of life.
+    /// gone. Over a new connection, as the old one may have broken since the last heartbeat.
     func leave() {
         connection = nil
-        let identity = supervisor.identity
+        let identity = collector.identity
         do {
-            try ProcessorTable(connection: connected()).leave(
+            try HeartbeatTable(connection: connected()).leave(
                 instance: identity.instance, processID: identity.processID)
         } catch {
             log.warning("cannot leave the table of processors", ["error": "\(error)"])
@@ -129,7 +130,7 @@ private actor Messenger {
     private func connected() throws(PostgresError) -> PostgresConnection {
         if let connection, connection.isAlive { return connection }
         connection = nil
-        let made = try settings.connect(applicationName: "vigie-processor supervision")
+        let made = try settings.connect(applicationName: "vigie-processor heartbeat")
         connection = made
         return made
     }

@@ -3,12 +3,12 @@ import Monitoring
 /// Tells which partitions of a pipeline stand still although they have something to read, and in which an open
 /// transaction holds messages back: from what the broker and the database say alone, so that it does not matter what
 /// the reader believes.
-struct PartitionWatchdog: Sendable {
+package struct PartitionWatchdog: Sendable {
     /// For so long a partition may stand still.
     static let limit = Duration.seconds(60)
 
     /// What has changed.
-    enum Finding: Sendable, Equatable {
+    package enum Finding: Sendable, Equatable {
         /// A partition has not advanced for `limit` although it could have. The offset is nil if nobody knows where it
         /// is to be read.
         case stalled(Int32, offset: Int64?, end: Int64)
@@ -86,7 +86,7 @@ struct PartitionWatchdog: Sendable {
     }
 
     /// What to do about an open transaction.
-    static func remedy(topic: String, partition: Int32) -> String {
+    package static func remedy(topic: String, partition: Int32) -> String {
         """
         "kafka-transactions.sh describe-producers --topic \(topic) --partition \(partition)" names its producer: \
         let it commit or end it, or abort the transaction with the same tool

@@ -4,7 +4,7 @@ import PostgresClient
 import Testing
 
 /// What the processor tells of itself agrees with what was produced and with what is in the tables.
-@Suite(Servers.areThere) struct SupervisionTests {
+@Suite(Servers.areThere) struct StatusTests {
     private static let messages = 4000
     private static let gateways = 20
     /// Each gateway ends with a report.
@@ -52,7 +52,7 @@ import Testing
         let here = """
             SELECT endpoint FROM processor WHERE worker = 1 AND cardinality(partitions) > 0 AND lag IS NOT NULL
             """
-        try await waitUntil("the processor gives a sign of life", within: .seconds(120)) {
+        try await waitUntil("the processor gives a heartbeat", within: .seconds(120)) {
             try #require(processor.isRunning, "\(processor.output)")
             return try site.database.query("SELECT to_regclass('processor') IS NOT NULL").value(0, 0)
                 && site.database.query(here).rowCount == 1
@@ -72,7 +72,7 @@ import Testing
         }
         try shownNumbersAgree(site, endpoint)
         for name in ["page.css", "page.js", "icon.svg", "history.json", "healthz", "readyz", "status"] {
-            // A sign of life may be late for a moment.
+            // A heartbeat may be late for a moment.
             try await waitUntil("\(name) is good", within: .seconds(120)) { try get(endpoint + name).status == 200 }
         }
         try await theTableAgrees(site, processor)
@@ -125,7 +125,7 @@ import Testing
                 || ' ' || consumer_group FROM processor
             """
         let expected = "\(processor.identifier) 0,1,2,3 0 healthy \(site.topic) \(site.topic)"
-        try await waitUntil("a sign of life says that nothing is behind", within: .seconds(120)) {
+        try await waitUntil("a heartbeat says that nothing is behind", within: .seconds(120)) {
             try site.value(row) == expected
         }
     }
@@ -151,7 +151,7 @@ import Testing
 
         // The next one takes the name over, and an orderly stop leaves nothing behind, even if its connections broke.
         let next = try start(site, configuration)
-        try await waitUntil("the next one gives a sign of life", within: .seconds(120)) {
+        try await waitUntil("the next one gives a heartbeat", within: .seconds(120)) {
             try #require(next.isRunning, "\(next.output)")
             return try site.value(
                 "SELECT count(*) FROM processor WHERE process_id = \(next.identifier)", as: Int64.self) == 1

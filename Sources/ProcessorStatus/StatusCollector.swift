@@ -2,57 +2,6 @@ import Monitoring
 import Readings
 import Synchronization
 
-/// Who this processor is; does not change while it runs.
-struct ProcessorIdentity: Sendable, Equatable {
-    var instance: String
-    var host: String
-    var processID: Int32
-    var version: String
-    var topic: String
-    var group: String
-    var startedAt: Timestamp
-}
-
-/// A pipeline of a processor, as the table `processor` has it.
-struct ProcessorMember: Sendable, Equatable {
-    var instance: String
-    var worker: Int32
-    var host: String
-    var processID: Int32
-    var version: String
-    var partitions: [Int32]
-    /// Where it answers, such as `http://127.0.0.1:9465/`; nil if nowhere.
-    var endpoint: String?
-    var lag: Int64?
-    var messagesPerSecond: Double
-    /// `healthy`, `starting`, `degraded` or `failed`.
-    var state: String
-    var startedAt: Timestamp
-    /// Since its last sign of life, by the database's clock, seconds.
-    var age: Double
-
-    /// After so many seconds without a sign of life it counts as gone.
-    static let patience = 15.0
-
-    var isGone: Bool { age > ProcessorMember.patience }
-}
-
-/// Alerts of one kind that are open.
-struct OpenAlerts: Sendable, Equatable {
-    var kind: String
-    var severity: String
-    var count: Int64
-}
-
-/// What only the database knows, as of the last look.
-struct DatabaseView: Sendable, Equatable {
-    var members: [ProcessorMember]
-    /// Readings that were numbered and have not arrived, of all streams.
-    var missing: Int64
-    /// Nil while the schema has no alerts.
-    var alerts: [OpenAlerts]?
-}
-
 /// One second of the past.
 struct HistoryPoint: Sendable, Equatable {
     /// Its end, milliseconds since 1970.
@@ -72,11 +21,11 @@ struct HistoryPoint: Sendable, Equatable {
 
 /// Gathers what the page, the terminal and Prometheus show of this process: its pipelines, its past ten minutes, and
 /// what the database tells of the others.
-final class Supervisor: Sendable {
+package final class StatusCollector: Sendable {
     /// How many seconds of the past are remembered.
     static let rememberedSeconds = 600
 
-    let identity: ProcessorIdentity
+    package let identity: ProcessorIdentity
     private let health: Health
     private let registry: MetricsRegistry
     private let histograms: LatencyHistograms
@@ -84,8 +33,8 @@ final class Supervisor: Sendable {
     private let state = Mutex(State())
 
     private struct State {
-        var pipelines: [PipelineMonitor] = []
-        var history = Ring<HistoryPoint>(capacity: Supervisor.rememberedSeconds)
+        var pipelines: [PipelineStatus] = []
+        var history = Ring<HistoryPoint>(capacity: StatusCollector.rememberedSeconds)
         var counts = WorkCounts()
         var cpuSeconds: Double?
         var database: DatabaseView?
@@ -98,7 +47,7 @@ final class Supervisor: Sendable {
 
     /// - Parameters:
     ///   - usage: what the process takes of the machine, since its start and now.
-    init(
+    package init(
         identity: ProcessorIdentity, health: Health, registry: MetricsRegistry,
         usage: @escaping @Sendable () -> (cpuSeconds: Double?, residentBytes: Double?) = {
             (ProcessUsage.cpuSeconds, ProcessUsage.residentBytes)
@@ -113,16 +62,16 @@ final class Supervisor: Sendable {
     }
 
     /// Makes the monitor of the next pipeline; they are numbered from 0.
-    func addPipeline() -> PipelineMonitor {
+    package func addPipeline() -> PipelineStatus {
         state.withLock { state in
-            let monitor = PipelineMonitor(worker: state.pipelines.count + 1, histograms: histograms)
+            let monitor = PipelineStatus(worker: state.pipelines.count + 1, histograms: histograms)
             state.pipelines.append(monitor)
             return monitor
         }
     }
 
     /// The pipelines' monitors, in the order of their numbers.
-    var pipelines: [PipelineMonitor] { state.withLock { $0.pipelines } }
+    package var pipelines: [PipelineStatus] { state.withLock { $0.pipelines } }
 
     // MARK: The passing of time
 
@@ -130,7 +79,7 @@ final class Supervisor: Sendable {
     /// - Parameters:
     ///   - now: the time.
     ///   - seconds: since the turn before.
-    func turn(now: Timestamp, seconds: Double) {
+    package func turn(now: Timestamp, seconds: Double) {
         let usage = usage()
         let length = max(seconds, 0.001)
         state.withLock { state in
@@ -164,8 +113,8 @@ final class Supervisor: Sendable {
     /// - Parameters:
     ///   - isHeldUp: whether the pipeline cannot write for now, which is said elsewhere.
     /// - Returns: what has changed, and what is to be said of the pipeline's partitions.
-    func watch(
-        _ pipeline: PipelineMonitor, isHeldUp: Bool, at instant: ContinuousClock.Instant
+    package func watch(
+        _ pipeline: PipelineStatus, isHeldUp: Bool, at instant: ContinuousClock.Instant
     ) -> (findings: [PartitionWatchdog.Finding], health: Health.State) {
         let views = pipeline.partitions
         return state.withLock { state in
@@ -180,7 +129,7 @@ final class Supervisor: Sendable {
     // MARK: The database
 
     /// Takes note of what the database tells.
-    func note(_ view: DatabaseView) {
+    package func note(_ view: DatabaseView) {
         state.withLock { state in
             state.database = view
             state.databaseError = nil
@@ -189,12 +138,12 @@ final class Supervisor: Sendable {
     }
 
     /// Takes note that the database cannot be asked.
-    func note(databaseError: String) {
+    package func note(databaseError: String) {
         state.withLock { $0.databaseError = databaseError }
     }
 
     /// This process's pipelines, as the others are to see them.
-    func members(endpoint: String?) -> [ProcessorMember] {
+    package func members(endpoint: String?) -> [ProcessorMember] {
         pipelines.map { pipeline in
             let partitions = pipeline.partitions
             return ProcessorMember(
@@ -255,7 +204,7 @@ final class Supervisor: Sendable {
         ) { [weak self] in
             self?.state.withLock { $0.database.map { Double($0.missing) } }
         }
-        registry.gauge("vigie_processors", "Pipelines of all processors that give signs of life.") { [weak self] in
+        registry.gauge("vigie_processors", "Pipelines of all processors that give heartbeats.") { [weak self] in
             self?.state.withLock { $0.database.map { Double($0.members.count { !$0.isGone }) } }
         }
         registry.gauge("vigie_postgres_up", "Whether the last look at the database succeeded.") { [weak self] in
