@@ -26,9 +26,10 @@ func sample(_ number: Int) -> OutboxRecord {
         gatewayID: Identifier(constant: "benchmark"), sensorID: Identifier(constant: "station-1"),
         streamID: StreamID(bits: 0), sequence: 0, eventTime: Timestamp(milliseconds: 1_790_000_000_000 + Int64(number)),
         intervalMilliseconds: 10_000,
-        values: Values(
-            temperature: 21.37, humidity: 43.21, co2: 612, pressure: 1013.25, batteryLevel: 81.5,
-            batteryVoltage: 3.912),
+        values: [
+            .temperature: 21.37, .humidity: 43.21, .co2: 612, .pressure: 1013.25, .batteryLevel: 81.5,
+            .batteryVoltage: 3.912,
+        ],
         place: Place(latitude: 48.8566, longitude: 2.3522))
     return OutboxRecord(
         reading: reading, bootID: "0b1e7c9a-3c5d-4e6f-8a9b-1c2d3e4f5a6b", bootTimeMilliseconds: Int64(number))

@@ -1,3 +1,5 @@
+import Readings
+
 /// What an alert is about.
 public enum AlertKind: String, CaseIterable, Sendable {
     /// A value beyond a bound.
@@ -26,7 +28,7 @@ public struct AlertKey: Sendable, Hashable {
     }
 
     init(_ quantity: Quantity) {
-        self.init(quantity == .batteryLevel ? .battery : .threshold, quantity.rawValue)
+        self.init(quantity == .batteryLevel ? .battery : .threshold, quantity.name)
     }
 }
 

@@ -136,16 +136,9 @@ public struct LossRule: Sendable, Equatable {
 
 /// All rules of the centre.
 public struct AlertRules: Sendable, Equatable {
-    /// Degrees Celsius.
-    public var temperature = QuantityRule()
-    /// Percent.
-    public var humidity = QuantityRule()
-    /// Parts per million.
-    public var co2 = QuantityRule()
-    /// Hectopascals.
-    public var pressure = QuantityRule()
-    /// Percent; its alerts are of the kind battery.
-    public var batteryLevel = QuantityRule()
+    /// The rules of the quantities, by the order of `Quantity.all`.
+    @usableFromInline
+    var quantities = [QuantityRule](repeating: QuantityRule(), count: Quantity.all.count)
     /// Nil: faults are no alerts.
     public var fault: FaultRule?
     /// Nil: silence is no alert.
@@ -156,26 +149,11 @@ public struct AlertRules: Sendable, Equatable {
     /// Rules that never apply.
     public init() {}
 
-    /// The rule of a quantity.
+    /// The rule of a quantity. The alerts of the battery's level are of the kind battery.
+    @inlinable
     public subscript(quantity: Quantity) -> QuantityRule {
-        get {
-            switch quantity {
-            case .temperature: temperature
-            case .humidity: humidity
-            case .co2: co2
-            case .pressure: pressure
-            case .batteryLevel: batteryLevel
-            }
-        }
-        set {
-            switch quantity {
-            case .temperature: temperature = newValue
-            case .humidity: humidity = newValue
-            case .co2: co2 = newValue
-            case .pressure: pressure = newValue
-            case .batteryLevel: batteryLevel = newValue
-            }
-        }
+        get { quantities[Int(quantity.rawValue)] }
+        set { quantities[Int(quantity.rawValue)] = newValue }
     }
 
     /// Classifies a reading: this and `SensorAlerts.isQuiet` are all that a reading costs when nothing is wrong.
@@ -192,9 +170,10 @@ public struct AlertRules: Sendable, Equatable {
     /// Whether any value passes any bound.
     @inlinable
     public func passesABound(_ values: Values) -> Bool {
-        temperature.isPassed(by: values.temperature) || humidity.isPassed(by: values.humidity)
-            || co2.isPassed(by: values.co2) || pressure.isPassed(by: values.pressure)
-            || batteryLevel.isPassed(by: values.batteryLevel)
+        for quantity in values.present.members {
+            if self[quantity].isPassed(by: values[quantity]) { return true }
+        }
+        return false
     }
 }
 

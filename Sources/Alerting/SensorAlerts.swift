@@ -29,8 +29,8 @@ public struct SensorAlerts: Sendable, Equatable {
     public mutating func evaluate(
         _ values: Values, faults: [String], time: Int64, rules: AlertRules, emit: (AlertEvent) -> Void
     ) {
-        for quantity in Quantity.allCases {
-            if let value = quantity.value(in: values) { evaluate(quantity, value, rules[quantity], time, emit) }
+        for quantity in QuantitySet(of: values).members {
+            if let value = values[quantity] { evaluate(quantity, value, rules[quantity], time, emit) }
         }
         evaluate(faults, rules.fault, time, emit)
     }

@@ -3,6 +3,7 @@
 #include <cstring>
 #include <memory>
 #include <new>
+#include <string>
 #include <string_view>
 
 #include <simdjson.h>
@@ -15,25 +16,49 @@ struct vigie_parser {
     // simdjson reads beyond the end of the text, so it is copied to a buffer that has room for that.
     std::unique_ptr<char[]> buffer;
     size_t capacity;
+    // The fields and their names, in the contract's order.
+    int32_t fields[VIGIE_FIELD_COUNT];
+    std::string names[VIGIE_FIELD_COUNT];
+    int32_t field_count;
     // The lists of a report, allocated with the first report.
     std::unique_ptr<vigie_report_stream[]> streams;
     std::unique_ptr<vigie_report_gap[]> gaps;
     std::unique_ptr<vigie_report_range[]> ranges;
 };
 
-static constexpr std::string_view names[VIGIE_FIELD_COUNT] = {
-    "schema",      "gateway_id",  "sensor_id", "stream_id", "seq",           "stream_first",    "event_time",
-    "time_quality", "interval_ms", "temperature", "humidity", "co2",         "pressure",        "battery_level",
-    "battery_voltage", "faults",  "latitude",  "longitude", "simulated",     "report",
+static constexpr const char *names_before[] = {
+    "schema",       "gateway_id", "sensor_id",    "stream_id",   "seq",
+    "stream_first", "event_time", "time_quality", "interval_ms",
 };
+static_assert(std::size(names_before) == VIGIE_FIRST_QUANTITY);
+static constexpr const char *names_after[] = {"faults", "latitude", "longitude", "simulated", "report"};
+static_assert(std::size(names_after) == VIGIE_FIELD_COUNT - VIGIE_FAULTS);
+// `present` has a bit for each field.
+static_assert(VIGIE_FIELD_COUNT <= 32);
 
-const char *vigie_field_name(int32_t field) {
-    return field >= 0 && field < VIGIE_FIELD_COUNT ? names[field].data() : "";
+const char *vigie_field_name(const vigie_parser *parser, int32_t field) {
+    for (int32_t index = 0; index < parser->field_count; index++) {
+        if (parser->fields[index] == field) return parser->names[index].c_str();
+    }
+    return "";
 }
 
-vigie_parser *vigie_parser_new(size_t capacity) {
+vigie_parser *vigie_parser_new(size_t capacity, const char *quantities) {
     std::unique_ptr<vigie_parser> parser(new (std::nothrow) vigie_parser());
     if (!parser) return nullptr;
+    const auto add = [&](int32_t field, std::string_view name) {
+        parser->fields[parser->field_count] = field;
+        parser->names[parser->field_count++] = name;
+    };
+    for (size_t index = 0; index < std::size(names_before); index++) add(int32_t(index), names_before[index]);
+    std::string_view rest = quantities;
+    for (int32_t field = VIGIE_FIRST_QUANTITY; !rest.empty(); field++) {
+        if (field == VIGIE_FAULTS) return nullptr;
+        const size_t end = rest.find(',');
+        add(field, rest.substr(0, end));
+        rest = end == rest.npos ? std::string_view() : rest.substr(end + 1);
+    }
+    for (size_t index = 0; index < std::size(names_after); index++) add(int32_t(VIGIE_FAULTS + index), names_after[index]);
     parser->buffer.reset(new (std::nothrow) char[capacity + simdjson::SIMDJSON_PADDING]());
     parser->capacity = capacity;
     if (!parser->buffer || parser->parser.allocate(capacity) != simdjson::SUCCESS) return nullptr;
@@ -42,13 +67,14 @@ vigie_parser *vigie_parser_new(size_t capacity) {
 
 void vigie_parser_free(vigie_parser *parser) { delete parser; }
 
-// Fields mostly come in the contract's order, so the search begins where the last one was found.
-static int32_t field_of(std::string_view key, int32_t first) {
-    int32_t field = first;
-    for (int32_t tried = 0; tried < VIGIE_FIELD_COUNT; tried++) {
-        if (field >= VIGIE_FIELD_COUNT) field = 0;
-        if (names[field] == key) return field;
-        field++;
+// The index of a field by its name, or -1. Fields mostly come in the contract's order, so the search begins where the last
+// one was found.
+static int32_t index_of(std::string_view key, int32_t first, const vigie_parser &parser) {
+    int32_t index = first;
+    for (int32_t tried = 0; tried < parser.field_count; tried++) {
+        if (index >= parser.field_count) index = 0;
+        if (parser.names[index] == key) return index;
+        index++;
     }
     return -1;
 }
@@ -80,6 +106,8 @@ static vigie_outcome read_faults(const element &value, vigie_message &message) {
 }
 
 static bool read_field(int32_t field, const element &value, vigie_message &message) {
+    if (field >= VIGIE_FIRST_QUANTITY && field < VIGIE_FAULTS)
+        return read(value, message.quantities[field - VIGIE_FIRST_QUANTITY]);
     switch (field) {
     case VIGIE_SCHEMA: return read(value, message.schema);
     case VIGIE_GATEWAY_ID: return read(value, message.gateway_id);
@@ -89,12 +117,6 @@ static bool read_field(int32_t field, const element &value, vigie_message &messa
     case VIGIE_EVENT_TIME: return read(value, message.event_time);
     case VIGIE_TIME_QUALITY: return read(value, message.time_quality);
     case VIGIE_INTERVAL_MS: return read(value, message.interval_ms);
-    case VIGIE_TEMPERATURE: return read(value, message.temperature);
-    case VIGIE_HUMIDITY: return read(value, message.humidity);
-    case VIGIE_CO2: return read(value, message.co2);
-    case VIGIE_PRESSURE: return read(value, message.pressure);
-    case VIGIE_BATTERY_LEVEL: return read(value, message.battery_level);
-    case VIGIE_BATTERY_VOLTAGE: return read(value, message.battery_voltage);
     case VIGIE_LATITUDE: return read(value, message.latitude);
     case VIGIE_LONGITUDE: return read(value, message.longitude);
     case VIGIE_SIMULATED: return read(value, message.simulated);
@@ -246,9 +268,10 @@ vigie_outcome vigie_parse(vigie_parser *parser, const void *bytes, size_t count,
     int32_t next = 0;
     element report;
     for (const auto [key, value] : object) {
-        const int32_t field = field_of(key, next);
-        if (field < 0) continue;
-        next = field + 1;
+        const int32_t index = index_of(key, next, *parser);
+        if (index < 0) continue;
+        next = index + 1;
+        const int32_t field = parser->fields[index];
         message->field = field;
         const uint32_t bit = uint32_t(1) << field;
         if (message->present & bit) return VIGIE_DUPLICATE_FIELD;

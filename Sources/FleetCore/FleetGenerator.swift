@@ -187,7 +187,7 @@ public struct FleetGenerator: Sequence, IteratorProtocol, Sendable {
             gatewayID: stream.gateway, sensorID: sensor.id, streamID: stream.stream,
             sequence: stream.lastSequence + 1, eventTime: plan.eventTime(ofSample: sample),
             intervalMilliseconds: plan.intervalMilliseconds,
-            values: Values(temperature: 21.5, co2: 600), place: sensor.place, isSimulated: true)
+            values: [.temperature: 21.5, .co2: 600], place: sensor.place, isSimulated: true)
         return FleetMessage(
             gateway: stream.gateway, bytes: malformation.message(from: model, using: &random),
             kind: .malformed(malformation))

@@ -28,13 +28,14 @@ struct Room: Sendable {
         let presence = max(0, -cos(turn - 2 * .pi * 1 / 24)) * people
         let weather = sin(2 * .pi * days / 5.3) + 0.5 * sin(2 * .pi * days / 2.1)
         let battery = 100 - 85 * (days / 30 + batteryAge - (days / 30 + batteryAge).rounded(.down))
-        return Values(
-            temperature: rounded(warmth + 2.2 * daily + 0.8 * presence + 0.05 * random.noise(), to: 100),
-            humidity: rounded(moisture - 4 * daily + 5 * presence + 0.2 * random.noise(), to: 100),
-            co2: rounded(425 + 700 * presence + 8 * random.noise(), to: 1),
-            pressure: rounded(1013 - 0.12 * altitude + 8 * weather + 0.05 * random.noise(), to: 100),
-            batteryLevel: rounded(battery, to: 10),
-            batteryVoltage: rounded(3.3 + 0.009 * battery + 0.002 * random.noise(), to: 1000))
+        return [
+            .temperature: rounded(warmth + 2.2 * daily + 0.8 * presence + 0.05 * random.noise(), to: 100),
+            .humidity: rounded(moisture - 4 * daily + 5 * presence + 0.2 * random.noise(), to: 100),
+            .co2: rounded(425 + 700 * presence + 8 * random.noise(), to: 1),
+            .pressure: rounded(1013 - 0.12 * altitude + 8 * weather + 0.05 * random.noise(), to: 100),
+            .batteryLevel: rounded(battery, to: 10),
+            .batteryVoltage: rounded(3.3 + 0.009 * battery + 0.002 * random.noise(), to: 1000),
+        ]
     }
 }
 
@@ -58,14 +59,14 @@ enum ChipFailure: CaseIterable {
     func strike(_ values: inout Values) {
         switch self {
         case .climate:
-            values.temperature = nil
-            values.humidity = nil
-            values.pressure = nil
+            values[.temperature] = nil
+            values[.humidity] = nil
+            values[.pressure] = nil
         case .carbonDioxide:
-            values.co2 = nil
+            values[.co2] = nil
         case .battery:
-            values.batteryLevel = nil
-            values.batteryVoltage = nil
+            values[.batteryLevel] = nil
+            values[.batteryVoltage] = nil
         }
     }
 }
@@ -76,13 +77,13 @@ enum Anomaly: CaseIterable {
 
     func strike(_ values: inout Values, using random: inout SeededGenerator) {
         switch self {
-        case .fire: values.temperature = rounded(42 + 20 * random.fraction(), to: 100)
-        case .damp: values.humidity = rounded(88 + 11 * random.fraction(), to: 100)
-        case .stuffy: values.co2 = rounded(2600 + 6000 * random.fraction(), to: 1)
-        case .storm: values.pressure = rounded(930 + 20 * random.fraction(), to: 100)
+        case .fire: values[.temperature] = rounded(42 + 20 * random.fraction(), to: 100)
+        case .damp: values[.humidity] = rounded(88 + 11 * random.fraction(), to: 100)
+        case .stuffy: values[.co2] = rounded(2600 + 6000 * random.fraction(), to: 1)
+        case .storm: values[.pressure] = rounded(930 + 20 * random.fraction(), to: 100)
         case .batteryEmpty:
-            values.batteryLevel = rounded(5 * random.fraction(), to: 10)
-            values.batteryVoltage = rounded(3.0 + 0.2 * random.fraction(), to: 1000)
+            values[.batteryLevel] = rounded(5 * random.fraction(), to: 10)
+            values[.batteryVoltage] = rounded(3.0 + 0.2 * random.fraction(), to: 1000)
         }
     }
 }

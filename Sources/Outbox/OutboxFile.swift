@@ -147,7 +147,7 @@ extension OutboxFile {
     /// Inserts a reading under its number.
     /// - Throws: a constraint's error if there is one under that number.
     func insert(_ record: OutboxRecord) throws(OutboxError) {
-        let columns = ReadingColumn.allCases
+        let columns = ReadingColumn.all
         try insertReading.run(count: columns.count, { record.value(of: columns[$0]) })
     }
 
@@ -161,7 +161,7 @@ extension OutboxFile {
         var unreadable: [Int64] = []
         var last = sequence
         try selectReadings.run([.integer(sequence), .integer(Int64(limit))]) { row throws(OutboxError) in
-            let number = row.integer(at: ReadingColumn.sequence.rawValue) ?? 0
+            let number = row.integer(at: ReadingColumn.sequence.position) ?? 0
             guard number > last else {
                 throw OutboxError(
                     code: SQLITE_CORRUPT, message: "the reading \(number) comes after \(last)", path: path)
@@ -244,7 +244,7 @@ extension OutboxFile {
 
     /// Moves rows that hold no reading out of the way, as text.
     func setAside(_ numbers: [Int64], now: Timestamp) throws(OutboxError) {
-        let content = ReadingColumn.allCases.map { "quote(\($0.name))" }.joined(separator: " || ',' || ")
+        let content = ReadingColumn.all.map { "quote(\($0.name))" }.joined(separator: " || ',' || ")
         let copy = try database.statement(
             "INSERT OR REPLACE INTO unreadable SELECT seq, ?, \(content) FROM reading WHERE seq = ?")
         let delete = try database.statement("DELETE FROM reading WHERE seq = ?")

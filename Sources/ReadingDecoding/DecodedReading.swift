@@ -21,18 +21,8 @@ public struct DecodedReading {
     public let timeQuality: TimeQuality
     /// The sampling interval, milliseconds.
     public let intervalMilliseconds: Int64
-    /// Degrees Celsius.
-    public let temperature: Double?
-    /// Relative humidity, percent.
-    public let humidity: Double?
-    /// Parts per million.
-    public let co2: Double?
-    /// Hectopascals.
-    public let pressure: Double?
-    /// Percent.
-    public let batteryLevel: Double?
-    /// Volts.
-    public let batteryVoltage: Double?
+    /// What was measured.
+    public let values: Values
     /// Degrees north.
     public let latitude: Double?
     /// Degrees east.
@@ -63,9 +53,6 @@ public struct DecodedReading {
             gatewayID: gatewayID, sensorID: sensorID, streamID: streamID, sequence: sequence,
             streamFirst: streamFirst == 1 ? nil : streamFirst, eventTime: eventTime, timeQuality: timeQuality,
             intervalMilliseconds: intervalMilliseconds,
-            values: Values(
-                temperature: temperature, humidity: humidity, co2: co2, pressure: pressure,
-                batteryLevel: batteryLevel, batteryVoltage: batteryVoltage),
-            faults: faults, place: place, isSimulated: isSimulated)
+            values: values, faults: faults, place: place, isSimulated: isSimulated)
     }
 }

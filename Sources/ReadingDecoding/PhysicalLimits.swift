@@ -1,17 +1,9 @@
+import Readings
+
 /// What a number of the contract may be; anything beyond is a message that no sensor on Earth sent.
 public struct PhysicalLimits: Sendable, Equatable {
-    /// Degrees Celsius.
-    public var temperature: ClosedRange<Double> = -100...200
-    /// Relative humidity, percent.
-    public var humidity: ClosedRange<Double> = 0...100
-    /// Carbon dioxide, parts per million.
-    public var co2: ClosedRange<Double> = 0...1_000_000
-    /// Air pressure, hectopascals.
-    public var pressure: ClosedRange<Double> = 1...2000
-    /// Battery charge, percent.
-    public var batteryLevel: ClosedRange<Double> = 0...100
-    /// Battery voltage, volts.
-    public var batteryVoltage: ClosedRange<Double> = 0...1000
+    /// By the order of `Quantity.all`.
+    private(set) var ranges = Quantity.all.map(\.physicalRange)
     /// Event times before this are a clock that was never set, in milliseconds since 1970.
     public var earliestEventTime: Int64 = 946_684_800_000  // 2000-01-01
     /// How far an event may lie in the processor's future, in milliseconds.
@@ -19,4 +11,10 @@ public struct PhysicalLimits: Sendable, Equatable {
 
     /// The defaults.
     public init() {}
+
+    /// What the values of a quantity may be, in the contract's unit.
+    public subscript(quantity: Quantity) -> ClosedRange<Double> {
+        get { ranges[Int(quantity.rawValue)] }
+        set { ranges[Int(quantity.rawValue)] = newValue }
+    }
 }

@@ -12,7 +12,8 @@ public final class ReadingDecoder {
     /// Makes a decoder.
     /// - Parameter limits: what numbers may be.
     public init(limits: PhysicalLimits = PhysicalLimits()) {
-        guard let parser = vigie_parser_new(Reading.maximumEncodedSize) else {
+        let names = Quantity.all.map(\.name).joined(separator: ",")
+        guard let parser = vigie_parser_new(Reading.maximumEncodedSize, names) else {
             preconditionFailure("no memory for a parser of \(Reading.maximumEncodedSize) bytes")
         }
         self.parser = parser
@@ -58,7 +59,7 @@ public final class ReadingDecoder {
     }
 
     private func parserRejection(_ outcome: vigie_outcome) -> Rejection {
-        var field = message.field < 0 ? nil : String(cString: vigie_field_name(message.field))
+        var field = message.field < 0 ? nil : name(of: message.field)
         if let name = field, let part = message.part { field = "\(name).\(String(cString: part))" }
         return switch outcome {
         case VIGIE_NOT_UTF8: Rejection(.notUTF8, detail: "the message is not UTF-8")
@@ -83,7 +84,7 @@ public final class ReadingDecoder {
     private func require(_ fields: UInt32) throws(Rejection) {
         let missing = fields & ~message.present
         guard missing == 0 else {
-            let name = String(cString: vigie_field_name(Int32(missing.trailingZeroBitCount)))
+            let name = name(of: Int32(missing.trailingZeroBitCount))
             throw Rejection(.missingField, field: name, detail: "the field is missing")
         }
         guard message.schema == Int64(Reading.schema) else {
@@ -124,12 +125,7 @@ public final class ReadingDecoder {
             eventTime: eventTime,
             timeQuality: try timeQuality(),
             intervalMilliseconds: message.interval_ms,
-            temperature: try number(VIGIE_TEMPERATURE, message.temperature, in: limits.temperature),
-            humidity: try number(VIGIE_HUMIDITY, message.humidity, in: limits.humidity),
-            co2: try number(VIGIE_CO2, message.co2, in: limits.co2),
-            pressure: try number(VIGIE_PRESSURE, message.pressure, in: limits.pressure),
-            batteryLevel: try number(VIGIE_BATTERY_LEVEL, message.battery_level, in: limits.batteryLevel),
-            batteryVoltage: try number(VIGIE_BATTERY_VOLTAGE, message.battery_voltage, in: limits.batteryVoltage),
+            values: try values(),
             latitude: try number(VIGIE_LATITUDE, message.latitude, in: -90...90),
             longitude: try number(VIGIE_LONGITUDE, message.longitude, in: -180...180),
             isSimulated: message.simulated,
@@ -222,13 +218,39 @@ public final class ReadingDecoder {
         throw Rejection(.invalidText, field: "time_quality", detail: "expected synced or estimated")
     }
 
+    private func values() throws(Rejection) -> Values {
+        // As in `faults`: the message lives as long as the decoder.
+        let numbers = withUnsafePointer(to: &message.quantities) {
+            UnsafeRawPointer($0).assumingMemoryBound(to: Double.self)
+        }
+        var values = Values()
+        var rest = (message.present >> UInt32(VIGIE_FIRST_QUANTITY)) & ReadingDecoder.quantityBits
+        while rest != 0 {
+            let index = rest.trailingZeroBitCount
+            rest &= rest - 1
+            let quantity = Quantity.all[index]
+            let (value, range) = (numbers[index], limits.ranges[index])
+            guard range.contains(value) else {
+                throw Rejection(
+                    .outOfRange, field: quantity.name,
+                    detail: "found \(value), allowed is \(range.lowerBound) to \(range.upperBound)")
+            }
+            values.insert(value, of: quantity)
+        }
+        return values
+    }
+
+    private static let quantityBits: UInt32 = (1 << UInt32(Quantity.all.count)) - 1
+
+    private func name(of field: Int32) -> String { String(cString: vigie_field_name(parser, field)) }
+
     private func number(
         _ field: Int, _ value: Double, in range: ClosedRange<Double>
     ) throws(Rejection) -> Double? {
         guard message.present & (1 << UInt32(field)) != 0 else { return nil }
         guard range.contains(value) else {
             throw Rejection(
-                .outOfRange, field: String(cString: vigie_field_name(Int32(field))),
+                .outOfRange, field: name(of: Int32(field)),
                 detail: "found \(value), allowed is \(range.lowerBound) to \(range.upperBound)")
         }
         return value

@@ -55,35 +55,6 @@ public struct Reading: Sendable, Equatable {
     }
 }
 
-/// The quantities of a reading, each in its unit of the contract.
-public struct Values: Sendable, Equatable {
-    /// Degrees Celsius.
-    public var temperature: Double?
-    /// Relative humidity, percent.
-    public var humidity: Double?
-    /// Carbon dioxide, parts per million.
-    public var co2: Double?
-    /// Air pressure, hectopascals.
-    public var pressure: Double?
-    /// Charge left in the battery, percent.
-    public var batteryLevel: Double?
-    /// Battery voltage, volts.
-    public var batteryVoltage: Double?
-
-    /// Makes the values; what is not named was not measured.
-    public init(
-        temperature: Double? = nil, humidity: Double? = nil, co2: Double? = nil, pressure: Double? = nil,
-        batteryLevel: Double? = nil, batteryVoltage: Double? = nil
-    ) {
-        self.temperature = temperature
-        self.humidity = humidity
-        self.co2 = co2
-        self.pressure = pressure
-        self.batteryLevel = batteryLevel
-        self.batteryVoltage = batteryVoltage
-    }
-}
-
 /// How far an event time can be trusted.
 public enum TimeQuality: String, Sendable {
     /// Taken from a synchronised clock.

@@ -21,8 +21,9 @@ extension Reading {
     }
 
     /// No encoding of this reading is longer: every field at its longest, with its name, comes to less than 1100 bytes
-    /// (three names of 64 bytes, nine numbers of at most 24, the field names and the rest), and a fault to 132.
-    private var largestEncoding: Int { 1100 + faults.count * 132 }
+    /// (three names of 64 bytes, a few numbers of at most 24, the field names and the rest) and 64 for each quantity, and a
+    /// fault to 132.
+    private var largestEncoding: Int { 1100 + Quantity.all.count * 64 + faults.count * 132 }
 
     private func encode(into space: UnsafeMutableRawBufferPointer) -> UnsafeMutableRawBufferPointer.SubSequence {
         var writer = JSONObjectWriter(space)
@@ -35,12 +36,9 @@ extension Reading {
         writer.field(",\"event_time\":", time: eventTime)
         writer.field(",\"time_quality\":", plain: timeQuality.rawValue)
         writer.field(",\"interval_ms\":", integer: intervalMilliseconds)
-        writer.field(",\"temperature\":", number: values.temperature)
-        writer.field(",\"humidity\":", number: values.humidity)
-        writer.field(",\"co2\":", number: values.co2)
-        writer.field(",\"pressure\":", number: values.pressure)
-        writer.field(",\"battery_level\":", number: values.batteryLevel)
-        writer.field(",\"battery_voltage\":", number: values.batteryVoltage)
+        for quantity in Quantity.all {
+            if let value = values[quantity] { writer.field(quantity: quantity.name, number: value) }
+        }
         if !faults.isEmpty { writer.field(",\"faults\":", faults: faults) }
         writer.field(",\"latitude\":", number: place?.latitude)
         writer.field(",\"longitude\":", number: place?.longitude)
@@ -111,9 +109,21 @@ private struct JSONObjectWriter {
         appendDigits(integer.magnitude)
     }
 
+    mutating func field(quantity name: String, number: Double) {
+        guard number.isFinite else { return }
+        literal(",\"")
+        append(name)
+        literal("\":")
+        append(number)
+    }
+
     mutating func field(_ name: StaticString, number: Double?) {
         guard let number, number.isFinite else { return }
         literal(name)
+        append(number)
+    }
+
+    private mutating func append(_ number: Double) {
         // What sensors measure has few decimals. If the number is the double nearest to some millionths, as the
         // correctly rounded division (IEEE 754) tells, then those decimals read back as exactly this number.
         let millionths = (number * 1e6).rounded()

@@ -1,3 +1,5 @@
+import Readings
+
 /// A temperature.
 public struct Temperature: Sendable, Hashable {
     /// Degrees Celsius.
@@ -64,31 +66,61 @@ public struct ChargeLevel: Sendable, Hashable {
     }
 }
 
-/// What a chip measured in one go; what is nil it did not measure.
-public struct Measurement: Sendable, Hashable {
-    /// Of the air at the chip.
-    public var temperature: Temperature?
-    /// Of the air at the chip.
-    public var humidity: RelativeHumidity?
-    /// Carbon dioxide in the air.
-    public var co2: Concentration?
-    /// Of the air, at the station's height: not reduced to sea level.
-    public var pressure: Pressure?
-    /// Of the battery, ahead of the divider.
-    public var batteryVoltage: Voltage?
-    /// Of the battery, an estimate from its voltage.
-    public var batteryLevel: ChargeLevel?
+/// What a chip measured in one go; what is absent it did not measure.
+public struct Measurement: Sendable, Equatable {
+    /// The quantities, in the contract's units.
+    public var values: Values
+
+    /// Makes a measurement from quantities in the contract's units.
+    public init(_ values: Values) {
+        self.values = values
+    }
 
     /// Makes a measurement; what is not named was not measured.
     public init(
         temperature: Temperature? = nil, humidity: RelativeHumidity? = nil, co2: Concentration? = nil,
         pressure: Pressure? = nil, batteryVoltage: Voltage? = nil, batteryLevel: ChargeLevel? = nil
     ) {
-        self.temperature = temperature
-        self.humidity = humidity
-        self.co2 = co2
-        self.pressure = pressure
-        self.batteryVoltage = batteryVoltage
-        self.batteryLevel = batteryLevel
+        values = [
+            .temperature: temperature?.celsius, .humidity: humidity?.percent, .co2: co2?.partsPerMillion,
+            .pressure: pressure?.hectopascals, .batteryVoltage: batteryVoltage?.volts,
+            .batteryLevel: batteryLevel?.percent,
+        ]
+    }
+
+    /// Of the air at the chip.
+    public var temperature: Temperature? {
+        get { values[.temperature].map { Temperature(celsius: $0) } }
+        set { values[.temperature] = newValue?.celsius }
+    }
+
+    /// Of the air at the chip.
+    public var humidity: RelativeHumidity? {
+        get { values[.humidity].map { RelativeHumidity(percent: $0) } }
+        set { values[.humidity] = newValue?.percent }
+    }
+
+    /// Carbon dioxide in the air.
+    public var co2: Concentration? {
+        get { values[.co2].map { Concentration(partsPerMillion: $0) } }
+        set { values[.co2] = newValue?.partsPerMillion }
+    }
+
+    /// Of the air, at the station's height: not reduced to sea level.
+    public var pressure: Pressure? {
+        get { values[.pressure].map { Pressure(hectopascals: $0) } }
+        set { values[.pressure] = newValue?.hectopascals }
+    }
+
+    /// Of the battery, ahead of the divider.
+    public var batteryVoltage: Voltage? {
+        get { values[.batteryVoltage].map { Voltage(volts: $0) } }
+        set { values[.batteryVoltage] = newValue?.volts }
+    }
+
+    /// Of the battery, an estimate from its voltage.
+    public var batteryLevel: ChargeLevel? {
+        get { values[.batteryLevel].map { ChargeLevel(percent: $0) } }
+        set { values[.batteryLevel] = newValue?.percent }
     }
 }

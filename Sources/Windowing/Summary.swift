@@ -3,7 +3,7 @@
 /// Mean and squared deviations are updated, never recovered from sums of squares, so that a small spread around a
 /// large mean keeps its digits (Chan, Golub, LeVeque, "Updating formulae and a pairwise algorithm for computing
 /// sample variances", 1979).
-public struct Summary: Sendable, Equatable {
+public struct Summary: Sendable, Equatable, BitwiseCopyable {
     /// How many numbers.
     public private(set) var count: Int64 = 0
     private var meanValue = 0.0

@@ -27,7 +27,7 @@ public struct Observation: Sendable, Equatable {
     public var interval: Int64
     /// What the centre thinks of it.
     public var status: Status
-    /// The quantities; battery voltage is not aggregated.
+    /// The quantities; those that are not aggregated are ignored.
     public var values: Values
 
     /// Makes an observation.
@@ -51,16 +51,8 @@ public struct Totals: Sendable, Equatable {
     public var lateCount: Int64 = 0
     /// The sum of the readings' sampling intervals, milliseconds: the time that they stand for.
     public var coveredTime: Int64 = 0
-    /// Degrees Celsius.
-    public var temperature = Summary()
-    /// Percent.
-    public var humidity = Summary()
-    /// Parts per million.
-    public var co2 = Summary()
-    /// Hectopascals.
-    public var pressure = Summary()
-    /// Percent.
-    public var batteryLevel = Summary()
+    /// What the values of each quantity add up to; of a quantity that is not aggregated nothing.
+    public var summaries = QuantityArray(repeating: Summary())
 
     /// Totals of nothing.
     public init() {}
@@ -75,11 +67,9 @@ public struct Totals: Sendable, Equatable {
         }
         if isLate { lateCount += 1 }
         coveredTime += observation.interval
-        if let value = observation.values.temperature { temperature.add(value) }
-        if let value = observation.values.humidity { humidity.add(value) }
-        if let value = observation.values.co2 { co2.add(value) }
-        if let value = observation.values.pressure { pressure.add(value) }
-        if let value = observation.values.batteryLevel { batteryLevel.add(value) }
+        for quantity in QuantitySet(of: observation.values).members {
+            if let value = observation.values[quantity] { summaries[quantity].add(value) }
+        }
     }
 
     /// Adds another stretch.
@@ -89,11 +79,9 @@ public struct Totals: Sendable, Equatable {
         failureCount += other.failureCount
         lateCount += other.lateCount
         coveredTime += other.coveredTime
-        temperature.merge(other.temperature)
-        humidity.merge(other.humidity)
-        co2.merge(other.co2)
-        pressure.merge(other.pressure)
-        batteryLevel.merge(other.batteryLevel)
+        for quantity in Quantity.aggregated where other.summaries[quantity].count > 0 {
+            summaries[quantity].merge(other.summaries[quantity])
+        }
     }
 
     /// The share of the expected readings that are there, 0 to 1.

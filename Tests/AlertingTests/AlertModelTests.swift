@@ -78,7 +78,7 @@ import Testing
                 rule.critical = Bounds(above: low + width + 1)
             }
             var rules = AlertRules()
-            rules.humidity = rule
+            rules[.humidity] = rule
             var model = Model(rule: rule)
             var alerts = SensorAlerts()
             var time: Int64 = 0
@@ -88,7 +88,7 @@ import Testing
                 value += random.next(7) - 3
                 if value < -4 || value > 16 { value = Int(low) }
                 var found: [String] = []
-                alerts.evaluate(Values(humidity: Double(value)), faults: [], time: time, rules: rules) {
+                alerts.evaluate([.humidity: Double(value)], faults: [], time: time, rules: rules) {
                     found.append("\($0.action) \($0.severity)")
                 }
                 let expected = model.step(time, Double(value))

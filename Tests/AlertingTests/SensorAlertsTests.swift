@@ -6,11 +6,11 @@ import Testing
 @Suite struct SensorAlertsTests {
     private var rules: AlertRules {
         var rules = AlertRules()
-        rules.co2 = QuantityRule(
+        rules[.co2] = QuantityRule(
             warning: Bounds(below: 300, above: 1000), critical: Bounds(above: 2000), hysteresis: 50,
             minimumDuration: 60_000)
-        rules.batteryLevel = QuantityRule(warning: Bounds(below: 20), critical: Bounds(below: 10), hysteresis: 5)
-        rules.temperature = QuantityRule(critical: Bounds(above: 40))
+        rules[.batteryLevel] = QuantityRule(warning: Bounds(below: 20), critical: Bounds(below: 10), hysteresis: 5)
+        rules[.temperature] = QuantityRule(critical: Bounds(above: 40))
         rules.fault = FaultRule(severity: .critical, minimumDuration: 30_000)
         rules.silence = SilenceRule(intervals: 5, least: 20_000)
         return rules
@@ -29,7 +29,7 @@ import Testing
     }
 
     private func co2(_ readings: [(Int64, Double?)]) -> [String] {
-        events(readings.map { ($0.0, Values(co2: $0.1), []) })
+        events(readings.map { ($0.0, [.co2: $0.1], []) })
     }
 
     @Test func anAlertOpensWhenABoundWasPassedForLongEnough() {
@@ -62,7 +62,7 @@ import Testing
             ]) == ["opened co2 warning 60000", "escalated co2 critical 120000", "closed co2 critical 301000"])
         #expect(co2([(0, 2001), (60_000, 2001)]) == ["opened co2 critical 60000"])
         #expect(
-            events([(0, Values(temperature: 40), []), (1, Values(temperature: 40.1), [])])
+            events([(0, [.temperature: 40], []), (1, [.temperature: 40.1], [])])
                 == ["opened temperature critical 1"], "without a warning bound")
     }
 
@@ -70,7 +70,7 @@ import Testing
         var alerts = SensorAlerts()
         var seen: [AlertEvent] = []
         for (index, level) in [19.0, 12, 9.5, 14, 24.9, 25].enumerated() {
-            alerts.evaluate(Values(batteryLevel: level), faults: [], time: Int64(index), rules: rules) {
+            alerts.evaluate([.batteryLevel: level], faults: [], time: Int64(index), rules: rules) {
                 seen.append($0)
             }
         }
@@ -118,8 +118,8 @@ import Testing
     @Test func rulesThatAreGoneLeaveNothingOpen() {
         var alerts = SensorAlerts()
         var seen: [AlertEvent.Action] = []
-        alerts.evaluate(Values(batteryLevel: 5), faults: [], time: 0, rules: rules) { seen.append($0.action) }
-        alerts.evaluate(Values(batteryLevel: 5), faults: [], time: 1, rules: AlertRules()) { seen.append($0.action) }
+        alerts.evaluate([.batteryLevel: 5], faults: [], time: 0, rules: rules) { seen.append($0.action) }
+        alerts.evaluate([.batteryLevel: 5], faults: [], time: 1, rules: AlertRules()) { seen.append($0.action) }
         #expect(seen == [.opened, .closed] && alerts.isQuiet)
     }
 
@@ -149,12 +149,12 @@ import Testing
 
     @Test func statusKnowsNeitherHysteresisNorDuration() {
         func status(_ values: Values, faults: Bool = false) -> String {
-            rules.status(of: values, hasFaults: faults, known: QuantitySet(of: Values(co2: 1))).name
+            rules.status(of: values, hasFaults: faults, known: QuantitySet(of: [.co2: 1])).name
         }
-        #expect(status(Values(co2: 1000)) == "ok" && status(Values(co2: 1000.1)) == "warning")
-        #expect(status(Values(co2: 300)) == "ok" && status(Values(co2: 299.9)) == "warning")
-        #expect(status(Values(temperature: 41, co2: 500)) == "warning", "a critical bound warns too")
-        #expect(status(Values(temperature: 20)) == "failure", "a known quantity is missing")
-        #expect(status(Values(co2: 500), faults: true) == "failure")
+        #expect(status([.co2: 1000]) == "ok" && status([.co2: 1000.1]) == "warning")
+        #expect(status([.co2: 300]) == "ok" && status([.co2: 299.9]) == "warning")
+        #expect(status([.temperature: 41, .co2: 500]) == "warning", "a critical bound warns too")
+        #expect(status([.temperature: 20]) == "failure", "a known quantity is missing")
+        #expect(status([.co2: 500], faults: true) == "failure")
     }
 }

@@ -42,6 +42,6 @@ func record(_ number: Int) throws -> OutboxRecord {
     let reading = Reading(
         gatewayID: try #require(Identifier("bench")), sensorID: try #require(Identifier("hall")),
         streamID: StreamID(bits: 0), sequence: 0, eventTime: Timestamp(milliseconds: 1_700_000_000_000 + Int64(number)),
-        intervalMilliseconds: 1000, values: Values(temperature: Double(number)))
+        intervalMilliseconds: 1000, values: [.temperature: Double(number)])
     return OutboxRecord(reading: reading, bootID: "boot", bootTimeMilliseconds: Int64(number))
 }

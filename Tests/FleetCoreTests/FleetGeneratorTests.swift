@@ -51,8 +51,8 @@ private func troubled(messages: Int = 20_000, seed: UInt64 = seed) -> FleetPlan 
             let reading = try message.bytes.withUnsafeBytes { try #require(try decoder.decode($0, now: now).reading) }
             let values = reading.values
             let isTroubled =
-                values.temperature ?? 0 > 40 || values.humidity ?? 0 > 87 || values.co2 ?? 0 > 2500
-                || values.pressure ?? 2000 < 960 || values.batteryLevel ?? 100 < 6
+                values[.temperature] ?? 0 > 40 || values[.humidity] ?? 0 > 87 || values[.co2] ?? 0 > 2500
+                || values[.pressure] ?? 2000 < 960 || values[.batteryLevel] ?? 100 < 6
             troubled["\(reading.sensorID)", default: []].append(isTroubled)
             sequences[reading.streamID, default: []].append(reading.sequence)
         }
@@ -173,14 +173,14 @@ private func troubled(messages: Int = 20_000, seed: UInt64 = seed) -> FleetPlan 
             let day = stride(from: 0, to: 86_400_000, by: 600_000).map { offset in
                 room.values(at: Timestamp(milliseconds: start.milliseconds + Int64(offset)), using: &random)
             }
-            let temperatures = day.compactMap(\.temperature)
+            let temperatures = day.compactMap(\.[.temperature])
             #expect(temperatures.allSatisfy { (14...30).contains($0) })
             let swing = (temperatures.max() ?? 0) - (temperatures.min() ?? 0)
             #expect((3...7).contains(swing))
-            #expect(day.compactMap(\.humidity).allSatisfy { (25...65).contains($0) })
-            #expect(day.compactMap(\.co2).allSatisfy { (380...1200).contains($0) })
-            #expect(day.compactMap(\.pressure).allSatisfy { (980...1040).contains($0) })
-            #expect(day.compactMap(\.batteryLevel).allSatisfy { (14...100).contains($0) })
+            #expect(day.compactMap(\.[.humidity]).allSatisfy { (25...65).contains($0) })
+            #expect(day.compactMap(\.[.co2]).allSatisfy { (380...1200).contains($0) })
+            #expect(day.compactMap(\.[.pressure]).allSatisfy { (980...1040).contains($0) })
+            #expect(day.compactMap(\.[.batteryLevel]).allSatisfy { (14...100).contains($0) })
         }
     }
 

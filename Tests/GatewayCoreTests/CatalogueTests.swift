@@ -148,13 +148,7 @@ extension String {
 extension SensorDrivers.Measurement {
     /// What was measured.
     fileprivate var quantities: Set<Quantity> {
-        var quantities: Set<Quantity> = []
-        if temperature != nil { quantities.insert(.temperature) }
-        if humidity != nil { quantities.insert(.humidity) }
-        if co2 != nil { quantities.insert(.co2) }
-        if pressure != nil { quantities.insert(.pressure) }
-        if batteryVoltage != nil { quantities.insert(.battery) }
-        return quantities
+        Set(values.present.members).intersection(Quantity.measured)
     }
 }
 

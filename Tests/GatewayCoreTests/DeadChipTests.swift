@@ -76,10 +76,10 @@ import Testing
         /// What readings lack without it.
         func isMissing(in values: Values) -> Bool? {
             switch self {
-            case .scd41: values.co2 == nil
-            case .bme280: values.pressure == nil
+            case .scd41: values[.co2] == nil
+            case .bme280: values[.pressure] == nil
             case .sht4x: nil
-            case .ads1115: values.batteryVoltage == nil
+            case .ads1115: values[.batteryVoltage] == nil
             }
         }
     }
@@ -166,7 +166,7 @@ import Testing
             // A chip that hangs alone on its bus cannot be told from a controller that does.
             let faults = reading.faults.filter { $0.description != "i2c-2:wedged" }
             // Of the three that measure the temperature two live.
-            #expect(abs((reading.values.temperature ?? 0) - 21) < 0.02, "at \(time)")
+            #expect(abs((reading.values[.temperature] ?? 0) - 21) < 0.02, "at \(time)")
             for chip in Victim.allCases where chip != victim {
                 #expect(chip.isMissing(in: reading.values) != true, "\(chip) at \(time)")
             }
@@ -224,12 +224,12 @@ import Testing
         #expect(readings.count == 181)
         for (index, reading) in readings.enumerated() {
             let time = Duration.seconds(index * 10)
-            #expect(reading.values.batteryVoltage != nil)
+            #expect(reading.values[.batteryVoltage] != nil)
             let faults = reading.faults.map(\.description)
             if time >= Death.start + .seconds(20), time < Death.end {
                 let expected = ["bme280:timed_out", "sht4x:timed_out", "scd41:timed_out", "i2c-1:wedged"]
                 #expect(faults == expected, "\(time)")
-                #expect(reading.values.temperature == nil)
+                #expect(reading.values[.temperature] == nil)
             }
             if time >= .seconds(10) && time < Death.start || time >= Death.end + DeadChipTests.longestReturn {
                 #expect(faults.isEmpty, "\(time): \(faults)")
@@ -290,7 +290,7 @@ import Testing
             let isBeyond = (10...20).contains(index)
             let faults = reading.faults.map(\.description)
             #expect(faults == (isBeyond ? ["bme280:out_of_range"] : []), "at \(index * 10) s")
-            #expect((reading.values.temperature == nil) == isBeyond)
+            #expect((reading.values[.temperature] == nil) == isBeyond)
         }
         let names = (Identifier(constant: "hall"), Identifier(constant: "bme280"))
         #expect(bench.metrics.chipTries(names.0, names.1).value == 0)
@@ -348,11 +348,11 @@ import Testing
             case ..<49: #expect(reading.faults.isEmpty, "\(index)")
             case 49..<100:
                 #expect(reading.faults.map(\.description) == ["bme280:frozen"], "\(index)")
-                #expect(reading.values.temperature == nil)
+                #expect(reading.values[.temperature] == nil)
             case 135...: #expect(reading.faults.isEmpty, "\(index)")
             default: break
             }
-            #expect(reading.values.batteryVoltage != nil)
+            #expect(reading.values[.batteryVoltage] != nil)
         }
     }
 

@@ -63,7 +63,7 @@ import Testing
         }
         for reading in readings {
             let minute = Int(reading.eventTime.milliseconds - start) / 60_000
-            #expect(abs(try #require(reading.values.temperature) - Self.temperatures[minute]) < 0.011, "\(reading)")
+            #expect(abs(try #require(reading.values[.temperature]) - Self.temperatures[minute]) < 0.011, "\(reading)")
             #expect(reading.faults.isEmpty)
         }
         func facts(_ readings: [Reading]) -> [String] {
@@ -146,6 +146,6 @@ import Testing
         // From the first sample after the minute on, until the breaker gives up and the power was away: seconds.
         #expect(faulty.first == 7 && faulty.count <= 4, "\(faulty)")
         #expect(readings[7].faults.map(\.description) == ["sht4x:not_acknowledged"])
-        #expect(readings.suffix(45).allSatisfy { $0.values.humidity != nil && $0.values.pressure != nil })
+        #expect(readings.suffix(45).allSatisfy { $0.values[.humidity] != nil && $0.values[.pressure] != nil })
     }
 }

@@ -19,10 +19,10 @@ import Testing
         rig.attach(SimulatedBME280(world: rig.world, variant: .bmp280, faults: script), at: 0x76)
         let readings = try await rig.run(
             "  - {sensor_id: hall, interval: 10s, chips: [{type: bme280}]}", for: .seconds(600))
-        #expect(readings.allSatisfy { $0.values.humidity == nil })
+        #expect(readings.allSatisfy { $0.values[.humidity] == nil })
         for reading in [readings[1], readings[60]] {
             #expect(reading.faults.isEmpty)
-            #expect(reading.values.temperature != nil && reading.values.pressure != nil)
+            #expect(reading.values[.temperature] != nil && reading.values[.pressure] != nil)
         }
         let log = try String(contentsOfFile: "\(bench.folder)/log", encoding: .utf8)
         let lines = log.split(separator: "\n").filter { $0.contains("it is a BMP280, which has no humidity") }
@@ -60,7 +60,7 @@ import Testing
         let readings = try await rig.run(
             "  - {sensor_id: hall, interval: 10s, chips: [{type: scd41}]}", for: .seconds(60))
         #expect(offsets(readings) == Array(stride(from: 0, through: 60_000, by: 10_000)))
-        #expect(readings.allSatisfy { $0.values.co2 != nil && $0.faults.isEmpty })
+        #expect(readings.allSatisfy { $0.values[.co2] != nil && $0.faults.isEmpty })
         #expect(bench.metrics.missed.value == 0)
     }
 
@@ -73,7 +73,7 @@ import Testing
         let readings = try await rig.run(
             "  - {sensor_id: hall, interval: 1s, chips: [{type: \(chip)}]}", for: .seconds(60))
         #expect(offsets(readings) == [0] + Array(stride(from: second, through: 60_000, by: 1000)))
-        #expect(readings.allSatisfy { $0.values.co2 == 600 && $0.faults.isEmpty })
+        #expect(readings.allSatisfy { $0.values[.co2] == 600 && $0.faults.isEmpty })
         #expect(bench.metrics.missed.value == 0)
     }
 
@@ -89,7 +89,7 @@ import Testing
         // What an SCD41's start may take, 7 s, and a second for its bus.
         #expect(offsets(readings) == [0] + Array(stride(from: 9000, through: 60_000, by: 1000)))
         #expect(readings.allSatisfy { $0.faults.first?.description == "scd41:timed_out" })
-        #expect(readings.allSatisfy { abs(($0.values.temperature ?? 0) - 21) < 0.02 })
+        #expect(readings.allSatisfy { abs(($0.values[.temperature] ?? 0) - 21) < 0.02 })
         #expect(bench.metrics.missed.value == 0)
     }
 
@@ -116,17 +116,17 @@ import Testing
         #expect(readings.count == 61)
         for (index, reading) in readings.enumerated() {
             let time = index * 10
-            let voltage = try #require(reading.values.batteryVoltage)
+            let voltage = try #require(reading.values[.batteryVoltage])
             #expect(abs(voltage - 3.9) < 0.001, "at \(time) s")
-            #expect(reading.values.batteryLevel != nil)
+            #expect(reading.values[.batteryLevel] != nil)
             switch time {
             case ..<95, 300...:
                 #expect(reading.faults.isEmpty, "at \(time) s")
-                #expect(abs((reading.values.temperature ?? 0) - 21) < 0.02, "at \(time) s")
+                #expect(abs((reading.values[.temperature] ?? 0) - 21) < 0.02, "at \(time) s")
             case 100..<205:
                 #expect(reading.faults.map(\.description) == ["bme280:not_acknowledged"], "at \(time) s")
-                #expect(reading.values.temperature == nil)
-                #expect(reading.values.pressure == nil)
+                #expect(reading.values[.temperature] == nil)
+                #expect(reading.values[.pressure] == nil)
             default: break
             }
         }
@@ -144,9 +144,9 @@ import Testing
             "  - {sensor_id: hall, interval: 10s, chips: [{type: scd41}, {type: bme280}]}", for: .seconds(30))
         let last = try #require(readings.last)
         // The SCD41's steps are 0.0027 degrees, the BME280's 0.01.
-        #expect(abs(try #require(last.values.temperature) - 21) < 0.003)
-        #expect(last.values.co2 == 600)
-        #expect(abs(try #require(last.values.pressure) - 1013.25) < 0.1)
+        #expect(abs(try #require(last.values[.temperature]) - 21) < 0.003)
+        #expect(last.values[.co2] == 600)
+        #expect(abs(try #require(last.values[.pressure]) - 1013.25) < 0.1)
         try rig.bus().chips.write([0xE0, 0x00], to: 0x62)
         try await rig.clock.sleep(for: .milliseconds(1))
         let word = try rig.bus().chips.read(3, from: 0x62)
@@ -173,7 +173,7 @@ import Testing
             """, for: .seconds(300))
         #expect(readings.count == 31)
         for (index, reading) in readings.enumerated() {
-            let temperature = try #require(reading.values.temperature, "at \(index * 10) s")
+            let temperature = try #require(reading.values[.temperature], "at \(index * 10) s")
             switch index * 10 {
             case ..<95, 150...:
                 #expect(abs(temperature - 26) < 0.02, "at \(index * 10) s")
@@ -183,7 +183,7 @@ import Testing
                 #expect(reading.faults.map(\.chip.description) == ["duct"])
             default: break
             }
-            #expect(abs((reading.values.pressure ?? 0) - 1013.25) < 0.1)
+            #expect(abs((reading.values[.pressure] ?? 0) - 1013.25) < 0.1)
         }
     }
 
@@ -217,7 +217,7 @@ import Testing
         #expect(text.contains("readings wait in memory"))
         #expect(sqlite3_exec(blocker, "ROLLBACK", nil, nil, nil) == SQLITE_OK)
         while bench.health.state(of: "outbox") != .healthy { try await Task.sleep(for: .milliseconds(5)) }
-        #expect(try await outbox.read(limit: 10).map(\.reading.values.temperature) == [1, 2, 3, 4])
+        #expect(try await outbox.read(limit: 10).map(\.reading.values[.temperature]) == [1, 2, 3, 4])
         let log = try String(contentsOfFile: bench.folder + "/log", encoding: .utf8)
         #expect(log.components(separatedBy: "the outbox takes no readings").count == 2)
         #expect(log.components(separatedBy: "the outbox takes readings again").count == 2)

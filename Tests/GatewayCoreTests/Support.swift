@@ -93,7 +93,7 @@ func record(_ number: Int, faults: Int = 0) throws -> OutboxRecord {
     let reading = Reading(
         gatewayID: try #require(Identifier("bench")), sensorID: try #require(Identifier("hall")),
         streamID: StreamID(bits: 0), sequence: 0, eventTime: Timestamp(milliseconds: 1_700_000_000_000 + Int64(number)),
-        intervalMilliseconds: 1000, values: Values(temperature: Double(number)),
+        intervalMilliseconds: 1000, values: [.temperature: Double(number)],
         faults: Array(repeating: fault, count: faults))
     return OutboxRecord(reading: reading, bootID: "boot", bootTimeMilliseconds: Int64(number))
 }

@@ -259,7 +259,7 @@ import Testing
             gatewayID: try #require(Identifier("cellar")), sensorID: try #require(Identifier("air")),
             streamID: StreamID(bits: 0), sequence: 0,
             eventTime: Timestamp(milliseconds: SystemWallClock().now().milliseconds - 100_000_000 + Int64(number)),
-            intervalMilliseconds: 1000, values: Values(temperature: 20))
+            intervalMilliseconds: 1000, values: [.temperature: 20])
         return OutboxRecord(reading: reading, bootID: "boot", bootTimeMilliseconds: Int64(number))
     }
 }

@@ -17,7 +17,7 @@ import Testing
             gatewayID: try #require(Identifier("gw-\(gateway)")), sensorID: try #require(Identifier("hall")),
             streamID: StreamID(bits: 0xdead_beef), sequence: sequence,
             eventTime: Timestamp(milliseconds: start.milliseconds + sequence), intervalMilliseconds: 1000,
-            values: Values(temperature: 21.5))
+            values: [.temperature: 21.5])
     }
 
     /// The decoder alone: no crash, and the verdict of the contract on every one of 50,000 mutants.

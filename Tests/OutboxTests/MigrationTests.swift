@@ -47,7 +47,7 @@ import Testing
         #expect(first.reading.streamID == StreamID(bits: 0xC1))
         #expect(first.reading.streamFirst == nil)
         #expect(first.reading.faults.map(\.description) == ["scd41:crc"])
-        #expect(first.reading.values == Values(temperature: 20.5, co2: 600))
+        #expect(first.reading.values == [.temperature: 20.5, .co2: 600])
         #expect(first.committedAt == (format == 1 ? nil : Timestamp(milliseconds: 5_000_000)))
         let last = try #require(readings.last)
         #expect((last.reading.streamID.bits, last.reading.streamFirst) == (0xA1, 2001))

@@ -34,7 +34,7 @@ func record(
         gatewayID: try #require(Identifier(gateway)), sensorID: try #require(Identifier(sensor)),
         streamID: StreamID(bits: 0), sequence: 0, eventTime: Timestamp(milliseconds: 1_000_000 + Int64(number)),
         timeQuality: number % 2 == 0 ? .synced : .estimated, intervalMilliseconds: 10_000,
-        values: Values(temperature: 20.1 + Double(number), co2: 612), faults: faults,
+        values: [.temperature: 20.1 + Double(number), .co2: 612], faults: faults,
         place: Place(latitude: 48.5, longitude: -2.25), isSimulated: true)
     return OutboxRecord(reading: reading, bootID: "boot", bootTimeMilliseconds: Int64(number))
 }

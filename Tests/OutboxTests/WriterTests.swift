@@ -123,7 +123,7 @@ import Testing
         #expect(sqlite3_exec(blocker, "ROLLBACK", nil, nil, nil) == SQLITE_OK)
         writer.finish()
         #expect(await task.value == 0)
-        #expect(try await outbox.read(limit: 10).map(\.reading.values.temperature) == [21.1, 23.1, 24.1])
+        #expect(try await outbox.read(limit: 10).map(\.reading.values[.temperature]) == [21.1, 23.1, 24.1])
         #expect(try await sequences(outbox) == [1, 3, 4])
         #expect(try await tell(outbox).gaps == ["a1 queue_full 2-2"])
         #expect(dropped.withLock { $0 } == 1)

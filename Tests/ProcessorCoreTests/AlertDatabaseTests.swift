@@ -28,7 +28,7 @@ final class AlertDatabaseTests {
         try connection.execute("INSERT INTO consumed_offset VALUES ('t', 0, 0, now())")
         let minute = try #require(WindowSpecification(size: 60_000, slide: 60_000))
         policy = try #require(WindowPolicy(specifications: [minute], lateness: 120_000))
-        rules.co2 = QuantityRule(
+        rules[.co2] = QuantityRule(
             warning: Bounds(above: 1000), critical: Bounds(above: 2000), hysteresis: 50, minimumDuration: 20_000)
         rules.fault = FaultRule()
         rules.silence = SilenceRule(intervals: 3, least: 1000)
@@ -56,7 +56,7 @@ final class AlertDatabaseTests {
                 gatewayID: try #require(Identifier("g")), sensorID: try #require(Identifier("s")),
                 streamID: StreamID(bits: 1), sequence: reading.0,
                 eventTime: Timestamp(milliseconds: start.milliseconds + reading.1 * 1000), intervalMilliseconds: 10_000,
-                values: Values(co2: reading.2), faults: faults ?? [])
+                values: [.co2: reading.2], faults: faults ?? [])
             let now = Timestamp(milliseconds: start.milliseconds + 86_400_000)
             try value.encoded().withUnsafeBytes {
                 batch.append(try decoder.decode($0, now: now), partition: 0, offset: offset + Int64(index))

@@ -45,7 +45,7 @@ struct DatabaseTests {
                 gatewayID: try #require(Identifier("g")), sensorID: try #require(Identifier(sensor)),
                 streamID: StreamID(bits: stream), sequence: reading.0,
                 eventTime: Timestamp(milliseconds: start.milliseconds + reading.1 * 1000), intervalMilliseconds: 10_000,
-                values: Values(temperature: Double(reading.0), co2: co2))
+                values: [.temperature: Double(reading.0), .co2: co2])
             let now = Timestamp(milliseconds: start.milliseconds + 86_400_000)
             try value.encoded().withUnsafeBytes {
                 batch.append(try decoder.decode($0, now: now), partition: partition, offset: offset + Int64(index))

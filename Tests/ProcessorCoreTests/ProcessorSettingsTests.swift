@@ -137,8 +137,8 @@ import Testing
                 """)
         let expected = QuantityRule(
             warning: .init(above: 1000), critical: .init(above: 2000), hysteresis: 50, minimumDuration: 300_000)
-        #expect(settings.rules.co2 == expected && settings.rules.temperature == QuantityRule())
-        #expect(settings.rules.batteryLevel == QuantityRule(critical: .init(below: 10)))
+        #expect(settings.rules[.co2] == expected && settings.rules[.temperature] == QuantityRule())
+        #expect(settings.rules[.batteryLevel] == QuantityRule(critical: .init(below: 10)))
         #expect(settings.rules.fault == FaultRule(severity: .critical, minimumDuration: 60_000))
         #expect(settings.rules.silence == SilenceRule(intervals: 3, least: 60_000))
         #expect(settings.rules.loss == LossRule(minimumDuration: 600_000, clearAfter: 86_400_000))

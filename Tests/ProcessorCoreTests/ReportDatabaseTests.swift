@@ -42,7 +42,7 @@ struct ReportDatabaseTests {
             gatewayID: try #require(Identifier(gateway)), sensorID: Identifier(constant: "s"),
             streamID: StreamID(bits: stream), sequence: number, streamFirst: first,
             eventTime: Timestamp(milliseconds: start.milliseconds + number * 1000), intervalMilliseconds: 1000,
-            values: Values(temperature: 20)
+            values: [.temperature: 20]
         ).encoded()
     }
 

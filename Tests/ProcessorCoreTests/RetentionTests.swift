@@ -50,7 +50,7 @@ struct RetentionTests {
                 gatewayID: try #require(Identifier("g\(sample.stream)")),
                 sensorID: try #require(Identifier(sample.sensor)), streamID: StreamID(bits: UInt64(sample.stream)),
                 sequence: sample.sequence, eventTime: Timestamp(milliseconds: sample.time),
-                intervalMilliseconds: 10_000, values: Values(temperature: Double(sample.sequence % 40)))
+                intervalMilliseconds: 10_000, values: [.temperature: Double(sample.sequence % 40)])
             try value.encoded().withUnsafeBytes {
                 let reading = try ReadingDecoder().decode($0, now: SystemWallClock().now())
                 batch.append(reading, partition: 0, offset: offset + Int64(index))

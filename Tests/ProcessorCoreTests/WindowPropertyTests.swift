@@ -113,7 +113,7 @@ struct WindowPropertyTests {
                 gatewayID: try #require(Identifier("g")), sensorID: try #require(Identifier("s\(arrival.sensor)")),
                 streamID: StreamID(bits: 1), sequence: arrival.sequence,
                 eventTime: Timestamp(milliseconds: start.milliseconds + arrival.second * 1000),
-                intervalMilliseconds: 10_000, values: Values(temperature: Double(arrival.temperature)))
+                intervalMilliseconds: 10_000, values: [.temperature: Double(arrival.temperature)])
             let now = Timestamp(milliseconds: start.milliseconds + 864_000_000)
             try reading.encoded().withUnsafeBytes {
                 batch.append(try decoder.decode($0, now: now), partition: 0, offset: offset + Int64(index))

@@ -82,8 +82,10 @@ private struct DocumentedExamples {
             gatewayID: try #require(Identifier("gw-1")), sensorID: try #require(Identifier("hall")),
             streamID: StreamID(bits: 0xdead_beef), sequence: 7, streamFirst: 5,
             eventTime: try #require(Timestamp("2026-11-23T23:59:59.250Z")), intervalMilliseconds: 10_000,
-            values: Values(
-                temperature: 21.5, humidity: 40, co2: 612, pressure: 1013.25, batteryLevel: 80, batteryVoltage: 3.9),
+            values: [
+                .temperature: 21.5, .humidity: 40, .co2: 612, .pressure: 1013.25, .batteryLevel: 80,
+                .batteryVoltage: 3.9,
+            ],
             faults: [Fault(chip: try #require(Identifier("scd41")), kind: try #require(Identifier("crc")))],
             place: Place(latitude: 48.85, longitude: 2.35), isSimulated: true)
     }
@@ -104,7 +106,7 @@ private struct DocumentedExamples {
 
     @Test func absentIsNotZero() throws {
         var sparse = try reading()
-        sparse.values = Values(co2: 0)
+        sparse.values = [.co2: 0]
         sparse.faults = []
         sparse.place = nil
         sparse.isSimulated = false
@@ -118,10 +120,10 @@ private struct DocumentedExamples {
 
     @Test func neverWritesANumberThatJSONDoesNotHave() throws {
         var broken = try reading()
-        broken.values.temperature = .nan
-        broken.values.humidity = .infinity
+        broken.values[.temperature] = .nan
+        broken.values[.humidity] = .infinity
         let decoded = try decode(broken.encoded())
-        #expect(decoded.values.temperature == nil && decoded.values.humidity == nil)
+        #expect(decoded.values[.temperature] == nil && decoded.values[.humidity] == nil)
     }
 
     @Test func ignoresUnknownFieldsAndTheOrderOfFields() throws {
@@ -171,9 +173,9 @@ private struct DocumentedExamples {
 
     @Test func limitsAreSettings() throws {
         var limits = PhysicalLimits()
-        limits.temperature = -10...20
+        limits[.temperature] = -10...20
         #expect(throws: Rejection.self) { try decode(message(), limits: limits) }
-        limits.temperature = -10...30
+        limits[.temperature] = -10...30
         #expect(try decode(message(), limits: limits) == reading())
     }
 }

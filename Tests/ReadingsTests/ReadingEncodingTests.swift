@@ -9,7 +9,7 @@ import Testing
         let reading = Reading(
             gatewayID: try #require(Identifier("g")), sensorID: try #require(Identifier("s")),
             streamID: StreamID(bits: 1), sequence: 1, eventTime: Timestamp(milliseconds: 0), intervalMilliseconds: 1,
-            values: Values(temperature: value))
+            values: [.temperature: value])
         let text = String(decoding: reading.encoded(), as: UTF8.self)
         let after = try #require(text.range(of: "\"temperature\":"))
         return String(text[after.upperBound...].dropLast())
@@ -48,9 +48,10 @@ import Testing
     @Test func theLongestReadingFits() throws {
         let name = try #require(Identifier(String(repeating: "n", count: 64)))
         let longest = -2.2250738585072014e-308
-        let values = Values(
-            temperature: longest, humidity: longest, co2: longest, pressure: longest, batteryLevel: longest,
-            batteryVoltage: longest)
+        let values: Values = [
+            .temperature: longest, .humidity: longest, .co2: longest, .pressure: longest, .batteryLevel: longest,
+            .batteryVoltage: longest,
+        ]
         let reading = Reading(
             gatewayID: name, sensorID: name, streamID: StreamID(bits: .max), sequence: .min,
             eventTime: Timestamp(milliseconds: .min), timeQuality: .estimated, intervalMilliseconds: .min,

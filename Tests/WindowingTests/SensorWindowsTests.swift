@@ -11,7 +11,7 @@ private func policy(_ windows: [(Int64, Int64)], lateness: Int64) throws -> Wind
 
 private func observation(_ time: Int64, temperature: Double? = 20, status: Status = .ok) -> Observation {
     Observation(
-        eventTime: time, interval: 10_000, status: status, values: Values(temperature: temperature))
+        eventTime: time, interval: 10_000, status: status, values: [.temperature: temperature])
 }
 
 /// A window as the tests look at it: [start, end), readings, final.
@@ -142,7 +142,7 @@ extension SensorWindows {
         windows.advance(through: 60_000, policy: policy) { results.append($0) }
         let totals = try #require(results.first).totals
         #expect(totals.readingCount == 4 && totals.warningCount == 1 && totals.failureCount == 2)
-        #expect(totals.temperature.count == 3 && totals.humidity.mean == nil)
+        #expect(totals.summaries[.temperature].count == 3 && totals.summaries[.humidity].mean == nil)
         #expect(abs(totals.coverage(of: 60_000) - 4.0 / 6) < 1e-12)
         #expect(totals.coverage(of: 30_000) == 1, "a stretch is covered once, however often readings come")
     }

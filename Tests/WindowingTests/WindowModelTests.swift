@@ -41,9 +41,8 @@ import Testing
                 && close(left.mean, right.mean) && close(left.standardDeviation, right.standardDeviation)
         }
         let counts = [\Totals.readingCount, \.warningCount, \.failureCount, \.lateCount, \.coveredTime]
-        let summaries = [\Totals.temperature, \.humidity, \.co2, \.pressure, \.batteryLevel]
         return counts.allSatisfy { left[keyPath: $0] == right[keyPath: $0] }
-            && summaries.allSatisfy { close(left[keyPath: $0], right[keyPath: $0]) }
+            && Quantity.aggregated.allSatisfy { close(left.summaries[$0], right.summaries[$0]) }
     }
 
     @Test func agreesWithTheModelOverRandomOrdersGapsAndRestarts() throws {
@@ -78,9 +77,10 @@ import Testing
                 let observation = Observation(
                     eventTime: time - back, interval: 2,
                     status: Status(rawValue: UInt8.random(in: 0...2, using: &random)) ?? .ok,
-                    values: Values(
-                        temperature: Bool.random(using: &random) ? Double.random(in: -5...40, using: &random) : nil,
-                        co2: Double.random(in: 400...2000, using: &random)))
+                    values: [
+                        .temperature: Bool.random(using: &random) ? Double.random(in: -5...40, using: &random) : nil,
+                        .co2: Double.random(in: 400...2000, using: &random),
+                    ])
                 let isLate = windows.add(observation, policy: policy, lateWindows: &late)
                 rows.append(Row(observation: observation, isLate: isLate))
             }

@@ -150,7 +150,7 @@ struct ChipExamination: Examination {
                     checks.append(
                         Check(
                             .chips, subject, .warning,
-                            "it is a \(part.title), which has no \(missing.map(\.rawValue).sorted().joined(separator: " and "))",
+                            "it is a \(part.title), which has no \(missing.map(\.settingName).sorted().joined(separator: " and "))",
                             remedy: "set type: \(part.name), or replace it by a \(expectation.chip.type.parts[0].title)"
                         ))
                 } else {

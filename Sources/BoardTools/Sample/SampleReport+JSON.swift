@@ -61,10 +61,8 @@ extension SampleReport.Chip {
 
 extension Measurement {
     fileprivate var members: [JSON.Member] {
-        [
-            ("temperature", temperature?.celsius), ("humidity", humidity?.percent), ("co2", co2?.partsPerMillion),
-            ("pressure", pressure?.hectopascals), ("battery_level", batteryLevel?.percent),
-            ("battery_voltage", batteryVoltage?.volts),
-        ].compactMap { name, value in value.map { JSON.Member(name: name, value: .number($0)) } }
+        values.present.members.compactMap { quantity in
+            values[quantity].map { JSON.Member(name: quantity.name, value: .number($0)) }
+        }
     }
 }

@@ -69,20 +69,12 @@ extension SampleReport.Chip {
 extension SampleReport.Value {
     /// What the reading has, in the contract's order.
     static func all(of composition: Composition) -> [SampleReport.Value] {
-        let values = composition.values
-        let forms: [(name: String, quantity: Quantity, unit: String, digits: Int, value: Double?)] = [
-            ("temperature", .temperature, "°C", 2, values.temperature),
-            ("humidity", .humidity, "%RH", 1, values.humidity),
-            ("co2", .co2, "ppm", 0, values.co2),
-            ("pressure", .pressure, "hPa", 1, values.pressure),
-            ("battery_level", .battery, "%", 0, values.batteryLevel),
-            ("battery_voltage", .battery, "V", 3, values.batteryVoltage),
-        ]
-        return forms.compactMap { form in
-            form.value.map {
-                SampleReport.Value(
-                    quantity: form.name, number: $0, unit: form.unit, digits: form.digits,
-                    source: composition.winners[form.quantity])
+        composition.values.present.members.compactMap { quantity in
+            composition.values[quantity].map { number in
+                let source: Quantity = quantity == .batteryLevel ? .batteryVoltage : quantity
+                return SampleReport.Value(
+                    quantity: quantity.name, number: number, unit: quantity.unit, digits: quantity.digits,
+                    source: composition.winners[source])
             }
         }
     }

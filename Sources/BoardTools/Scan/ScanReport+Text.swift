@@ -40,7 +40,7 @@ extension ScanReport {
                 text += "  " + brush.paint("✓", .good) + " \(name)"
                 if let part = finding.part, part != expectation.chip.type.parts.first {
                     text += ", and it is a \(part.title)"
-                    let missing = expectation.chip.type.quantitiesMissing(with: part).map(\.rawValue).sorted()
+                    let missing = expectation.chip.type.quantitiesMissing(with: part).map(\.settingName).sorted()
                     if !missing.isEmpty { text += ", without \(missing.joined(separator: " and "))" }
                 }
                 text += "\n"

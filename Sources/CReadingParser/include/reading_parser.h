@@ -12,7 +12,10 @@
 extern "C" {
 #endif
 
-// The fields of the contract, in the order in which the gateway writes them.
+enum { VIGIE_MAXIMUM_QUANTITIES = 12 };
+
+// The fields of the contract, in the order in which the gateway writes them. The quantities are those that the parser was
+// made with: the first one is field VIGIE_FIRST_QUANTITY.
 enum {
     VIGIE_SCHEMA,
     VIGIE_GATEWAY_ID,
@@ -23,13 +26,8 @@ enum {
     VIGIE_EVENT_TIME,
     VIGIE_TIME_QUALITY,
     VIGIE_INTERVAL_MS,
-    VIGIE_TEMPERATURE,
-    VIGIE_HUMIDITY,
-    VIGIE_CO2,
-    VIGIE_PRESSURE,
-    VIGIE_BATTERY_LEVEL,
-    VIGIE_BATTERY_VOLTAGE,
-    VIGIE_FAULTS,
+    VIGIE_FIRST_QUANTITY,
+    VIGIE_FAULTS = VIGIE_FIRST_QUANTITY + VIGIE_MAXIMUM_QUANTITIES,
     VIGIE_LATITUDE,
     VIGIE_LONGITUDE,
     VIGIE_SIMULATED,
@@ -109,12 +107,7 @@ typedef struct {
     vigie_text stream_id;
     vigie_text event_time;
     vigie_text time_quality;
-    double temperature;
-    double humidity;
-    double co2;
-    double pressure;
-    double battery_level;
-    double battery_voltage;
+    double quantities[VIGIE_MAXIMUM_QUANTITIES];  // by their indices
     double latitude;
     double longitude;
     bool simulated;
@@ -124,15 +117,16 @@ typedef struct {
 
 typedef struct vigie_parser vigie_parser;
 
-// Makes a parser for messages of up to `capacity` bytes; NULL without memory.
-vigie_parser *vigie_parser_new(size_t capacity);
+// Makes a parser for messages of up to `capacity` bytes; NULL without memory, or with too many quantities.
+// `quantities` has the names of the quantities, in the contract's order, separated by commas.
+vigie_parser *vigie_parser_new(size_t capacity, const char *quantities);
 void vigie_parser_free(vigie_parser *parser);
 
 // Parses `count` bytes, at most the parser's capacity.
 vigie_outcome vigie_parse(vigie_parser *parser, const void *bytes, size_t count, vigie_message *message);
 
-// The name of a field in the contract.
-const char *vigie_field_name(int32_t field);
+// The name of a field in the contract; valid while the parser is.
+const char *vigie_field_name(const vigie_parser *parser, int32_t field);
 
 #ifdef __cplusplus
 }

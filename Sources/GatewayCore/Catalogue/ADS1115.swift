@@ -6,7 +6,7 @@ import SimulatedHardware
 extension ChipType {
     /// The battery's voltage, and an estimate of its level.
     static let ads1115 = ChipType(
-        "ads1115", addresses: ADS1115.addresses, quantities: [.battery], parts: [.ads1115], probe: ADS1115.probe,
+        "ads1115", addresses: ADS1115.addresses, quantities: [.batteryVoltage], parts: [.ads1115], probe: ADS1115.probe,
         hasNoise: false, remark: "the battery: add divider and chemistry"
     ) { section in
         ADS1115.Settings(section)

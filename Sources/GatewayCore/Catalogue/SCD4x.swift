@@ -1,4 +1,5 @@
 import Configuration
+import Readings
 import SensorBus
 import SensorDrivers
 import SimulatedHardware

@@ -52,7 +52,7 @@ final class PowerManager: Sendable {
 
     /// Takes note of a reading that has been recorded.
     func took(_ reading: Reading) {
-        guard reading.sensorID == settings?.sensorID, let level = reading.values.batteryLevel else { return }
+        guard reading.sensorID == settings?.sensorID, let level = reading.values[.batteryLevel] else { return }
         change { $0.measured(level) }
         // Each reading may be the last.
         if state == .critical { flush() }

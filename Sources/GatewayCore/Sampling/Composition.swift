@@ -19,7 +19,7 @@ package struct Composition: Sendable, Equatable {
     ///   - results: what each of the station's chips gave, in their order; nil is a chip that was not asked.
     init(_ station: StationSettings, _ results: [Result<Measurement, ChipError>?]) {
         var isBeyondRange = Array(repeating: false, count: station.chips.count)
-        for quantity in Quantity.allCases {
+        for quantity in Quantity.measured {
             for index in station.sources[quantity] ?? [] {
                 guard case .success(let measurement)? = results[index] else { continue }
                 let correction = station.chips[index].corrections[quantity] ?? Correction()
@@ -57,18 +57,10 @@ extension Values {
     fileprivate mutating func take(
         _ quantity: Quantity, from measurement: Measurement, _ correction: Correction
     ) -> Outcome {
-        let (path, raw): (WritableKeyPath<Values, Double?>, Double?) =
-            switch quantity {
-            case .temperature: (\.temperature, measurement.temperature?.celsius)
-            case .humidity: (\.humidity, measurement.humidity?.percent)
-            case .co2: (\.co2, measurement.co2?.partsPerMillion)
-            case .pressure: (\.pressure, measurement.pressure?.hectopascals)
-            case .battery: (\.batteryVoltage, measurement.batteryVoltage?.volts)
-            }
-        guard let raw else { return .absent }
+        guard let raw = measurement.values[quantity] else { return .absent }
         guard let value = correction.apply(to: raw, of: quantity) else { return .beyondRange }
-        self[keyPath: path] = value
-        if quantity == .battery { batteryLevel = measurement.batteryLevel?.percent }
+        self[quantity] = value
+        if quantity == .batteryVoltage { self[.batteryLevel] = measurement.values[.batteryLevel] }
         return .taken
     }
 }

@@ -162,7 +162,7 @@ extension Station {
 
 extension Composition {
     /// The air's pressure.
-    fileprivate var pressure: Pressure? { values.pressure.map { Pressure(hectopascals: $0) } }
+    fileprivate var pressure: Pressure? { values[.pressure].map { Pressure(hectopascals: $0) } }
 }
 
 /// What the kernel says of its clock (adjtimex(2)).

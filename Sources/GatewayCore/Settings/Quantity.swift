@@ -1,20 +1,21 @@
 import Configuration
 import Readings
 
-/// What a station measures, as the configuration names it. `battery` is its voltage and its level, which belong
-/// together.
-package enum Quantity: String, CaseIterable, Sendable {
-    case temperature, humidity, co2, pressure, battery
+extension Quantity {
+    /// What chips measure. The level of a battery follows from its voltage.
+    package static let measured = all.filter { $0 != .batteryLevel }
+
+    /// The name in the configuration. `battery` is the voltage with the level, which belong together.
+    package var settingName: String { self == .batteryVoltage ? "battery" : name }
 
     /// What the corrected value can be in air that people and sensors bear, in the contract's unit: a value beyond it
     /// is a chip or a correction that is wrong. The chips' own ranges, which are narrower, are their drivers' to watch.
-    var physicalRange: ClosedRange<Double> {
+    var plausibleRange: ClosedRange<Double> {
         switch self {
         case .temperature: -60...150
-        case .humidity: 0...100
         case .co2: 0...50_000
         case .pressure: 300...1250
-        case .battery: 0...1000
+        default: physicalRange
         }
     }
 
@@ -31,7 +32,7 @@ package enum Quantity: String, CaseIterable, Sendable {
         case .humidity: 30
         case .co2: 1000
         case .pressure: 50
-        case .battery: nil
+        default: nil
         }
     }
 }
@@ -48,7 +49,7 @@ package struct Correction: Sendable, Equatable {
     /// - Returns: nil if it cannot be true of any air.
     func apply(to value: Double, of quantity: Quantity) -> Double? {
         let corrected = gain * value + offset
-        let (range, tolerance) = (quantity.physicalRange, quantity.tolerance)
+        let (range, tolerance) = (quantity.plausibleRange, quantity.tolerance)
         // Also what is not a number fails this.
         guard corrected >= range.lowerBound - tolerance, corrected <= range.upperBound + tolerance else { return nil }
         return min(max(corrected, range.lowerBound), range.upperBound)
@@ -60,16 +61,16 @@ extension Correction {
     static func read(_ section: Section?, of type: ChipType) -> [Quantity: Correction] {
         var corrections: [Quantity: Correction] = [:]
         guard let section else { return corrections }
-        for quantity in Quantity.allCases where section.has(quantity.rawValue) {
-            let entry = section.section(quantity.rawValue)
+        for quantity in Quantity.measured where section.has(quantity.settingName) {
+            let entry = section.section(quantity.settingName)
             let bound = quantity.largestOffset ?? 0
             corrections[quantity] = Correction(
                 gain: entry.value("gain", as: .number(0.5...2), default: 1),
                 offset: entry.value("offset", as: .number(-bound...bound), default: 0))
-            if quantity == .battery {
-                section.problem("the battery's correction is its divider", at: quantity.rawValue)
+            if quantity == .batteryVoltage {
+                section.problem("the battery's correction is its divider", at: quantity.settingName)
             } else if !type.quantities.contains(quantity) {
-                section.problem("a \(type.name) does not measure it", at: quantity.rawValue)
+                section.problem("a \(type.name) does not measure it", at: quantity.settingName)
             }
         }
         return corrections

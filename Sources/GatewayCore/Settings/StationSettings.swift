@@ -51,21 +51,21 @@ package struct StationSettings: Sendable {
     /// Reads which chips give which quantity: without a setting all that can, in the order of the chips.
     private static func sources(_ section: Section?, chips: [ChipSettings]) -> [Quantity: [Int]] {
         var sources: [Quantity: [Int]] = [:]
-        for quantity in Quantity.allCases {
+        for quantity in Quantity.measured {
             let able = chips.indices.filter { chips[$0].quantities.contains(quantity) }
             sources[quantity] = able
-            guard let section, section.has(quantity.rawValue) else { continue }
+            guard let section, section.has(quantity.settingName) else { continue }
             var chosen: [Int] = []
-            for name in section.list(quantity.rawValue, as: .identifier) {
+            for name in section.list(quantity.settingName, as: .identifier) {
                 guard let index = chips.firstIndex(where: { $0.name == name }) else {
                     let names = chips.map(\.name.description).joined(separator: ", ")
-                    section.problem("no chip is called \(name); there are \(names)", at: quantity.rawValue)
+                    section.problem("no chip is called \(name); there are \(names)", at: quantity.settingName)
                     continue
                 }
                 if !able.contains(index) {
-                    section.problem("\(name) does not measure it", at: quantity.rawValue)
+                    section.problem("\(name) does not measure it", at: quantity.settingName)
                 } else if chosen.contains(index) {
-                    section.problem("\(name) stands here twice", at: quantity.rawValue)
+                    section.problem("\(name) stands here twice", at: quantity.settingName)
                 }
                 chosen.append(index)
             }

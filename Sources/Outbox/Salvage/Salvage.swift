@@ -182,8 +182,8 @@ struct Salvage {
         var count: Int { readings.count + quarantined.count }
 
         mutating func add(_ row: PageScan.Row) {
-            switch Int32(row.fields.count) {
-            case ReadingColumn.streamFirst.rawValue + 1, ReadingColumn.countInFormat2, ReadingColumn.countInFormat1:
+            switch row.fields.count {
+            case let count where ReadingColumn.counts.contains(count):
                 if let record = OutboxRecord(row, sequence: row.key, olderStream: olderStream) {
                     readings.append(record)
                 }

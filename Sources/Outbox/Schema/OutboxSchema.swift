@@ -10,10 +10,12 @@ import Readings
 ///
 /// Format 1 is the first. Format 2 added `committed_at`. Format 3 added streams, gaps and what is new in `outbox`; a
 /// reading names its stream, and numbers are given by the program, not by AUTOINCREMENT, which writes a page more
-/// with each commit.
+/// with each commit. Each quantity that was added since is a format of its own, which adds its column to `reading`.
 enum OutboxSchema {
     /// The format's number, in the file's `user_version`.
-    static let format: Int64 = 3
+    static let format = formatWithFirstQuantities + Int64(ReadingColumn.laterQuantities.count)
+    /// The last format whose rows have only the first quantities.
+    private static let formatWithFirstQuantities: Int64 = 3
 
     /// Makes the tables of a new file, or brings an older file to the present format, in one transaction.
     /// - Throws: `OutboxError` with `isDamage` if the file is no outbox.
@@ -33,6 +35,12 @@ enum OutboxSchema {
                 try database.execute("PRAGMA user_version = \(format)")
             }
         case 1, 2: try migrate(database, from: version)
+        case formatWithFirstQuantities..<format:
+            try database.transaction { () throws(OutboxError) in
+                let known = Int(version - formatWithFirstQuantities)
+                try addQuantities(ReadingColumn.laterQuantities.dropFirst(known), database)
+                try database.execute("PRAGMA user_version = \(format)")
+            }
         case let newer where newer > format:
             throw OutboxError(
                 code: SQLITE_NOTADB,
@@ -62,6 +70,14 @@ enum OutboxSchema {
         return Tables(names: names)
     }
 
+    /// Adds the columns of quantities; rows that are there do not have them.
+    private static func addQuantities(_ quantities: ArraySlice<Quantity>, _ database: Database) throws(OutboxError) {
+        for quantity in quantities {
+            let column = ReadingColumn.quantity(quantity)
+            try database.execute("ALTER TABLE reading ADD COLUMN \(column.name) \(column.type)")
+        }
+    }
+
     /// Looks whether the tables are there, each with pages of its own.
     /// - Throws: `OutboxError` with `isDamage` if they are not.
     static func check(_ database: Database) throws(OutboxError) {
@@ -76,7 +92,7 @@ enum OutboxSchema {
     /// The statement that makes `reading`.
     /// - Parameter stream: the stream of rows that do not name one, for a file that was made by an older release.
     private static func readingTable(stream: StreamID?) -> String {
-        let columns = ReadingColumn.allCases.map { column in
+        let columns = ReadingColumn.all.map { column in
             switch (column, stream) {
             case (.streamID, let stream?): "\(column.name) \(column.type) DEFAULT \(Int64(bitPattern: stream.bits))"
             case (.streamFirst, .some): "\(column.name) \(column.type) DEFAULT 1"
@@ -170,6 +186,7 @@ enum OutboxSchema {
             try database.execute(
                 "ALTER TABLE reading ADD COLUMN stream_id INTEGER NOT NULL DEFAULT \(Int64(bitPattern: stream.bits))")
             try database.execute("ALTER TABLE reading ADD COLUMN stream_first INTEGER NOT NULL DEFAULT 1")
+            try addQuantities(ReadingColumn.laterQuantities[...], database)
             // AUTOINCREMENT goes by the way that SQLite describes for changes that leave the table's content as it is
             // (https://www.sqlite.org/lang_altertable.html): the table may be far too large to be written anew.
             let schemaVersion = try database.integer("PRAGMA schema_version") ?? 0

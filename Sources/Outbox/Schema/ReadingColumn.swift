@@ -4,10 +4,46 @@ import Readings
 ///
 /// A row stands for itself: what the reading's message holds is all in it, so that no later change of a configuration
 /// alters it and a row that is found in a damaged file can be sent.
-enum ReadingColumn: Int32, CaseIterable {
+enum ReadingColumn: Hashable {
     case sequence, eventTime, timeQuality, bootID, bootTime, gatewayID, sensorID, interval
-    case temperature, humidity, co2, pressure, batteryLevel, batteryVoltage
+    case quantity(Quantity)
     case faults, latitude, longitude, isSimulated, committedAt, streamID, streamFirst
+
+    /// The quantities that files of formats 1 to 3 have. The columns of others follow at the end of a row, since SQLite adds
+    /// columns there; each makes a format of its own.
+    static let firstQuantities = Array(Quantity.all.prefix(6))
+    /// The quantities that formats from 4 on have added, one each.
+    static let laterQuantities = Array(Quantity.all.dropFirst(6))
+
+    /// All of them, in the order of the file.
+    static let all: [ReadingColumn] =
+        [.sequence, .eventTime, .timeQuality, .bootID, .bootTime, .gatewayID, .sensorID, .interval]
+        + firstQuantities.map { .quantity($0) }
+        + [.faults, .latitude, .longitude, .isSimulated, .committedAt, .streamID, .streamFirst]
+        + laterQuantities.map { .quantity($0) }
+
+    /// Where it stands in a row, from 0: its index in `all`.
+    var position: Int32 {
+        switch self {
+        case .sequence: 0
+        case .eventTime: 1
+        case .timeQuality: 2
+        case .bootID: 3
+        case .bootTime: 4
+        case .gatewayID: 5
+        case .sensorID: 6
+        case .interval: 7
+        case .quantity(let quantity) where quantity.rawValue < 6: 8 + Int32(quantity.rawValue)
+        case .faults: 14
+        case .latitude: 15
+        case .longitude: 16
+        case .isSimulated: 17
+        case .committedAt: 18
+        case .streamID: 19
+        case .streamFirst: 20
+        case .quantity(let quantity): 15 + Int32(quantity.rawValue)
+        }
+    }
 
     /// The column's name in SQL.
     var name: String {
@@ -20,12 +56,7 @@ enum ReadingColumn: Int32, CaseIterable {
         case .gatewayID: "gateway_id"
         case .sensorID: "sensor_id"
         case .interval: "interval_ms"
-        case .temperature: "temperature"
-        case .humidity: "humidity"
-        case .co2: "co2"
-        case .pressure: "pressure"
-        case .batteryLevel: "battery_level"
-        case .batteryVoltage: "battery_voltage"
+        case .quantity(let quantity): quantity.name
         case .faults: "faults"
         case .latitude: "latitude"
         case .longitude: "longitude"
@@ -43,17 +74,17 @@ enum ReadingColumn: Int32, CaseIterable {
         case .eventTime, .bootTime, .interval, .isSimulated, .streamID, .streamFirst: "INTEGER NOT NULL"
         case .committedAt: "INTEGER"
         case .timeQuality, .bootID, .gatewayID, .sensorID, .faults: "TEXT NOT NULL"
-        case .temperature, .humidity, .co2, .pressure, .batteryLevel, .batteryVoltage, .latitude, .longitude: "REAL"
+        case .quantity, .latitude, .longitude: "REAL"
         }
     }
 
     /// All names, separated by commas.
-    static let names = allCases.map(\.name).joined(separator: ", ")
+    static let names = all.map(\.name).joined(separator: ", ")
     /// One `?` a column, separated by commas.
-    static let parameters = allCases.map { _ in "?" }.joined(separator: ", ")
-    /// Columns that have been in the file since its first format, by their count; older rows end there.
-    static let countInFormat1 = ReadingColumn.committedAt.rawValue
-    static let countInFormat2 = ReadingColumn.streamID.rawValue
+    static let parameters = all.map { _ in "?" }.joined(separator: ", ")
+    /// How many columns a row may have: rows of older formats end earlier.
+    static let counts: Set<Int> = Set([committedAt, .streamID].map { Int($0.position) })
+        .union(Int(streamFirst.position) + 1...all.count)
 }
 
 extension OutboxRecord {
@@ -68,12 +99,7 @@ extension OutboxRecord {
         case .gatewayID: .text(reading.gatewayID.description)
         case .sensorID: .text(reading.sensorID.description)
         case .interval: .integer(reading.intervalMilliseconds)
-        case .temperature: .real(reading.values.temperature)
-        case .humidity: .real(reading.values.humidity)
-        case .co2: .real(reading.values.co2)
-        case .pressure: .real(reading.values.pressure)
-        case .batteryLevel: .real(reading.values.batteryLevel)
-        case .batteryVoltage: .real(reading.values.batteryVoltage)
+        case .quantity(let quantity): .real(reading.values[quantity])
         case .faults: .text(reading.faults.map(\.description).joined(separator: " "))
         case .latitude: .real(reading.place?.latitude)
         case .longitude: .real(reading.place?.longitude)
@@ -85,7 +111,7 @@ extension OutboxRecord {
     }
 
     /// The values of all columns, in their order.
-    var values: [Statement.Value] { ReadingColumn.allCases.map { value(of: $0) } }
+    var values: [Statement.Value] { ReadingColumn.all.map { value(of: $0) } }
 
     /// Reads a row.
     /// - Parameters:
@@ -94,9 +120,9 @@ extension OutboxRecord {
     ///   - olderStream: the stream of a row from before format 3, which does not hold it.
     /// - Returns: nil if it is no reading of the contract: something in it is damaged.
     init?(_ row: some StoredRow, sequence: Int64? = nil, olderStream: StreamID? = nil) {
-        func integer(_ column: ReadingColumn) -> Int64? { row.integer(at: column.rawValue) }
-        func text(_ column: ReadingColumn) -> String? { row.text(at: column.rawValue) }
-        func real(_ column: ReadingColumn) -> Double? { row.real(at: column.rawValue) }
+        func integer(_ column: ReadingColumn) -> Int64? { row.integer(at: column.position) }
+        func text(_ column: ReadingColumn) -> String? { row.text(at: column.position) }
+        func real(_ column: ReadingColumn) -> Double? { row.real(at: column.position) }
         let stream = integer(.streamID).map { StreamID(bits: UInt64(bitPattern: $0)) } ?? olderStream
         guard let number = sequence ?? integer(.sequence), Outbox.numbers.contains(number), let stream,
             let eventTime = integer(.eventTime), let quality = text(.timeQuality).flatMap(TimeQuality.init),
@@ -111,15 +137,14 @@ extension OutboxRecord {
         let place = real(.latitude).flatMap { latitude in
             real(.longitude).flatMap { Place(latitude: latitude, longitude: $0) }
         }
+        var values = Values()
+        for quantity in Quantity.all { values[quantity] = real(.quantity(quantity)) }
         self.init(
             reading: Reading(
                 gatewayID: gatewayID, sensorID: sensorID, streamID: stream, sequence: number,
                 streamFirst: first == 1 ? nil : first, eventTime: Timestamp(milliseconds: eventTime),
                 timeQuality: quality, intervalMilliseconds: interval,
-                values: Values(
-                    temperature: real(.temperature), humidity: real(.humidity), co2: real(.co2),
-                    pressure: real(.pressure), batteryLevel: real(.batteryLevel),
-                    batteryVoltage: real(.batteryVoltage)),
+                values: values,
                 faults: faults.split(separator: " ").compactMap { Fault(String($0)) }, place: place,
                 isSimulated: isSimulated != 0),
             bootID: bootID, bootTimeMilliseconds: bootTime,

@@ -33,7 +33,7 @@ struct Admission {
     /// - Parameters:
     ///   - names: the names of the batch's streams.
     ///   - states: the states of the batch's gateways.
-    init(batch: ReadingBatch, names: [GatewayTables.StreamName], states: [GatewayState?]) throws {
+    init(batch: ReadingBatch, names: [StreamName], states: [GatewayState?]) throws {
         progress = try zip(names, batch.streams).map { name, stream in
             guard let progress = states[Int(stream.gateway)]?.streams[name.streamID] else { throw MissingState() }
             return (progress, progress)
@@ -146,29 +146,11 @@ struct Admission {
                 }
             }
 
-            try writer.beginRow(fields: 22)
-            writer.append(sensor.gatewayID)
-            writer.append(sensor.sensorID)
-            writer.append(streamTexts[stream])
-            writer.append(row.sequence)
-            writer.append(PostgresTimestamp(milliseconds: row.eventTime))
-            writer.append(row.timeQuality.rawValue)
-            writer.append(Int32(clamping: row.interval))
-            writer.append(row.values.temperature)
-            writer.append(row.values.humidity)
-            writer.append(row.values.co2)
-            writer.append(row.values.pressure)
-            writer.append(row.values.batteryLevel)
-            writer.append(row.values.batteryVoltage)
-            if let faults { writer.append(faults) } else { writer.appendNull() }
-            writer.append(row.latitude)
-            writer.append(row.longitude)
-            writer.append(row.isSimulated)
-            writer.append(status.name)
-            writer.append(isLate)
-            writer.append(row.partition)
-            writer.append(row.offset)
-            writer.append(ingestedAt)
+            try ReadingTable.append(
+                row, of: sensor,
+                ReadingTable.Judgement(
+                    streamID: streamTexts[stream], faults: faults, status: status, isLate: isLate,
+                    ingestedAt: ingestedAt), to: &writer)
         }
         touched = zip(sensors, isTouched).filter(\.1).map(\.0)
         // A window may have been named by several readings.

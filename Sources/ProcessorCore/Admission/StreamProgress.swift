@@ -40,6 +40,12 @@ struct StreamProgress: Sendable {
         if lastAdmitted < first { lastAdmitted = 0 }
     }
 
+    /// Takes up the ranges that are not there, after the progress itself was read.
+    mutating func restore(_ losses: LossRanges) {
+        self = StreamProgress(
+            first: first, last: last, lastEventTime: lastEventTime, end: end, previous: previous, losses: losses)
+    }
+
     /// How many numbers are not there.
     var missing: Int64 { losses.numbers }
 

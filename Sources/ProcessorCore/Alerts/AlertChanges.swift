@@ -19,7 +19,7 @@ struct AlertChanges {
     /// The sensors whose states have changed, each once.
     private(set) var sensors: [SensorState] = []
     /// The streams whose states have changed, each once.
-    private(set) var streams: [GatewayTables.StreamName] = []
+    private(set) var streams: [StreamName] = []
 
     /// Whether there is nothing to write.
     var isEmpty: Bool { sensors.isEmpty && streams.isEmpty }
@@ -35,7 +35,7 @@ struct AlertChanges {
 
     /// Moves the alert of a stream.
     mutating func evaluate(
-        _ progress: StreamProgress, of name: GatewayTables.StreamName, in gateway: GatewayState, rule: LossRule?
+        _ progress: StreamProgress, of name: StreamName, in gateway: GatewayState, rule: LossRule?
     ) {
         guard rule != nil && progress.losses.count > 0 || gateway.streamAlerts[name.streamID] != nil,
             let time = progress.lastEventTime

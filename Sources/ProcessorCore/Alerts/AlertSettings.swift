@@ -2,6 +2,7 @@ import Alerting
 import Configuration
 import HTTPClient
 import Platform
+import Readings
 
 /// Where alerts are told.
 struct WebhookSettings: Sendable {
@@ -33,8 +34,8 @@ extension AlertRules {
     init(_ root: Section) {
         self.init()
         if let section = root.optionalSection("rules") {
-            for quantity in Quantity.allCases {
-                if let rule = section.optionalSection(quantity.rawValue) { self[quantity] = QuantityRule(rule) }
+            for quantity in Quantity.aggregated {
+                if let rule = section.optionalSection(quantity.name) { self[quantity] = QuantityRule(rule) }
             }
         }
         guard let section = root.optionalSection("alerts") else { return }

@@ -68,10 +68,7 @@ struct TopicEnds: Sendable {
     /// What the database has not yet got of it.
     func unread(_ connection: PostgresConnection) throws -> UnreadMessages {
         guard let offsets else { return .notAsked(reason) }
-        let rows = try connection.query(
-            "SELECT kafka_partition, next_offset FROM consumed_offset WHERE topic = $1", [.value(topic)])
-        var consumed: [Int32: Int64] = [:]
-        for row in 0..<rows.rowCount { consumed[try rows.value(row, 0)] = try rows.value(row, 1) }
+        let consumed = try OffsetTable(connection: connection, topic: topic).next()
         return .known(
             offsets.reduce(into: [:]) { counts, offset in
                 // What the broker has dropped cannot be read any more.

@@ -28,21 +28,21 @@ extension Verification {
 
     /// Every stream: no number twice, every number a row, expired or in `loss`, and its end known or still to come.
     func checkStreams(_ certificate: inout Certificate) throws {
-        let rows = try connection.query(Verification.streams)
+        let rows = ResultRows(
+            try connection.query(VerificationQueries.streams), of: VerificationQueries.StreamCheckColumn.self)
         var reported = 0
         var gateway = ""
         var streams: [Stream] = []
-        for row in 0..<rows.rowCount {
-            let gatewayID: String = try rows.value(row, 0)
-            let streamID: String = try rows.value(row, 1)
-            func number(_ column: Int) throws -> Int64 { try rows.value(row, column) }
-            let (count, distinct, filled, overlapping) = (try number(2), try number(3), try number(4), try number(5))
-            let (lowest, highest) = (
-                try rows.optional(row, 6, as: Int64.self), try rows.optional(row, 7, as: Int64.self)
-            )
-            let (missing, expired, first, last, lost) = (
-                try number(8), try number(9), try number(10), try number(11), try number(12)
-            )
+        for row in rows {
+            let gatewayID: String = try row.value(.gatewayID)
+            let streamID: String = try row.value(.streamID)
+            func number(_ column: VerificationQueries.StreamCheckColumn) throws -> Int64 { try row.value(column) }
+            let (count, distinct, filled) = (try number(.rows), try number(.numbers), try number(.filled))
+            let overlapping = try number(.overlapping)
+            let lowest: Int64? = try row.optional(.lowest)
+            let highest: Int64? = try row.optional(.highest)
+            let (missing, expired, lost) = (try number(.missing), try number(.expired), try number(.lost))
+            let (first, last) = (try number(.first), try number(.last))
             certificate.rows += count
             certificate.streams += count > 0 ? 1 : 0
             certificate.duplicates += count - distinct
@@ -67,21 +67,20 @@ extension Verification {
                 reported += 1
             }
 
-            guard try rows.value(row, 13) else { continue }
+            guard try row.value(.isKnown) else { continue }
             if gatewayID != gateway {
                 judge(streams, of: gateway, &certificate)
                 (gateway, streams) = (gatewayID, [])
             }
-            let end = try rows.optional(row, 14, as: Int64.self)
-            let since = try rows.optional(row, 16, as: PostgresTimestamp.self)?.milliseconds
-            let until = try rows.optional(row, 17, as: PostgresTimestamp.self)?.milliseconds
-            let isPreviousKnown: Bool = try rows.value(row, 15)
+            let end: Int64? = try row.optional(.end)
+            let (since, until) = (try row.optionalTime(.since), try row.optionalTime(.until))
+            let isPreviousKnown: Bool = try row.value(.isPreviousKnown)
             var ingested: ClosedRange<Int64>?
             if let since, let until { ingested = since...until }
             streams.append(
                 Stream(
                     streamID: streamID, first: first, last: last, isClosed: end == last, end: end,
-                    lacksPrevious: first > 1 && !isPreviousKnown, previous: try rows.optional(row, 18, as: String.self),
+                    lacksPrevious: first > 1 && !isPreviousKnown, previous: try row.optional(.previous),
                     ingested: ingested))
         }
         judge(streams, of: gateway, &certificate)
@@ -133,53 +132,9 @@ extension Verification {
 
     /// The losses by their reasons, and the gateways that are silent.
     func countLosses(_ certificate: inout Certificate) throws {
-        let losses = try connection.query(
-            """
-            SELECT reason, least(sum(last_seq - first_seq + 1), \(Int64.max))::int8 FROM loss GROUP BY reason
-            """)
-        for row in 0..<losses.rowCount { certificate.losses[try losses.value(row, 0)] = try losses.value(row, 1) }
-        // By the database's clock. It is not compared with anything, only told.
-        certificate.silentGateways = try connection.query(
-            """
-            SELECT count(*) FROM (
-                SELECT gateway_id FROM sensor GROUP BY gateway_id
-                HAVING now() - max(last_arrival) >
-                    greatest(interval '1 minute', 10 * max(interval_ms) * interval '1 millisecond')) s
-            WHERE EXISTS (SELECT FROM stream_progress p WHERE p.gateway_id = s.gateway_id
-                AND p.end_seq IS DISTINCT FROM p.last_seq)
-            """
-        ).value(0, 0)
+        let losses = ResultRows(
+            try connection.query(VerificationQueries.losses), of: VerificationQueries.LossCountColumn.self)
+        for row in losses { certificate.losses[try row.value(.reason)] = try row.value(.numbers) }
+        certificate.silentGateways = try connection.query(VerificationQueries.silentGateways).value(0, 0)
     }
-
-    /// One pass over rows and losses in the order of their numbers: joining the two would compare all rows of a stream
-    /// with all of its ranges.
-    private static let streams = """
-        WITH numbers AS (
-            SELECT gateway_id, stream_id, seq AS first_seq, seq AS last_seq, false AS is_lost, ingested_at
-            FROM sensor_data
-            UNION ALL SELECT gateway_id, stream_id, first_seq, last_seq, true, NULL FROM loss),
-        ordered AS (
-            SELECT *, max(last_seq) FILTER (WHERE NOT is_lost) OVER smaller AS last_row,
-                max(last_seq) FILTER (WHERE is_lost) OVER smaller AS last_lost
-            FROM numbers
-            WINDOW smaller AS (PARTITION BY gateway_id, stream_id ORDER BY first_seq, is_lost DESC
-                ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)),
-        found AS (
-            SELECT gateway_id, stream_id, count(*) FILTER (WHERE NOT is_lost) AS rows,
-                count(*) FILTER (WHERE NOT is_lost AND last_row IS DISTINCT FROM first_seq) AS numbers,
-                count(*) FILTER (WHERE NOT is_lost AND first_seq <= last_lost) AS filled,
-                count(*) FILTER (WHERE is_lost AND first_seq <= last_lost) AS overlapping,
-                min(first_seq) AS lowest, max(last_seq) AS highest,
-                least(coalesce(sum(last_seq - first_seq + 1) FILTER (WHERE is_lost), 0), \(Int64.max))::int8 AS missing,
-                min(ingested_at) AS since, max(ingested_at) AS until
-            FROM ordered GROUP BY 1, 2),
-        old AS (SELECT gateway_id, stream_id, sum(readings)::int8 AS expired FROM expired GROUP BY 1, 2)
-        SELECT gateway_id, stream_id, coalesce(f.rows, 0), coalesce(f.numbers, 0), coalesce(f.filled, 0),
-            coalesce(f.overlapping, 0), f.lowest, f.highest, coalesce(f.missing, 0), coalesce(o.expired, 0),
-            coalesce(p.first_seq, 1), coalesce(p.last_seq, 0), coalesce(p.lost, 0), p.gateway_id IS NOT NULL, p.end_seq,
-            coalesce(p.previous_known, false), f.since, f.until, p.previous_stream_id
-        FROM found f FULL JOIN stream_progress p USING (gateway_id, stream_id)
-            LEFT JOIN old o USING (gateway_id, stream_id)
-        ORDER BY 1, 2
-        """
 }

@@ -168,11 +168,7 @@ struct ReadingBatch: Sendable {
                 streamFirst: reading.streamFirst, eventTime: reading.eventTime.milliseconds,
                 interval: reading.intervalMilliseconds,
                 timeQuality: reading.timeQuality, isSimulated: reading.isSimulated,
-                values: Values(
-                    temperature: reading.temperature, humidity: reading.humidity, co2: reading.co2,
-                    pressure: reading.pressure, batteryLevel: reading.batteryLevel,
-                    batteryVoltage: reading.batteryVoltage),
-                latitude: reading.latitude, longitude: reading.longitude))
+                values: reading.values, latitude: reading.latitude, longitude: reading.longitude))
     }
 
     /// Adds a valid report.

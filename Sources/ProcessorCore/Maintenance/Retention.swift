@@ -92,11 +92,7 @@ struct Retention {
             let readings: Int64 = try connection.query(
                 """
                 WITH counted AS (SELECT gateway_id, stream_id, count(*) AS readings FROM \(partition) GROUP BY 1, 2),
-                kept AS (
-                    INSERT INTO expired AS e (gateway_id, stream_id, on_arrival, readings)
-                    SELECT gateway_id, stream_id, false, readings FROM counted
-                    ON CONFLICT (gateway_id, stream_id, on_arrival)
-                        DO UPDATE SET readings = e.readings + excluded.readings)
+                kept AS (\(RetentionTable.addExpired(from: "SELECT gateway_id, stream_id, false, readings FROM counted")))
                 SELECT coalesce(sum(readings), 0)::int8 FROM counted
                 """
             ).value(0, 0)

@@ -7,6 +7,7 @@ import Monitoring
 import Platform
 import PostgresClient
 import ReadingDecoding
+import Readings
 import Windowing
 
 /// The processor's configuration file, read and checked.
@@ -216,19 +217,13 @@ public struct ProcessorSettings: Sendable {
             root.value("future_tolerance", as: .duration(), default: .milliseconds(limits.futureTolerance))
             .millisecondsRoundedDown
         guard let section = root.optionalSection("limits") else { return limits }
-        func read(_ key: String, _ limit: WritableKeyPath<PhysicalLimits, ClosedRange<Double>>) {
-            guard let range = section.optionalSection(key) else { return }
-            let known = limits[keyPath: limit]
+        for quantity in Quantity.all {
+            guard let range = section.optionalSection(quantity.name) else { continue }
+            let known = limits[quantity]
             let low = range.value("min", as: .number(), default: known.lowerBound)
             let high = range.value("max", as: .number(), default: known.upperBound)
-            if low <= high { limits[keyPath: limit] = low...high } else { range.problem("min is above max") }
+            if low <= high { limits[quantity] = low...high } else { range.problem("min is above max") }
         }
-        read("temperature", \.temperature)
-        read("humidity", \.humidity)
-        read("co2", \.co2)
-        read("pressure", \.pressure)
-        read("battery_level", \.batteryLevel)
-        read("battery_voltage", \.batteryVoltage)
         return limits
     }
 }

@@ -2,6 +2,50 @@ import Alerting
 import PostgresClient
 import Readings
 
+/// The columns of `alert`.
+enum AlertColumn: String, TableColumn, CaseIterable {
+    case id
+    case gatewayID = "gateway_id"
+    case sensorID = "sensor_id"
+    case kind, variable, severity
+    case pendingSince = "pending_since"
+    case openedAt = "opened_at"
+    case escalatedAt = "escalated_at"
+    case closedAt = "closed_at"
+    case value
+    case worst = "worst_value"
+    case detail
+    case updatedAt = "updated_at"
+
+    var type: String {
+        switch self {
+        case .id: "int8"
+        case .gatewayID, .sensorID, .kind, .variable, .severity, .detail: "text"
+        case .pendingSince, .openedAt, .escalatedAt, .closedAt, .updatedAt: "timestamptz"
+        case .value, .worst: "float8"
+        }
+    }
+}
+
+/// The columns of `alert_state`.
+enum AlertStateColumn: String, TableColumn, CaseIterable {
+    case gatewayID = "gateway_id"
+    case sensorID = "sensor_id"
+    case kind, variable, side, since
+    case criticalSince = "critical_since"
+    case worst, detail, severity
+    case alertID = "alert_id"
+
+    var type: String {
+        switch self {
+        case .gatewayID, .sensorID, .kind, .variable, .side, .detail, .severity: "text"
+        case .since, .criticalSince: "timestamptz"
+        case .worst: "float8"
+        case .alertID: "int8"
+        }
+    }
+}
+
 /// Reads and writes alerts, what is pending, and what the webhook is to be told.
 struct AlertTables {
     let connection: PostgresConnection
@@ -18,25 +62,25 @@ struct AlertTables {
 
     /// Takes up what is pending or open.
     func load(_ gateways: [String: GatewayState]) throws {
-        let rows = try connection.query(
-            prepared: """
-                SELECT gateway_id, sensor_id, kind, variable, side, since, critical_since, worst, detail, severity,
-                    alert_id
-                FROM alert_state WHERE gateway_id = ANY ($1) ORDER BY gateway_id, sensor_id, since, kind, variable
-                """, [.array(gateways.keys)])
+        let rows = ResultRows(
+            try connection.query(
+                prepared: """
+                    SELECT \(AlertStateColumn.allCases.names) FROM alert_state WHERE gateway_id = ANY ($1)
+                    ORDER BY gateway_id, sensor_id, since, kind, variable
+                    """, [.array(gateways.keys)]), of: AlertStateColumn.self)
         var states: [ObjectIdentifier: (sensor: SensorState, states: [AlertState])] = [:]
-        for row in 0..<rows.rowCount {
-            guard let gateway = gateways[try rows.value(row, 0)],
-                let kind = AlertKind(rawValue: try rows.value(row, 2))
+        for row in rows {
+            guard let gateway = gateways[try row.value(.gatewayID)],
+                let kind = AlertKind(rawValue: try row.value(.kind))
             else { continue }
-            let identity = AlertIdentity(sensorID: try rows.value(row, 1), key: AlertKey(kind, try rows.value(row, 3)))
+            let identity = AlertIdentity(
+                sensorID: try row.value(.sensorID), key: AlertKey(kind, try row.value(.variable)))
             let state = AlertState(
-                key: identity.key, side: try rows.optional(row, 4, as: String.self).flatMap { Side(rawValue: $0) },
-                since: try rows.value(row, 5, as: PostgresTimestamp.self).milliseconds,
-                criticalSince: try rows.optional(row, 6, as: PostgresTimestamp.self)?.milliseconds,
-                worst: try rows.optional(row, 7), detail: try rows.value(row, 8),
-                severity: try rows.optional(row, 9, as: String.self).flatMap { Severity(rawValue: $0) })
-            gateway.alertIDs[identity] = try rows.optional(row, 10)
+                key: identity.key, side: try row.optional(.side, as: String.self).flatMap { Side(rawValue: $0) },
+                since: try row.time(.since), criticalSince: try row.optionalTime(.criticalSince),
+                worst: try row.optional(.worst), detail: try row.value(.detail),
+                severity: try row.optional(.severity, as: String.self).flatMap { Severity(rawValue: $0) })
+            gateway.alertIDs[identity] = try row.optional(.alertID)
             if kind == .loss {
                 guard let streamID = StreamID(identity.key.variable) else { continue }
                 gateway.streamAlerts[streamID] = StreamAlert(state)
@@ -122,21 +166,26 @@ struct AlertTables {
 
     private func update(_ rows: [(key: Int64, value: Change)], now: PostgresTimestamp) throws {
         guard !rows.isEmpty else { return }
+        let columns: [AlertColumn] = [.id, .severity, .detail, .escalatedAt, .closedAt, .worst]
         let changes = rows.map(\.value)
+        let parameters = columns.map { column -> PostgresParameter in
+            switch column {
+            case .id: .array(rows.map(\.key))
+            case .severity: .array(changes.map(\.severity.rawValue))
+            case .detail: .array(changes.map(\.detail))
+            case .escalatedAt: .array(changes.map { time($0.escalatedAt) })
+            case .closedAt: .array(changes.map { time($0.closedAt) })
+            default: .array(changes.map(\.worst))
+            }
+        }
         _ = try connection.query(
             prepared: """
-                UPDATE alert a SET severity = u.severity, detail = u.detail, updated_at = $7,
+                UPDATE alert a SET severity = u.severity, detail = u.detail,
+                    updated_at = \(columns.nextParameter),
                     escalated_at = coalesce(u.escalated_at, a.escalated_at),
-                    closed_at = coalesce(u.closed_at, a.closed_at), worst_value = u.worst
-                FROM unnest($1::int8[], $2::text[], $3::text[], $4::timestamptz[], $5::timestamptz[], $6::float8[])
-                    AS u (id, severity, detail, escalated_at, closed_at, worst)
-                WHERE a.id = u.id
-                """,
-            [
-                .array(rows.map(\.key)), .array(changes.map(\.severity.rawValue)), .array(changes.map(\.detail)),
-                .array(changes.map { time($0.escalatedAt) }), .array(changes.map { time($0.closedAt) }),
-                .array(changes.map(\.worst)), .value(now),
-            ])
+                    closed_at = coalesce(u.closed_at, a.closed_at), worst_value = u.worst_value
+                FROM \(columns.unnest(as: "u")) WHERE a.id = u.id
+                """, parameters + [.value(now)])
     }
 
     private func insert(
@@ -145,22 +194,29 @@ struct AlertTables {
         guard !openings.isEmpty else { return }
         let steps = openings.map(\.value)
         let changes = openings.map { rows[$0.key] }
+        let columns = AlertColumn.allCases
+        let parameters = columns.map { column -> PostgresParameter in
+            switch column {
+            case .id: .array(openings.map(\.key))
+            case .gatewayID: .array(steps.map(\.gatewayID))
+            case .sensorID: .array(steps.map(\.sensorID))
+            case .kind: .array(steps.map(\.event.key.kind.rawValue))
+            case .variable: .array(steps.map(\.event.key.variable))
+            case .severity: .array(changes.map { $0?.severity.rawValue })
+            case .pendingSince: .array(steps.map { time($0.event.since) })
+            case .openedAt: .array(steps.map { time($0.event.time) })
+            case .escalatedAt: .array(changes.map { time($0?.escalatedAt) })
+            case .closedAt: .array(changes.map { time($0?.closedAt) })
+            case .value: .array(steps.map(\.event.value))
+            case .worst: .array(changes.map { $0?.worst })
+            case .detail: .array(changes.map { $0?.detail })
+            case .updatedAt: .array(steps.map { _ in now })
+            }
+        }
         _ = try connection.query(
             prepared: """
-                INSERT INTO alert (id, gateway_id, sensor_id, kind, variable, severity, pending_since, opened_at,
-                    escalated_at, closed_at, value, worst_value, detail, updated_at)
-                SELECT *, $14 FROM unnest($1::int8[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[],
-                    $7::timestamptz[], $8::timestamptz[], $9::timestamptz[], $10::timestamptz[], $11::float8[],
-                    $12::float8[], $13::text[])
-                """,
-            [
-                .array(openings.map(\.key)), .array(steps.map(\.gatewayID)), .array(steps.map(\.sensorID)),
-                .array(steps.map(\.event.key.kind.rawValue)), .array(steps.map(\.event.key.variable)),
-                .array(changes.map { $0?.severity.rawValue }), .array(steps.map { time($0.event.since) }),
-                .array(steps.map { time($0.event.time) }), .array(changes.map { time($0?.escalatedAt) }),
-                .array(changes.map { time($0?.closedAt) }), .array(steps.map(\.event.value)),
-                .array(changes.map { $0?.worst }), .array(changes.map { $0?.detail }), .value(now),
-            ])
+                INSERT INTO alert (\(columns.names)) SELECT \(columns.names) FROM \(columns.unnest(as: "n"))
+                """, parameters)
     }
 
     /// A row of `alert_state`.
@@ -203,21 +259,26 @@ struct AlertTables {
                 .array(changes.sensors.map { _ in nil } + changes.streams.map { Optional($0.streamID.description) }),
             ])
         guard !rows.isEmpty else { return }
+        let columns = AlertStateColumn.allCases
+        let parameters = columns.map { column -> PostgresParameter in
+            switch column {
+            case .gatewayID: .array(rows.map(\.gatewayID))
+            case .sensorID: .array(rows.map(\.sensorID))
+            case .kind: .array(rows.map(\.state.key.kind.rawValue))
+            case .variable: .array(rows.map(\.state.key.variable))
+            case .side: .array(rows.map(\.state.side?.rawValue))
+            case .since: .array(rows.map { time($0.state.since) })
+            case .criticalSince: .array(rows.map { time($0.state.criticalSince) })
+            case .worst: .array(rows.map(\.state.worst))
+            case .detail: .array(rows.map(\.state.detail))
+            case .severity: .array(rows.map(\.state.severity?.rawValue))
+            case .alertID: .array(rows.map(\.alertID))
+            }
+        }
         _ = try connection.query(
             prepared: """
-                INSERT INTO alert_state (gateway_id, sensor_id, kind, variable, side, since, critical_since, worst,
-                    detail, severity, alert_id)
-                SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::timestamptz[],
-                    $7::timestamptz[], $8::float8[], $9::text[], $10::text[], $11::int8[])
-                """,
-            [
-                .array(rows.map(\.gatewayID)), .array(rows.map(\.sensorID)),
-                .array(rows.map(\.state.key.kind.rawValue)),
-                .array(rows.map(\.state.key.variable)), .array(rows.map(\.state.side?.rawValue)),
-                .array(rows.map { time($0.state.since) }), .array(rows.map { time($0.state.criticalSince) }),
-                .array(rows.map(\.state.worst)), .array(rows.map(\.state.detail)),
-                .array(rows.map(\.state.severity?.rawValue)), .array(rows.map(\.alertID)),
-            ])
+                INSERT INTO alert_state (\(columns.names)) SELECT \(columns.names) FROM \(columns.unnest(as: "n"))
+                """, parameters)
     }
 
     /// Writes what the webhook is to be told. The content is made now, so that it is the same however often it is sent.

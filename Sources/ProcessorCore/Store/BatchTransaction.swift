@@ -91,7 +91,7 @@ struct BatchTransaction {
     /// - Throws: `StaleOffsets`, or what the database says.
     func write(_ batch: ReadingBatch, cache: inout [String: GatewayState]) throws -> BatchSummary {
         try connection.transaction(beginningWith: BatchTransaction.beginning) {
-            try advanceOffsets(batch.offsets)
+            try OffsetTable(connection: connection, topic: topic).advance(batch.offsets, now: ingestedAt)
             var summary = BatchSummary()
             summary.messages = batch.messageCount
             summary.rejected = batch.rejected.count
@@ -101,27 +101,32 @@ struct BatchTransaction {
             guard !batch.parts.isEmpty else { return summary }
 
             let names = batch.streams.map {
-                GatewayTables.StreamName(gatewayID: batch.gateways[Int($0.gateway)], streamID: $0.streamID)
+                StreamName(gatewayID: batch.gateways[Int($0.gateway)], streamID: $0.streamID)
             }
             let cutoff = try lock(batch, names, &cache)
             let states = batch.gateways.map { cache[$0] }
             var admission = try Admission(batch: batch, names: names, states: states)
             admission.note(batch.reports)
             if !batch.rows.isEmpty {
-                summary.rows = try connection.copyIn(BatchTransaction.copyRows) { writer in
+                summary.rows = try connection.copyIn(ReadingTable.copy) { writer in
                     try admission.copyRows(
                         of: batch, to: &writer, rules: rules, policy: policy, cutoff: cutoff, now: now,
                         ingestedAt: ingestedAt)
                 }
             }
             let expired = zip(names, admission.expired).filter { $0.1 > 0 }
-            try tables.save(expired: expired.map { (name: $0.0, count: $0.1) })
+            try RetentionTable(connection: connection).add(expired: expired.map { (name: $0.0, count: $0.1) })
             summary.expired = expired.reduce(0) { $0 + Int($1.1) }
             summary.duplicates = batch.rows.count - summary.rows - summary.expired
             summary.late = admission.lateCount
 
             let late = latePolicy == .recompute ? admission.lateWindows : []
-            summary.windows = try recompute(late.filter { !held.contains($0.0.gatewayID) })
+            let recomputed = late.filter { !held.contains($0.0.gatewayID) }.map {
+                WindowTable.Named(
+                    gatewayID: $0.0.gatewayID, sensorID: $0.0.sensorID, size: $0.1.specification.size, start: $0.1.start
+                )
+            }
+            summary.windows = try WindowTable.recompute(recomputed, now: ingestedAt, connection)
             // Only those whose streams are written: that is how others know that a copy is out of date.
             let gateways = admission.gatewaysWithRows(of: batch).compactMap { index in
                 held.contains(batch.gateways[index]) ? nil : states[index]
@@ -130,10 +135,14 @@ struct BatchTransaction {
             summary.windows += try writeWindows(advancing: admission.touched, updating: gateways, cutoff)
             summary.windowDuration = began.duration(to: .now)
             try tables.save(sensors: admission.touched)
-            try reopen(late.filter { held.contains($0.0.gatewayID) })
+            // Windows that cannot be computed again now become due once more, for when they can.
+            try tables.reopen(
+                late.filter { held.contains($0.0.gatewayID) }.map {
+                    SensorTable.Reopened(gatewayID: $0.0.gatewayID, sensorID: $0.0.sensorID, start: $0.1.start)
+                })
             // A report may name hundreds of streams of which it says nothing new.
             let streams = names.indices.filter { admission.isChanged($0) }.map { index in
-                GatewayTables.StreamChange(
+                StreamTable.Change(
                     name: names[index], before: admission.progress[index].before,
                     after: admission.progress[index].after)
             }
@@ -154,23 +163,8 @@ struct BatchTransaction {
         }
     }
 
-    private func advanceOffsets(_ offsets: [Int32: ReadingBatch.OffsetRange]) throws {
-        let ranges = offsets.sorted { $0.key < $1.key }
-        let updated = try connection.query(
-            prepared: """
-                UPDATE consumed_offset c SET next_offset = b.until, updated_at = $5
-                FROM unnest($2::int4[], $3::int8[], $4::int8[]) AS b (kafka_partition, since, until)
-                WHERE c.topic = $1 AND c.kafka_partition = b.kafka_partition AND c.next_offset = b.since
-                """,
-            [
-                .value(topic), .array(ranges.map(\.key)), .array(ranges.map(\.value.from)),
-                .array(ranges.map(\.value.to)), .value(ingestedAt),
-            ])
-        guard updated.affectedRows == ranges.count else { throw StaleOffsets() }
-    }
-
     private func lock(
-        _ batch: ReadingBatch, _ names: [GatewayTables.StreamName], _ cache: inout [String: GatewayState]
+        _ batch: ReadingBatch, _ names: [StreamName], _ cache: inout [String: GatewayState]
     ) throws -> RetentionCutoff {
         var partitions = [Int32](repeating: -1, count: batch.gateways.count)
         // Every stream of the batch has one: of a reading, of its entry in a report, or of a gap.
@@ -195,7 +189,7 @@ struct BatchTransaction {
         let cutoff = try tables.lock(
             batch.gateways,
             newStreams: new.map {
-                GatewayTables.NewStream(
+                StreamTable.New(
                     name: names[$0], first: firstNumbers[$0],
                     partition: partitions[Int(batch.streams[$0].gateway)])
             }, cache: &cache, now: ingestedAt)
@@ -204,36 +198,6 @@ struct BatchTransaction {
     }
 
     // MARK: Windows
-
-    private func recompute(_ windows: [(SensorState, LateWindow)]) throws -> Int {
-        guard !windows.isEmpty else { return 0 }
-        return try connection.query(
-            prepared: WindowTable.recompute,
-            [
-                .array(windows.map(\.0.sensorID)), .array(windows.map(\.0.gatewayID)),
-                .array(windows.map(\.1.specification.size)),
-                .array(windows.map { PostgresTimestamp(milliseconds: $0.1.start) }), .value(ingestedAt),
-            ]
-        ).affectedRows
-    }
-
-    /// Makes final windows that cannot be computed again now due once more, for when they can. The copies in memory are
-    /// to be dropped afterwards.
-    private func reopen(_ windows: [(SensorState, LateWindow)]) throws {
-        guard !windows.isEmpty else { return }
-        _ = try connection.query(
-            prepared: """
-                UPDATE sensor s SET final_through = least(s.final_through, w.start)
-                FROM (SELECT gateway_id, sensor_id, min(start) AS start
-                    FROM unnest($1::text[], $2::text[], $3::timestamptz[]) AS w (gateway_id, sensor_id, start)
-                    GROUP BY gateway_id, sensor_id) AS w
-                WHERE s.gateway_id = w.gateway_id AND s.sensor_id = w.sensor_id
-                """,
-            [
-                .array(windows.map(\.0.gatewayID)), .array(windows.map(\.0.sensorID)),
-                .array(windows.map { PostgresTimestamp(milliseconds: $0.1.start) }),
-            ])
-    }
 
     /// Writes the windows that the watermarks of some sensors have passed, and the open windows of gateways that are
     /// due.
@@ -301,8 +265,8 @@ struct BatchTransaction {
             // which windows have rows. One stream of each gateway says so.
             let streams = gatewayIDs.compactMap { gatewayID in
                 cache[gatewayID]?.streams.max { $0.key.bits < $1.key.bits }.map { streamID, progress in
-                    GatewayTables.StreamChange(
-                        name: GatewayTables.StreamName(gatewayID: gatewayID, streamID: streamID), before: progress,
+                    StreamTable.Change(
+                        name: StreamName(gatewayID: gatewayID, streamID: streamID), before: progress,
                         after: progress)
                 }
             }
@@ -326,12 +290,6 @@ struct BatchTransaction {
             }
         }
     }
-
-    static let copyRows = """
-        COPY sensor_data (gateway_id, sensor_id, stream_id, seq, event_time, time_quality, interval_ms, temperature,
-            humidity, co2, pressure, battery_level, battery_voltage, faults, latitude, longitude, simulated, status,
-            late, kafka_partition, kafka_offset, ingested_at) FROM STDIN (FORMAT binary)
-        """
 }
 
 extension GatewayState {

@@ -180,12 +180,8 @@ actor BatchWriter {
         self.owned = owned
         cache = cache.filter { owned.contains($0.value.partition) }
         caughtUp.keep(owned)
-        let gateways = try await retrying {
-            let rows = try connected().query(
-                "SELECT DISTINCT gateway_id FROM stream_progress WHERE kafka_partition = ANY ($1)", [.array(owned)])
-            return try (0..<rows.rowCount).map { try rows.value($0, 0, as: String.self) }
-        }
-        adopted = Set(gateways).subtracting(cache.keys)
+        let gateways = try await retrying { try StreamTable(connection: connected()).gateways(of: owned) }
+        adopted = gateways.subtracting(cache.keys)
     }
 
     /// Takes up gateways from the database at the next look.
@@ -259,11 +255,7 @@ actor BatchWriter {
     }
 
     private func isCommitted(_ batch: ReadingBatch) throws -> Bool {
-        let rows = try connected().query(
-            prepared: "SELECT kafka_partition, next_offset FROM consumed_offset WHERE topic = $1",
-            [.value(settings.topic)])
-        var found: [Int32: Int64] = [:]
-        for row in 0..<rows.rowCount { found[try rows.value(row, 0)] = try rows.value(row, 1) }
+        let found = try OffsetTable(connection: connected(), topic: settings.topic).next()
         return batch.offsets.allSatisfy { found[$0.key] == $0.value.to }
     }
 

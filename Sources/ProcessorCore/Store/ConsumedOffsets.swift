@@ -19,17 +19,14 @@ final class ConsumedOffsets {
     func locate(_ partitions: Set<Int32>) throws -> [Int32: Int64] {
         do {
             let connection = try connected()
+            let table = OffsetTable(connection: connection, topic: settings.topic)
             return try connection.transaction(beginningWith: PausedSessions.bounds) {
-                var located = try known(partitions, connection)
+                var located = try table.next(of: partitions)
                 let new = partitions.subtracting(located.keys)
                 if !new.isEmpty {
                     // Only what is missing: the statement would wait for whoever is just writing a row that is there.
-                    _ = try connection.query(
-                        prepared: """
-                            INSERT INTO consumed_offset (topic, kafka_partition, next_offset, updated_at)
-                            SELECT $1, unnest($2::int4[]), 0, now() ON CONFLICT DO NOTHING
-                            """, [.value(settings.topic), .array(new.sorted())])
-                    located.merge(try known(new, connection)) { $1 }
+                    try table.insert(new)
+                    located.merge(try table.next(of: new)) { $1 }
                 }
                 return located
             }
@@ -40,17 +37,6 @@ final class ConsumedOffsets {
             }
             throw error
         }
-    }
-
-    private func known(_ partitions: Set<Int32>, _ connection: PostgresConnection) throws -> [Int32: Int64] {
-        let rows = try connection.query(
-            prepared: """
-                SELECT kafka_partition, next_offset FROM consumed_offset
-                WHERE topic = $1 AND kafka_partition = ANY ($2)
-                """, [.value(settings.topic), .array(partitions)])
-        var located: [Int32: Int64] = [:]
-        for row in 0..<rows.rowCount { located[try rows.value(row, 0)] = try rows.value(row, 1) }
-        return located
     }
 
     private func connected() throws -> PostgresConnection {

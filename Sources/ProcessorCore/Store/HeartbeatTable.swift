@@ -2,6 +2,33 @@ import PostgresClient
 import ProcessorStatus
 import Readings
 
+/// The columns of `processor`.
+enum HeartbeatColumn: String, TableColumn, CaseIterable {
+    case instance, worker, host
+    case processID = "process_id"
+    case version, topic
+    case group = "consumer_group"
+    case partitions, endpoint, lag
+    case messagesPerSecond = "messages_per_second"
+    case state
+    case startedAt = "started_at"
+    case updatedAt = "updated_at"
+
+    /// The primary key.
+    static let key: [HeartbeatColumn] = [.instance, .worker]
+
+    var type: String {
+        switch self {
+        case .instance, .host, .version, .topic, .group, .endpoint, .state: "text"
+        case .worker, .processID: "int4"
+        case .partitions: "int4[]"
+        case .lag: "int8"
+        case .messagesPerSecond: "float8"
+        case .startedAt, .updatedAt: "timestamptz"
+        }
+    }
+}
+
 /// The table in which every pipeline of every processor writes heartbeats, so that each can show all.
 struct HeartbeatTable {
     let connection: PostgresConnection
@@ -11,25 +38,34 @@ struct HeartbeatTable {
 
     /// Writes this process's pipelines, and removes those that it had in an earlier life and that are long gone.
     func write(_ own: [ProcessorMember], topic: String, group: String) throws(PostgresError) {
+        // The database's clock says when.
+        let columns = HeartbeatColumn.allCases.filter { $0 != .updatedAt }
+        let numbers = columns.indices.map { "$\($0 + 1)" }.joined(separator: ", ")
         for member in own {
+            let parameters = columns.map { column -> PostgresParameter in
+                switch column {
+                case .instance: .value(member.instance)
+                case .worker: .value(member.worker)
+                case .host: .value(member.host)
+                case .processID: .value(member.processID)
+                case .version: .value(member.version)
+                case .topic: .value(topic)
+                case .group: .value(group)
+                case .partitions: .array(member.partitions)
+                case .endpoint: .value(member.endpoint)
+                case .lag: .value(member.lag)
+                case .messagesPerSecond: .value(member.messagesPerSecond)
+                case .state: .value(member.state)
+                case .startedAt, .updatedAt:
+                    .value(PostgresTimestamp(milliseconds: member.startedAt.milliseconds))
+                }
+            }
             _ = try connection.query(
                 prepared: """
-                    INSERT INTO processor (instance, worker, host, process_id, version, topic, consumer_group,
-                        partitions, endpoint, lag, messages_per_second, state, started_at, updated_at)
-                    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, now())
-                    ON CONFLICT (instance, worker) DO UPDATE SET host = excluded.host,
-                        process_id = excluded.process_id, version = excluded.version, topic = excluded.topic,
-                        consumer_group = excluded.consumer_group, partitions = excluded.partitions,
-                        endpoint = excluded.endpoint, lag = excluded.lag,
-                        messages_per_second = excluded.messages_per_second, state = excluded.state,
-                        started_at = excluded.started_at, updated_at = excluded.updated_at
-                    """,
-                [
-                    .value(member.instance), .value(member.worker), .value(member.host), .value(member.processID),
-                    .value(member.version), .value(topic), .value(group), .array(member.partitions),
-                    .value(member.endpoint), .value(member.lag), .value(member.messagesPerSecond),
-                    .value(member.state), .value(PostgresTimestamp(milliseconds: member.startedAt.milliseconds)),
-                ])
+                    INSERT INTO processor (\(columns.names), updated_at) VALUES (\(numbers), now())
+                    ON CONFLICT (\(HeartbeatColumn.key.names)) DO UPDATE SET
+                    \(HeartbeatColumn.allCases.filter { !HeartbeatColumn.key.contains($0) }.assignments(from: "excluded"))
+                    """, parameters)
         }
         guard let first = own.first else { return }
         _ = try connection.query(
@@ -47,24 +83,22 @@ struct HeartbeatTable {
 
     /// All pipelines of all processors.
     func members() throws(PostgresError) -> [ProcessorMember] {
-        let rows = try connection.query(
+        enum AgeColumn: String, ResultColumn { case age }
+        let result = try connection.query(
             prepared: """
-                SELECT instance, worker, host, process_id, version, partitions, endpoint, lag, messages_per_second,
-                    state, started_at, extract(epoch FROM now() - updated_at)::float8
+                SELECT \(HeartbeatColumn.allCases.names), extract(epoch FROM now() - updated_at)::float8 AS age
                 FROM processor ORDER BY instance, worker
                 """)
         var members: [ProcessorMember] = []
-        for row in 0..<rows.rowCount {
+        for (row, age) in zip(ResultRows(result, of: HeartbeatColumn.self), ResultRows(result, of: AgeColumn.self)) {
             members.append(
                 ProcessorMember(
-                    instance: try rows.value(row, 0), worker: try rows.value(row, 1), host: try rows.value(row, 2),
-                    processID: try rows.value(row, 3), version: try rows.value(row, 4),
-                    partitions: try rows.array(row, 5, of: Int32.self)?.compactMap { $0 } ?? [],
-                    endpoint: try rows.optional(row, 6), lag: try rows.optional(row, 7),
-                    messagesPerSecond: try rows.value(row, 8), state: try rows.value(row, 9),
-                    startedAt: Timestamp(
-                        milliseconds: try rows.value(row, 10, as: PostgresTimestamp.self).milliseconds),
-                    age: try rows.value(row, 11)))
+                    instance: try row.value(.instance), worker: try row.value(.worker), host: try row.value(.host),
+                    processID: try row.value(.processID), version: try row.value(.version),
+                    partitions: try row.array(.partitions, of: Int32.self)?.compactMap { $0 } ?? [],
+                    endpoint: try row.optional(.endpoint), lag: try row.optional(.lag),
+                    messagesPerSecond: try row.value(.messagesPerSecond), state: try row.value(.state),
+                    startedAt: Timestamp(milliseconds: try row.time(.startedAt)), age: try age.value(.age)))
         }
         return members
     }
@@ -80,16 +114,18 @@ struct HeartbeatTable {
     private func openAlerts() throws(PostgresError) -> [OpenAlerts]? {
         let isThere: Bool = try connection.query(prepared: "SELECT to_regclass('alert') IS NOT NULL").value(0, 0)
         guard isThere else { return nil }
-        let rows = try connection.query(
-            prepared: """
-                SELECT kind::text, severity::text, count(*) FROM alert WHERE closed_at IS NULL
-                GROUP BY kind, severity ORDER BY kind, severity
-                """)
+        enum CountColumn: String, ResultColumn { case kind, severity, count }
+        let rows = ResultRows(
+            try connection.query(
+                prepared: """
+                    SELECT kind::text AS kind, severity::text AS severity, count(*) AS count FROM alert
+                    WHERE closed_at IS NULL GROUP BY kind, severity ORDER BY kind, severity
+                    """), of: CountColumn.self)
         var alerts: [OpenAlerts] = []
-        for row in 0..<rows.rowCount {
+        for row in rows {
             alerts.append(
                 OpenAlerts(
-                    kind: try rows.value(row, 0), severity: try rows.value(row, 1), count: try rows.value(row, 2)))
+                    kind: try row.value(.kind), severity: try row.value(.severity), count: try row.value(.count)))
         }
         return alerts
     }

@@ -1,5 +1,20 @@
 import Alerting
 import PostgresClient
+import Readings
+
+/// The columns of `alert_rule`.
+enum RuleColumn: String, TableColumn, CaseIterable {
+    case quantity, severity, side, bound, hysteresis
+    case minimumDuration = "minimum_duration_ms"
+
+    var type: String {
+        switch self {
+        case .quantity, .severity, .side: "text"
+        case .bound, .hysteresis: "float8"
+        case .minimumDuration: "int8"
+        }
+    }
+}
 
 /// The table that tells readers the bounds of the rules. No processor reads it: each has its own settings.
 struct RuleTable {
@@ -19,12 +34,12 @@ struct RuleTable {
 
     /// All bounds that there are.
     static func rows(of rules: AlertRules) -> [Row] {
-        Quantity.allCases.flatMap { quantity in
+        Quantity.aggregated.flatMap { quantity in
             let rule = rules[quantity]
             return [(Severity.warning, rule.warning), (.critical, rule.critical)].flatMap { severity, bounds in
                 [(Side.below, bounds.below), (.above, bounds.above)].filter { $0.1.isFinite }.map { side, bound in
                     Row(
-                        quantity: quantity.rawValue, severity: severity.rawValue, side: side.rawValue, bound: bound,
+                        quantity: quantity.name, severity: severity.rawValue, side: side.rawValue, bound: bound,
                         hysteresis: rule.hysteresis, minimumDuration: rule.minimumDuration)
                 }
             }
@@ -41,30 +56,35 @@ struct RuleTable {
             try connection.execute("LOCK TABLE alert_rule IN SHARE ROW EXCLUSIVE MODE")
             guard try Set(read()) != Set(rows) else { return false }
             try connection.execute("DELETE FROM alert_rule")
+            let columns = RuleColumn.allCases
+            let parameters = columns.map { column -> PostgresParameter in
+                switch column {
+                case .quantity: .array(rows.map(\.quantity))
+                case .severity: .array(rows.map(\.severity))
+                case .side: .array(rows.map(\.side))
+                case .bound: .array(rows.map(\.bound))
+                case .hysteresis: .array(rows.map(\.hysteresis))
+                case .minimumDuration: .array(rows.map(\.minimumDuration))
+                }
+            }
             _ = try connection.query(
-                """
-                INSERT INTO alert_rule (quantity, severity, side, bound, hysteresis, minimum_duration_ms)
-                SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::float8[], $5::float8[], $6::int8[])
-                """,
-                [
-                    .array(rows.map(\.quantity)), .array(rows.map(\.severity)), .array(rows.map(\.side)),
-                    .array(rows.map(\.bound)), .array(rows.map(\.hysteresis)), .array(rows.map(\.minimumDuration)),
-                ])
+                "INSERT INTO alert_rule (\(columns.names)) SELECT \(columns.names) FROM \(columns.unnest(as: "n"))",
+                parameters)
             return true
         }
     }
 
     /// What the table says.
     func read() throws(PostgresError) -> [Row] {
-        let rows = try connection.query(
-            "SELECT quantity, severity, side, bound, hysteresis, minimum_duration_ms FROM alert_rule")
+        let rows = ResultRows(
+            try connection.query("SELECT \(RuleColumn.allCases.names) FROM alert_rule"), of: RuleColumn.self)
         var found: [Row] = []
-        for row in 0..<rows.rowCount {
+        for row in rows {
             found.append(
                 Row(
-                    quantity: try rows.value(row, 0), severity: try rows.value(row, 1), side: try rows.value(row, 2),
-                    bound: try rows.value(row, 3), hysteresis: try rows.value(row, 4),
-                    minimumDuration: try rows.value(row, 5)))
+                    quantity: try row.value(.quantity), severity: try row.value(.severity),
+                    side: try row.value(.side), bound: try row.value(.bound),
+                    hysteresis: try row.value(.hysteresis), minimumDuration: try row.value(.minimumDuration)))
         }
         return found
     }

@@ -92,7 +92,7 @@ import Testing
         // From the first sample after a minute on; the breaker's pauses until it gives up, and the cycle, are seconds.
         #expect(faulty.first == 7 && faulty.count <= 4, "\(faulty)")
         #expect(readings.count == 61)
-        #expect(readings.filter { $0.values.pressure == nil }.count <= 1)
-        #expect(readings.suffix(45).allSatisfy { $0.values.temperature != nil && $0.values.pressure != nil })
+        #expect(readings.filter { $0.values[.pressure] == nil }.count <= 1)
+        #expect(readings.suffix(45).allSatisfy { $0.values[.temperature] != nil && $0.values[.pressure] != nil })
     }
 }

@@ -104,7 +104,7 @@ import Testing
     private func reading(_ sensor: String, battery: Double?) throws -> Reading {
         var reading = try record(1).reading
         reading.sensorID = try #require(Identifier(sensor))
-        reading.values.batteryLevel = battery
+        reading.values[.batteryLevel] = battery
         return reading
     }
 

@@ -42,7 +42,7 @@ import Testing
         #expect(spared.joined().allSatisfy { $0.intervalMilliseconds == 300_000 })
         // The first reading below the bound is followed by one that says that the next ones come less often, and the
         // first one that is well above it by one that says the opposite.
-        let levels = readings.map { $0.values.batteryLevel ?? -1 }
+        let levels = readings.map { $0.values[.batteryLevel] ?? -1 }
         let first = try #require(spared.first?.startIndex)
         #expect(levels[..<(first - 1)].allSatisfy { $0 >= 20 } && levels[first - 1] < 20)
         let last = try #require(spared.first?.endIndex)

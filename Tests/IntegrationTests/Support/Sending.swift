@@ -52,7 +52,7 @@ extension Site {
             gatewayID: try #require(Identifier(gateway)), sensorID: try #require(Identifier(sensor)),
             streamID: StreamID(bits: 0xabc), sequence: sequence,
             eventTime: Timestamp(milliseconds: start.milliseconds + sequence * step), intervalMilliseconds: step,
-            values: Values(temperature: temperature, co2: 500))
+            values: [.temperature: temperature, .co2: 500])
     }
 
     /// The readings of the topic, without the reports of gateways.

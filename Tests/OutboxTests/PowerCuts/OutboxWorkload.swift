@@ -327,7 +327,7 @@ struct OutboxWorkload {
         let reading = Reading(
             gatewayID: gatewayID, sensorID: sensorID, streamID: StreamID(bits: 0), sequence: 0,
             eventTime: Timestamp(milliseconds: time), timeQuality: .synced, intervalMilliseconds: 10_000,
-            values: Values(temperature: 20.5, co2: 612), isSimulated: true)
+            values: [.temperature: 20.5, .co2: 612], isSimulated: true)
         return OutboxRecord(reading: reading, bootID: "boot", bootTimeMilliseconds: time)
     }
 

@@ -39,7 +39,7 @@ actor Redriver {
         var message: RejectedMessage
         var value: [UInt8]?
         var rejection: Rejection?
-        var number: (gateway: String, stream: String, sequence: Int64)?
+        var number: StreamTable.Number?
         var isStored = false
     }
 
@@ -189,7 +189,7 @@ actor Redriver {
             }
         }
         var candidate = judge(message, value)
-        if let gateway = options.gateway, message.key != Array(gateway.utf8), candidate.number?.gateway != gateway {
+        if let gateway = options.gateway, message.key != Array(gateway.utf8), candidate.number?.gatewayID != gateway {
             return nil
         }
         report.counts[message.reason, default: .init()].selected += 1
@@ -228,9 +228,9 @@ actor Redriver {
             guard case .reading(let reading) = try (value ?? []).decoded(by: decoder, now: wallClock.now()) else {
                 return candidate
             }
-            candidate.number = (
-                String(decoding: reading.gatewayID, as: UTF8.self), reading.streamID.description, reading.sequence
-            )
+            candidate.number = StreamTable.Number(
+                gatewayID: String(decoding: reading.gatewayID, as: UTF8.self),
+                streamID: reading.streamID.description, sequence: reading.sequence)
         } catch {
             candidate.rejection = error
         }
@@ -242,16 +242,8 @@ actor Redriver {
         let indices = candidates.indices.filter { candidates[$0].number != nil }
         let numbers = indices.compactMap { candidates[$0].number }
         if numbers.isEmpty { return }
-        let rows = try connection.query(
-            """
-            SELECT coalesce(q.seq BETWEEN p.first_seq AND p.last_seq, false) AND NOT EXISTS (SELECT FROM loss l
-                WHERE l.gateway_id = q.gateway_id AND l.stream_id = q.stream_id
-                    AND q.seq BETWEEN l.first_seq AND l.last_seq)
-            FROM unnest($1::text[], $2::text[], $3::int8[]) WITH ORDINALITY AS q (gateway_id, stream_id, seq, position)
-            LEFT JOIN stream_progress p ON p.gateway_id = q.gateway_id AND p.stream_id = q.stream_id
-            ORDER BY q.position
-            """, [.array(numbers.map(\.gateway)), .array(numbers.map(\.stream)), .array(numbers.map(\.sequence))])
-        for (row, index) in indices.enumerated() { candidates[index].isStored = try rows.value(row, 0) }
+        let areAdmitted = try StreamTable(connection: connection).areAdmitted(numbers)
+        for (index, isAdmitted) in zip(indices, areAdmitted) { candidates[index].isStored = isAdmitted }
     }
 
     // MARK: Sending
@@ -301,7 +293,7 @@ actor Redriver {
         let message = candidate.message
         let place = TopicPartition(message.topic, message.partition)
         var text = "\(place)@\(message.offset)  rejected \(message.time?.description ?? "?")  \(message.reason)"
-        if let number = candidate.number { text += "  \(number.gateway) \(number.stream) \(number.sequence)" }
+        if let number = candidate.number { text += "  \(number.gatewayID) \(number.streamID) \(number.sequence)" }
         if message.redrivenCount > 0 { text += "  sent back \(message.redrivenCount) times" }
         if let rejection = candidate.rejection { text += "  still \(rejection.reason.rawValue)" }
         return text
