@@ -28,9 +28,6 @@ actor AlertNotifier: Service {
     static let interval = Duration.seconds(1)
     /// A processor that is stopped while it sends does not hold its notification for ever.
     private static let bound = "SET LOCAL idle_in_transaction_session_timeout = '60s'"
-    /// How long notifications that were sent are kept.
-    private static let kept = "7 days"
-
     private let settings: ProcessorSettings
     private let webhook: WebhookSettings
     private let metrics: NotifierMetrics
@@ -99,28 +96,16 @@ actor AlertNotifier: Service {
     /// The row stays locked while the webhook answers, so nobody else sends it; if this processor is killed meanwhile, it
     /// is sent again.
     private func sendNext(_ connection: PostgresConnection) throws -> Outcome {
-        let rows = try connection.query(
-            prepared: """
-                SELECT id, alert_id, event, payload, attempts FROM alert_notification n
-                WHERE sent_at IS NULL AND next_attempt_at <= $1 AND NOT EXISTS (
-                    SELECT FROM alert_notification p
-                    WHERE p.alert_id = n.alert_id AND p.id < n.id AND p.sent_at IS NULL)
-                ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED
-                """, [.value(PostgresTimestamp(milliseconds: wallClock.now().milliseconds))])
-        guard rows.rowCount > 0 else { return .nothing }
-        let id: Int64 = try rows.value(0, 0)
-        let key = "alert-\(try rows.value(0, 1, as: Int64.self))-\(try rows.value(0, 2, as: String.self))"
-        let attempts: Int32 = try rows.value(0, 4)
+        let table = NotificationTable(connection: connection)
+        let now = PostgresTimestamp(milliseconds: wallClock.now().milliseconds)
+        guard let due = try table.lockNext(now: now) else { return .nothing }
+        let key = "alert-\(due.alertID)-\(due.event)"
         let problem: String
         let outcome: Outcome
         do {
-            let answer = try send(try rows.value(0, 3), key)
+            let answer = try send(due.payload, key)
             if answer.isSuccess {
-                _ = try connection.query(
-                    prepared: """
-                        UPDATE alert_notification SET sent_at = now(), attempts = attempts + 1, last_error = NULL
-                        WHERE id = $1
-                        """, [.value(id)])
+                try table.markSent(due.id)
                 metrics.sent.increment()
                 failingSince = nil
                 health.report("webhook", .healthy)
@@ -138,13 +123,8 @@ actor AlertNotifier: Service {
             problem = "the webhook's token cannot be read: \(error)"
             outcome = .failed
         }
-        let next = wallClock.now().milliseconds + AlertNotifier.wait(after: attempts)
-        _ = try connection.query(
-            prepared: """
-                UPDATE alert_notification SET attempts = attempts + 1, last_error = $2,
-                    next_attempt_at = $3
-                WHERE id = $1
-                """, [.value(id), .value(problem), .value(PostgresTimestamp(milliseconds: next))])
+        let next = wallClock.now().milliseconds + AlertNotifier.wait(after: due.attempts)
+        try table.markFailed(due.id, problem: problem, next: PostgresTimestamp(milliseconds: next))
         note(problem, key)
         return outcome
     }
@@ -187,16 +167,9 @@ actor AlertNotifier: Service {
     private func count(_ connection: PostgresConnection) throws {
         guard ContinuousClock.now >= nextCount else { return }
         nextCount = .now + .seconds(10)
-        let waiting: Int64 = try connection.query(
-            prepared: "SELECT count(*) FROM alert_notification WHERE sent_at IS NULL"
-        ).value(0, 0)
-        metrics.pending.set(waiting)
-        _ = try connection.query(
-            prepared: """
-                DELETE FROM alert_notification WHERE ctid = ANY (ARRAY(
-                    SELECT ctid FROM alert_notification
-                    WHERE sent_at < now() - interval '\(AlertNotifier.kept)' LIMIT 1000 FOR UPDATE SKIP LOCKED))
-                """)
+        let table = NotificationTable(connection: connection)
+        metrics.pending.set(try table.pending())
+        try table.deleteOld()
     }
 
     private func connected() throws -> PostgresConnection {

@@ -9,12 +9,7 @@ struct Verification {
 
     func run() throws -> Certificate {
         try connection.transaction {
-            // The lock comes before the snapshot, so that no day is dropped between the two.
-            try connection.execute(
-                """
-                SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY;
-                LOCK TABLE ONLY sensor_data IN ACCESS SHARE MODE
-                """)
+            try connection.execute(VerificationQueries.snapshot)
             var certificate = Certificate()
             try checkStreams(&certificate)
             try countLosses(&certificate)

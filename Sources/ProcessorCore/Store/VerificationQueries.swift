@@ -2,6 +2,13 @@ import PostgresClient
 
 /// The queries of `Verification`, with the columns of their results.
 enum VerificationQueries {
+    /// Makes the transaction see one state of all tables. The lock comes before the snapshot, so that no day is dropped
+    /// between the two.
+    static let snapshot = """
+        SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY;
+        LOCK TABLE ONLY sensor_data IN ACCESS SHARE MODE
+        """
+
     /// A kind of trouble, how often it is there, and one place where it is.
     enum ProblemColumn: String, ResultColumn {
         case problem, count, example
