@@ -5,12 +5,8 @@ from dataclasses import dataclass
 import pandas
 
 from vigie_dashboard.language import Language
+from vigie_dashboard.quantities import BY_NAME
 from vigie_dashboard.theme import SYMBOLS, Palette
-
-# The narrowest range of each axis, so that the noise of quiet air does not look like an event.
-NARROWEST = {"temperature": 2.0, "humidity": 6.0, "co2": 150.0, "pressure": 3.0, "battery_level": 5.0}
-# What no value of a quantity can pass.
-LIMITS = {"humidity": (0.0, 100.0), "battery_level": (0.0, 100.0), "co2": (0.0, float("inf"))}
 
 
 @dataclass(frozen=True)
@@ -33,7 +29,8 @@ def value_range(
     if values.empty:
         return None
     low, high = float(values.min()), float(values.max())
-    least = NARROWEST.get(quantity, 1.0)
+    known = BY_NAME[quantity]
+    least = known.narrowest
     if high - low < least:
         middle = (high + low) / 2
         low, high = middle - least / 2, middle + least / 2
@@ -44,8 +41,7 @@ def value_range(
         elif high < bound <= high + span * reach:
             high = bound + span * 0.12
     room = (high - low) * 0.08
-    least_possible, most_possible = LIMITS.get(quantity, (float("-inf"), float("inf")))
-    return max(low - room, least_possible), min(high + room, most_possible)
+    return max(low - room, known.lowest), min(high + room, known.highest)
 
 
 def bands(

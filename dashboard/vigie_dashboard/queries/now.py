@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 import pandas
 
 from vigie_dashboard.database import Reader
-from vigie_dashboard.quantities import BY_NAME
+from vigie_dashboard.quantities import BY_NAME, QUANTITIES
 from vigie_dashboard.queries.rules import bounds
 
 # A sensor is stale when so many of its intervals have passed without a reading, and at least so much time.
@@ -46,15 +46,16 @@ def overview(reader: Reader) -> Overview:
 
 def sensors(reader: Reader) -> pandas.DataFrame:
     """The latest known facts of every sensor, and the worst of its open alerts."""
+    quantities = ", ".join(quantity.name for quantity in QUANTITIES)
     return reader.frame(
-        """
+        f"""
         WITH worst AS (
             SELECT gateway_id, sensor_id, min(severity) AS severity FROM alert
             WHERE closed_at IS NULL AND kind <> 'silence'
             GROUP BY gateway_id, sensor_id
         )
-        SELECT gateway_id, sensor_id, last_event_time, last_arrival, interval_ms, last_status, temperature, humidity,
-               co2, pressure, battery_level, faults, latitude, longitude, time_quality, simulated, now() AS now,
+        SELECT gateway_id, sensor_id, last_event_time, last_arrival, interval_ms, last_status, {quantities},
+               faults, latitude, longitude, time_quality, simulated, now() AS now,
                extract(epoch FROM now() - last_event_time)::float8 AS age,
                extract(epoch FROM now() - last_arrival)::float8 AS arrival_age,
                worst.severity
