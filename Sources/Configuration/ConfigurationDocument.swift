@@ -34,7 +34,7 @@ public struct ConfigurationDocument: Sendable {
     public init(file path: String) throws(ConfigurationError) {
         let bytes: [UInt8]
         do {
-            bytes = try readFile(path, limit: Int(ConfigurationDocument.maximumSize.bytes))
+            bytes = try readFile(path, limit: Int(ConfigurationDocument.maximumSize.bytes), waits: true)
         } catch {
             let message = "cannot be read: \(String(cString: strerror(error.code)))"
             throw ConfigurationError(problems: [

@@ -66,7 +66,8 @@ extension SettingRange {
 extension Setting where Value == String {
     /// A text that is not empty.
     public static var text: Setting {
-        Setting(expected: "a text", standIn: "") { $0.isEmpty ? nil : $0 }
+        // A zero byte ends a text in C, so a file of another name would be opened.
+        Setting(expected: "a text", standIn: "") { $0.isEmpty || $0.utf8.contains(0) ? nil : $0 }
     }
 }
 

@@ -189,6 +189,7 @@ public struct KafkaConfiguration: Sendable, Equatable {
         }
         do throws(KafkaConfigurationError) {
             for (property, value) in defaults + assignments {
+                if Self.namesFile(property) { try mustBeReadable(property, value) }
                 try set(property, value, on: native)
             }
             if let passwordFile {
@@ -273,6 +274,14 @@ private func set(_ property: String, _ value: String, on native: OpaquePointer) 
     if result == RD_KAFKA_CONF_OK { return }
     // librdkafka's reason may quote the value.
     throw KafkaConfigurationError(property: property, message: isSecret(property) ? "not accepted" : reason)
+}
+
+/// Makes sure that librdkafka, which opens the file of a property when a client is made, does not wait there for ever.
+private func mustBeReadable(_ property: String, _ path: String) throws(KafkaConfigurationError) {
+    var status = stat()
+    guard stat(path, &status) == 0, ![S_IFREG, S_IFDIR].contains(status.st_mode & S_IFMT) else { return }
+    throw KafkaConfigurationError(
+        property: property, message: "\(path) is a pipe, a socket or a device, and no file: name a file")
 }
 
 /// The first line of the file.

@@ -92,20 +92,21 @@ public struct OutboxQuarantine {
 
     /// Marks readings to be sent once more; the gateway does it within seconds.
     /// - Parameter numbers: which; nil: all.
-    /// - Returns: how many were not marked before.
-    public func requeue(_ numbers: Set<Int64>?) throws(OutboxError) -> Int {
+    /// - Returns: how many are marked now, and which of the numbers are not in the quarantine.
+    public func requeue(_ numbers: Set<Int64>?) throws(OutboxError) -> (count: Int, missing: [Int64]) {
         try database.transaction { () throws(OutboxError) in
             guard let numbers else {
-                try database.execute("UPDATE quarantine SET is_requeued = 1 WHERE is_requeued = 0")
-                return database.changes
+                try database.execute("UPDATE quarantine SET is_requeued = 1")
+                return (database.changes, [])
             }
-            let mark = try database.statement("UPDATE quarantine SET is_requeued = 1 WHERE seq = ? AND is_requeued = 0")
-            var count = 0
+            let mark = try database.statement("UPDATE quarantine SET is_requeued = 1 WHERE seq = ?")
+            var (count, missing) = (0, [Int64]())
             for number in numbers.sorted() {
                 try mark.run([.integer(number)])
                 count += database.changes
+                if database.changes == 0 { missing.append(number) }
             }
-            return count
+            return (count, missing)
         }
     }
 }

@@ -31,8 +31,10 @@ public struct OutboxError: Error, Sendable, Equatable, CustomStringConvertible {
         return switch code & 0xFF {
         case SQLITE_FULL: "free space on the file system, or lower outbox.size"
         case SQLITE_READONLY, SQLITE_PERM, SQLITE_AUTH:
-            "give the gateway's user write access to the file and its folder"
-        case SQLITE_CANTOPEN: "make the folder, and give the gateway's user write access to it"
+            "give the gateway's user write access to the file and its folder, or make the file system writable"
+        case SQLITE_CANTOPEN:
+            "make the folder, and give the gateway's user write access to it; no folder may stand where the file, its -wal,"
+                + " -journal or .lock belongs"
         case SQLITE_BUSY, SQLITE_LOCKED: "stop the other program that has the file open"
         case SQLITE_CORRUPT, SQLITE_NOTADB:
             "a gateway that starts on it sets it aside and goes on with what can be read of it"

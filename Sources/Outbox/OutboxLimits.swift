@@ -18,8 +18,8 @@ public struct OutboxLimits: Sendable, Equatable {
     public var bytes: Int64
     /// The greatest age of a reading by its event time; nil: any. A board whose clock is wrong drops what is not old.
     public var age: Duration?
-    /// Bytes that stay free on the file system: with less the file does not grow, and what is new takes the place of what
-    /// gives way.
+    /// Bytes that stay free on the file system: with less a file of more than `smallFile` bytes does not grow, and what is
+    /// new takes the place of what gives way.
     public var freeBytes: Int64
     /// What gives way. What passes `age` goes under every policy.
     public var policy: Policy
@@ -27,6 +27,9 @@ public struct OutboxLimits: Sendable, Equatable {
     public var quarantinedReadings: Int
     /// The most bytes of messages in the quarantine.
     public var quarantinedBytes: Int64
+
+    /// Bytes in use up to which a file grows although the file system is short of space.
+    public static let smallFile: Int64 = 1 << 20
 
     /// Makes limits; the defaults hold about a year of a station that is read every ten seconds.
     public init(

@@ -40,16 +40,24 @@ public enum OutboxPath {
         return stat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFREG ? Int(status.st_nlink) : 0
     }
 
-    /// Whether a path is that of the outbox or of a file beside it: SQLite's log, its index, the lock.
+    /// Whether a path is that of the outbox or of a file beside it: SQLite's log, its index, the journal that it deletes, the
+    /// lock.
     /// - Parameters:
     ///   - other: the path; the file need not be there.
     ///   - path: the outbox's.
     public static func isTaken(_ other: String, byOutbox path: String) -> Bool {
         let other = withoutLinks(other)
-        return ["", "-wal", "-shm", ".lock"].contains { suffix in
+        return ["", "-wal", "-shm", "-journal", ".lock"].contains { suffix in
             let own = withoutLinks(path) + suffix
-            return other == own || FileIdentity(path: own).map { $0 == FileIdentity(path: other) } ?? false
+            // One that is not there has a name and a folder.
+            return FileIdentity(path: own).map { $0 == FileIdentity(path: other) }
+                ?? (name(own) == name(other)
+                    && FileIdentity(path: folder(of: own)) == FileIdentity(path: folder(of: other)))
         }
+    }
+
+    private static func name(_ path: String) -> Substring {
+        path.split(separator: "/", omittingEmptySubsequences: false).last ?? ""
     }
 
     // MARK: The name
@@ -58,7 +66,7 @@ public enum OutboxPath {
     private static let longestSuffix = ".salvaged-20260101T000000-99-wal".utf8.count
 
     private static func problem(ofName path: String) -> String? {
-        let name = path.split(separator: "/", omittingEmptySubsequences: false).last ?? ""
+        let name = name(path)
         guard !name.isEmpty else { return "it is a folder: name a file in it" }
         let most = Int(NAME_MAX) - longestSuffix
         guard name.utf8.count <= most else { return "its name is too long: at most \(most) bytes are allowed" }

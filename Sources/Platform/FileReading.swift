@@ -4,9 +4,10 @@ import Glibc
 /// - Parameters:
 ///   - path: the file.
 ///   - limit: the most bytes it may have; a longer one fails with EFBIG.
+///   - waits: whether to wait for what a pipe brings; if not, one without a writer is empty.
 /// - Throws: the system call that failed.
-public func readFile(_ path: String, limit: Int) throws(SystemError) -> [UInt8] {
-    let descriptor = try systemCall("open", path) { open(path, O_RDONLY | O_CLOEXEC) }
+public func readFile(_ path: String, limit: Int, waits: Bool = false) throws(SystemError) -> [UInt8] {
+    let descriptor = try systemCall("open", path) { open(path, O_RDONLY | O_CLOEXEC | (waits ? 0 : O_NONBLOCK)) }
     defer { close(descriptor) }
     var bytes: [UInt8] = []
     var chunk = [UInt8](repeating: 0, count: 16 * 1024)

@@ -4,6 +4,16 @@ import GatewayCore
 import Outbox
 import Presentation
 
+/// Readings that were to be sent once more are not in the quarantine.
+struct NotInQuarantine: Error, CustomStringConvertible {
+    var numbers: [Int64]
+
+    var description: String {
+        let list = numbers.map { "\($0)" }.joined(separator: ", ")
+        return "not in the quarantine: \(list); \"vigie-gateway buffer quarantine\" lists what is"
+    }
+}
+
 struct Buffer: Command {
     static let name = "buffer"
     static let summary = "Look at the outbox: how full it is, and what the broker refused."
@@ -57,8 +67,9 @@ struct Buffer: Command {
         case "export":
             try OutboxQuarantine(path: settings.outboxPath, isReadOnly: true).forEach { print($0.json.text) }
         case "requeue":
-            let count = try OutboxQuarantine(path: settings.outboxPath, isReadOnly: false).requeue(numbers)
+            let (count, missing) = try OutboxQuarantine(path: settings.outboxPath, isReadOnly: false).requeue(numbers)
             print(count == 1 ? "1 reading is sent once more" : "\(count) readings are sent once more")
+            if !missing.isEmpty { throw NotInQuarantine(numbers: missing) }
         default:
             let report = try BufferReport(settings)
             print(json ? report.json.text + "\n" : report.text, terminator: "")

@@ -49,6 +49,13 @@ import Testing
             try JSONSerialization.jsonObject(with: Data(exported.joined().utf8)) as? [String: Any])
         #expect(refused["seq"] as? Int == 1 && refused["reason"] as? String == "too large")
         #expect((refused["reading"] as? [String: Any])?["temperature"] as? Double == 1)
-        #expect(try OutboxQuarantine(path: path, isReadOnly: false).requeue([1, 2]) == 1)
+        #expect(try OutboxQuarantine(path: path, isReadOnly: false).requeue([1, 2]) == (1, [2]))
+
+        // With less than keep_free on the disk only a small file grows.
+        let short = try BufferReport(settings, freeBytes: { _ in 1000 })
+        #expect(short.freeRoom == OutboxLimits.smallFile - short.bytes)
+        #expect(short.lasts == 500, "the readings' bound is nearer")
+        let wide = try BufferReport(settings, freeBytes: { _ in (16 << 20) + 33_000_000 })
+        #expect(wide.freeRoom == 33_000_000)
     }
 }

@@ -229,8 +229,8 @@ import Testing
         func log() throws -> String { try String(contentsOfFile: bench.folder + "/log", encoding: .utf8) }
         func report(_ outbox: Outbox, until isOver: () async throws -> Void) async throws {
             let reporter = OutboxStatusReporter(
-                outbox: outbox, writer: OutboxWriter(outbox: outbox, budget: .each), metrics: bench.metrics,
-                log: bench.log)
+                outbox: outbox, writer: OutboxWriter(outbox: outbox, budget: .each), limits: OutboxLimits(),
+                metrics: bench.metrics, health: Health(), log: bench.log)
             let task = Task { try await reporter.run() }
             try await isOver()
             task.cancel()

@@ -114,6 +114,16 @@ import Testing
             $0.rest = "board: {status_light: {line: NONE}, power_good: {chip: none, line: 3}}"
             $0.stations = "- {sensor_id: one, interval: 100ms, chips: [{type: sht4x, bus: 201}]}"
         },
+        Case("a password file that is a pipe", valid: true, says: "password_file: ") {
+            $0.kafka = "\(sasl)\npassword_file: places/pipe"
+        },
+        Case("authorities that are a pipe", valid: true, says: "ca_file: ") {
+            $0.kafka = "security: ssl\nca_file: places/pipe"
+        },
+        Case("a list of revocations that is a pipe", valid: true, says: "properties: ") {
+            $0.kafka = "security: ssl\nproperties: {ssl.crl.location: places/pipe}"
+        },
+        Case("an outbox whose name means memory to SQLite", valid: true) { $0.outbox = "path: \":memory:\"" },
         Case("an outbox in a folder that is missing", valid: true) { $0.outbox = "path: none/outbox.sqlite" },
         Case("an outbox of zeros", valid: true) { $0.outbox = "path: places/zeros" },
         Case("an outbox of noise", valid: true) { $0.outbox = "path: places/noise" },
@@ -186,6 +196,20 @@ import Testing
         },
         Case("an outbox that is a folder", valid: false, says: "it is a folder") { $0.outbox = "path: places" },
         Case("an outbox that is a pipe", valid: false, says: "it is a pipe") { $0.outbox = "path: places/pipe" },
+        Case("an outbox with a zero byte in its name", valid: false, says: "path: ") {
+            $0.outbox = "path: \"a\\0b\""
+        },
+        Case("an outbox that is a list", valid: false, says: "path: ") { $0.outbox = "path: [a]" },
+        Case("an outbox that is the socket to be", valid: false, says: "path: the socket of monitoring.listen") {
+            $0.rest = "monitoring: {listen: \"unix:FOLDER/outbox.sqlite\"}"
+        },
+        Case("an outbox whose journal is the password", valid: false, says: "path: a file of kafka") {
+            $0.outbox = "path: places/x"
+            $0.kafka = "\(sasl)\npassword_file: places/x-journal"
+        },
+        Case("a recording that is a pipe", valid: false, says: "recording") {
+            $0.rest = recording.replacingOccurrences(of: "air.csv", with: "places/pipe")
+        },
         Case("an outbox in a file", valid: false, says: "no folder") { $0.outbox = "path: air.csv/outbox.sqlite" },
         Case("an outbox with a long name", valid: false, says: "too long") {
             $0.outbox = "path: \(String(repeating: "x", count: 240))"

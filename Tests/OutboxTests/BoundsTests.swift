@@ -148,6 +148,27 @@ import Testing
         #expect(try await tell(outbox).gaps == ["a1 dropped_oldest 3-9"])
     }
 
+    /// While the broker takes readings, a board whose disk is nearly full loses none.
+    @Test func aSmallFileGrowsAlsoWithLittleSpace() async throws {
+        let folder = try Folder()
+        let free = Mutex<Int64>(8 << 20)
+        let outbox = try await Outbox.open(
+            path: folder.file, limits: OutboxLimits(freeBytes: 16 << 20), freeBytes: { _ in free.withLock { $0 } })
+        for number in stride(from: 1, through: 4000, by: 100) {
+            try await outbox.append(try records(number...number + 99))
+            try await keepBounds(outbox)
+        }
+        #expect(try await outbox.status().dropped == 0)
+        // And some stay where nearly nothing is left, but no more than that.
+        free.withLock { $0 = 1000 }
+        for number in stride(from: 4001, through: 6000, by: 100) {
+            try await outbox.append(try records(number...number + 99))
+            try await keepBounds(outbox)
+        }
+        let status = try await outbox.status()
+        #expect(status.dropped > 0 && status.depth > 300, "\(status)")
+    }
+
     /// With little space left the file does not grow: what is new takes the place of the oldest.
     @Test func keepsSpaceFreeForOthers() async throws {
         let folder = try Folder()

@@ -116,10 +116,28 @@ import Testing
         try write([1], to: folder.file)
         #expect(link(folder.file, folder.path + "/hard") == 0)
         #expect(symlink("outbox.sqlite-wal", folder.path + "/soft") == 0)
-        for name in ["outbox.sqlite", "outbox.sqlite-shm", "outbox.sqlite.lock", "hard", "soft"] {
+        for name in [
+            "outbox.sqlite", "outbox.sqlite-shm", "outbox.sqlite-journal", "outbox.sqlite.lock", "hard", "soft",
+        ] {
             #expect(OutboxPath.isTaken("\(folder.path)/\(name)", byOutbox: folder.file), "\(name)")
         }
+        // Neither is there, and they are written in two ways.
+        let (other, own) = ("\(folder.path)/./new.sqlite-wal", "\(folder.path)/new.sqlite")
+        #expect(OutboxPath.isTaken(other, byOutbox: own))
         #expect(!OutboxPath.isTaken(folder.path + "/outbox", byOutbox: folder.file))
+    }
+
+    /// What SQLite takes for a database in memory is a file's name here.
+    @Test func aNameThatMeansMemoryIsAFile() throws {
+        let folder = try Folder()
+        let here = FileManager.default.currentDirectoryPath
+        for name in [":memory:", "file::memory:", "file:x?mode=memory"] {
+            // A relative path begins at the folder of the process, which other tests use: so the way there is written out.
+            let up = Array(repeating: "..", count: here.split(separator: "/").count).joined(separator: "/")
+            let path = "\(up)\(folder.path)/\(name)"
+            try Database(path: path).execute("CREATE TABLE t (x)")
+            #expect(FileManager.default.fileExists(atPath: "\(folder.path)/\(name)"), "\(name)")
+        }
     }
 
     /// Only damaged outboxes are deleted in the end, and only after two newer ones.

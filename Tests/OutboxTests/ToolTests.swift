@@ -109,7 +109,7 @@ import Testing
         for record in try await outbox.read(limit: 2) { try await outbox.quarantine(record, reason: "too large") }
         try await outbox.close()
         let file = FileManager.default.contents(atPath: folder.file)
-        #expect(try OutboxQuarantine(path: folder.file, isReadOnly: false).requeue([1]) == 1)
+        #expect(try OutboxQuarantine(path: folder.file, isReadOnly: false).requeue([1]).count == 1)
         #expect(FileManager.default.contents(atPath: folder.file) == file)
         #expect(OutboxFile.logBytes(folder.file) > 0)
         outbox = try await Outbox.open(path: folder.file)

@@ -26,7 +26,7 @@ import Testing
         let rest = queue.take(10)
         let behind = try records(5...7)
         #expect(rest?.records == behind)
-        #expect(queue.isEmpty)
+        #expect(queue.isEmpty && !queue.isFull)
     }
 }
 
@@ -62,6 +62,17 @@ import Testing
             for number in 4...5 { writer.enqueue(try record(number)) }
         }
         #expect(sizes == [3, 2])
+    }
+
+    /// A queue that is shorter than a group would otherwise give up all but its last readings, for ever.
+    @Test func aFullQueueWaitsForNothing() async throws {
+        let sizes = try await groups(CommitBudget(), isOnline: false, capacity: 3) { writer, _ in
+            for number in 1...3 { writer.enqueue(try record(number)) }
+            await writer.settled()
+            for number in 4...6 { writer.enqueue(try record(number)) }
+            await writer.settled()
+        }
+        #expect(sizes == [3, 3])
     }
 
     @Test func theyWaitLongerWhileNobodyWaitsForThem() async throws {

@@ -20,6 +20,8 @@ public struct BufferReport {
     let dropped: Int64
     /// Readings that the broker refused alone.
     let quarantined: Int64
+    /// Bytes that the file may still grow by before `outbox.keep_free` is reached; nil if that is not known, or not set.
+    let freeRoom: Int64?
     /// Readings a second, as the stations are set.
     let rate: Double
     /// Readings a second that are sent at most.
@@ -30,7 +32,9 @@ public struct BufferReport {
 
     /// Looks at the outbox of a configuration, also while a gateway uses it. Blocks for as long as the disk takes.
     /// - Throws: `OutboxError` if it is not there or cannot be read.
-    public init(_ settings: GatewaySettings) throws(OutboxError) {
+    public init(
+        _ settings: GatewaySettings, freeBytes: (String) -> Int64? = freeBytesOfFileSystem
+    ) throws(OutboxError) {
         // Its pages are the doctor's to check.
         let inspection = try OutboxInspection(
             path: settings.outboxPath, mostBytes: settings.outboxLimits.bytes
@@ -44,11 +48,19 @@ public struct BufferReport {
         rate = settings.stations.reduce(0) { $0 + Duration.seconds(1) / $1.interval }
         drainRate = settings.drainRate
         bytes = inspection.bytes
+        let limits = settings.outboxLimits
+        freeRoom =
+            limits.freeBytes == 0
+            ? nil
+            : freeBytes(settings.outboxPath).map { free in
+                max(free - limits.freeBytes, OutboxLimits.smallFile - inspection.bytes, 0)
+            }
     }
 
     /// For how long readings find room while the broker is away, seconds.
     var lasts: Double {
-        let room = min(Double(mostReadings) - Double(depth), Double(mostBytes - bytes) / Self.bytesOfReading)
+        let bytesOfRoom = min(mostBytes - bytes, freeRoom ?? .max)
+        let room = min(Double(mostReadings) - Double(depth), Double(bytesOfRoom) / Self.bytesOfReading)
         return max(0, room) / rate
     }
 

@@ -22,6 +22,8 @@ actor Publisher: Service {
         case filesChanged
         /// The present stream is to be reported anew.
         case reportsDue
+        /// A report that was refused is to be given again.
+        case refusedReportDue
         /// A broker is connected, for the first time or again.
         case connected
         /// The cluster takes readings again.
@@ -64,6 +66,8 @@ actor Publisher: Service {
     /// Whether the outbox failed when it was last asked.
     private var isOutboxUnwell = false
     private var isStopping = false
+    /// Why the last reading was put into quarantine.
+    private var quarantineReason: String?
     /// Whether a report was refused alone, and whether it has been given again since; nil if none was.
     private var refusedReport: RefusedReport?
 
@@ -80,6 +84,8 @@ actor Publisher: Service {
     private static let requeuedAtOnce = 50
     /// How often the present stream is reported anew.
     private static let reportInterval = Duration.seconds(86_400)
+    /// How long a report that was refused waits.
+    private static let refusedReportInterval = Duration.seconds(600)
 
     /// How often the files of certificates, keys and the password are looked at, milliseconds. Boards that get new ones at
     /// the same time do not all come at once.
@@ -193,6 +199,11 @@ actor Publisher: Service {
             startTimer(Self.reportInterval, .reportsDue)
             if refusedReport != nil { refusedReport = .isGivenAgain }
             try? await outbox.renewReports()
+            actions = tell(.appended)
+        case .refusedReportDue:
+            guard refusedReport != nil else { return true }
+            refusedReport = .isGivenAgain
+            await outbox.renewRefusedReports()
             actions = tell(.appended)
         case .connected: actions = tell(.connected)
         case .recovered: actions = tell(.recovered)
@@ -389,7 +400,13 @@ actor Publisher: Service {
             if let record, record.reading.sequence == sequence {
                 try await outbox.quarantine(record, reason: reason)
                 metrics.quarantined.increment()
-                log.error("a reading can never be sent", ["seq": sequence, "reason": reason])
+                // A station whose readings are all refused would fill the log; health says how many there are.
+                let isNews = quarantineReason != reason
+                quarantineReason = reason
+                log(
+                    isNews ? .error : .debug,
+                    "a reading is refused, and so may be others: \"vigie-gateway buffer quarantine\" shows them",
+                    ["seq": sequence, "reason": reason])
             }
             outboxIsWell()
             return .quarantined(sequence)
@@ -409,7 +426,8 @@ actor Publisher: Service {
             health.report(Self.reportsPart, .healthy)
             log.notice("the broker takes reports of this gateway again")
         case .requeued(let sequence):
-            log.notice("a reading of the quarantine is sent after all", ["seq": sequence])
+            quarantineReason = nil
+            log.debug("a reading of the quarantine is sent after all", ["seq": sequence])
             do throws(OutboxError) {
                 try await outbox.acknowledge(requeued: sequence)
             } catch {
@@ -425,13 +443,16 @@ actor Publisher: Service {
             waitingReports.removeAll { $0.id == id }
             await outbox.refuse(report: id)
             guard refusedReport != .waits else { break }
+            let isNews = refusedReport == nil
             refusedReport = .waits
+            startTimer(Self.refusedReportInterval, .refusedReportDue)
+            guard isNews else { break }
             health.report(Self.reportsPart, .degraded("the broker refuses a report of this gateway: \(reason)"))
             log.error(
-                "the broker refuses a report of this gateway, it is sent again within a day: the centre does not know why"
-                    + " numbers are missing until then", ["reason": reason])
+                "the broker refuses a report of this gateway, it is sent again every ten minutes: the centre does not know"
+                    + " why numbers are missing until then", ["reason": reason])
         case .requeued(let sequence):
-            log.error("a reading of the quarantine is refused once more", ["seq": sequence, "reason": reason])
+            log.debug("a reading of the quarantine is refused once more", ["seq": sequence, "reason": reason])
             do throws(OutboxError) {
                 try await outbox.refuse(requeued: sequence, reason: reason)
             } catch {

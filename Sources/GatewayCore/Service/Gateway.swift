@@ -68,7 +68,8 @@ public struct Gateway: Sendable {
             ServiceGroup.Member(
                 "outbox status",
                 OutboxStatusReporter(
-                    outbox: outbox, writer: writer, metrics: metrics, log: log.component("outbox"))),
+                    outbox: outbox, writer: writer, limits: settings.outboxLimits, metrics: metrics, health: health,
+                    log: log.component("outbox"))),
             ServiceGroup.Member("publisher", publisher),
             ServiceGroup.Member(
                 "writer", WriterService(writer: writer, bound: settings.drainTime, log: log.component("outbox"))),

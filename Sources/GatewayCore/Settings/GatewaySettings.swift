@@ -77,7 +77,8 @@ public struct GatewaySettings: Sendable {
         mode = root.required("mode", as: .choice(.hardware))
         clock = root.section("clock").value("policy", as: .choice(.kernel), default: .kernel)
         let outbox = root.section("outbox")
-        outboxPath = path(outbox.required("path", as: .text))
+        let outboxFile = outbox.required("path", as: .text)
+        outboxPath = path(outboxFile)
         outboxLimits = OutboxLimits(outbox)
         commitBudget = CommitBudget(outbox.optionalSection("commit"))
         outboxQueue = outbox.value("queue", as: .integer(10...1_000_000), default: 10_000)
@@ -110,7 +111,8 @@ public struct GatewaySettings: Sendable {
             }
         }
         guard let file else { return }
-        checkOutbox(outbox, configurationFile: file)
+        // One that is missing or no text is a problem already.
+        if !outboxFile.isEmpty { checkOutbox(outbox, configurationFile: file) }
         checkRecording(root)
         kafka.checkClient(
             .producer, of: self.kafka, defaults: Publisher.producerDefaults, topic: topic, files: .areAwaited)

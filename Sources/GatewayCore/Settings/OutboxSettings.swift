@@ -36,8 +36,6 @@ extension GatewaySettings {
     /// Reports an `outbox.path` under which there can never be an outbox, or that leads to a file which the configuration
     /// uses for something else. A damaged outbox is none of these.
     func checkOutbox(_ section: Section, configurationFile: String) {
-        // A missing path is a problem already.
-        guard section.has("path") else { return }
         let others = otherFiles(configurationFile)
         if let other = others.first(where: { OutboxPath.isTaken($0.path, byOutbox: outboxPath) }) {
             section.problem("\(other.name) is \(other.path): the outbox needs a file of its own", at: "path")

@@ -6,7 +6,9 @@ import Platform
 struct OutboxStatusReporter: Service {
     let outbox: Outbox
     let writer: OutboxWriter
+    let limits: OutboxLimits
     let metrics: GatewayMetrics
+    let health: Health
     let log: Log
 
     func run() async throws {
@@ -16,8 +18,18 @@ struct OutboxStatusReporter: Service {
                 if await outbox.prepare() { log.info("outbox open", ["last_number": await outbox.lastSequence]) }
                 let passed = elapsed(on: ContinuousClock())
                 var day = Day(start: .zero, written: writtenBytes(), sampled: metrics.sampled.value)
+                var (full, queue) = (GivingWay(), GivingWay())
+                var isQuarantineTold = false
                 while true {
-                    await report()
+                    let status = await report()
+                    if let status {
+                        tell(full.look(status.dropped, at: passed()), "outbox room", of: fullText)
+                        tell(status.quarantined, &isQuarantineTold)
+                    }
+                    tell(
+                        queue.look(Int64(clamping: metrics.unrecorded.value), at: passed()), "outbox queue",
+                        of: "readings are given up, as the queue in memory is full: let the disk take them, or raise"
+                            + " outbox.queue")
                     if passed() - day.start >= .seconds(86_400) {
                         log(day)
                         day = Day(start: passed(), written: writtenBytes(), sampled: metrics.sampled.value)
@@ -36,17 +48,59 @@ struct OutboxStatusReporter: Service {
         var sampled: UInt64
     }
 
-    private func report() async {
+    private var fullText: String {
+        let bounds = "outbox.readings, outbox.size, outbox.age or outbox.keep_free is reached"
+        let advice = "\"vigie-gateway buffer\" shows how full it is; raise the bound, or free space"
+        return switch limits.policy {
+        case .dropOldest: "the oldest readings give way, as \(bounds): \(advice)"
+        case .dropNewest: "new readings are not kept, as \(bounds): \(advice)"
+        case .thin: "the oldest half is thinned, as \(bounds): \(advice)"
+        }
+    }
+
+    /// Says that readings begin to give way, and that they do not any more.
+    private func tell(_ change: GivingWay.Change?, _ part: String, of text: String) {
+        switch change {
+        case nil: break
+        case .began:
+            health.report(part, .degraded(text))
+            log.warning("\(text)")
+        case .ended(let count):
+            health.report(part, .healthy)
+            log.notice("no reading has given way for a minute", ["part": part, "gave_way": count])
+        }
+    }
+
+    /// Says that there are readings in the quarantine, and that there are none any more.
+    private func tell(_ quarantined: Int, _ isTold: inout Bool) {
+        let part = "quarantine"
+        if quarantined > 0 {
+            isTold = true
+            health.report(
+                part,
+                .degraded(
+                    "the broker refused \(quarantined) readings: \"vigie-gateway buffer quarantine\" shows them and why,"
+                        + " \"vigie-gateway buffer requeue --all\" sends them again"))
+        } else if isTold {
+            isTold = false
+            health.report(part, .healthy)
+            log.notice("no reading is in quarantine any more")
+        }
+    }
+
+    /// - Returns: how full the outbox is; nil if it cannot be read.
+    private func report() async -> OutboxStatus? {
         metrics.queued.set(writer.waiting)
         metrics.atRisk.set(writer.atRisk / .seconds(1))
         if let written = writtenBytes() { metrics.writtenBytes.set(written) }
         // The writer says it if the file cannot be read.
-        guard let status = try? await outbox.status() else { return }
+        guard let status = try? await outbox.status() else { return nil }
         metrics.depth.set(status.depth)
         metrics.outboxBytes.set(status.bytes)
         metrics.dropped.set(status.dropped)
         metrics.quarantineReadings.set(status.quarantined)
         metrics.oldest.set(Double(status.oldest?.milliseconds ?? 0) / 1000)
+        return status
     }
 
     private func log(_ day: Day) {

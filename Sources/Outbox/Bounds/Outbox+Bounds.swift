@@ -86,10 +86,22 @@ extension Outbox {
     private var firstDroppable: Int64 { max(givenThrough, acknowledgedThrough) }
 
     /// Whether the file would have to grow although the file system is short of space.
+    ///
+    /// A small file may grow all the same: it is not what fills the file system, and while the broker takes readings it needs
+    /// a few pages for those that are on their way. Where nearly nothing is left, it is smaller still.
     private func isShortOfSpace(_ file: OutboxFile) throws(OutboxError) -> Bool {
         guard limits.freeBytes > 0, let free = freeBytes(path), free < limits.freeBytes else { return false }
-        return try file.pages().free < 16
+        let pages = try file.pages()
+        let small = free < Self.nearlyNothing ? Self.smallestFile : Self.smallFile
+        return pages.free < 16 && pages.all - pages.free > small
     }
+
+    /// Bytes of free space with which even a small file is not to grow.
+    private static let nearlyNothing: Int64 = 2 << 20
+    /// So many pages in use are a small file: some 6,000 readings.
+    private static let smallFile = OutboxLimits.smallFile / OutboxFile.pageSize
+    /// And so many where nearly nothing is free: 128 KiB, some 700 readings.
+    private static let smallestFile: Int64 = 32
 
     /// How many readings may be appended, where new ones give way.
     func room(in file: OutboxFile) throws(OutboxError) -> Int {

@@ -19,7 +19,8 @@ final class Database: @unchecked Sendable {
         var opened: OpaquePointer?
         let access = isReadOnly || isImmutable ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE
         var flags = access | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE
-        var name = path
+        // `:memory:` and `file:` at the beginning mean something to SQLite that no path does.
+        var name = path.hasPrefix("/") || fileSystem != nil ? path : "./" + path
         if isImmutable {
             flags |= SQLITE_OPEN_URI
             // Two slashes go before an absolute path, which may itself begin with two.

@@ -71,6 +71,11 @@ extension Outbox {
         }
     }
 
+    /// What the broker refused of reports is given once more.
+    public func renewRefusedReports() {
+        ledger.renew()
+    }
+
     /// The present stream is told of once more with the next batch, as is due now and then, and so is what was refused.
     public func renewReports() throws(OutboxError) {
         ledger.renew()

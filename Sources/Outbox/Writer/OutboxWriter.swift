@@ -178,7 +178,8 @@ public final class OutboxWriter: Sendable {
         let (group, timer): (WriteQueue.Group?, Duration?) = state.withLock { state in
             guard let oldest = state.queue.oldest, !state.hasGivenUp else { return (nil, nil) }
             var due = oldest + budget.wait(isOnline: state.isOnline)
-            if state.queue.count >= budget.readings || state.isFinishing { due = now }
+            // A queue that is full waits for nothing: what it gives up would put the time off again and again.
+            if state.queue.count >= budget.readings || state.queue.isFull || state.isFinishing { due = now }
             if let retry = state.retry { due = retry }
             guard due > now else {
                 let group = state.queue.take(Self.largestGroup)

@@ -24,6 +24,8 @@ struct WriteQueue {
 
     var count: Int { waiting.count - start }
     var isEmpty: Bool { count == 0 }
+    /// Whether the next reading takes the place of the oldest one.
+    var isFull: Bool { count >= capacity }
     /// When the oldest reading that waits was enqueued.
     var oldest: Duration? { isEmpty ? nil : waiting[start].since }
 
