@@ -63,7 +63,7 @@ let libraries: [Target] = [
     // Simulated chips as devices of the kernel.
     .target(
         name: "KernelHardware",
-        dependencies: ["SimulatedHardware", "SensorBus", "Platform", "Presentation", "CPlatform"]),
+        dependencies: ["SimulatedHardware", "SensorBus", "Readings", "Platform", "Presentation", "CPlatform"]),
 
     // The centre.
     .target(name: "Windowing", dependencies: ["Readings"]),
@@ -92,7 +92,7 @@ let programs: [Target] = [
         dependencies: ["BoardTools", "GatewayCore", "Commands", "Outbox", "Platform", "Presentation"]),
     .executableTarget(
         name: "vigie-simbus",
-        dependencies: ["KernelHardware", "SimulatedHardware", "GatewayCore", "Platform", "Commands"]),
+        dependencies: ["KernelHardware", "SimulatedHardware", "GatewayCore", "Readings", "Platform", "Commands"]),
     .executableTarget(
         name: "vigie-processor", dependencies: ["ProcessorCore", "ProcessorStatus", "Commands", "Readings"]),
     // For Benchmarks/outbox alone: it is no product and in no package.

@@ -68,6 +68,12 @@ public enum Quantity: UInt8, CaseIterable, Sendable {
     /// Those that windows and rules know, in the same order.
     public static let aggregated = allCases.filter(\.isAggregated)
 
+    /// What chips measure, in the same order. The level of a battery follows from its voltage.
+    public static let measured = allCases.filter { $0 != .batteryLevel }
+
+    /// The name where people set what chips measure: `battery` is the voltage with the level, which belong together.
+    public var settingName: String { self == .batteryVoltage ? "battery" : name }
+
     /// The quantity of a name in the contract; nil if there is none.
     public init?(name: some StringProtocol) {
         guard let quantity = Quantity.all.first(where: { $0.name == name }) else { return nil }

@@ -2,27 +2,49 @@ import Readings
 
 /// The air of a place and the station's battery at one moment.
 public struct Conditions: Sendable, Equatable {
-    /// Degrees Celsius.
-    public var temperature: Double
-    /// Relative humidity, percent.
-    public var humidity: Double
-    /// Carbon dioxide, parts per million.
-    public var co2: Double
-    /// Air pressure, hectopascals.
-    public var pressure: Double
-    /// Battery voltage, volts.
-    public var battery: Double
+    private var values = QuantityArray<Double>(repeating: 0)
 
-    /// Makes conditions.
+    /// Makes the air of an ordinary room, but for what is named.
     public init(
-        temperature: Double = 21, humidity: Double = 45, co2: Double = 600, pressure: Double = 1013.25,
-        battery: Double = 3.9
+        temperature: Double? = nil, humidity: Double? = nil, co2: Double? = nil, pressure: Double? = nil,
+        battery: Double? = nil
     ) {
-        self.temperature = temperature
-        self.humidity = humidity
-        self.co2 = co2
-        self.pressure = pressure
-        self.battery = battery
+        for quantity in Quantity.measured { values[quantity] = quantity.ofAnOrdinaryRoom }
+        let named: Values = [
+            .temperature: temperature, .humidity: humidity, .co2: co2, .pressure: pressure, .batteryVoltage: battery,
+        ]
+        for quantity in named.present.members { values[quantity] = named[quantity] ?? 0 }
+    }
+
+    /// A quantity that chips measure, in the contract's unit.
+    public subscript(quantity: Quantity) -> Double {
+        get { values[quantity] }
+        set { values[quantity] = newValue }
+    }
+
+    /// Degrees Celsius.
+    public var temperature: Double { self[.temperature] }
+    /// Relative humidity, percent.
+    public var humidity: Double { self[.humidity] }
+    /// Carbon dioxide, parts per million.
+    public var co2: Double { self[.co2] }
+    /// Air pressure, hectopascals.
+    public var pressure: Double { self[.pressure] }
+    /// Battery voltage, volts.
+    public var battery: Double { self[.batteryVoltage] }
+}
+
+extension Quantity {
+    /// Its value in a room in which nothing happens.
+    fileprivate var ofAnOrdinaryRoom: Double {
+        switch self {
+        case .temperature: 21
+        case .humidity: 45
+        case .co2: 600
+        case .pressure: 1013.25
+        case .batteryVoltage: 3.9
+        case .batteryLevel: 100
+        }
     }
 }
 

@@ -24,28 +24,13 @@ public struct RecordedEnvironment: Environment {
 
         /// When the row was recorded.
         public var time: Column
-        /// Degrees Celsius.
-        public var temperature: Column?
-        /// Percent.
-        public var humidity: Column?
-        /// Parts per million.
-        public var co2: Column?
-        /// Hectopascals.
-        public var pressure: Column?
-        /// Volts.
-        public var battery: Column?
+        /// Where quantities are, in the contract's units; the recording lacks the others.
+        public var quantities: [Quantity: Column]
 
-        /// Makes a mapping; what is not named the recording lacks.
-        public init(
-            time: Column, temperature: Column? = nil, humidity: Column? = nil, co2: Column? = nil,
-            pressure: Column? = nil, battery: Column? = nil
-        ) {
+        /// Makes a mapping.
+        public init(time: Column, quantities: [Quantity: Column] = [:]) {
             self.time = time
-            self.temperature = temperature
-            self.humidity = humidity
-            self.co2 = co2
-            self.pressure = pressure
-            self.battery = battery
+            self.quantities = quantities
         }
     }
 
@@ -66,8 +51,6 @@ public struct RecordedEnvironment: Environment {
 
     /// Bytes; a recording is held in memory.
     private static let largestFile = 256 << 20
-
-    private typealias Quantity = WritableKeyPath<Conditions, Double> & Sendable
 
     private let times: [Timestamp]
     /// A quantity's values, one a row.
@@ -158,7 +141,7 @@ public struct RecordedEnvironment: Environment {
             if times[middle] <= recorded { low = middle + 1 } else { high = middle }
         }
         guard low > 0 else { return conditions }
-        for (quantity, values) in series { conditions[keyPath: quantity] = values[low - 1] }
+        for (quantity, values) in series { conditions[quantity] = values[low - 1] }
         return conditions
     }
 }
@@ -166,7 +149,7 @@ public struct RecordedEnvironment: Environment {
 extension RecordedEnvironment.Columns {
     /// The indices of the columns in a row, counted from 0.
     fileprivate func indices(in header: [String]) throws(DelimitedText.Malformed) -> (
-        time: Int, quantities: [(WritableKeyPath<Conditions, Double> & Sendable, Int)]
+        time: Int, quantities: [(Quantity, Int)]
     ) {
         func index(of column: Column) throws(DelimitedText.Malformed) -> Int {
             let index: Int? =
@@ -180,15 +163,11 @@ extension RecordedEnvironment.Columns {
             }
             return index
         }
-        let wanted: [(WritableKeyPath<Conditions, Double> & Sendable, Column?)] = [
-            (\.temperature, temperature), (\.humidity, humidity), (\.co2, co2), (\.pressure, pressure),
-            (\.battery, battery),
-        ]
-        var quantities: [(WritableKeyPath<Conditions, Double> & Sendable, Int)] = []
-        for (quantity, column) in wanted {
-            if let column { quantities.append((quantity, try index(of: column))) }
+        var found: [(Quantity, Int)] = []
+        for quantity in Quantity.measured {
+            if let column = quantities[quantity] { found.append((quantity, try index(of: column))) }
         }
-        return (try index(of: time), quantities)
+        return (try index(of: time), found)
     }
 }
 

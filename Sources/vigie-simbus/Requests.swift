@@ -1,5 +1,6 @@
 import Commands
 import KernelHardware
+import Readings
 import SimulatedHardware
 
 /// A subcommand that is one request to a running `vigie-simbus run`.
@@ -29,7 +30,7 @@ extension Request {
     }
 }
 
-private let quantities = AdjustableEnvironment.Quantity.allCases.map(\.rawValue).joined(separator: ", ")
+private let quantities = Quantity.measured.map(\.settingName).joined(separator: ", ")
 private let kinds = FaultScript.Kind.allCases.map(\.rawValue).joined(separator: ", ")
 private let chipNames = "A CHIP is an address such as 0x76, BUS:ADDRESS, or STATION/NAME such as cellar-air/bme280."
 

@@ -7,7 +7,8 @@ import Testing
 
 @Suite struct RecordedEnvironmentTests {
     typealias Columns = RecordedEnvironment.Columns
-    static let columns = Columns(time: .name("date"), temperature: .name("Temperature"), co2: .name("CO2"))
+    static let columns = Columns(
+        time: .name("date"), quantities: [.temperature: .name("Temperature"), .co2: .name("CO2")])
 
     /// Reads `text` as a file and gives the recording, or the failure without the file's folder.
     static func read(
@@ -67,7 +68,9 @@ import Testing
     }
 
     @Test func columnsByNumber() throws {
-        let recording = try Self.read(Self.plain, columns: Columns(time: .number(1), battery: .number(2))).get()
+        let recording = try Self.read(
+            Self.plain, columns: Columns(time: .number(1), quantities: [.batteryVoltage: .number(2)])
+        ).get()
         let air = recording.conditions(at: recording.span.lowerBound)
         #expect(air.battery == 23.18)
         #expect(air.temperature == 21)
@@ -191,23 +194,19 @@ import Testing
         let time = Timestamp(milliseconds: 0)
         #expect(air.conditions(at: time) == base.conditions)
         air.hold(.temperature, at: 31)
-        air.hold(.battery, at: 3.3)
-        #expect(air.held == [.temperature: 31, .battery: 3.3])
+        air.hold(.batteryVoltage, at: 3.3)
+        #expect(air.held == [.temperature: 31, .batteryVoltage: 3.3])
         #expect(air.conditions(at: time) == Conditions(temperature: 31, co2: 500, battery: 3.3))
         air.hold(.temperature, at: nil)
         #expect(air.conditions(at: time) == Conditions(temperature: 20, co2: 500, battery: 3.3))
     }
 
     @Test func everyQuantityIsItsOwn() {
-        for quantity in AdjustableEnvironment.Quantity.allCases {
+        for quantity in Quantity.measured {
             let air = AdjustableEnvironment(ConstantEnvironment(Conditions()))
             air.hold(quantity, at: 77)
             let conditions = air.conditions(at: Timestamp(milliseconds: 0))
-            let values: [AdjustableEnvironment.Quantity: Double] = [
-                .temperature: conditions.temperature, .humidity: conditions.humidity, .co2: conditions.co2,
-                .pressure: conditions.pressure, .battery: conditions.battery,
-            ]
-            #expect(values.filter { $0.value == 77 }.keys.map(\.rawValue) == [quantity.rawValue])
+            #expect(Quantity.measured.filter { conditions[$0] == 77 } == [quantity])
         }
     }
 }

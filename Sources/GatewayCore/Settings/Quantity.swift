@@ -2,12 +2,6 @@ import Configuration
 import Readings
 
 extension Quantity {
-    /// What chips measure. The level of a battery follows from its voltage.
-    package static let measured = all.filter { $0 != .batteryLevel }
-
-    /// The name in the configuration. `battery` is the voltage with the level, which belong together.
-    package var settingName: String { self == .batteryVoltage ? "battery" : name }
-
     /// What the corrected value can be in air that people and sensors bear, in the contract's unit: a value beyond it
     /// is a chip or a correction that is wrong. The chips' own ranges, which are narrower, are their drivers' to watch.
     var plausibleRange: ClosedRange<Double> {

@@ -50,14 +50,15 @@ package struct SimulationSettings: Sendable {
         speed = section.value("speed", as: .speed, default: .times(1))
         guard let recording = section.optionalSection("recording") else { return }
         let columns = recording.section("columns")
-        func column(_ key: String) -> RecordedEnvironment.Columns.Column? { columns.optional(key, as: .column) }
+        var quantities: [Quantity: RecordedEnvironment.Columns.Column] = [:]
+        for quantity in Quantity.measured {
+            quantities[quantity] = columns.optional(quantity.settingName, as: .column)
+        }
         let times = recording.value("times", as: .choice(Times.kept), default: .kept)
         self.recording = Recording(
             file: path(recording.required("file", as: .text)),
             columns: RecordedEnvironment.Columns(
-                time: columns.required("time", as: .column), temperature: column("temperature"),
-                humidity: column("humidity"), co2: column("co2"), pressure: column("pressure"),
-                battery: column("battery")),
+                time: columns.required("time", as: .column), quantities: quantities),
             offsetMinutes: recording.value("utc_offset_minutes", as: .integer(-1080...1080), default: 0),
             start: recording.optional("start", as: .time), isMovedToNow: times == .now)
         if times == .now, speed != .times(1) {

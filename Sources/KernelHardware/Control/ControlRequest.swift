@@ -1,3 +1,4 @@
+import Readings
 import SensorBus
 import SimulatedHardware
 
@@ -42,7 +43,7 @@ public enum ControlRequest: Sendable, Equatable {
 
     /// A quantity and its value; nil gives it free.
     public struct Holding: Sendable, Equatable {
-        var quantity: AdjustableEnvironment.Quantity
+        var quantity: Quantity
         var value: Double?
     }
 
@@ -139,17 +140,17 @@ public enum ControlRequest: Sendable, Equatable {
 extension ControlRequest.Holding {
     fileprivate init(_ text: String) throws(ControlRequest.Malformed) {
         let parts = text.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
-        guard parts.count == 2, let quantity = AdjustableEnvironment.Quantity(rawValue: String(parts[0])) else {
-            let names = AdjustableEnvironment.Quantity.allCases.map(\.rawValue).joined(separator: ", ")
+        guard parts.count == 2, let quantity = Quantity.measured.first(where: { $0.settingName == parts[0] }) else {
+            let names = Quantity.measured.map(\.settingName).joined(separator: ", ")
             throw ControlRequest.Malformed(
                 description: "\"\(text)\": expected QUANTITY=VALUE, where the quantity is one of \(names)")
         }
         self.quantity = quantity
         if parts[1] == "free" { return }
-        guard let value = Double(parts[1]), quantity.range.contains(value) else {
+        guard let value = Double(parts[1]), quantity.physicalRange.contains(value) else {
             throw ControlRequest.Malformed(
                 description:
-                    "\"\(text)\": expected a number from \(quantity.range.lowerBound) to \(quantity.range.upperBound), or free"
+                    "\"\(text)\": expected a number from \(quantity.physicalRange.lowerBound) to \(quantity.physicalRange.upperBound), or free"
             )
         }
         self.value = value

@@ -1,4 +1,5 @@
 import Presentation
+import Readings
 import SensorBus
 import SimulatedHardware
 
@@ -97,8 +98,8 @@ public struct HardwareBench: Sendable {
             }
         }
         for station in board.stations where !station.air.held.isEmpty {
-            let held = AdjustableEnvironment.Quantity.allCases.compactMap { quantity in
-                station.air.held[quantity].map { "\(quantity)=\($0)" }
+            let held = Quantity.measured.compactMap { quantity in
+                station.air.held[quantity].map { "\(quantity.settingName)=\($0)" }
             }
             text += "\(station.name)  \(held.joined(separator: " "))\n"
         }
@@ -130,10 +131,10 @@ public struct HardwareBench: Sendable {
         }
         let stations = board.stations.map { station -> JSON in
             let held = station.air.held
-            let quantities = AdjustableEnvironment.Quantity.allCases.filter { held[$0] != nil }
+            let quantities = Quantity.measured.filter { held[$0] != nil }
             return [
                 "station": .string(station.name),
-                "held": .object(quantities.map { .init(name: $0.rawValue, value: .of(held[$0])) }),
+                "held": .object(quantities.map { .init(name: $0.settingName, value: .of(held[$0])) }),
             ]
         }
         let levels = (lines?.lines ?? []).enumerated().map { offset, line -> JSON in
