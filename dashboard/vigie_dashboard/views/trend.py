@@ -8,7 +8,7 @@ import streamlit as st
 
 from vigie_dashboard.choices import keep, widget_key
 from vigie_dashboard.context import Context
-from vigie_dashboard.quantities import QUANTITIES
+from vigie_dashboard.quantities import QUANTITIES, READING_QUANTITIES
 from vigie_dashboard.states import show_empty
 from vigie_dashboard.trend.choice import CUSTOM, MOST_SENSORS, PERIODS, Choice
 from vigie_dashboard.trend.period import (
@@ -111,7 +111,7 @@ def _quantities(context: Context, known: pandas.DataFrame, chosen: tuple[Sensor,
     for row in known.itertuples():
         if (row.gateway_id, row.sensor_id) in keys:
             bits |= row.quantities
-    given = [quantity.name for place, quantity in enumerate(QUANTITIES) if bits >> place & 1]
+    given = [quantity.name for quantity in QUANTITIES if bits >> READING_QUANTITIES.index(quantity) & 1]
     if not given:
         return ()
     default = [name for name in _kept("trend.quantities", _DEFAULT_QUANTITIES) if name in given] or given[:1]
