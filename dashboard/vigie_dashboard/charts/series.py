@@ -90,7 +90,8 @@ def figure(
             beyond = drawn.beyond
         annotations.append(
             {
-                "text": f"<b>{language.quantity(quantity)}</b> ({language.unit(quantity)})"
+                "text": f"<b>{language.quantity(quantity)}</b>"
+                + (f" ({language.unit(quantity)})" if language.unit(quantity) else "")
                 + (f"  <span style='color:{palette.muted};font-size:12px'>{beyond}</span>" if beyond else ""),
                 "font": {"size": 14, "color": palette.text},
                 "x": 0,

@@ -87,13 +87,16 @@ class Language:
 
     def quantity_with_unit(self, name: str) -> str:
         """The name of a quantity for an axis or a column."""
-        return f"{self.quantity(name)} ({self.unit(name)})"
+        unit = self.unit(name)
+        return f"{self.quantity(name)} ({unit})" if unit else self.quantity(name)
 
     def value(self, name: str, value: float | None, signed: bool = False) -> str:
         """A value of a quantity with its unit."""
         if value is None or not math.isfinite(value):
             return MISSING
         quantity = BY_NAME[name]
+        if not quantity.unit:
+            return self.number(value, quantity.digits, signed)
         space = self.before_percent if quantity.unit == "%" else NARROW_SPACE
         return f"{self.number(value, quantity.digits, signed)}{space}{quantity.unit}"
 
