@@ -11,6 +11,8 @@ public enum Quantity: UInt8, CaseIterable, Sendable {
     case pressure
     case batteryLevel
     case batteryVoltage
+    case vocIndex
+    case pm2_5
 
     /// The name in the contract, and of its column in the outbox and in `sensor_data` and `sensor`.
     public var name: String {
@@ -21,6 +23,8 @@ public enum Quantity: UInt8, CaseIterable, Sendable {
         case .pressure: "pressure"
         case .batteryLevel: "battery_level"
         case .batteryVoltage: "battery_voltage"
+        case .vocIndex: "voc_index"
+        case .pm2_5: "pm2_5"
         }
     }
 
@@ -33,6 +37,8 @@ public enum Quantity: UInt8, CaseIterable, Sendable {
         case .pressure: "hPa"
         case .batteryLevel: "%"
         case .batteryVoltage: "V"
+        case .vocIndex: ""
+        case .pm2_5: "µg/m³"
         }
     }
 
@@ -40,8 +46,8 @@ public enum Quantity: UInt8, CaseIterable, Sendable {
     public var digits: Int {
         switch self {
         case .temperature: 2
-        case .humidity, .pressure: 1
-        case .co2, .batteryLevel: 0
+        case .humidity, .pressure, .pm2_5: 1
+        case .co2, .batteryLevel, .vocIndex: 0
         case .batteryVoltage: 3
         }
     }
@@ -56,6 +62,9 @@ public enum Quantity: UInt8, CaseIterable, Sendable {
         case .pressure: 1...2000
         case .batteryLevel: 0...100
         case .batteryVoltage: 0...1000
+        // 100 is the mean of the sensor's last day, 1 the cleanest air.
+        case .vocIndex: 1...500
+        case .pm2_5: 0...1000
         }
     }
 

@@ -43,7 +43,8 @@ extension Quantity {
         case .co2: 600
         case .pressure: 1013.25
         case .batteryVoltage: 3.9
-        case .batteryLevel: 100
+        case .batteryLevel, .vocIndex: 100
+        case .pm2_5: 6
         }
     }
 }

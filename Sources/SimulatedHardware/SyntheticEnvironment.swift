@@ -70,12 +70,17 @@ public struct SyntheticEnvironment: Environment {
         let pressure = pressureWaves.reduce(1013.25) { $0 + $1.value(at: days) }
         var charge = (days / SyntheticEnvironment.batteryDays + batteryPhase).truncatingRemainder(dividingBy: 1)
         if charge < 0 { charge += 1 }
-        return Conditions(
+        var conditions = Conditions(
             temperature: temperature,
             humidity: min(max(humidity + wetness + 0.2 * noise(2, minute, time), 5), 95),
             co2: max(indoor.co2 + 4 * noise(3, minute, time), 350),
             pressure: pressure + 0.03 * noise(4, minute, time),
             battery: 4.15 - 0.85 * charge)
+        // People give off compounds as they breathe, and stir up dust; dry days bring more dust in.
+        let breath = max(indoor.co2 - SyntheticEnvironment.outdoorCO2, 0)
+        conditions[.vocIndex] = min(max(85 + 0.15 * breath + 3 * noise(5, minute, time), 1), 500)
+        conditions[.pm2_5] = max(5 + 0.004 * breath + 0.3 * wetness + 0.8 * noise(6, minute, time), 0)
+        return conditions
     }
 
     /// What people change in the room.

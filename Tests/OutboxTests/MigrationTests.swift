@@ -65,6 +65,29 @@ import Testing
             try database.integer("SELECT count(*) FROM sqlite_schema WHERE sql LIKE '%AUTOINCREMENT%'") == 0)
     }
 
+    /// Each quantity that was added since format 3 is a column behind the others, which older rows do not have.
+    @Test func aFileWithFewerQuantitiesGetsTheirColumns() async throws {
+        for missing in 1...ReadingColumn.laterQuantities.count {
+            let folder = try Folder()
+            let first = try await Outbox.open(path: folder.file, randomBits: { 0xA1 })
+            #expect(try await first.append([try record(1), try record(2)]) == 2)
+            try await first.close()
+            let database = try Database(path: folder.file)
+            for quantity in ReadingColumn.laterQuantities.suffix(missing) {
+                try database.execute("ALTER TABLE reading DROP COLUMN \(quantity.name)")
+            }
+            try database.execute("PRAGMA user_version = \(OutboxSchema.format - Int64(missing))")
+            let outbox = try await Outbox.open(path: folder.file, randomBits: { 0xA2 })
+            var newer = try record(3)
+            newer.reading.values = [.co2: 700, .vocIndex: 120, .pm2_5: 7.5]
+            try await outbox.append([newer])
+            let readings = try await outbox.read(limit: 10).map(\.reading)
+            #expect(readings.map(\.sequence) == [1, 2, 3])
+            #expect(readings[0].values == (try record(1)).reading.values)
+            #expect(readings[2].values == newer.reading.values)
+        }
+    }
+
     /// Its rows are not written anew: there may be millions on a card that is nearly full.
     @Test func takingOverWritesFewPages() async throws {
         let folder = try Folder()

@@ -36,7 +36,7 @@ struct DatabaseTests {
     /// A batch of one partition: `(seq, seconds after start)` of one stream.
     private func batch(
         _ readings: [(Int64, Int64)], partition: Int32 = 0, from offset: Int64, stream: UInt64 = 1,
-        sensor: String = "s", co2: Double? = 500
+        sensor: String = "s", co2: Double? = 500, values: Values? = nil
     ) throws -> ReadingBatch {
         var batch = ReadingBatch()
         let decoder = ReadingDecoder()
@@ -45,7 +45,7 @@ struct DatabaseTests {
                 gatewayID: try #require(Identifier("g")), sensorID: try #require(Identifier(sensor)),
                 streamID: StreamID(bits: stream), sequence: reading.0,
                 eventTime: Timestamp(milliseconds: start.milliseconds + reading.1 * 1000), intervalMilliseconds: 10_000,
-                values: [.temperature: Double(reading.0), .co2: co2])
+                values: values ?? [.temperature: Double(reading.0), .co2: co2])
             let now = Timestamp(milliseconds: start.milliseconds + 86_400_000)
             try value.encoded().withUnsafeBytes {
                 batch.append(try decoder.decode($0, now: now), partition: partition, offset: offset + Int64(index))
@@ -71,6 +71,39 @@ struct DatabaseTests {
         #expect(try text("SELECT string_agg(seq::text, ',' ORDER BY seq) FROM sensor_data") == "1,2,3")
         #expect(try text("SELECT next_offset FROM consumed_offset WHERE kafka_partition = 0") == "7")
         #expect(try Verification(connection: connection).run().isGood)
+    }
+
+    /// Each in its columns, over all ways on which windows are written: new, again, and computed from the rows.
+    @Test func everyQuantityIsStoredAndSummarised() throws {
+        var cache: [String: GatewayState] = [:]
+        func write(_ sequence: Int64, at seconds: Int64, add: Double) throws {
+            var values = Values()
+            for (index, quantity) in Quantity.all.enumerated() { values[quantity] = Double(10 + index) + add }
+            _ = try transaction().write(
+                batch([(sequence, seconds)], from: sequence - 1, values: values), cache: &cache)
+        }
+        try write(1, at: 50, add: 0)
+        try write(2, at: 55, add: 1)
+        try write(3, at: 400, add: 2)
+        // Late, for the window that is final.
+        try write(4, at: 30, add: 5)
+        for (index, quantity) in Quantity.all.enumerated() {
+            let (name, base) = (quantity.name, 10 + index)
+            #expect(
+                try text("SELECT string_agg(\(name)::text, ' ' ORDER BY seq) FROM sensor_data")
+                    == "\(base) \(base + 1) \(base + 2) \(base + 5)")
+            #expect(try text("SELECT \(name) FROM sensor") == "\(base + 2)")
+            guard quantity.isAggregated else { continue }
+            let statistics = "concat_ws(' ', \(name)_avg, \(name)_min, \(name)_max)"
+            #expect(
+                try text("SELECT \(statistics) FROM sensor_data_agg WHERE is_final")
+                    == "\(base + 2) \(base) \(base + 5)")
+        }
+        #expect(try text("SELECT quantities FROM sensor") == "\(QuantitySet.aggregated.rawValue)")
+        #expect(try Verification(connection: connection).run().isGood)
+        cache = [:]
+        try write(5, at: 401, add: 3)
+        #expect(try text("SELECT count(*) FROM sensor_data WHERE status = 'ok'") == "5", "its quantities are known")
     }
 
     /// Its first and its newest reading by event time, of two at one time the one that came last; and, by the clock, when

@@ -32,6 +32,7 @@ private func message(_ changes: [String: String?] = [:]) -> String {
         ("event_time", "\"2026-11-23T23:59:59.250Z\""),
         ("time_quality", "\"synced\""), ("interval_ms", "10000"), ("temperature", "21.5"), ("humidity", "40"),
         ("co2", "612"), ("pressure", "1013.25"), ("battery_level", "80"), ("battery_voltage", "3.9"),
+        ("voc_index", "104"), ("pm2_5", "6.2"),
         ("faults", "[\"scd41:crc\"]"), ("latitude", "48.85"), ("longitude", "2.35"), ("simulated", "true"),
     ]
     let written = fields.compactMap { name, text -> String? in
@@ -84,7 +85,7 @@ private struct DocumentedExamples {
             eventTime: try #require(Timestamp("2026-11-23T23:59:59.250Z")), intervalMilliseconds: 10_000,
             values: [
                 .temperature: 21.5, .humidity: 40, .co2: 612, .pressure: 1013.25, .batteryLevel: 80,
-                .batteryVoltage: 3.9,
+                .batteryVoltage: 3.9, .vocIndex: 104, .pm2_5: 6.2,
             ],
             faults: [Fault(chip: try #require(Identifier("scd41")), kind: try #require(Identifier("crc")))],
             place: Place(latitude: 48.85, longitude: 2.35), isSimulated: true)
@@ -99,7 +100,7 @@ private struct DocumentedExamples {
             {"schema":1,"gateway_id":"gw-1","sensor_id":"hall","stream_id":"00000000deadbeef","seq":7,"stream_first":5,\
             "event_time":"2026-11-23T23:59:59.250Z","time_quality":"synced","interval_ms":10000,\
             "temperature":21.5,"humidity":40.0,"co2":612.0,"pressure":1013.25,"battery_level":80.0,\
-            "battery_voltage":3.9,"faults":["scd41:crc"],"latitude":48.85,"longitude":2.35,"simulated":true}
+            "battery_voltage":3.9,"voc_index":104.0,"pm2_5":6.2,"faults":["scd41:crc"],"latitude":48.85,"longitude":2.35,"simulated":true}
             """
         #expect(String(decoding: try reading().encoded(), as: UTF8.self) == expected)
     }

@@ -4,7 +4,7 @@ import pathlib
 import re
 import unittest
 
-from vigie_dashboard.language import en, fr
+from vigie_dashboard.language import LANGUAGES, en, fr
 from vigie_dashboard.quantities import QUANTITIES, READING_QUANTITIES
 
 SOURCE = pathlib.Path(__file__).parents[2] / "Sources/Readings/Quantity.swift"
@@ -30,6 +30,12 @@ class Quantities(unittest.TestCase):
         for language in (en, fr):
             for quantity in READING_QUANTITIES:
                 self.assertIn(f"quantity.{quantity.name}", language.TEXTS)
+
+    def test_an_index_has_no_unit(self):
+        english = LANGUAGES["en"]
+        self.assertEqual(english.value("voc_index", 104.4), "104")
+        self.assertEqual(english.quantity_with_unit("voc_index"), "VOC index")
+        self.assertEqual(english.quantity_with_unit("pm2_5"), "Particles PM2.5 (µg/m³)")
 
 
 if __name__ == "__main__":

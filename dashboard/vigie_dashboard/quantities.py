@@ -31,6 +31,8 @@ READING_QUANTITIES = (
     Quantity("pressure", "hPa", 1, narrowest=3.0),
     Quantity("battery_level", "%", 0, narrowest=5.0, lowest=0.0, highest=100.0),
     Quantity("battery_voltage", "V", 2, is_aggregated=False),
+    Quantity("voc_index", "", 0, narrowest=20.0, lowest=1.0, highest=500.0),
+    Quantity("pm2_5", "µg/m³", 1, narrowest=5.0, lowest=0.0),
 )
 
 # Those that windows have.

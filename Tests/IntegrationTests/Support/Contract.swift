@@ -52,7 +52,8 @@ struct Contract {
 
     private static let numbers: [String: ClosedRange<Double>] = [
         "temperature": -100...200, "humidity": 0...100, "co2": 0...1_000_000, "pressure": 1...2000,
-        "battery_level": 0...100, "battery_voltage": 0...1000, "latitude": -90...90, "longitude": -180...180,
+        "battery_level": 0...100, "battery_voltage": 0...1000, "voc_index": 1...500,
+        "pm2_5": 0...1000, "latitude": -90...90, "longitude": -180...180,
     ]
     private static let fields = Set(numbers.keys).union([
         "schema", "gateway_id", "sensor_id", "stream_id", "seq", "stream_first", "event_time", "time_quality",

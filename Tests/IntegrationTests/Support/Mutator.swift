@@ -66,6 +66,7 @@ struct Mutator {
             ("stream_first", "1"), ("event_time", "\"\(reading.eventTime)\""), ("time_quality", "\"synced\""),
             ("interval_ms", "\(reading.intervalMilliseconds)"), ("temperature", "21.5"), ("humidity", "40"),
             ("co2", "612.25"), ("pressure", "1013.25"), ("battery_level", "80"), ("battery_voltage", "3.9"),
+            ("voc_index", "104"), ("pm2_5", "6.2"),
             ("faults", "[\"scd41:crc\"]"), ("latitude", "48.85"), ("longitude", "2.35"), ("simulated", "true"),
         ]
     }

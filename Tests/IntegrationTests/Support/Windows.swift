@@ -1,6 +1,8 @@
 /// The windows of `Site.writeProcessorConfiguration`, computed by PostgreSQL alone from the rows of `sensor_data`.
 enum Windows {
-    private static let quantities = ["temperature", "humidity", "co2", "pressure", "battery_level"]
+    private static let quantities = [
+        "temperature", "humidity", "co2", "pressure", "battery_level", "voc_index", "pm2_5",
+    ]
 
     /// Selects one row for each window that `sensor_data_agg` lacks, has without cause, or has with other numbers.
     ///

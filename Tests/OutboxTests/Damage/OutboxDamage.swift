@@ -306,7 +306,12 @@ extension OutboxDamage {
             let noise = target.noise(512)
             target.image.log?.replaceSubrange(frame..<frame + 512, with: noise)
         },
-        OutboxDamage("the log's last page is cut off", hasLog: true) { $0.image.log?.removeLast(2000) },
+        OutboxDamage("the log's last page is cut off", hasLog: true) { target in
+            target.image.log?.removeLast(2000)
+            // A commit without its last page was never one, whatever its other pages hold.
+            let last = target.fixture.lastNumber
+            target.rows = Set(target.fixture.records.keys.filter { $0 > last - OutboxFixture.lastCommit })
+        },
         OutboxDamage("the log is noise", hasLog: true) { target in
             target.image.log = target.noise(target.image.log?.count ?? 0)
         },

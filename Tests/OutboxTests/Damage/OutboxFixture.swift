@@ -63,6 +63,9 @@ struct OutboxFixture {
         case log(Range<Int>)
     }
 
+    /// How many readings the last commit of a file with a log has.
+    static let lastCommit: Int64 = 20
+
     /// - Parameter hasLog: whether the last readings are in the log alone.
     init(hasLog: Bool) async throws {
         let folder = try TemporaryFolder()
@@ -87,7 +90,7 @@ struct OutboxFixture {
             try await outbox.close()
             outbox = try await Outbox.open(path: folder.file)
         }
-        for _ in 0..<4 where hasLog { try await outbox.append(records(20)) }
+        for _ in 0..<4 where hasLog { try await outbox.append(records(Int(OutboxFixture.lastCommit))) }
         image = OutboxImage(path: folder.file)
         var found: [Int64: OutboxRecord] = [:]
         for record in try await outbox.read(limit: .max) { found[record.reading.sequence] = record }

@@ -16,6 +16,8 @@ TEXTS: dict[str, str] = {
     "quantity.pressure": "Pressure",
     "quantity.battery_level": "Battery",
     "quantity.battery_voltage": "Battery voltage",
+    "quantity.voc_index": "VOC index",
+    "quantity.pm2_5": "Particles PM2.5",
     "status.ok": "OK",
     "status.warning": "Warning",
     "status.critical": "Critical",

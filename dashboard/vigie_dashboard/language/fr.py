@@ -16,6 +16,8 @@ TEXTS: dict[str, str] = {
     "quantity.pressure": "Pression",
     "quantity.battery_level": "Batterie",
     "quantity.battery_voltage": "Tension de batterie",
+    "quantity.voc_index": "Indice COV",
+    "quantity.pm2_5": "Particules PM2,5",
     "status.ok": "OK",
     "status.warning": "Avertissement",
     "status.critical": "Critique",
