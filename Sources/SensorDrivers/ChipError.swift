@@ -23,6 +23,8 @@ public struct ChipError: Error, Sendable, Equatable {
         case notReady
         /// The chip gives the same values over and over, which no chip that measures does.
         case frozen
+        /// The chip says that a part of it has failed; which.
+        case partFailed(String)
         /// A setting is beyond what the chip takes.
         case invalidSetting(String)
         /// The chip does not take this command in its present state.
@@ -74,6 +76,7 @@ public struct ChipError: Error, Sendable, Equatable {
         case .wrongChip: "wrong_chip"
         case .notReady: "not_ready"
         case .frozen: "frozen"
+        case .partFailed: "part_failed"
         case .invalidSetting, .notAllowed: "settings"
         case .recalibrationFailed: "recalibration"
         case .cancelled: "cancelled"
@@ -104,6 +107,8 @@ extension ChipError.Kind: CustomStringConvertible {
             "another chip answers (0x\(String(answer, radix: 16)))" + (hint.map { ": \($0)" } ?? "")
         case .notReady: "the chip has no value to give"
         case .frozen: "the same values over and over; cycle the chip's power, and replace it if this comes back"
+        case .partFailed(let part):
+            "the chip says that \(part) of it has failed; cycle its power, and replace it if this comes back"
         case .invalidSetting(let what): "invalid setting: \(what)"
         case .notAllowed(let what): what
         case .recalibrationFailed:

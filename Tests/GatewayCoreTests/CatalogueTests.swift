@@ -108,7 +108,7 @@ import Testing
         arguments: [
             (ChipPart.bme280, "bme280"), (.bmp280, "bmp280"), (.bmp390, "bmp390"), (.scd40, "scd40"), (.scd41, "scd41"),
             (.scd43, "scd41"),
-            (.scd4x, "scd41"), (.sht3x, "sht3x"), (.aht20, "aht20"),
+            (.scd4x, "scd41"), (.sht3x, "sht3x"), (.aht20, "aht20"), (.sen55, "sen55"),
             (.ads1115, "ads1115"), (.bmp180, nil), (.bme680, nil),
             (.tca9548a, nil),
         ] as [(ChipPart, String?)])

@@ -56,7 +56,7 @@ import Testing
             #"gateway.yaml:7: station "the hall": sensor_id: expected a name"#,
             #"gateway.yaml:8: station "the hall": interval: expected a duration such as 10s between 10ms and 1d, found "1ms""#,
             #"gateway.yaml:9: station "the hall": place: latitude: expected a number between -90.0 and 90.0, found "91""#,
-            #"gateway.yaml:11: station "the hall": chip "bme680": type: expected one of bme280, bmp280, bmp388, bmp390, scd40, scd41, sht3x, sht4x, aht20, ads1115"#,
+            #"gateway.yaml:11: station "the hall": chip "bme680": type: expected one of bme280, bmp280, bmp388, bmp390, scd40, scd41, sht3x, sht4x, aht20, sen55, ads1115"#,
             #"gateway.yaml:12: station "the hall": chip "ads1115": address: expected one of its addresses: 0x48, 0x49, 0x4a, 0x4b, found "0x76""#,
             #"gateway.yaml:12: station "the hall": chip "ads1115": channel: expected a channel of 0 to 3"#,
             #"gateway.yaml:12: station "the hall": chip "ads1115": chemistry: expected one of li_ion, lifepo4"#,

@@ -53,7 +53,7 @@ extension ChipType {
     /// The catalogue: the types that there are drivers for, in the order in which messages and documentation name them, and
     /// in which a scan asks for families that share an address and write equally much.
     package static let all: [ChipType] = [
-        .bme280, .bmp280, .bmp388, .bmp390, .scd40, .scd41, .sht3x, .sht4x, .aht20, .ads1115,
+        .bme280, .bmp280, .bmp388, .bmp390, .scd40, .scd41, .sht3x, .sht4x, .aht20, .sen55, .ads1115,
     ]
 
     /// How a scan recognises the chips of the catalogue.

@@ -17,7 +17,7 @@ func usualOccupant(of address: I2CAddress) -> String? {
     case 0x5A, 0x5B: "a gas or infrared sensor (CCS811, MLX90614)"
     case 0x61: "a CO2 sensor (SCD30)"
     case 0x68: "a real-time clock (DS3231, PCF8523)"
-    case 0x69: "a particle sensor (SPS30) or a motion sensor"
+    case 0x69: "a particle sensor (SEN50, SPS30) or a motion sensor"
     case 0x76, 0x77: "a barometer (MS5611)"
     default: nil
     }

@@ -101,12 +101,13 @@ extension Identification {
         }
     }
 
-    /// Sends a command and reads its answer, 1 ms later, in a transfer of its own.
+    /// Sends a command and reads its answer in a transfer of its own.
+    /// - Parameter executionTime: how long the chip needs before it answers.
     func query(
-        _ command: [UInt8], words count: Int, _ address: I2CAddress
+        _ command: [UInt8], words count: Int, _ address: I2CAddress, after executionTime: Duration = .milliseconds(1)
     ) async throws(BusInventory.Trouble) -> CommandAnswer {
         guard try transfer(command, 0, address) != nil else { return .silence }
-        try await wait(.milliseconds(1))
+        try await wait(executionTime)
         guard let bytes = try transfer([], count * 3, address), bytes.count == count * 3 else { return .silence }
         var words: [UInt16] = []
         for start in stride(from: 0, to: bytes.count, by: 3) {

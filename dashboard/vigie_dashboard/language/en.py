@@ -48,6 +48,7 @@ TEXTS: dict[str, str] = {
     "fault.wrong_chip": "another chip at its address",
     "fault.not_ready": "no value",
     "fault.frozen": "value frozen",
+    "fault.part_failed": "a part has failed",
     "fault.settings": "setting refused",
     "fault.recalibration": "recalibration refused",
     "fault.cancelled": "interrupted",

@@ -48,6 +48,7 @@ TEXTS: dict[str, str] = {
     "fault.wrong_chip": "autre puce à cette adresse",
     "fault.not_ready": "pas de valeur",
     "fault.frozen": "valeur figée",
+    "fault.part_failed": "un élément est en panne",
     "fault.settings": "réglage refusé",
     "fault.recalibration": "réétalonnage refusé",
     "fault.cancelled": "interrompu",
