@@ -61,7 +61,9 @@ SENSORS = """
 
 RULES = "SELECT quantity, severity, side, bound FROM alert_rule ORDER BY quantity, severity, side"
 
-STORED = "SELECT coalesce(sum(last_seq - lost), 0)::bigint AS stored FROM stream_progress"
+STORED = """
+    SELECT least(coalesce(sum(last_seq - lost), 0), 9223372036854775807)::bigint AS stored FROM stream_progress
+"""
 
 LOST = "SELECT coalesce(sum(last_seq - first_seq + 1), 0)::bigint AS lost FROM loss"
 

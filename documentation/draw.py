@@ -146,12 +146,12 @@ def architecture() -> Drawing:
     drawing.box("durable", 740, 214, 500, 232, "One PostgreSQL transaction a batch")
     steps = (
         "offsets: compare-and-set on consumed_offset",
-        "lock the rows of stream_progress, check their revisions",
+        "lock the gateways, check their tokens, load what the batch needs",
         "admit each number once: rows by COPY, late or not",
-        "late: recompute their final windows from the rows",
+        "late: fold into their final windows",
         "windows: the final ones, and open ones when due",
         "sensors, alerts, webhook's notifications",
-        "streams, holes, revision + 1; commit",
+        "streams, holes; commit",
     )
     for number, step in enumerate(steps):
         drawing.text(758, 268 + 25 * number, str(number + 1), "step")

@@ -12,157 +12,181 @@ public struct WindowResult: Sendable, Equatable {
     public var isNew: Bool
     /// What it holds.
     public var totals: Totals
+
+    /// A window that was computed elsewhere.
+    public init(
+        specification: WindowSpecification, start: Int64, isFinal: Bool, isNew: Bool, totals: Totals
+    ) {
+        self.specification = specification
+        self.start = start
+        self.isFinal = isFinal
+        self.isNew = isNew
+        self.totals = totals
+    }
 }
 
-/// A final window that a late reading fell into: it is to be computed again from the raw rows.
-public struct LateWindow: Sendable, Hashable {
+/// What late readings add to a final window.
+public struct LateWindow: Sendable, Equatable {
     /// Which windows it is one of.
     public var specification: WindowSpecification
     /// Its beginning, milliseconds since 1970.
     public var start: Int64
-
-    /// Names a window.
-    public init(specification: WindowSpecification, start: Int64) {
-        self.specification = specification
-        self.start = start
-    }
+    /// What the late readings alone add up to.
+    public var totals: Totals
 }
 
-/// The open windows of one sensor: its watermark, and panes of event time that add up to windows.
+/// The windows of one sensor: its watermark, and panes of event time that add up to the windows that are open.
 ///
-/// It keeps a pane while a window that contains it is open. A reading goes through `add`; after a batch of them
-/// `advance` gives the windows that the watermark has passed. A reading that is late for some windows is still in time
-/// for others: it is added to the panes of those, and the final ones are named for recomputation.
+/// A reading is late if it is before the watermark: the largest event time of those before it less the allowed lateness.
+/// So it depends on the order of the sensor's readings and on nothing else. A reading goes through `add`; after a batch of
+/// them `drainLateReadings` gives what late ones add to final windows, `advance` the windows that the watermark has
+/// passed, and `drainDirtyWindows` the open ones that have changed.
 ///
-/// The state is a cache of rows: `init(restoring:)` takes it up again where the database left it.
+/// Panes are a cache of rows. While `hasPanes` is false, readings move only the watermark, and no open window is given;
+/// `restore` takes up the panes as the rows have them.
 public struct SensorWindows: Sendable {
-    /// One stretch of `WindowPolicy.paneSize`.
-    public struct Pane: Sendable, Equatable {
-        /// The beginning, milliseconds since 1970, a multiple of the pane size.
-        public var start: Int64
-        /// What fell into it.
-        public var totals: Totals
-        /// Whether an open window that contains it has not been given since it changed.
-        var isChanged = true
-
-        /// Makes a pane, for `init(restoring:)`.
-        public init(start: Int64, totals: Totals) {
-            self.start = start
-            self.totals = totals
-        }
-    }
-
     /// The largest event time admitted, milliseconds since 1970; nil before the first.
     public private(set) var largestEventTime: Int64?
     /// Windows that end at or before this are final, milliseconds since 1970.
     public private(set) var finalThrough: Int64
-    private var panes: [Pane] = []
-    /// The latest pane when open windows were last given: no window that begins after it was ever given.
+    /// Whether the panes of all open windows are in memory.
+    public private(set) var hasPanes: Bool
+    private var panes = PaneList()
+    /// The late readings since `drainLateReadings` that fell into final windows.
+    private var latePanes = PaneList()
+    /// Since when windows are open again, since `takeReopening`.
+    private var reopenedFrom: Int64?
+    /// No open window that begins after it was ever given.
     private var givenThrough = Int64.min
+    /// The largest event time when open windows were last given; the smallest number if they never were.
+    private var drainedThrough = Int64.min
 
     /// The state of a sensor that nobody has heard of.
     public init() {
         finalThrough = .min
+        hasPanes = true
     }
 
-    /// Takes up the state of a sensor again. Every open window counts as changed.
+    /// Takes up the state of a sensor again. If rows may be in an open window, its panes are to be restored.
     /// - Parameters:
-    ///   - panes: all panes with an end after `finalThrough - policy.longestWindow`, in any order.
-    ///   - largestEventTime: as it was.
-    ///   - finalThrough: as it was.
-    public init(restoring panes: [Pane], largestEventTime: Int64?, finalThrough: Int64) {
-        self.panes = panes.sorted { $0.start < $1.start }
+    ///   - largestEventTime: as it was, milliseconds since 1970.
+    ///   - finalThrough: as it was, milliseconds since 1970.
+    public init(largestEventTime: Int64, finalThrough: Int64, policy: WindowPolicy) {
         self.largestEventTime = largestEventTime
         self.finalThrough = finalThrough
-        givenThrough = self.panes.last?.start ?? .min
+        hasPanes = largestEventTime + policy.longestWindow <= finalThrough
+    }
+
+    /// Takes up the panes. Every open window counts as changed.
+    /// - Parameter restored: all panes with an end after `finalThrough - policy.longestWindow`, in any order.
+    public mutating func restore(_ restored: [Pane]) {
+        panes = PaneList(restored)
+        hasPanes = true
+        givenThrough = panes.last?.start ?? .min
+        drainedThrough = .min
     }
 
     /// How many panes are in memory.
     public var paneCount: Int { panes.count }
 
     /// Bytes that the panes have in memory, room for more of them included.
-    public var paneBytes: Int { panes.capacity * MemoryLayout<Pane>.stride }
+    public var paneBytes: Int { panes.bytes }
 
     /// Calls `body` with the beginning of each pane, in order.
     func forEachPaneStart(_ body: (Int64) -> Void) {
-        for pane in panes { body(pane.start) }
+        for pane in panes.panes { body(pane.start) }
     }
 
-    /// Whether no pane is in memory, so that no window is open.
-    public var isEmpty: Bool { panes.isEmpty }
+    /// Whether no window is open that has a reading.
+    public var isEmpty: Bool { hasPanes && panes.isEmpty }
 
-    /// Whether an open window has changed since `drainDirtyWindows`.
-    public var hasChanges: Bool { panes.contains(where: \.isChanged) }
+    /// Whether an open window that is in memory has changed since `drainDirtyWindows`.
+    public var hasChanges: Bool { hasPanes && panes.hasChanges }
 
-    /// The watermark: nothing is expected before it, milliseconds since 1970.
+    /// Nothing is expected before it, milliseconds since 1970.
     private func watermark(_ policy: WindowPolicy) -> Int64 {
-        largestEventTime.map { max(finalThrough, $0 - policy.lateness) } ?? finalThrough
+        largestEventTime.map { $0 - policy.lateness } ?? .min
     }
+
+    // MARK: Readings
+
+    /// Whether a reading of some event time, milliseconds since 1970, is late if it comes next.
+    public func isLate(_ time: Int64, policy: WindowPolicy) -> Bool { time < watermark(policy) }
 
     /// Takes a reading in.
     /// - Parameters:
     ///   - observation: the reading.
     ///   - policy: the same one at every call.
-    ///   - lateWindows: gets the final windows that the reading changes.
-    /// - Returns: whether it came after the watermark had passed it.
-    public mutating func add(
-        _ observation: Observation, policy: WindowPolicy, lateWindows: inout Set<LateWindow>
-    ) -> Bool {
+    /// - Returns: whether it is late.
+    @discardableResult
+    public mutating func add(_ observation: Observation, policy: WindowPolicy) -> Bool {
         let time = observation.eventTime
-        let isLate = time < watermark(policy)
-        largestEventTime = max(largestEventTime ?? time, time)
-        var isOpen = true
-        // Windows that contain the reading end after it, so at or past the last final end they are all open.
-        if time < finalThrough {
-            isOpen = false
-            for specification in policy.specifications {
-                for end in specification.ends(containing: time) {
-                    if end > finalThrough {
-                        isOpen = true
-                        break
-                    }
-                    lateWindows.insert(LateWindow(specification: specification, start: end - specification.size))
-                }
-            }
+        let isLate = isLate(time, policy: policy)
+        if !isLate {
+            let before = largestEventTime
+            largestEventTime = max(before ?? time, time)
+            if time < finalThrough { reopen(readingsThrough: before, policy) }
+        } else if policy.specifications.contains(where: { time.floored(to: $0.slide) + $0.slide <= finalThrough }) {
+            latePanes.add(observation, isLate: true, policy: policy)
         }
-        if isOpen {
-            let index = paneIndex(for: time.floored(to: policy.paneSize), policy)
-            panes[index].totals.add(observation, isLate: isLate)
-            panes[index].isChanged = true
+        // Windows that contain the reading end after it, so at or past the last final end they are all open.
+        if hasPanes,
+            time >= finalThrough
+                || policy.specifications.contains(where: { time.floored(to: $0.slide) + $0.size > finalThrough })
+        {
+            panes.add(observation, isLate: isLate, policy: policy)
         }
         return isLate
     }
 
-    /// The index of the pane that begins at `start`, made if need be. Readings mostly come in order.
-    private mutating func paneIndex(for start: Int64, _ policy: WindowPolicy) -> Int {
-        if let last = panes.last, last.start == start { return panes.count - 1 }
-        let index = lowerBound(start)
-        if index == panes.count || panes[index].start != start {
-            if panes.count == panes.capacity { makeRoom(policy) }
-            panes.insert(Pane(start: start, totals: Totals()), at: index)
+    /// Opens the windows again that end after the watermark, for a reading that is not late although its windows are final:
+    /// the sensor was silent and then sent what it had measured meanwhile, or the lateness was raised.
+    private mutating func reopen(readingsThrough: Int64?, _ policy: WindowPolicy) {
+        finalThrough = watermark(policy)
+        reopenedFrom = min(reopenedFrom ?? finalThrough, finalThrough)
+        if let readingsThrough, readingsThrough + policy.longestWindow > finalThrough {
+            panes = PaneList()
+            hasPanes = false
         }
-        return index
     }
 
-    /// Makes room for a few panes, then at once for all that a sensor comes to: to grow twofold, or by a little many
-    /// times, leaves as much again unused, which of a hundred thousand sensors is half a gigabyte.
-    private mutating func makeRoom(_ policy: WindowPolicy) {
-        let all = Int((policy.longestWindow + policy.lateness) / policy.paneSize) + 3
-        panes.reserveCapacity(panes.count < 8 || panes.count >= all ? panes.count + 4 : all)
+    /// Since when windows are open again that were final, milliseconds since 1970, and forgets it: those that end after
+    /// this; nil if none is.
+    public mutating func takeReopening() -> Int64? {
+        defer { reopenedFrom = nil }
+        return reopenedFrom
     }
 
-    /// The first pane that begins at or after `start`.
-    private func lowerBound(_ start: Int64) -> Int {
-        var low = 0
-        var high = panes.count
-        while low < high {
-            let middle = (low + high) / 2
-            if panes[middle].start < start { low = middle + 1 } else { high = middle }
+    // MARK: Windows
+
+    /// Gives what late readings since the last call add to final windows, each window once.
+    public mutating func drainLateReadings(policy: WindowPolicy, emit: (LateWindow) -> Void) {
+        guard !latePanes.isEmpty else { return }
+        for specification in policy.specifications {
+            latePanes.forEachEnd(of: specification, after: .min, through: finalThrough) { _ in
+                true
+            } _: { end in
+                let start = end - specification.size
+                emit(
+                    LateWindow(
+                        specification: specification, start: start, totals: latePanes.totals(from: start, to: end)))
+            }
         }
-        return low
+        latePanes = PaneList()
     }
 
-    /// Gives the windows that the watermark has passed since the last call, each once, and forgets their panes.
+    /// Makes the final windows due again that late readings since `drainLateReadings` fell into, for when they cannot be
+    /// written now. The panes are to be restored.
+    public mutating func reopenLateWindows() {
+        guard let first = latePanes.panes.first else { return }
+        finalThrough = min(finalThrough, first.start)
+        panes = PaneList()
+        latePanes = PaneList()
+        hasPanes = false
+    }
+
+    /// Gives the windows that the watermark has passed since the last call, each once, and forgets their panes. Without
+    /// panes it does nothing.
     /// - Parameters:
     ///   - time: makes windows that end at or before it final even if the watermark has not passed them, for a sensor
     ///     that is silent; milliseconds since 1970.
@@ -172,11 +196,13 @@ public struct SensorWindows: Sendable {
         through time: Int64 = .min, policy: WindowPolicy, emit: (WindowResult) -> Void
     ) {
         let newFinal = max(watermark(policy), time)
-        guard newFinal > finalThrough else { return }
-        forEachWindow(policy, ending: (finalThrough, newFinal)) { _ in
-            true
-        } emit: {
-            emit($0)
+        guard hasPanes, newFinal > finalThrough else { return }
+        for specification in policy.specifications {
+            panes.forEachEnd(of: specification, after: finalThrough, through: newFinal) { _ in
+                true
+            } _: { end in
+                emit(window(specification, end: end, isFinal: true))
+            }
         }
         finalThrough = newFinal
         panes.removeAll { pane in
@@ -184,42 +210,40 @@ public struct SensorWindows: Sendable {
         }
     }
 
-    /// Gives the open windows that have changed since the last call.
+    /// Gives the open windows that have changed since the last call and whose last slide has begun: a window that slides
+    /// often is not worth a row while most of it is still to come.
     public mutating func drainDirtyWindows(policy: WindowPolicy, emit: (WindowResult) -> Void) {
-        forEachWindow(policy, ending: (finalThrough, .max)) {
-            $0.isChanged
-        } emit: {
-            emit($0)
-        }
-        for index in panes.indices { panes[index].isChanged = false }
-        if let last = panes.last { givenThrough = max(givenThrough, last.start) }
-    }
-
-    /// Gives every window with an end in (after, through] that contains a pane of interest.
-    private func forEachWindow(
-        _ policy: WindowPolicy, ending range: (after: Int64, through: Int64), of isOfInterest: (Pane) -> Bool,
-        emit: (WindowResult) -> Void
-    ) {
+        guard hasPanes, let largest = largestEventTime else { return }
+        var lastStart = givenThrough
         for specification in policy.specifications {
-            var done = range.after
-            for pane in panes where isOfInterest(pane) {
-                for end in specification.ends(containing: pane.start) where end > done && end <= range.through {
-                    emit(window(specification, end: end, isFinal: range.through != .max))
-                    done = end
-                }
+            func lastEnd(at time: Int64) -> Int64 {
+                time == .min ? .min : time.floored(to: specification.slide) + specification.slide
+            }
+            func give(_ end: Int64) {
+                lastStart = max(lastStart, end - specification.size)
+                emit(window(specification, end: end, isFinal: false))
+            }
+            let (known, through) = (lastEnd(at: drainedThrough), lastEnd(at: largest))
+            panes.forEachEnd(of: specification, after: finalThrough, through: min(known, through)) {
+                $0.isChanged
+            } _: {
+                give($0)
+            }
+            panes.forEachEnd(of: specification, after: max(finalThrough, known), through: through) { _ in
+                true
+            } _: {
+                give($0)
             }
         }
+        panes.forgetChanges()
+        givenThrough = lastStart
+        drainedThrough = largest
     }
 
     private func window(_ specification: WindowSpecification, end: Int64, isFinal: Bool) -> WindowResult {
         let start = end - specification.size
-        var totals = Totals()
-        var index = lowerBound(start)
-        while index < panes.count, panes[index].start < end {
-            totals.merge(panes[index].totals)
-            index += 1
-        }
         return WindowResult(
-            specification: specification, start: start, isFinal: isFinal, isNew: start > givenThrough, totals: totals)
+            specification: specification, start: start, isFinal: isFinal, isNew: start > givenThrough,
+            totals: panes.totals(from: start, to: end))
     }
 }

@@ -72,7 +72,7 @@ struct HeartbeatTableTests {
         #expect(try table.view().missing == 0)
         try connection.execute(
             """
-            INSERT INTO stream_progress SELECT 'g', to_hex(n), 9, now(), n, 0, 0, now() FROM generate_series(1, 3) n
+            INSERT INTO stream_progress SELECT 'g', to_hex(n), 9, now(), n, now() FROM generate_series(1, 3) n
             """)
         #expect(try table.view().missing == 6)
         // What is read of the alerts, whatever else their table holds.

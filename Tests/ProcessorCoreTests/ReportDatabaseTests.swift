@@ -218,7 +218,6 @@ struct ReportDatabaseTests {
         #expect(try losses == "1:3-4 unknown")
         other.offset = mine.offset
         try write([reading(6, of: 2, from: 5)], other)
-        #expect(try text("SELECT sum(reading_count) FROM sensor_data_agg") == "4")
         #expect(try streams == "1 1 4 4 t 2, 2 5 6 - t 0")
         #expect(try verify().isGood)
     }
@@ -388,13 +387,12 @@ struct ReportDatabaseTests {
         #expect(summary.missing == 5000 && summary.reports == 1)
         #expect(
             try text("SELECT string_agg(name, ', ' ORDER BY name) FROM statement")
-                == "INSERT loss, INSERT stream_progress, UPDATE stream_progress")
+                == "INSERT loss, INSERT stream_progress")
         try connection.execute("DELETE FROM statement")
         try write(report(streams) + [reading(5010, of: 501, from: 5010)], reader)
         #expect(
             try text("SELECT string_agg(name, ', ' ORDER BY name) FROM statement")
-                == "INSERT stream_progress, UPDATE stream_progress")
-        #expect(try text("SELECT sum(revision) FROM stream_progress WHERE first_seq < 5010") == "500")
+                == "INSERT stream_progress", "what is known is not written again")
         #expect(reader.cache["g"]?.streams.count == 501)
         let certificate = try verify()
         #expect(certificate.losses == ["unknown": 5000] && certificate.openStreamCount == 1, "\(certificate)")

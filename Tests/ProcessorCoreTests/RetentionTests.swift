@@ -71,7 +71,8 @@ struct RetentionTests {
     private func transaction(at time: Int64) -> BatchTransaction {
         BatchTransaction(
             connection: connection, topic: "t", policy: policy, rules: AlertRules(),
-            now: Timestamp(milliseconds: time), updateInterval: 0)
+            now: Timestamp(milliseconds: time), updateInterval: 0,
+            caughtUp: CaughtUpTracker(stretches: [0: .init(since: 0, through: time)]))
     }
 
     private var retention: Retention { Retention(connection: connection) }

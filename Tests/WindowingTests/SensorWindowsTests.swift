@@ -30,16 +30,36 @@ private struct Window: Equatable, CustomStringConvertible {
     var description: String { "[\(start), \(end)) \(count)\(isFinal ? " final" : "")" }
 }
 
-extension SensorWindows {
-    fileprivate mutating func closed(_ policy: WindowPolicy, through time: Int64 = .min) -> [Window] {
+/// The state under test, by reference, so that what changes it can stand in an expectation.
+private final class Windows {
+    var state: SensorWindows
+    let policy: WindowPolicy
+
+    init(_ policy: WindowPolicy, _ state: SensorWindows = SensorWindows()) {
+        (self.policy, self.state) = (policy, state)
+    }
+
+    @discardableResult
+    func add(_ observation: Observation) -> Bool { state.add(observation, policy: policy) }
+
+    func closed(through time: Int64 = .min) -> [Window] {
         var windows: [Window] = []
-        advance(through: time, policy: policy) { windows.append(Window($0)) }
+        state.advance(through: time, policy: policy) { windows.append(Window($0)) }
         return windows
     }
 
-    fileprivate mutating func changed(_ policy: WindowPolicy) -> [Window] {
+    func changed() -> [Window] {
         var windows: [Window] = []
-        drainDirtyWindows(policy: policy) { windows.append(Window($0)) }
+        state.drainDirtyWindows(policy: policy) { windows.append(Window($0)) }
+        return windows
+    }
+
+    /// Final windows with what late readings add to them.
+    func late() -> [Window] {
+        var windows: [Window] = []
+        state.drainLateReadings(policy: policy) {
+            windows.append(Window($0.start, $0.start + $0.specification.size, $0.totals.readingCount, true))
+        }
         return windows
     }
 }
@@ -62,84 +82,154 @@ extension SensorWindows {
     @Test(
         arguments: [
             // An event at a window's first instant belongs to it, one at its end to the next.
-            (0, [Window(-20, 10, 1, false), Window(-10, 20, 1, false), Window(0, 30, 1, false)]),
-            (9, [Window(-20, 10, 1, false), Window(-10, 20, 1, false), Window(0, 30, 1, false)]),
-            (10, [Window(-10, 20, 1, false), Window(0, 30, 1, false), Window(10, 40, 1, false)]),
-            (-1, [Window(-30, 0, 1, false), Window(-20, 10, 1, false), Window(-10, 20, 1, false)]),
+            (0, [Window(-20, 10, 1, true), Window(-10, 20, 1, true), Window(0, 30, 1, true)]),
+            (9, [Window(-20, 10, 1, true), Window(-10, 20, 1, true), Window(0, 30, 1, true)]),
+            (10, [Window(-10, 20, 1, true), Window(0, 30, 1, true), Window(10, 40, 1, true)]),
+            (-1, [Window(-30, 0, 1, true), Window(-20, 10, 1, true), Window(-10, 20, 1, true)]),
         ] as [(Int64, [Window])])
     fileprivate func windowsAreHalfOpenAndAligned(time: Int64, expected: [Window]) throws {
         let policy = try policy([(30, 10)], lateness: 1000)
-        var windows = SensorWindows()
-        var late: Set<LateWindow> = []
-        _ = windows.add(observation(time), policy: policy, lateWindows: &late)
-        #expect(windows.changed(policy) == expected)
-        #expect(windows.changed(policy).isEmpty, "given once")
+        let windows = Windows(policy)
+        windows.add(observation(time))
+        #expect(windows.closed(through: 1000) == expected)
+        #expect(windows.closed(through: 2000).isEmpty, "given once")
+    }
+
+    /// A window that slides is not worth a row while most of it is still to come.
+    @Test func anOpenWindowIsGivenFromItsLastSlideOn() throws {
+        let policy = try policy([(30, 10)], lateness: 1000)
+        let windows = Windows(policy)
+        windows.add(observation(3))
+        #expect(windows.changed() == [Window(-20, 10, 1, false)])
+        #expect(windows.changed().isEmpty, "given once")
+        windows.add(observation(14))
+        #expect(windows.changed() == [Window(-10, 20, 2, false)])
+        // A long step: the window that it jumped over has its reading from before.
+        windows.add(observation(41))
+        #expect(
+            windows.changed() == [Window(0, 30, 2, false), Window(10, 40, 1, false), Window(20, 50, 1, false)])
+        windows.add(observation(5))
+        #expect(
+            windows.changed() == [Window(-20, 10, 2, false), Window(-10, 20, 3, false), Window(0, 30, 3, false)])
     }
 
     @Test func aWindowIsFinalWhenTheWatermarkReachesItsEnd() throws {
         let policy = try policy([(10, 10)], lateness: 5)
-        var windows = SensorWindows()
-        var late: Set<LateWindow> = []
-        _ = windows.add(observation(3), policy: policy, lateWindows: &late)
-        _ = windows.add(observation(14), policy: policy, lateWindows: &late)
-        #expect(windows.closed(policy).isEmpty, "watermark 9")
-        _ = windows.add(observation(15), policy: policy, lateWindows: &late)
-        #expect(windows.closed(policy) == [Window(0, 10, 1, true)], "watermark 10")
-        #expect(windows.closed(policy).isEmpty, "given once")
-        #expect(windows.changed(policy) == [Window(10, 20, 2, false)])
-        #expect(late.isEmpty)
+        let windows = Windows(policy)
+        windows.add(observation(3))
+        windows.add(observation(14))
+        #expect(windows.closed().isEmpty, "watermark 9")
+        windows.add(observation(15))
+        #expect(windows.closed() == [Window(0, 10, 1, true)], "watermark 10")
+        #expect(windows.closed().isEmpty, "given once")
+        #expect(windows.changed() == [Window(10, 20, 2, false)])
+        #expect(windows.late().isEmpty)
     }
 
     @Test func lateMeansBelowTheWatermark() throws {
         let policy = try policy([(10, 10)], lateness: 5)
-        var windows = SensorWindows()
-        var late: Set<LateWindow> = []
-        _ = windows.add(observation(20), policy: policy, lateWindows: &late)
-        _ = windows.closed(policy)
-        #expect(windows.finalThrough == 15)
-        #expect(!windows.add(observation(15), policy: policy, lateWindows: &late), "at the watermark")
-        #expect(windows.add(observation(14), policy: policy, lateWindows: &late), "below it, its window still open")
-        #expect(late.isEmpty)
-        #expect(windows.add(observation(9), policy: policy, lateWindows: &late), "below it, its window final")
-        let tumbling = try #require(WindowSpecification(size: 10, slide: 10))
-        #expect(late == [LateWindow(specification: tumbling, start: 0)])
-        #expect(windows.changed(policy) == [Window(10, 20, 2, false), Window(20, 30, 1, false)])
+        let windows = Windows(policy)
+        windows.add(observation(20))
+        _ = windows.closed()
+        #expect(windows.state.finalThrough == 15)
+        #expect(!windows.add(observation(15)), "at the watermark")
+        #expect(windows.add(observation(14)), "below it, its window still open")
+        #expect(windows.late().isEmpty)
+        #expect(windows.add(observation(9)), "below it, its window final")
+        #expect(windows.add(observation(3)))
+        let late = windows.late()
+        #expect(late == [Window(0, 10, 2, true)])
+        #expect(windows.late().isEmpty, "given once")
+        #expect(windows.changed() == [Window(10, 20, 2, false), Window(20, 30, 1, false)])
     }
 
-    @Test func silenceMakesWindowsFinal() throws {
+    @Test func silenceMakesWindowsFinalAndAReadingInOrderOpensThemAgain() throws {
         let policy = try policy([(10, 5)], lateness: 100)
-        var windows = SensorWindows()
-        var late: Set<LateWindow> = []
-        _ = windows.add(observation(7), policy: policy, lateWindows: &late)
-        #expect(windows.closed(policy, through: 14) == [Window(0, 10, 1, true)])
-        #expect(windows.closed(policy, through: 15) == [Window(5, 15, 1, true)])
-        #expect(windows.isEmpty)
-        #expect(windows.add(observation(12), policy: policy, lateWindows: &late), "finality stands")
-        #expect(late.count == 1)
-        #expect(windows.changed(policy) == [Window(10, 20, 1, false)])
+        let windows = Windows(policy)
+        windows.add(observation(7))
+        #expect(windows.closed(through: 14) == [Window(0, 10, 1, true)])
+        #expect(windows.closed(through: 15) == [Window(5, 15, 1, true)])
+        #expect(windows.state.isEmpty)
+        #expect(!windows.add(observation(12)), "late depends on order alone")
+        #expect(windows.state.finalThrough == -88)
+        #expect([windows.state.takeReopening(), windows.state.takeReopening()] == [-88, nil])
+        #expect(!windows.state.hasPanes && !windows.state.hasChanges, "what is open again is in the rows")
+        #expect(windows.closed(through: 1000).isEmpty && windows.changed().isEmpty)
+        var totals = Totals()
+        for time: Int64 in [7, 12] { totals.add(observation(time), isLate: false) }
+        windows.state.restore([Pane(start: 5, totals: totals)])
+        #expect(windows.changed() == [Window(0, 10, 2, false), Window(5, 15, 2, false)])
+    }
+
+    /// A board that was cut off for long, whose earlier readings lie in windows that stay final.
+    @Test func whatIsInOrderAfterALongSilenceNeedsNoPanes() throws {
+        let policy = try policy([(10, 5)], lateness: 100)
+        let windows = Windows(policy)
+        windows.add(observation(7))
+        _ = windows.closed(through: 1000)
+        #expect(!windows.add(observation(300)))
+        let since = windows.state.takeReopening()
+        #expect(windows.state.hasPanes && windows.state.finalThrough == 200 && since == 200)
+        #expect(windows.changed() == [Window(295, 305, 1, false)])
+    }
+
+    @Test func aLateReadingInOpenAndFinalWindowsIsInBoth() throws {
+        let policy = try policy([(30, 10)], lateness: 5)
+        let windows = Windows(policy)
+        windows.add(observation(20))
+        _ = windows.closed()
+        #expect(windows.state.finalThrough == 15)
+        #expect(windows.add(observation(2)))
+        #expect(windows.late() == [Window(-20, 10, 1, true)])
+        #expect(windows.closed(through: 30) == [Window(-10, 20, 1, true), Window(0, 30, 2, true)])
+    }
+
+    @Test func withoutPanesOnlyTheWatermarkMovesAndLateReadingsAreFolded() throws {
+        let policy = try policy([(10, 10)], lateness: 5)
+        let windows = Windows(policy, SensorWindows(largestEventTime: 22, finalThrough: 10, policy: policy))
+        #expect(!windows.state.hasPanes)
+        windows.add(observation(41))
+        #expect(windows.add(observation(30)) && windows.add(observation(3)))
+        #expect(windows.late() == [Window(0, 10, 1, true)], "the others are open still")
+        #expect(windows.closed().isEmpty && windows.changed().isEmpty && windows.state.finalThrough == 10)
+        let panes = [22, 41, 30].map { (time: Int64) in
+            var totals = Totals()
+            totals.add(observation(time), isLate: time == 30)
+            return Pane(start: time / 10 * 10, totals: totals)
+        }
+        windows.state.restore(panes)
+        #expect(windows.closed() == [Window(20, 30, 1, true)])
+        #expect(windows.changed() == [Window(30, 40, 1, false), Window(40, 50, 1, false)])
+        #expect(SensorWindows(largestEventTime: 22, finalThrough: 32, policy: policy).hasPanes, "no window is open")
+    }
+
+    @Test func lateReadingsThatCannotBeWrittenMakeTheirWindowsDueAgain() throws {
+        let policy = try policy([(10, 10)], lateness: 5)
+        let windows = Windows(policy)
+        windows.add(observation(100))
+        _ = windows.closed()
+        windows.add(observation(33))
+        windows.state.reopenLateWindows()
+        #expect(windows.state.finalThrough == 30 && !windows.state.hasPanes && windows.late().isEmpty)
     }
 
     @Test func aLongSilenceCostsNothing() throws {
         let policy = try policy([(10 * minute, minute)], lateness: 10 * minute)
-        var windows = SensorWindows()
-        var late: Set<LateWindow> = []
-        _ = windows.add(observation(0), policy: policy, lateWindows: &late)
-        _ = windows.add(observation(Int64(40) * 365 * 24 * 60 * minute), policy: policy, lateWindows: &late)
-        #expect(windows.closed(policy).count == 10)
-        #expect(windows.paneCount == 1)
+        let windows = Windows(policy)
+        windows.add(observation(0))
+        windows.add(observation(Int64(40) * 365 * 24 * 60 * minute))
+        #expect(windows.closed().count == 10)
+        #expect(windows.state.paneCount == 1)
     }
 
     @Test func totalsCountWhatTheyAreNamedFor() throws {
         let policy = try policy([(60_000, 60_000)], lateness: 0)
-        var windows = SensorWindows()
-        var late: Set<LateWindow> = []
+        let windows = Windows(policy)
         for (time, status) in [(0, Status.ok), (10_000, .warning), (20_000, .failure), (30_000, .failure)] {
-            _ = windows.add(
-                observation(Int64(time), temperature: status == .ok ? nil : 10, status: status), policy: policy,
-                lateWindows: &late)
+            windows.add(observation(Int64(time), temperature: status == .ok ? nil : 10, status: status))
         }
         var results: [WindowResult] = []
-        windows.advance(through: 60_000, policy: policy) { results.append($0) }
+        windows.state.advance(through: 60_000, policy: policy) { results.append($0) }
         let totals = try #require(results.first).totals
         #expect(totals.readingCount == 4 && totals.warningCount == 1 && totals.failureCount == 2)
         #expect(totals.summaries[.temperature].count == 3 && totals.summaries[.humidity].mean == nil)

@@ -17,13 +17,11 @@ import Windowing
         for _ in 0..<50 {
             var windows = SensorWindows()
             #expect(windows.openWindowCount(policy) == 0)
-            var late: Set<LateWindow> = []
             var time = Int64.random(in: 0...10_000_000, using: &random)
             for _ in 0..<40 {
                 time += Int64.random(in: -300_000...400_000, using: &random)
-                _ = windows.add(
-                    Observation(eventTime: time, interval: 1000, status: .ok, values: Values()), policy: policy,
-                    lateWindows: &late)
+                windows.add(
+                    Observation(eventTime: time, interval: 1000, status: .ok, values: Values()), policy: policy)
                 if Bool.random(using: &random) { windows.advance(policy: policy) { _ in } }
             }
             var count = 0

@@ -4,8 +4,8 @@ import TestSupport
 import Testing
 @testable import Windowing
 
-/// The windows against a model that knows nothing of panes, watermarks per batch or recomputation: it keeps all rows
-/// and adds up each window from them.
+/// The windows against a model that knows nothing of panes, watermarks per batch or folding: it keeps all rows and adds
+/// up each window from them.
 @Suite struct WindowModelTests {
     struct Key: Hashable {
         var specification: WindowSpecification
@@ -68,7 +68,6 @@ import Testing
         var table: [Key: WindowResult] = [:]
         var time = Int64.random(in: -50...50, using: &random)
         for _ in 0..<Int.random(in: 1...30, using: &random) {
-            var late: Set<LateWindow> = []
             for _ in 0..<Int.random(in: 0...12, using: &random) {
                 // Mostly forward, sometimes a jump, sometimes far back.
                 time += Int64.random(in: 0...3, using: &random)
@@ -81,8 +80,27 @@ import Testing
                         .temperature: Bool.random(using: &random) ? Double.random(in: -5...40, using: &random) : nil,
                         .co2: Double.random(in: 400...2000, using: &random),
                     ])
-                let isLate = windows.add(observation, policy: policy, lateWindows: &late)
+                let largest = rows.map(\.observation.eventTime).max() ?? .min
+                let isLate = windows.add(observation, policy: policy)
+                #expect(isLate == (largest > .min && observation.eventTime < largest - policy.lateness))
                 rows.append(Row(observation: observation, isLate: isLate))
+            }
+            // As the processor does in one transaction: what is open again, then late readings, then what is final.
+            if let since = windows.takeReopening() {
+                for key in table.keys where key.start + key.specification.size > since { table[key]?.isFinal = false }
+            }
+            let finalThrough = windows.finalThrough
+            windows.drainLateReadings(policy: policy) { late in
+                let key = Key(specification: late.specification, start: late.start)
+                #expect(key.start + key.specification.size <= finalThrough)
+                #expect(table[key]?.isFinal != false, "round \(round): a late reading is folded into an open window")
+                var window =
+                    table[key]
+                    ?? WindowResult(
+                        specification: late.specification, start: late.start, isFinal: true, isNew: false,
+                        totals: Totals())
+                window.totals.merge(late.totals)
+                table[key] = window
             }
             let idle =
                 Int.random(in: 0..<6, using: &random) == 0 ? time + Int64.random(in: -9...9, using: &random) : .min
@@ -92,14 +110,6 @@ import Testing
                 #expect(!result.isNew || table[key] == nil, "round \(round): there is a row already: \(result)")
                 table[key] = result
             }
-            // As the processor does in the same transaction: late windows are recomputed from the rows.
-            for window in late {
-                let key = Key(specification: window.specification, start: window.start)
-                #expect(key.start + key.specification.size <= windows.finalThrough)
-                table[key] = WindowResult(
-                    specification: window.specification, start: window.start, isFinal: true, isNew: false,
-                    totals: WindowModelTests.recompute(rows, key))
-            }
             if Bool.random(using: &random) {
                 windows.drainDirtyWindows(policy: policy) { result in
                     let key = Key(specification: result.specification, start: result.start)
@@ -107,11 +117,19 @@ import Testing
                     table[key] = result
                 }
             }
-            if Int.random(in: 0..<8, using: &random) == 0 {
-                windows = restored(windows, rows, policy)
+            // Another owner takes the sensor up, and whoever lacks its panes loads them at some time.
+            if Int.random(in: 0..<8, using: &random) == 0, let largest = windows.largestEventTime,
+                windows.finalThrough != .min
+            {
+                windows = SensorWindows(
+                    largestEventTime: largest, finalThrough: windows.finalThrough, policy: policy)
             }
+            if !windows.hasPanes, Bool.random(using: &random) { windows.restore(panes(of: rows, windows, policy)) }
         }
-        windows.drainDirtyWindows(policy: policy) { table[Key(specification: $0.specification, start: $0.start)] = $0 }
+        if !windows.hasPanes { windows.restore(panes(of: rows, windows, policy)) }
+        windows.advance(through: time + 1000, policy: policy) {
+            table[Key(specification: $0.specification, start: $0.start)] = $0
+        }
 
         var expected: Set<Key> = []
         for row in rows {
@@ -131,20 +149,16 @@ import Testing
         }
     }
 
-    /// The state as a new owner rebuilds it from the rows.
-    private func restored(_ windows: SensorWindows, _ rows: [Row], _ policy: WindowPolicy) -> SensorWindows {
-        guard windows.finalThrough != .min else { return windows }
+    /// The panes as the rows have them.
+    private func panes(of rows: [Row], _ windows: SensorWindows, _ policy: WindowPolicy) -> [Pane] {
         var panes: [Int64: Totals] = [:]
-        let earliest = windows.finalThrough - policy.longestWindow
         for row in rows {
             let start = row.observation.eventTime - row.observation.eventTime.modulo(policy.paneSize)
-            if start + policy.paneSize > earliest {
+            if windows.finalThrough == .min || start + policy.paneSize > windows.finalThrough - policy.longestWindow {
                 panes[start, default: Totals()].add(row.observation, isLate: row.isLate)
             }
         }
-        return SensorWindows(
-            restoring: panes.map { SensorWindows.Pane(start: $0.key, totals: $0.value) },
-            largestEventTime: windows.largestEventTime, finalThrough: windows.finalThrough)
+        return panes.map { Pane(start: $0.key, totals: $0.value) }
     }
 }
 

@@ -105,8 +105,7 @@ class Site:
         for gateway in range(GATEWAYS):
             self._insert(connection, "stream_progress", {
                 "gateway_id": f"gateway-{gateway}", "stream_id": f"{gateway:016x}", "last_seq": READINGS,
-                "end_seq": READINGS, "lost": 0, "kafka_partition": gateway, "revision": 1,
-                "updated_at": end})  # fmt: skip
+                "end_seq": READINGS, "lost": 0, "updated_at": end})  # fmt: skip
             self._insert(connection, "consumed_offset", {
                 "topic": TOPIC, "kafka_partition": gateway, "next_offset": READINGS, "updated_at": end})  # fmt: skip
             for sensor in range(2):
@@ -247,7 +246,7 @@ class OracleTests(unittest.TestCase):
         # The row came after the windows had been written without it.
         self.change(f"""
             CREATE TEMPORARY TABLE before ON COMMIT DROP AS SELECT ctid AS id, * FROM sensor_data_agg WHERE {window};
-            UPDATE sensor_data SET ingested_at = ingested_at + interval '1 s' {one};
+            UPDATE sensor_data SET commit_number = commit_number + 1 {one};
             UPDATE sensor_data_agg w SET is_final = false, reading_count = r.n, warning_count = r.warnings,
                 failure_count = r.failures, coverage = r.coverage, {", ".join(f"{name} = r.{name}" for name in values)}
             FROM (SELECT b.id, count(*) AS n, count(*) FILTER (WHERE status = 'warning') AS warnings,

@@ -6,19 +6,14 @@ import Windowing
 /// The pass over a batch's rows that decides each one: admitted or duplicate, its status, late or not. It feeds the
 /// windows and writes the admitted ones to the COPY as it goes.
 struct Admission {
-    /// Per stream of the batch: where it stood and where it stands.
-    private(set) var progress: [(before: StreamProgress, after: StreamProgress)]
-    /// Per stream of the batch: whether it has rows there.
-    private(set) var hasRows: [Bool]
+    /// Per stream of the batch: where it stood, nil if it has no row yet, and where it stands.
+    private(set) var progress: [(before: StreamProgress?, after: StreamProgress)]
     /// Per sensor of the batch.
     let sensors: [SensorState]
     /// The sensors of which a reading was admitted.
     private(set) var touched: [SensorState] = []
     /// How many admitted readings were late.
     private(set) var lateCount = 0
-    /// The final windows to compute again.
-    private(set) var lateWindows: [(SensorState, LateWindow)] = []
-
     /// Per stream of the batch: how many admitted readings are too old to be kept.
     private(set) var expired: [Int64]
 
@@ -32,11 +27,13 @@ struct Admission {
 
     /// - Parameters:
     ///   - names: the names of the batch's streams.
-    ///   - states: the states of the batch's gateways.
-    init(batch: ReadingBatch, names: [StreamName], states: [GatewayState?]) throws {
-        progress = try zip(names, batch.streams).map { name, stream in
-            guard let progress = states[Int(stream.gateway)]?.streams[name.streamID] else { throw MissingState() }
-            return (progress, progress)
+    ///   - firstNumbers: the smallest number that the batch tells of each stream.
+    ///   - states: the states of the batch's gateways, with all of its streams and sensors that have rows.
+    init(batch: ReadingBatch, names: [StreamName], firstNumbers: [Int64], states: [GatewayState?]) throws {
+        progress = try names.indices.map { index in
+            guard let state = states[Int(batch.streams[index].gateway)] else { throw MissingState() }
+            let known = state.streams[names[index].streamID]
+            return (known, known ?? StreamProgress(first: firstNumbers[index]))
         }
         sensors = try batch.sensors.map { sensor in
             guard let state = states[Int(sensor.gateway)] else { throw MissingState() }
@@ -46,21 +43,13 @@ struct Admission {
             return new
         }
         expired = [Int64](repeating: 0, count: names.count)
-        hasRows = [Bool](repeating: false, count: names.count)
         streamTexts = names.map(\.streamID.description)
     }
 
-    /// Whether a stream's row is to be written: also if it had duplicates only, as copies of its sensors may differ.
+    /// Whether a stream's row is to be written.
     func isChanged(_ stream: Int) -> Bool {
-        hasRows[stream] || !progress[stream].after.changes.isEmpty
-            || progress[stream].after.differs(from: progress[stream].before)
-    }
-
-    /// The gateways that have rows in the batch, as indices.
-    func gatewaysWithRows(of batch: ReadingBatch) -> [Int] {
-        var found = [Bool](repeating: false, count: batch.gateways.count)
-        for (stream, hasRows) in zip(batch.streams, hasRows) where hasRows { found[Int(stream.gateway)] = true }
-        return found.indices.filter { found[$0] }
+        guard let before = progress[stream].before else { return true }
+        return !progress[stream].after.changes.isEmpty || progress[stream].after.differs(from: before)
     }
 
     /// Takes note of what the batch's reports say.
@@ -98,14 +87,14 @@ struct Admission {
 
     /// Decides and writes all rows.
     mutating func copyRows(
-        of batch: ReadingBatch, to writer: inout BinaryCopyWriter, rules: AlertRules, policy: WindowPolicy,
-        cutoff: RetentionCutoff, now: Timestamp, ingestedAt: PostgresTimestamp
+        of batch: ReadingBatch, states: [GatewayState?], to writer: inout BinaryCopyWriter, rules: AlertRules,
+        policy: WindowPolicy, latePolicy: LatePolicy, cutoff: RetentionCutoff, now: Timestamp
     ) throws {
-        var late: Set<LateWindow> = []
+        let ingestedAt = PostgresTimestamp(milliseconds: now.milliseconds)
+        let commitNumbers = batch.sensors.map { states[Int($0.gateway)]?.commitNumber ?? 0 }
         var isTouched = [Bool](repeating: false, count: sensors.count)
         for row in batch.rows {
             let stream = Int(row.stream)
-            hasRows[stream] = true
             guard
                 progress[stream].after.admit(
                     row.sequence, streamFirst: row.streamFirst, eventTime: row.eventTime)
@@ -117,15 +106,16 @@ struct Admission {
             let sensor = sensors[Int(row.sensor)]
             let status = rules.status(of: row.values, hasFaults: row.faults >= 0, known: sensor.quantities)
             let isNewest = row.eventTime >= (sensor.windows.largestEventTime ?? .min)
-            let isLate = sensor.windows.add(
-                Observation(
-                    eventTime: row.eventTime, interval: row.interval, status: status, values: row.values),
-                policy: policy, lateWindows: &late)
-            if isLate { lateCount += 1 }
-            if !late.isEmpty {
-                lateWindows += late.map { (sensor, $0) }
-                late.removeAll(keepingCapacity: true)
+            let isLate = sensor.windows.isLate(row.eventTime, policy: policy)
+            let isInWindows = !isLate || latePolicy == .recompute
+            if isInWindows {
+                sensor.windows.add(
+                    Observation(
+                        eventTime: row.eventTime, interval: row.interval, status: status, values: row.values),
+                    policy: policy)
             }
+            if isLate { lateCount += 1 }
+            sensor.lastCommit = commitNumbers[Int(row.sensor)]
             sensor.quantities.formUnion(QuantitySet(of: row.values))
             sensor.firstEventTime = min(sensor.firstEventTime, row.eventTime)
             sensor.lastArrival = now.milliseconds
@@ -150,19 +140,13 @@ struct Admission {
                 row, of: sensor,
                 ReadingTable.Judgement(
                     streamID: streamTexts[stream], faults: faults, status: status, isLate: isLate,
-                    ingestedAt: ingestedAt), to: &writer)
+                    isInWindows: isInWindows, ingestedAt: ingestedAt, commitNumber: sensor.lastCommit), to: &writer)
         }
-        touched = zip(sensors, isTouched).filter(\.1).map(\.0)
-        // A window may have been named by several readings.
-        var seen: Set<NamedWindow> = []
-        lateWindows = lateWindows.filter {
-            cutoff.keepsWindow(from: $0.1.start)
-                && seen.insert(NamedWindow(sensor: ObjectIdentifier($0.0), window: $0.1)).inserted
+        for index in sensors.indices where isTouched[index] {
+            touched.append(sensors[index])
+            if !sensors[index].windows.hasPanes {
+                states[Int(batch.sensors[index].gateway)]?.sensorsWithoutPanes.insert(sensors[index].sensorID)
+            }
         }
-    }
-
-    private struct NamedWindow: Hashable {
-        var sensor: ObjectIdentifier
-        var window: LateWindow
     }
 }

@@ -3,15 +3,23 @@ import ProcessorStatus
 import Readings
 import Windowing
 
-/// What the processor remembers of one gateway between batches: a copy of its rows, checked against their revisions
-/// under the rows' locks before every use.
+/// What the processor remembers of one gateway between batches: copies of some of its rows. They are true as long as the
+/// gateway's row has the token that this process wrote last, which is checked under the row's lock before every use.
 final class GatewayState {
-    /// The revision of each stream's row that this copy belongs to.
-    var revisions: [StreamID: Int64] = [:]
-    /// The progress of each stream.
+    /// The token that this process wrote last.
+    var token: Int64 = 0
+    /// The number of the transaction that this copy belongs to.
+    var commitNumber: Int64 = 0
+    /// The progress of the streams that were needed.
     var streams: [StreamID: StreamProgress] = [:]
-    /// Its sensors.
+    /// The sensors that were needed, by their names.
     var sensors: [String: SensorState] = [:]
+    /// The sensors whose panes are still to be loaded.
+    var sensorsWithoutPanes: Set<String> = []
+    /// Whether every sensor is in memory that time may make due.
+    var isWhole = false
+    /// While it is not whole: the name of the last sensor that was looked at for that.
+    var loadedThrough = ""
     /// When its open windows were last written, by the processor's clock, milliseconds since 1970.
     var lastUpdate: Int64 = 0
     /// The partition that its readings come from.
@@ -24,6 +32,15 @@ final class GatewayState {
     init(partition: Int32) {
         self.partition = partition
     }
+
+    /// Whether everything is in memory that time may make due.
+    var isComplete: Bool { isWhole && sensorsWithoutPanes.isEmpty }
+}
+
+/// A sensor, by its names.
+struct SensorName: Hashable {
+    var gatewayID: String
+    var sensorID: String
 }
 
 extension GatewayState {
@@ -60,13 +77,15 @@ final class SensorState {
     var interval: Int64
     /// What is wrong with it.
     var alerts = SensorAlerts()
-    /// The reading with the largest event time; nil if none was admitted since the state was loaded.
+    /// The reading with the largest event time; nil if none was admitted since the row was written.
     var latest: LatestReading?
+    /// The number of the transaction that admitted its last reading.
+    var lastCommit: Int64
 
     init(
         gatewayID: String, sensorID: String, windows: SensorWindows = SensorWindows(),
         quantities: QuantitySet = [], firstEventTime: Int64 = .max, lastArrival: Int64 = .min,
-        interval: Int64 = 0
+        interval: Int64 = 0, lastCommit: Int64 = 0
     ) {
         self.gatewayID = gatewayID
         self.sensorID = sensorID
@@ -75,7 +94,10 @@ final class SensorState {
         self.firstEventTime = firstEventTime
         self.lastArrival = lastArrival
         self.interval = interval
+        self.lastCommit = lastCommit
     }
+
+    var name: SensorName { SensorName(gatewayID: gatewayID, sensorID: sensorID) }
 }
 
 /// A reading as the table `sensor` shows it.

@@ -35,6 +35,14 @@ struct CaughtUpTracker: Sendable, Equatable {
         guard let stretch = stretches[partition] else { return nil }
         return Stretch(since: max(stretch.since, lastArrival), through: stretch.through)
     }
+
+    /// Up to when a sensor is known to be idle; nil if it is not: it has sent nothing for the time-out, as far as its
+    /// partition has been read. What waits there unread is nobody's silence.
+    func idleThrough(lastArrival: Int64, partition: Int32, timeout: Int64) -> Int64? {
+        silence(lastArrival: lastArrival, partition: partition).flatMap {
+            $0.through - $0.since >= timeout ? $0.through : nil
+        }
+    }
 }
 
 extension SensorState {

@@ -3,7 +3,6 @@ import PostgresClient
 /// Checks the tables against each other in one snapshot, while processors may go on writing.
 struct Verification {
     let connection: PostgresConnection
-    var latePolicy = LatePolicy.recompute
     /// What the broker had of the topic a moment ago; nil if it was not asked.
     var topicEnds: TopicEnds?
 
@@ -41,8 +40,7 @@ struct Verification {
             certificate.oldWindows = try counts.value(.oldWindows)
         }
         let problems = ResultRows(
-            try connection.query(VerificationQueries.compareWindows(latePolicy)),
-            of: VerificationQueries.ProblemColumn.self)
+            try connection.query(VerificationQueries.compareWindows), of: VerificationQueries.ProblemColumn.self)
         for problem in problems {
             let (kind, count, example) = try VerificationQueries.problem(problem)
             certificate.mismatchCount += count

@@ -158,12 +158,11 @@ public struct Processor: Sendable {
 
     /// Recomputes windows and streams from the raw rows, and asks the broker for what nobody has read yet.
     public func verify() async throws -> Certificate {
-        let latePolicy = settings.latePolicy
         let ends = await TopicEnds.ask(settings)
         do {
             return try await withConnection { connection in
                 try ends.waitForReaders(connection)
-                return try Verification(connection: connection, latePolicy: latePolicy, topicEnds: ends).run()
+                return try Verification(connection: connection, topicEnds: ends).run()
             }
         } catch {
             throw DatabaseAway(error) ?? error

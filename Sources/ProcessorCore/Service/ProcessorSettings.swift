@@ -246,10 +246,10 @@ enum GroupProtocol: String, CaseIterable, Sendable {
     case consumer
 }
 
-/// What becomes of a reading that comes after windows that contain it were made final. It is a row in any case.
+/// What becomes of a reading that comes after its sensor's watermark. It is a row in any case.
 enum LatePolicy: String, CaseIterable, Sendable {
-    /// The windows are computed again from the rows, and their revision goes up.
+    /// It is folded into its windows, and the revision of those that are final goes up.
     case recompute
-    /// The windows stay as they were.
+    /// No window counts it.
     case drop
 }

@@ -60,35 +60,63 @@ struct AlertTables {
 
     // MARK: Loading
 
-    /// Takes up what is pending or open.
-    func load(_ gateways: [String: GatewayState]) throws {
+    /// Takes up what is pending or open of sensors.
+    func load(sensors: [SensorState], into cache: [String: GatewayState]) throws {
+        let names: [AlertStateColumn] = [.gatewayID, .sensorID]
+        let rows = try states(
+            names: names, [.array(sensors.map(\.gatewayID)), .array(sensors.map(\.sensorID))])
+        if rows.isEmpty { return }
+        var states: [SensorName: [AlertState]] = [:]
+        for (name, alertID, state) in rows {
+            states[name, default: []].append(state)
+            let identity = AlertIdentity(sensorID: name.sensorID, key: state.key)
+            cache[name.gatewayID]?.alertIDs[identity] = alertID
+        }
+        for sensor in sensors {
+            if let states = states[sensor.name] { sensor.alerts = SensorAlerts(states) }
+        }
+    }
+
+    /// Takes up the open alerts of streams.
+    func load(streams: some Collection<StreamName>, into cache: [String: GatewayState]) throws {
+        let names: [AlertStateColumn] = [.gatewayID, .sensorID, .kind, .variable]
+        let rows = try states(
+            names: names,
+            [
+                .array(streams.map(\.gatewayID)), .array(streams.map { _ in "" }),
+                .array(streams.map { _ in AlertKind.loss.rawValue }), .array(streams.map(\.streamID.description)),
+            ])
+        for (name, alertID, state) in rows {
+            guard let gateway = cache[name.gatewayID], let streamID = StreamID(state.key.variable) else { continue }
+            gateway.streamAlerts[streamID] = StreamAlert(state)
+            gateway.alertIDs[AlertIdentity(sensorID: "", key: state.key)] = alertID
+        }
+    }
+
+    /// The states that some columns name.
+    private func states(
+        names: [AlertStateColumn], _ parameters: [PostgresParameter]
+    ) throws -> [(name: SensorName, alertID: Int64?, state: AlertState)] {
         let rows = ResultRows(
             try connection.query(
                 prepared: """
-                    SELECT \(AlertStateColumn.allCases.names) FROM alert_state WHERE gateway_id = ANY ($1)
-                    ORDER BY gateway_id, sensor_id, since, kind, variable
-                    """, [.array(gateways.keys)]), of: AlertStateColumn.self)
-        var states: [ObjectIdentifier: (sensor: SensorState, states: [AlertState])] = [:]
-        for row in rows {
-            guard let gateway = gateways[try row.value(.gatewayID)],
-                let kind = AlertKind(rawValue: try row.value(.kind))
-            else { continue }
-            let identity = AlertIdentity(
-                sensorID: try row.value(.sensorID), key: AlertKey(kind, try row.value(.variable)))
+                    SELECT \(AlertStateColumn.allCases.names(of: "s"))
+                    FROM \(names.unnest(as: "n")) JOIN alert_state s ON \(names.matches("s", "n"))
+                    ORDER BY s.gateway_id, s.sensor_id, s.since, s.kind, s.variable
+                    """, parameters), of: AlertStateColumn.self)
+        return try rows.compactMap { row in
+            guard let kind = AlertKind(rawValue: try row.value(.kind)) else { return nil }
             let state = AlertState(
-                key: identity.key, side: try row.optional(.side, as: String.self).flatMap { Side(rawValue: $0) },
+                key: AlertKey(kind, try row.value(.variable)),
+                side: try row.optional(.side, as: String.self).flatMap { Side(rawValue: $0) },
                 since: try row.time(.since), criticalSince: try row.optionalTime(.criticalSince),
                 worst: try row.optional(.worst), detail: try row.value(.detail),
                 severity: try row.optional(.severity, as: String.self).flatMap { Severity(rawValue: $0) })
-            gateway.alertIDs[identity] = try row.optional(.alertID)
-            if kind == .loss {
-                guard let streamID = StreamID(identity.key.variable) else { continue }
-                gateway.streamAlerts[streamID] = StreamAlert(state)
-            } else if let sensor = gateway.sensors[identity.sensorID] {
-                states[ObjectIdentifier(sensor), default: (sensor, [])].states.append(state)
-            }
+            return (
+                SensorName(gatewayID: try row.value(.gatewayID), sensorID: try row.value(.sensorID)),
+                try row.optional(.alertID), state
+            )
         }
-        for (sensor, states) in states.values { sensor.alerts = SensorAlerts(states) }
     }
 
     // MARK: Writing

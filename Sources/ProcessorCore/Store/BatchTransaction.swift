@@ -56,7 +56,8 @@ extension WorkCounts {
 
 /// One batch in one transaction: offsets, rows, windows, sensors, streams and holes, or nothing of it.
 ///
-/// The rows of the streams are locked before anything is decided, so that what is decided on is true until the commit.
+/// The rows of its gateways are locked before anything is decided, so that what is decided on is true until the commit. Of
+/// a gateway only the streams and sensors of the batch are loaded, if they are not in memory.
 struct BatchTransaction {
     let connection: PostgresConnection
     let topic: String
@@ -74,6 +75,8 @@ struct BatchTransaction {
     var latePolicy = LatePolicy.recompute
     /// Whether there is a webhook to tell of alerts.
     var notifies = false
+    /// What the transaction leaves in the gateways' rows: random, and not 0.
+    var token = Int64.random(in: 1...Int64.max)
 
     private var ingestedAt: PostgresTimestamp { PostgresTimestamp(milliseconds: now.milliseconds) }
     private var alerts: AlertTables { AlertTables(connection: connection, notifies: notifies) }
@@ -103,15 +106,20 @@ struct BatchTransaction {
             let names = batch.streams.map {
                 StreamName(gatewayID: batch.gateways[Int($0.gateway)], streamID: $0.streamID)
             }
-            let cutoff = try lock(batch, names, &cache)
+            let (uses, firstNumbers) = BatchTransaction.survey(batch)
+            let cutoff = try tables.lock(uses, inserting: true, token: token, cache: &cache)
+            try tables.load(names, into: cache)
+            try tables.load(
+                batch.sensors.map { SensorName(gatewayID: batch.gateways[Int($0.gateway)], sensorID: $0.name) },
+                into: cache)
             let states = batch.gateways.map { cache[$0] }
-            var admission = try Admission(batch: batch, names: names, states: states)
+            var admission = try Admission(batch: batch, names: names, firstNumbers: firstNumbers, states: states)
             admission.note(batch.reports)
             if !batch.rows.isEmpty {
                 summary.rows = try connection.copyIn(ReadingTable.copy) { writer in
                     try admission.copyRows(
-                        of: batch, to: &writer, rules: rules, policy: policy, cutoff: cutoff, now: now,
-                        ingestedAt: ingestedAt)
+                        of: batch, states: states, to: &writer, rules: rules, policy: policy,
+                        latePolicy: latePolicy, cutoff: cutoff, now: now)
                 }
             }
             let expired = zip(names, admission.expired).filter { $0.1 > 0 }
@@ -120,26 +128,12 @@ struct BatchTransaction {
             summary.duplicates = batch.rows.count - summary.rows - summary.expired
             summary.late = admission.lateCount
 
-            let late = latePolicy == .recompute ? admission.lateWindows : []
-            let recomputed = late.filter { !held.contains($0.0.gatewayID) }.map {
-                WindowTable.Named(
-                    gatewayID: $0.0.gatewayID, sensorID: $0.0.sensorID, size: $0.1.specification.size, start: $0.1.start
-                )
-            }
-            summary.windows = try WindowTable.recompute(recomputed, now: ingestedAt, connection)
-            // Only those whose streams are written: that is how others know that a copy is out of date.
-            let gateways = admission.gatewaysWithRows(of: batch).compactMap { index in
-                held.contains(batch.gateways[index]) ? nil : states[index]
-            }
+            summary.windows = try writeLateReadings(of: admission.touched, cache, cutoff)
             let began = ContinuousClock.now
-            summary.windows += try writeWindows(advancing: admission.touched, updating: gateways, cutoff)
+            summary.windows += try writeWindows(
+                advancing: admission.touched, updating: batch.gateways.compactMap { cache[$0] }, cache, cutoff)
             summary.windowDuration = began.duration(to: .now)
             try tables.save(sensors: admission.touched)
-            // Windows that cannot be computed again now become due once more, for when they can.
-            try tables.reopen(
-                late.filter { held.contains($0.0.gatewayID) }.map {
-                    SensorTable.Reopened(gatewayID: $0.0.gatewayID, sensorID: $0.0.sensorID, start: $0.1.start)
-                })
             // A report may name hundreds of streams of which it says nothing new.
             let streams = names.indices.filter { admission.isChanged($0) }.map { index in
                 StreamTable.Change(
@@ -155,7 +149,7 @@ struct BatchTransaction {
             for stream in streams {
                 // Each is below 2^53, but there may be thousands.
                 let (sum, overflow) = summary.missing.addingReportingOverflow(
-                    stream.after.missing - stream.before.missing)
+                    stream.after.missing - (stream.before?.missing ?? 0))
                 if !overflow { summary.missing = sum }
             }
             try tables.save(streams: streams, of: cache, now: ingestedAt)
@@ -163,14 +157,13 @@ struct BatchTransaction {
         }
     }
 
-    private func lock(
-        _ batch: ReadingBatch, _ names: [StreamName], _ cache: inout [String: GatewayState]
-    ) throws -> RetentionCutoff {
-        var partitions = [Int32](repeating: -1, count: batch.gateways.count)
+    /// The gateways of a batch with their partitions, and the smallest number that it tells of each of its streams.
+    private static func survey(_ batch: ReadingBatch) -> (uses: [GatewayTable.Use], firstNumbers: [Int64]) {
+        var uses = batch.gateways.map { GatewayTable.Use(gatewayID: $0) }
         // Every stream of the batch has one: of a reading, of its entry in a report, or of a gap.
-        var firstNumbers = [Int64](repeating: .max, count: names.count)
+        var firstNumbers = [Int64](repeating: .max, count: batch.streams.count)
         for report in batch.reports {
-            partitions[Int(report.gateway)] = report.message.partition
+            uses[Int(report.gateway)].partition = report.message.partition
             for told in report.streams {
                 firstNumbers[Int(told.stream)] = min(firstNumbers[Int(told.stream)], told.first)
             }
@@ -182,31 +175,50 @@ struct BatchTransaction {
         }
         for row in batch.rows {
             let stream = Int(row.stream)
-            partitions[Int(batch.streams[stream].gateway)] = row.partition
+            uses[Int(batch.streams[stream].gateway)].partition = row.partition
             if row.streamFirst < firstNumbers[stream] { firstNumbers[stream] = row.streamFirst }
         }
-        let new = names.indices.filter { cache[names[$0].gatewayID]?.revisions[names[$0].streamID] == nil }
-        let cutoff = try tables.lock(
-            batch.gateways,
-            newStreams: new.map {
-                StreamTable.New(
-                    name: names[$0], first: firstNumbers[$0],
-                    partition: partitions[Int(batch.streams[$0].gateway)])
-            }, cache: &cache, now: ingestedAt)
-        for (name, partition) in zip(batch.gateways, partitions) { cache[name]?.partition = partition }
-        return cutoff
+        return (uses, firstNumbers)
     }
 
     // MARK: Windows
 
+    /// Opens the windows again that readings of some sensors fell into although they were final, and folds late readings
+    /// into those that stay final.
+    /// - Returns: how many windows were written.
+    private func writeLateReadings(
+        of sensors: [SensorState], _ cache: [String: GatewayState], _ cutoff: RetentionCutoff
+    ) throws -> Int {
+        var reopened: [WindowTable.Reopened] = []
+        var late = LateReadings(cutoff: cutoff)
+        for sensor in sensors {
+            let since = sensor.windows.takeReopening()
+            guard !held.contains(sensor.gatewayID), let gateway = cache[sensor.gatewayID] else {
+                sensor.windows.reopenLateWindows()
+                continue
+            }
+            if let since { reopened.append(WindowTable.Reopened(name: sensor.name, since: since)) }
+            sensor.windows.drainLateReadings(policy: policy) {
+                late.append($0, of: sensor.name, commitNumber: gateway.commitNumber)
+            }
+        }
+        try WindowTable.reopen(reopened, policy: policy, now: ingestedAt, connection)
+        try late.write(connection, policy: policy, now: ingestedAt)
+        return late.count
+    }
+
     /// Writes the windows that the watermarks of some sensors have passed, and the open windows of gateways that are
-    /// due.
+    /// due, of those sensors whose panes are in memory.
     private func writeWindows(
-        advancing sensors: [SensorState], updating gateways: [GatewayState], _ cutoff: RetentionCutoff
+        advancing sensors: [SensorState], updating gateways: [GatewayState], _ cache: [String: GatewayState],
+        _ cutoff: RetentionCutoff
     ) throws -> Int {
         var rows = WindowRows(cutoff: cutoff)
         for sensor in sensors where !held.contains(sensor.gatewayID) {
-            sensor.windows.advance(policy: policy) { rows.append($0, of: sensor) }
+            guard let gateway = cache[sensor.gatewayID] else { continue }
+            sensor.windows.advance(policy: policy) {
+                rows.append($0, of: sensor.name, commitNumber: gateway.commitNumber)
+            }
         }
         for gateway in gateways where gateway.isUpdateDue(now: now.milliseconds, interval: updateInterval) {
             // What is left is due still, and written as time passes.
@@ -218,8 +230,10 @@ struct BatchTransaction {
     }
 
     private func drainDirtyWindows(_ gateway: GatewayState, _ rows: inout WindowRows) {
-        for sensor in gateway.sensors.values {
-            sensor.windows.drainDirtyWindows(policy: policy) { rows.append($0, of: sensor) }
+        for sensor in gateway.sensors.values where !held.contains(sensor.gatewayID) && sensor.windows.hasChanges {
+            sensor.windows.drainDirtyWindows(policy: policy) {
+                rows.append($0, of: sensor.name, commitNumber: gateway.commitNumber)
+            }
         }
         gateway.lastUpdate = now.milliseconds
     }
@@ -227,29 +241,31 @@ struct BatchTransaction {
     // MARK: The passing of time
 
     /// Writes what time alone has made due: open windows that have changed, and the windows of silent sensors, which
-    /// become final.
+    /// become final. What is not in memory for that is loaded.
     /// - Parameters:
     ///   - gatewayIDs: the gateways to look at; locked for it.
     ///   - idleTimeout: a sensor is silent after this, milliseconds.
+    ///   - limit: the panes of at most so many sensors are loaded, and at most so many sensors of each gateway. Whether
+    ///     something is left `GatewayState.isComplete` says.
     func onProcessingTime(
-        _ gatewayIDs: [String], idleTimeout: Int64, cache: inout [String: GatewayState]
+        _ gatewayIDs: [String], idleTimeout: Int64, loadingAtMost limit: Int = .max, cache: inout [String: GatewayState]
     ) throws -> BatchSummary {
         try connection.transaction(beginningWith: BatchTransaction.beginning) {
-            let cutoff = try tables.lock(gatewayIDs, newStreams: [], cache: &cache, now: ingestedAt)
+            let cutoff = try tables.lock(
+                gatewayIDs.map { GatewayTable.Use(gatewayID: $0) }, inserting: false, token: token, cache: &cache)
+            try load(gatewayIDs, atMost: limit, cache)
             var summary = BatchSummary()
             summary.ingestedAt = now
             var rows = WindowRows(cutoff: cutoff)
             var changed: [SensorState] = []
             var silence = AlertChanges()
-            // In steps of a pane, so that a silent sensor is not written at every look.
-            let finalThrough =
-                (now.milliseconds - policy.lateness).flooredQuotient(by: policy.paneSize) * policy.paneSize
-            for gatewayID in gatewayIDs {
-                guard let gateway = cache[gatewayID] else { continue }
-                for sensor in gateway.sensors.values where sensor.isIdle(now: now.milliseconds, timeout: idleTimeout) {
+            for gateway in gatewayIDs.compactMap({ cache[$0] }) {
+                for sensor in gateway.sensors.values where !sensor.windows.isEmpty && sensor.windows.hasPanes {
                     let before = sensor.windows.finalThrough
-                    sensor.windows.advance(through: finalThrough, policy: policy) {
-                        rows.append($0, of: sensor)
+                    let idle = caughtUp.idleThrough(
+                        lastArrival: sensor.lastArrival, partition: gateway.partition, timeout: idleTimeout)
+                    sensor.windows.advance(through: finalEnd(idle), policy: policy) {
+                        rows.append($0, of: sensor.name, commitNumber: gateway.commitNumber)
                     }
                     if sensor.windows.finalThrough != before { changed.append(sensor) }
                 }
@@ -261,21 +277,28 @@ struct BatchTransaction {
             try rows.write(connection, now: ingestedAt)
             summary.windowDuration = began.duration(to: .now)
             try tables.save(sensors: changed)
-            // The streams themselves have not moved, but copies elsewhere are out of date now: of what is final, and of
-            // which windows have rows. One stream of each gateway says so.
-            let streams = gatewayIDs.compactMap { gatewayID in
-                cache[gatewayID]?.streams.max { $0.key.bits < $1.key.bits }.map { streamID, progress in
-                    StreamTable.Change(
-                        name: StreamName(gatewayID: gatewayID, streamID: streamID), before: progress,
-                        after: progress)
-                }
-            }
-            if !changed.isEmpty || rows.count > 0 || !silence.isEmpty {
-                try tables.save(streams: streams, of: cache, now: ingestedAt)
-            }
             summary.windows = rows.count
             return summary
         }
+    }
+
+    /// Loads what time may make due and is not in memory.
+    private func load(_ gatewayIDs: [String], atMost limit: Int, _ cache: [String: GatewayState]) throws {
+        try tables.loadDue(of: gatewayIDs, atMost: limit, lookingForSilence: rules.silence != nil, into: cache)
+        var missing: [SensorState] = []
+        for gateway in gatewayIDs.compactMap({ cache[$0] }) {
+            let rest = limit - missing.count
+            if rest <= 0 { break }
+            missing += gateway.sensorsWithoutPanes.prefix(rest).compactMap { gateway.sensors[$0] }
+        }
+        try tables.loadPanes(of: missing, into: cache)
+    }
+
+    /// The end of the last window that is final for a sensor that is known to be silent up to some time, both milliseconds
+    /// since 1970. In steps of a pane, so that a silent sensor is not written at every look.
+    private func finalEnd(_ idleThrough: Int64?) -> Int64 {
+        guard let idleThrough else { return .min }
+        return (idleThrough - policy.lateness).flooredQuotient(by: policy.paneSize) * policy.paneSize
     }
 
     private func lookForSilence(_ gateway: GatewayState, _ changes: inout AlertChanges) {
@@ -296,7 +319,7 @@ extension GatewayState {
     /// Whether the passing of time may have made something due.
     func needsLook(now: Int64, interval: Int64, idleTimeout: Int64) -> Bool {
         isUpdateDue(now: now, interval: interval)
-            && sensors.values.contains { $0.windows.hasChanges || $0.isIdle(now: now, timeout: idleTimeout) }
+            && sensors.values.contains { $0.windows.hasChanges || $0.mayBeIdle(now: now, timeout: idleTimeout) }
     }
 
     /// Whether its open windows are to be written now.
@@ -306,8 +329,8 @@ extension GatewayState {
 }
 
 extension SensorState {
-    /// Whether it is silent and still has open windows.
-    func isIdle(now: Int64, timeout: Int64) -> Bool {
-        !windows.isEmpty && now - lastArrival >= timeout
+    /// Whether nothing of it has come for long enough and it still has open windows.
+    func mayBeIdle(now: Int64, timeout: Int64) -> Bool {
+        windows.hasPanes && !windows.isEmpty && now - lastArrival >= timeout
     }
 }

@@ -36,8 +36,10 @@ actor BatchWriter {
     var heldWindows = HeldWindows()
     /// The partitions that this worker has.
     private var owned: Set<Int32> = []
-    /// Gateways of newly assigned partitions that are not in memory yet.
-    private var adopted: Set<String> = []
+    /// Gateways of which something is not in memory that time may make due: of newly assigned partitions, or because
+    /// somebody else has written for them.
+    private var incomplete: Set<String> = []
+    private var loadingPace = LoadingPace()
     /// In what time silence means something, and whether that has grown since the last look.
     private var caughtUp = CaughtUpTracker()
     private var caughtUpHasMoved = false
@@ -103,12 +105,13 @@ actor BatchWriter {
 
     /// Writes what the passing of time has made due.
     func onProcessingTime() async throws {
+        try await loadWhatIsMissing()
         // Looking at all sensors after every batch would take longer than many a batch.
-        guard ContinuousClock.now >= nextLook || !adopted.isEmpty || caughtUpHasMoved else { return }
+        guard ContinuousClock.now >= nextLook || caughtUpHasMoved else { return }
         nextLook = .now + min(.seconds(1), .milliseconds(settings.updateInterval))
         releaseWindows()
         let now = wallClock.now().milliseconds
-        var due = adopted.union(
+        var due = Set(
             cache.filter {
                 $0.value.needsLook(now: now, interval: pace.interval, idleTimeout: settings.idleTimeout)
             }.keys)
@@ -122,9 +125,23 @@ actor BatchWriter {
         caughtUpHasMoved = false
         for portion in portions(due) {
             try await writeWindows(of: portion.filter { !heldWindows.contains($0) })
-            adopted.subtract(portion)
         }
         if ContinuousClock.now >= nextMeasurement { measure() }
+    }
+
+    /// Loads what is not in memory that time may make due, in portions, so that no batch waits for it, and writes what has
+    /// become due meanwhile.
+    private func loadWhatIsMissing() async throws {
+        let end = ContinuousClock.now + LoadingPace.share
+        while ContinuousClock.now < end {
+            let portion = Array(incomplete.lazy.filter { !self.heldWindows.contains($0) }.prefix(loadingPace.sensors))
+            if portion.isEmpty { return }
+            let began = ContinuousClock.now
+            try await writeWindows(of: portion)
+            loadingPace.observe(began.duration(to: .now))
+            // One that is not in memory any more has another owner, has no row, or is held back.
+            incomplete.subtract(portion.filter { cache[$0]?.isComplete ?? true })
+        }
     }
 
     /// Divides gateways so that neither all locks of a large fleet are held at once nor all its windows are in memory.
@@ -180,13 +197,13 @@ actor BatchWriter {
         self.owned = owned
         cache = cache.filter { owned.contains($0.value.partition) }
         caughtUp.keep(owned)
-        let gateways = try await retrying { try StreamTable(connection: connected()).gateways(of: owned) }
-        adopted = gateways.subtracting(cache.keys)
+        let gateways = try await retrying { try GatewayTable(connection: connected()).gateways(of: owned) }
+        incomplete = gateways.filter { !(cache[$0]?.isComplete ?? false) }
     }
 
     /// Takes up gateways from the database at the next look.
     func adopt(_ gateways: Set<String>) {
-        adopted.formUnion(gateways)
+        incomplete.formUnion(gateways)
     }
 
     // MARK: One try
@@ -198,8 +215,11 @@ actor BatchWriter {
             let started = ContinuousClock.now
             let summary = try transaction(connection).write(batch, cache: &cache)
             let duration = ContinuousClock.now - started
-            // What was held back is only in the rows.
-            for gateway in batch.gateways where heldWindows.contains(gateway) { cache[gateway] = nil }
+            for gateway in batch.gateways {
+                // What was held back is only in the rows.
+                if heldWindows.contains(gateway) { cache[gateway] = nil }
+                if let state = cache[gateway], !state.isComplete { incomplete.insert(gateway) }
+            }
             metrics.batchDuration.observe(duration)
             metrics.record(summary)
             pace.observe(windows: summary.windows, duration: summary.windowDuration)
@@ -239,17 +259,23 @@ actor BatchWriter {
     func writeDueWindows(of gateways: [String]) throws {
         do {
             let summary = try transaction(try connected())
-                .onProcessingTime(gateways, idleTimeout: settings.idleTimeout, cache: &cache)
+                .onProcessingTime(
+                    gateways, idleTimeout: settings.idleTimeout, loadingAtMost: loadingPace.sensors, cache: &cache)
             metrics.record(summary)
             pace.observe(windows: summary.windows, duration: summary.windowDuration)
             status.record(WorkCounts(summary))
             // A gateway may have moved to another partition, as after partitions were added.
             for gateway in gateways {
-                if let state = cache[gateway], !owned.contains(state.partition) { cache[gateway] = nil }
+                guard let state = cache[gateway] else { continue }
+                if !owned.contains(state.partition) {
+                    cache[gateway] = nil
+                } else if !state.isComplete {
+                    incomplete.insert(gateway)
+                }
             }
         } catch {
             for gateway in gateways { cache[gateway] = nil }
-            adopted.formUnion(gateways)
+            incomplete.formUnion(gateways)
             throw error
         }
     }
@@ -266,8 +292,7 @@ actor BatchWriter {
             latePolicy: settings.latePolicy, notifies: settings.webhook != nil)
     }
 
-    /// The time of a transaction, later than that of the one before, so that `verify` can tell which rows a window has
-    /// seen.
+    /// The time of a transaction, later than that of the one before, also if the clock was set back.
     private func nextTime() -> Timestamp {
         latest = max(wallClock.now(), Timestamp(milliseconds: latest.milliseconds + 1))
         return latest

@@ -28,14 +28,17 @@ enum LossColumn: String, TableColumn, CaseIterable {
 struct LossTable {
     let connection: PostgresConnection
 
-    /// The ranges of all streams of some gateways, those of each stream in order.
-    func ranges(of gatewayIDs: some Sequence<String>) throws -> [StreamName: [LossRange]] {
+    /// The ranges of some streams, those of each stream in order.
+    func ranges(of streams: some Collection<StreamName>) throws -> [StreamName: [LossRange]] {
+        let names: [LossColumn] = [.gatewayID, .streamID]
         let rows = ResultRows(
             try connection.query(
                 prepared: """
-                    SELECT \(LossColumn.allCases.names) FROM loss WHERE gateway_id = ANY ($1)
-                    ORDER BY \(LossColumn.key.names)
-                    """, [.array(gatewayIDs)]), of: LossColumn.self)
+                    SELECT \(LossColumn.allCases.names(of: "l"))
+                    FROM \(names.unnest(as: "n")) JOIN loss l ON \(names.matches("l", "n"))
+                    ORDER BY \(LossColumn.key.names(of: "l"))
+                    """, [.array(streams.map(\.gatewayID)), .array(streams.map(\.streamID.description))]),
+            of: LossColumn.self)
         var losses: [StreamName: [LossRange]] = [:]
         for row in rows {
             guard let streamID = StreamID(try row.value(.streamID)) else { continue }

@@ -24,6 +24,7 @@ extension Migration {
         Migration(5, "rules of alerts, and alerts by their end", PackageResources._005_alert_rules_sql),
         Migration(6, "readings by time", PackageResources._006_readings_by_time_sql),
         Migration(7, "reports of gateways", PackageResources._007_reports_sql),
+        Migration(8, "gateways, and how far windows go", PackageResources._008_gateways_sql),
         Migration(11, "compounds and particles in the air", PackageResources._011_air_quality_sql),
     ]
 

@@ -11,7 +11,7 @@ enum PausedSessions {
     /// for so long. The settings end with the transaction, so that a pooled connection takes nothing along.
     static let bounds = "SET LOCAL lock_timeout = '10s'; SET LOCAL idle_in_transaction_session_timeout = '60s'"
 
-    /// Ends the sessions of the same role that have a transaction of more than ten seconds, hold locks on streams or
+    /// Ends the sessions of the same role that have a transaction of more than ten seconds, hold locks on gateways or
     /// offsets, and at this moment wait for their client. A processor never lets the server wait for so long.
     private static let terminate = """
         SELECT pg_terminate_backend(a.pid) FROM pg_stat_activity a
@@ -19,7 +19,7 @@ enum PausedSessions {
             AND a.wait_event = 'ClientRead' AND a.xact_start < clock_timestamp() - interval '10 seconds'
             AND EXISTS (
                 SELECT FROM pg_locks l WHERE l.pid = a.pid AND l.granted
-                    AND l.relation IN ('consumed_offset'::regclass, 'stream_progress'::regclass)
+                    AND l.relation IN ('consumed_offset'::regclass, 'gateway'::regclass)
                     AND l.mode IN ('RowExclusiveLock', 'RowShareLock'))
         """
 

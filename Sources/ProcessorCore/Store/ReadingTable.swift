@@ -7,13 +7,14 @@ enum ReadingColumn: TableColumn {
     case gatewayID, sensorID, streamID, sequence, eventTime, timeQuality, interval
     case quantity(Quantity)
     case faults, latitude, longitude, isSimulated, status, isLate, kafkaPartition, kafkaOffset, ingestedAt
+    case commitNumber, isInWindows
 
     /// All of them, as a row is written.
     static let all: [ReadingColumn] =
         [.gatewayID, .sensorID, .streamID, .sequence, .eventTime, .timeQuality, .interval]
         + Quantity.all.map { .quantity($0) } + [
             .faults, .latitude, .longitude, .isSimulated, .status, .isLate, .kafkaPartition, .kafkaOffset,
-            .ingestedAt,
+            .ingestedAt, .commitNumber, .isInWindows,
         ]
 
     var name: String {
@@ -35,17 +36,19 @@ enum ReadingColumn: TableColumn {
         case .kafkaPartition: "kafka_partition"
         case .kafkaOffset: "kafka_offset"
         case .ingestedAt: "ingested_at"
+        case .commitNumber: "commit_number"
+        case .isInWindows: "in_windows"
         }
     }
 
     var type: String {
         switch self {
         case .gatewayID, .sensorID, .streamID, .timeQuality, .status: "text"
-        case .sequence, .kafkaOffset: "int8"
+        case .sequence, .kafkaOffset, .commitNumber: "int8"
         case .interval, .kafkaPartition: "int4"
         case .eventTime, .ingestedAt: "timestamptz"
         case .quantity, .latitude, .longitude: "float8"
-        case .isSimulated, .isLate: "bool"
+        case .isSimulated, .isLate, .isInWindows: "bool"
         case .faults: "text[]"
         }
     }
@@ -62,7 +65,9 @@ enum ReadingTable {
         var faults: [String]?
         var status: Status
         var isLate: Bool
+        var isInWindows: Bool
         var ingestedAt: PostgresTimestamp
+        var commitNumber: Int64
     }
 
     /// Writes one row.
@@ -89,6 +94,8 @@ enum ReadingTable {
             case .kafkaPartition: writer.append(row.partition)
             case .kafkaOffset: writer.append(row.offset)
             case .ingestedAt: writer.append(judgement.ingestedAt)
+            case .commitNumber: writer.append(judgement.commitNumber)
+            case .isInWindows: writer.append(judgement.isInWindows)
             }
         }
     }

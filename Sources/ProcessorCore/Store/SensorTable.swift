@@ -4,7 +4,7 @@ import Windowing
 
 /// The columns of `sensor`.
 enum SensorColumn: TableColumn {
-    case gatewayID, sensorID, firstEventTime, lastArrival, finalThrough, quantities
+    case gatewayID, sensorID, firstEventTime, lastArrival, finalThrough, quantities, lastCommit
     case lastEventTime, interval, lastStatus
     case quantity(Quantity)
     case faults, latitude, longitude, timeQuality, isSimulated
@@ -12,7 +12,7 @@ enum SensorColumn: TableColumn {
     /// The primary key.
     static let key: [SensorColumn] = [.gatewayID, .sensorID]
     /// What changes without a newer reading.
-    static let state: [SensorColumn] = [.firstEventTime, .lastArrival, .finalThrough, .quantities]
+    static let state: [SensorColumn] = [.firstEventTime, .lastArrival, .finalThrough, .quantities, .lastCommit]
     /// What the newest reading says.
     static let latest: [SensorColumn] =
         [.lastEventTime, .interval, .lastStatus] + Quantity.all.map { .quantity($0) }
@@ -26,6 +26,7 @@ enum SensorColumn: TableColumn {
         case .lastArrival: "last_arrival"
         case .finalThrough: "final_through"
         case .quantities: "quantities"
+        case .lastCommit: "last_commit"
         case .lastEventTime: "last_event_time"
         case .interval: "interval_ms"
         case .lastStatus: "last_status"
@@ -44,6 +45,7 @@ enum SensorColumn: TableColumn {
         case .gatewayID, .sensorID, .lastStatus, .timeQuality, .faults: "text"
         case .firstEventTime, .lastArrival, .finalThrough, .lastEventTime: "timestamptz"
         case .quantities: "int2"
+        case .lastCommit: "int8"
         case .interval: "int4"
         case .quantity, .latitude, .longitude: "float8"
         case .isSimulated: "bool"
@@ -65,6 +67,7 @@ enum SensorColumn: TableColumn {
         case .lastArrival: times(\.lastArrival)
         case .finalThrough: times(\.windows.finalThrough)
         case .quantities: .array(sensors.map { Int16(truncatingIfNeeded: $0.quantities.rawValue) })
+        case .lastCommit: .array(sensors.map(\.lastCommit))
         case .lastEventTime: latest { PostgresTimestamp(milliseconds: $0.row.eventTime) }
         case .interval: latest { Int32(clamping: $0.row.interval) }
         case .lastStatus: latest(\.status.name)
@@ -85,119 +88,57 @@ struct SensorTable {
 
     // MARK: Reading
 
-    /// Loads the sensors of some gateways, with the panes of their open windows from the raw rows.
-    func load(_ gateways: [String: GatewayState]) throws {
-        let columns: [SensorColumn] =
-            SensorColumn.key + [
-                .firstEventTime, .lastEventTime, .lastArrival, .finalThrough, .quantities, .interval,
-            ]
-        let rows = ResultRows(
+    private static let loaded: [SensorColumn] =
+        SensorColumn.key + SensorColumn.state + [.lastEventTime, .interval]
+
+    /// The sensors of some that have a row, without their panes.
+    func load(_ names: [SensorName]) throws -> [SensorState] {
+        try sensors(
             try connection.query(
-                prepared: "SELECT \(columns.names) FROM sensor WHERE gateway_id = ANY ($1)",
-                [.array(gateways.keys)]), of: SensorColumn.self)
-        guard !rows.isEmpty else { return }
-        var panes = try loadPanes(gateways)
-        for row in rows {
-            let name = SensorName(gatewayID: try row.value(.gatewayID), sensorID: try row.value(.sensorID))
-            let windows = SensorWindows(
-                restoring: panes.removeValue(forKey: name) ?? [], largestEventTime: try row.time(.lastEventTime),
-                finalThrough: try row.time(.finalThrough))
-            gateways[name.gatewayID]?.sensors[name.sensorID] = SensorState(
-                gatewayID: name.gatewayID, sensorID: name.sensorID, windows: windows,
+                prepared: """
+                    SELECT \(SensorTable.loaded.names(of: "t"))
+                    FROM \(SensorColumn.key.unnest(as: "n")) JOIN sensor t ON \(SensorColumn.key.matches("t", "n"))
+                    """, [.array(names.map(\.gatewayID)), .array(names.map(\.sensorID))]))
+    }
+
+    /// The sensors of gateways that time may make due: those that may have readings in open windows, and those that may
+    /// become silent.
+    /// - Parameters:
+    ///   - gateways: each with the name of a sensor after which to look.
+    ///   - limit: the most of each gateway; those that come first by their names.
+    ///   - lookingForSilence: whether silence means anything.
+    func loadDue(
+        of gateways: [(gatewayID: String, after: String)], atMost limit: Int, lookingForSilence: Bool
+    ) throws -> [SensorState] {
+        try sensors(
+            try connection.query(
+                prepared: """
+                    SELECT \(SensorTable.loaded.names(of: "t"))
+                    FROM unnest($1::text[], $2::text[]) AS n (gateway_id, after) CROSS JOIN LATERAL (
+                        SELECT * FROM sensor t WHERE t.gateway_id = n.gateway_id AND t.sensor_id > n.after
+                            AND (t.last_event_time + $3 * interval '1 millisecond' > t.final_through
+                                OR $4 AND NOT EXISTS (SELECT FROM alert_state a WHERE a.gateway_id = t.gateway_id
+                                    AND a.sensor_id = t.sensor_id AND a.kind = 'silence'))
+                        ORDER BY t.sensor_id LIMIT $5) t
+                    """,
+                [
+                    .array(gateways.map(\.gatewayID)), .array(gateways.map(\.after)), .value(policy.longestWindow),
+                    .value(lookingForSilence), .value(Int64(limit)),
+                ]))
+    }
+
+    private func sensors(_ result: PostgresResult) throws -> [SensorState] {
+        try ResultRows(result, of: SensorColumn.self).map { row in
+            SensorState(
+                gatewayID: try row.value(.gatewayID), sensorID: try row.value(.sensorID),
+                windows: SensorWindows(
+                    largestEventTime: try row.time(.lastEventTime), finalThrough: try row.time(.finalThrough),
+                    policy: policy),
                 quantities: QuantitySet(
                     rawValue: UInt16(truncatingIfNeeded: try row.value(.quantities, as: Int16.self))),
                 firstEventTime: try row.time(.firstEventTime), lastArrival: try row.time(.lastArrival),
-                interval: Int64(try row.value(.interval, as: Int32.self)))
+                interval: Int64(try row.value(.interval, as: Int32.self)), lastCommit: try row.value(.lastCommit))
         }
-    }
-
-    private struct SensorName: Hashable {
-        var gatewayID: String
-        var sensorID: String
-    }
-
-    /// The columns of the panes that raw rows add up to.
-    private enum PaneColumn: ResultColumn {
-        case gatewayID, sensorID, start, readingCount, warningCount, failureCount, lateCount, coveredTime
-        case statistic(Statistic, Quantity)
-
-        enum Statistic: String, CaseIterable {
-            case count
-            case mean = "avg"
-            case squaredDeviations = "squared_deviations"
-            case minimum = "min"
-            case maximum = "max"
-        }
-
-        /// What the raw rows `d` add up to, in SQL.
-        static let aggregates: [(column: PaneColumn, expression: String)] =
-            [
-                (.readingCount, "count(*)"), (.warningCount, "count(*) FILTER (WHERE d.status = 'warning')"),
-                (.failureCount, "count(*) FILTER (WHERE d.status = 'failure')"),
-                (.lateCount, "count(*) FILTER (WHERE d.late)"), (.coveredTime, "sum(d.interval_ms)::int8"),
-            ]
-            + Quantity.aggregated.flatMap { quantity in
-                Statistic.allCases.map { statistic in
-                    let column = "d.\(quantity.name)"
-                    let expression =
-                        statistic == .squaredDeviations
-                        ? "var_pop(\(column)) * count(\(column))" : "\(statistic.rawValue)(\(column))"
-                    return (.statistic(statistic, quantity), expression)
-                }
-            }
-
-        var name: String {
-            switch self {
-            case .gatewayID: "gateway_id"
-            case .sensorID: "sensor_id"
-            case .start: "pane"
-            case .readingCount: "reading_count"
-            case .warningCount: "warning_count"
-            case .failureCount: "failure_count"
-            case .lateCount: "late_count"
-            case .coveredTime: "covered_ms"
-            case .statistic(let statistic, let quantity): "\(quantity.name)_\(statistic.rawValue)"
-            }
-        }
-    }
-
-    /// Adds up the panes of every open window from the raw rows.
-    private func loadPanes(_ gateways: [String: GatewayState]) throws -> [SensorName: [SensorWindows.Pane]] {
-        let aggregates = PaneColumn.aggregates.map { "\($0.expression) AS \($0.column.name)" }
-        // LATERAL, so that each sensor's rows are found by the index in the few days that they can be in: a join would
-        // read the whole table.
-        let result = try connection.query(
-            prepared: """
-                SELECT s.gateway_id, s.sensor_id, p.*
-                FROM sensor s CROSS JOIN LATERAL (
-                    SELECT date_bin($2 * interval '1 millisecond', d.event_time, timestamptz 'epoch') AS pane,
-                        \(aggregates.joined(separator: ", "))
-                    FROM sensor_data d WHERE d.sensor_id = s.sensor_id AND d.gateway_id = s.gateway_id
-                        AND d.event_time >= s.final_through - $3 * interval '1 millisecond'
-                    GROUP BY pane) p
-                WHERE s.gateway_id = ANY ($1)
-                """, [.array(gateways.keys), .value(policy.paneSize), .value(policy.longestWindow + policy.paneSize)])
-        var panes: [SensorName: [SensorWindows.Pane]] = [:]
-        for row in ResultRows(result, of: PaneColumn.self) {
-            var totals = Totals()
-            totals.readingCount = try row.value(.readingCount)
-            totals.warningCount = try row.value(.warningCount)
-            totals.failureCount = try row.value(.failureCount)
-            totals.lateCount = try row.value(.lateCount)
-            totals.coveredTime = try row.value(.coveredTime)
-            for quantity in Quantity.aggregated {
-                let count: Int64 = try row.value(.statistic(.count, quantity))
-                guard count > 0 else { continue }
-                totals.summaries[quantity] = Summary(
-                    count: count, mean: try row.value(.statistic(.mean, quantity)),
-                    squaredDeviations: try row.value(.statistic(.squaredDeviations, quantity)),
-                    minimum: try row.value(.statistic(.minimum, quantity)),
-                    maximum: try row.value(.statistic(.maximum, quantity)))
-            }
-            let name = SensorName(gatewayID: try row.value(.gatewayID), sensorID: try row.value(.sensorID))
-            panes[name, default: []].append(SensorWindows.Pane(start: try row.time(.start), totals: totals))
-        }
-        return panes
     }
 
     // MARK: Writing
@@ -231,29 +172,4 @@ struct SensorTable {
             \((SensorColumn.state + SensorColumn.latest).assignments(from: "excluded"))
             """
     }()
-
-    /// A final window of a sensor that is to become due again.
-    struct Reopened {
-        var gatewayID: String
-        var sensorID: String
-        /// The beginning of the window, milliseconds since 1970.
-        var start: Int64
-    }
-
-    /// Makes final windows due once more. Copies of the sensors in memory are to be dropped afterwards.
-    func reopen(_ windows: [Reopened]) throws {
-        guard !windows.isEmpty else { return }
-        _ = try connection.query(
-            prepared: """
-                UPDATE sensor s SET final_through = least(s.final_through, w.start)
-                FROM (SELECT gateway_id, sensor_id, min(start) AS start
-                    FROM unnest($1::text[], $2::text[], $3::timestamptz[]) AS w (gateway_id, sensor_id, start)
-                    GROUP BY gateway_id, sensor_id) AS w
-                WHERE \(SensorColumn.key.matches("s", "w"))
-                """,
-            [
-                .array(windows.map(\.gatewayID)), .array(windows.map(\.sensorID)),
-                .array(windows.map { PostgresTimestamp(milliseconds: $0.start) }),
-            ])
-    }
 }

@@ -146,18 +146,18 @@ enum VerificationQueries {
         """
     }
 
-    static func compareWindows(_ latePolicy: LatePolicy) -> String {
-        // Those that were late for a final window are left out of it on purpose then.
-        let counted = latePolicy == .drop ? "AND NOT d.late" : ""
-        // A final window holds all its rows, whatever the clocks of those who wrote them. One that leaves late rows out has
-        // those that were there when it was written, and none that is not late came after.
-        let written = "d.ingested_at <= w.updated_at"
-        let (inWindow, isDatedByClock) =
-            latePolicy == .drop ? (written, "w.is_final") : ("(w.is_final OR \(written))", "false")
-        let sums = WindowColumn.statistics.compactMap { column in
-            column.aggregate(sizeInMilliseconds: "").map { "\($0) AS \(column.name)" }
+    /// Every window with its rows, and every row with its windows. A final window holds all rows that windows count, an open
+    /// one those of commits up to its own, whatever the clocks said. An open window of an older release says of none.
+    static let compareWindows: String = {
+        let counts: [WindowColumn] = [.readingCount, .warningCount, .failureCount, .lateCount]
+        let compared = counts + WindowColumn.counts + [.coveredTime, .coverage] + WindowColumn.statistics
+        let size = "(extract(epoch FROM w.window_size)::float8 * 1000)"
+        let sums = compared.compactMap { column in
+            column.aggregate(sizeInMilliseconds: size).map { "\($0) AS \(column.name)" }
         }
-        let values = WindowColumn.statistics.map { differs("w.\($0.name)", "r.\($0.name)") }
+        let values = WindowColumn.statistics.map { "(\(differs("w.\($0.name)", "r.\($0.name)")))" }
+        // Rows of older releases do not have these.
+        let mergeable = (WindowColumn.counts + [.coveredTime]).map { "w.\($0.name) <> r.\($0.name)" }
         return """
             -- LATERAL, as the index then finds each window's rows; a join would compare all rows of a sensor with all of
             -- its windows.
@@ -170,23 +170,18 @@ enum VerificationQueries {
                         WHEN w.warning_count <> r.warning_count OR w.failure_count <> r.failure_count
                             OR w.late_count <> r.late_count THEN 'with wrong counts'
                         WHEN \(differs("w.coverage", "r.coverage")) THEN 'with a wrong coverage'
-                        WHEN \(values.map { "(\($0))" }.joined(separator: " OR ")) THEN 'with wrong values'
+                        WHEN \(values.joined(separator: " OR ")) THEN 'with wrong values'
+                        WHEN \(mergeable.joined(separator: " OR ")) THEN 'with counts of quantities that are wrong'
                         WHEN w.is_final <> (w.window_end <= s.final_through) THEN 'wrongly final or open'
                     END AS problem
                 FROM sensor_data_agg w LEFT JOIN LATERAL (
-                        SELECT count(*) AS reading_count,
-                            count(*) FILTER (WHERE d.status = 'warning') AS warning_count,
-                            count(*) FILTER (WHERE d.status = 'failure') AS failure_count,
-                            count(*) FILTER (WHERE d.late) AS late_count,
-                            least(1, sum(d.interval_ms) / (extract(epoch FROM w.window_size)::float8 * 1000))
-                                AS coverage,
-                            \(sums.joined(separator: ", "))
+                        SELECT \(sums.joined(separator: ", "))
                         FROM sensor_data d WHERE d.sensor_id = w.sensor_id AND d.gateway_id = w.gateway_id
                             AND d.event_time >= w.window_start AND d.event_time < w.window_end
-                            AND \(inWindow)
+                            AND d.in_windows AND (w.is_final OR d.commit_number <= w.commit_number)
                         HAVING count(*) > 0) r ON true
                     LEFT JOIN sensor s ON s.sensor_id = w.sensor_id AND s.gateway_id = w.gateway_id
-                WHERE w.window_start >= \(since)),
+                WHERE w.window_start >= \(since) AND (w.is_final OR w.commit_number >= 0)),
             -- A final window must hold all rows of its time; one that was never written is found by its rows.
             unwritten AS (
                 SELECT d.sensor_id, d.gateway_id, z.window_size,
@@ -194,25 +189,16 @@ enum VerificationQueries {
                 FROM sensor_data d JOIN sensor s USING (sensor_id, gateway_id)
                     CROSS JOIN (SELECT DISTINCT window_size FROM sensor_data_agg) z
                 WHERE date_bin(z.window_size, d.event_time, timestamptz 'epoch') + z.window_size <= s.final_through
-                    AND date_bin(z.window_size, d.event_time, timestamptz 'epoch') >= \(since) \(counted)
+                    AND date_bin(z.window_size, d.event_time, timestamptz 'epoch') >= \(since) AND d.in_windows
                 GROUP BY 1, 2, 3, 4
                 EXCEPT SELECT sensor_id, gateway_id, window_size, window_start FROM sensor_data_agg),
-            behind AS (
-                SELECT w.sensor_id, w.gateway_id, w.window_size, w.window_start
-                FROM sensor_data_agg w CROSS JOIN LATERAL (
-                    SELECT FROM sensor_data d WHERE d.sensor_id = w.sensor_id AND d.gateway_id = w.gateway_id
-                        AND d.event_time >= w.window_start AND d.event_time < w.window_end
-                        AND d.ingested_at > w.updated_at \(counted)
-                    LIMIT 1) newer
-                WHERE \(isDatedByClock) AND w.window_start >= \(since)),
             problems AS (
                 SELECT problem, sensor_id, gateway_id, window_size, window_start FROM compared
                 WHERE problem IS NOT NULL
-                UNION ALL SELECT 'never written', * FROM unwritten
-                UNION ALL SELECT 'final but without their latest readings', * FROM behind)
+                UNION ALL SELECT 'never written', * FROM unwritten)
             SELECT problem, count(*) AS count,
                 min((gateway_id, sensor_id, window_size::text, window_start::text)::text) AS example
             FROM problems GROUP BY 1 ORDER BY 1
             """
-    }
+    }()
 }

@@ -28,9 +28,10 @@ enum WindowStatistic: String, CaseIterable {
 /// The columns of `sensor_data_agg`.
 enum WindowColumn: TableColumn {
     case sensorID, gatewayID, windowSize, windowStart, windowEnd
-    case readingCount, warningCount, failureCount, lateCount, coverage
+    case readingCount, warningCount, failureCount, lateCount, coveredTime, coverage
+    case count(Quantity)
     case statistic(WindowStatistic, Quantity)
-    case isFinal, revision, updatedAt
+    case isFinal, revision, commitNumber, updatedAt
 
     /// The primary key.
     static let key: [WindowColumn] = [.sensorID, .gatewayID, .windowSize, .windowStart]
@@ -38,11 +39,14 @@ enum WindowColumn: TableColumn {
     static let statistics: [WindowColumn] = Quantity.aggregated.flatMap { quantity in
         WindowStatistic.allCases.map { .statistic($0, quantity) }
     }
-    /// What the readings of a window add up to.
-    static let totals: [WindowColumn] =
-        [.readingCount, .warningCount, .failureCount, .lateCount, .coverage] + statistics
+    /// What the counts of quantities are.
+    static let counts: [WindowColumn] = Quantity.aggregated.map { .count($0) }
+    /// What adds up when readings do.
+    static let sums: [WindowColumn] =
+        [.readingCount, .warningCount, .failureCount, .lateCount, .coveredTime] + counts
     /// All of them, as a row is written.
-    static let all: [WindowColumn] = key + [.windowEnd] + totals + [.isFinal, .revision, .updatedAt]
+    static let all: [WindowColumn] =
+        key + [.windowEnd] + sums + [.coverage] + statistics + [.isFinal, .revision, .commitNumber, .updatedAt]
 
     var name: String {
         switch self {
@@ -55,10 +59,13 @@ enum WindowColumn: TableColumn {
         case .warningCount: "warning_count"
         case .failureCount: "failure_count"
         case .lateCount: "late_count"
+        case .coveredTime: "covered_ms"
         case .coverage: "coverage"
+        case .count(let quantity): "\(quantity.name)_count"
         case .statistic(let statistic, let quantity): "\(quantity.name)_\(statistic.rawValue)"
         case .isFinal: "is_final"
         case .revision: "revision"
+        case .commitNumber: "commit_number"
         case .updatedAt: "updated_at"
         }
     }
@@ -68,7 +75,7 @@ enum WindowColumn: TableColumn {
         case .sensorID, .gatewayID: "text"
         case .windowSize: "interval"
         case .windowStart, .windowEnd, .updatedAt: "timestamptz"
-        case .readingCount, .warningCount, .failureCount, .lateCount: "int8"
+        case .readingCount, .warningCount, .failureCount, .lateCount, .coveredTime, .count, .commitNumber: "int8"
         case .coverage, .statistic: "float8"
         case .isFinal: "bool"
         case .revision: "int4"
@@ -83,7 +90,9 @@ enum WindowColumn: TableColumn {
         case .warningCount: "count(*) FILTER (WHERE d.status = 'warning')"
         case .failureCount: "count(*) FILTER (WHERE d.status = 'failure')"
         case .lateCount: "count(*) FILTER (WHERE d.late)"
+        case .coveredTime: "sum(d.interval_ms)"
         case .coverage: "least(1, sum(d.interval_ms)::float8 / \(size))"
+        case .count(let quantity): "count(d.\(quantity.name))"
         case .statistic(let statistic, let quantity): statistic.aggregate("d.\(quantity.name)")
         default: nil
         }
@@ -94,9 +103,10 @@ enum WindowColumn: TableColumn {
 struct WindowRows {
     /// A window of a sensor.
     private struct Row {
-        var sensorID: String
-        var gatewayID: String
+        var name: SensorName
         var result: WindowResult
+        /// The number of the transaction, up to which the window holds all readings.
+        var commitNumber: Int64
     }
 
     /// Windows that it does not keep are not written.
@@ -111,9 +121,9 @@ struct WindowRows {
     var count: Int { rows.count }
 
     /// Adds a window of a sensor.
-    mutating func append(_ result: WindowResult, of sensor: SensorState) {
+    mutating func append(_ result: WindowResult, of name: SensorName, commitNumber: Int64) {
         guard cutoff.keepsWindow(from: result.start) else { return }
-        rows.append(Row(sensorID: sensor.sensorID, gatewayID: sensor.gatewayID, result: result))
+        rows.append(Row(name: name, result: result, commitNumber: commitNumber))
     }
 
     /// Writes them all. COPY takes a third of the time of an upsert, and most windows of a busy stream are new.
@@ -134,50 +144,58 @@ struct WindowRows {
         try writer.beginRow(fields: Int16(WindowColumn.all.count))
         for column in WindowColumn.all {
             switch column {
-            case .sensorID: writer.append(row.sensorID)
-            case .gatewayID: writer.append(row.gatewayID)
+            case .sensorID: writer.append(row.name.sensorID)
+            case .gatewayID: writer.append(row.name.gatewayID)
             case .windowSize:
                 // interval_send(): microseconds, days, months.
                 withUnsafeBytes(of: ((size * 1000).bigEndian, Int64(0))) { writer.append($0) }
             case .windowStart: writer.append(PostgresTimestamp(milliseconds: result.start))
             case .windowEnd: writer.append(PostgresTimestamp(milliseconds: result.start + size))
-            case .readingCount: writer.append(totals.readingCount)
-            case .warningCount: writer.append(totals.warningCount)
-            case .failureCount: writer.append(totals.failureCount)
-            case .lateCount: writer.append(totals.lateCount)
             case .coverage: writer.append(totals.coverage(of: size))
             case .statistic(let statistic, let quantity):
                 writer.append(statistic.value(of: totals.summaries[quantity]))
             case .isFinal: writer.append(result.isFinal)
             case .revision: writer.append(Int32(0))
+            case .commitNumber: writer.append(row.commitNumber)
             case .updatedAt: writer.append(now)
+            default: writer.append(column.sum(of: totals))
             }
         }
     }
 
     private static func upsert(_ rows: [Row], _ connection: PostgresConnection, now: PostgresTimestamp) throws {
         let results = rows.lazy.map(\.result)
-        let parameters = WindowTable.upserted.map { column -> PostgresParameter in
+        let parameters = WindowColumn.all.map { column -> PostgresParameter in
             switch column {
-            case .sensorID: .array(rows.lazy.map(\.sensorID))
-            case .gatewayID: .array(rows.lazy.map(\.gatewayID))
-            case .windowSize: .array(results.map { $0.specification.size })
-            case .windowStart: .array(results.map { PostgresTimestamp(milliseconds: $0.start) })
             case .windowEnd:
                 .array(results.map { PostgresTimestamp(milliseconds: $0.start + $0.specification.size) })
-            case .readingCount: .array(results.map(\.totals.readingCount))
-            case .warningCount: .array(results.map(\.totals.warningCount))
-            case .failureCount: .array(results.map(\.totals.failureCount))
-            case .lateCount: .array(results.map(\.totals.lateCount))
             case .coverage: .array(results.map { $0.totals.coverage(of: $0.specification.size) })
-            case .statistic(let statistic, let quantity):
-                .array(results.map { statistic.value(of: $0.totals.summaries[quantity]) })
             case .isFinal: .array(results.map(\.isFinal))
             case .revision: .array(results.map { _ in Int32(0) })
+            case .commitNumber: .array(rows.lazy.map(\.commitNumber))
             case .updatedAt: .array(results.map { _ in now })
+            default:
+                WindowTable.parameter(
+                    column, names: rows.lazy.map(\.name), sizes: results.map(\.specification.size),
+                    starts: results.map(\.start), totals: results.map(\.totals))
             }
         }
         _ = try connection.query(prepared: WindowTable.upsert, parameters)
+    }
+}
+
+extension WindowColumn {
+    /// The value of one of `sums`; 0 of another column.
+    fileprivate func sum(of totals: Totals) -> Int64 {
+        switch self {
+        case .readingCount: totals.readingCount
+        case .warningCount: totals.warningCount
+        case .failureCount: totals.failureCount
+        case .lateCount: totals.lateCount
+        case .coveredTime: totals.coveredTime
+        case .count(let quantity): totals.summaries[quantity].count
+        default: 0
+        }
     }
 }
 
@@ -185,82 +203,78 @@ struct WindowRows {
 enum WindowTable {
     /// Whether a statement writes windows.
     static func isWritten(by statement: String) -> Bool {
-        statement.hasPrefix("COPY sensor_data_agg") || statement.hasPrefix("INSERT INTO sensor_data_agg")
+        ["COPY", "INSERT INTO", "UPDATE"].contains { statement.hasPrefix("\($0) sensor_data_agg") }
     }
 
     static let copy = "COPY sensor_data_agg (\(WindowColumn.all.names)) FROM STDIN (FORMAT binary)"
 
-    private static let onConflict = """
-        ON CONFLICT (\(WindowColumn.key.names)) DO UPDATE SET
-        \(WindowColumn.all.dropFirst(WindowColumn.key.count).map { column in
-            column == .revision
-                ? "revision = sensor_data_agg.revision + sensor_data_agg.is_final::integer"
-                : "\(column.name) = excluded.\(column.name)"
-        }.joined(separator: ", "))
-        """
+    static func size(_ milliseconds: String) -> String { "\(milliseconds) * interval '1 millisecond'" }
 
-    /// The columns of an upsert, in the order of its parameters. The size comes in milliseconds.
-    static let upserted = WindowColumn.all
-
-    private static func size(_ milliseconds: String) -> String { "\(milliseconds) * interval '1 millisecond'" }
-
-    static let upsert: String = {
-        let arrays = upserted.enumerated().map { index, column in
+    /// `unnest($1::text[], ...) AS w (...)`. Sizes come in milliseconds.
+    static func unnest(_ columns: [WindowColumn]) -> String {
+        let arrays = columns.enumerated().map { index, column in
             "$\(index + 1)::\(column == .windowSize ? "int8" : column.type)[]"
         }
-        let values = upserted.map { $0 == .windowSize ? size("w.window_size") : "w.\($0.name)" }
-        return """
-            INSERT INTO sensor_data_agg (\(upserted.names))
-            SELECT \(values.joined(separator: ", "))
-            FROM unnest(\(arrays.joined(separator: ", "))) AS w (\(upserted.names))
-            \(onConflict)
-            """
-    }()
-
-    /// A window that is computed again.
-    struct Named {
-        var gatewayID: String
-        var sensorID: String
-        /// Milliseconds.
-        var size: Int64
-        /// Milliseconds since 1970.
-        var start: Int64
+        return "unnest(\(arrays.joined(separator: ", "))) WITH ORDINALITY AS w (\(columns.names), position)"
     }
 
-    /// Computes final windows again from the raw rows, those of this transaction included.
-    /// - Returns: how many windows that were.
-    static func recompute(_ windows: [Named], now: PostgresTimestamp, _ connection: PostgresConnection) throws -> Int {
-        guard !windows.isEmpty else { return 0 }
-        return try connection.query(
-            prepared: recomputation,
-            [
-                .array(windows.map(\.sensorID)), .array(windows.map(\.gatewayID)), .array(windows.map(\.size)),
-                .array(windows.map { PostgresTimestamp(milliseconds: $0.start) }), .value(now),
-            ]
-        ).affectedRows
-    }
-
-    private static let recomputation: String = {
-        let values = WindowColumn.all.map { column -> String in
-            switch column {
-            case .sensorID, .gatewayID, .windowStart: "w.\(column.name)"
-            case .windowSize: size("w.size_ms")
-            case .windowEnd: "w.window_start + \(size("w.size_ms"))"
-            case .isFinal: "true"
-            case .revision: "0"
-            case .updatedAt: "$5::timestamptz"
-            default: column.aggregate(sizeInMilliseconds: "w.size_ms") ?? "NULL"
-            }
+    /// One array with the values of a column of the key or of what readings add up to.
+    static func parameter(
+        _ column: WindowColumn, names: some Sequence<SensorName>, sizes: some Sequence<Int64>,
+        starts: some Sequence<Int64>, totals: some Sequence<Totals>
+    ) -> PostgresParameter {
+        switch column {
+        case .sensorID: .array(names.map(\.sensorID))
+        case .gatewayID: .array(names.map(\.gatewayID))
+        case .windowSize: .array(sizes.map { $0 })
+        case .windowStart: .array(starts.map { PostgresTimestamp(milliseconds: $0) })
+        case .statistic(let statistic, let quantity):
+            .array(totals.map { statistic.value(of: $0.summaries[quantity]) })
+        default: .array(totals.map { column.sum(of: $0) })
         }
+    }
+
+    static let upsert: String = {
+        let values = WindowColumn.all.map { $0 == .windowSize ? size("w.window_size") : "w.\($0.name)" }
         return """
             INSERT INTO sensor_data_agg (\(WindowColumn.all.names))
-            SELECT \(values.joined(separator: ", "))
-            FROM unnest($1::text[], $2::text[], $3::int8[], $4::timestamptz[])
-                AS w (sensor_id, gateway_id, size_ms, window_start)
-            JOIN sensor_data d ON d.sensor_id = w.sensor_id AND d.gateway_id = w.gateway_id
-                AND d.event_time >= w.window_start AND d.event_time < w.window_start + \(size("w.size_ms"))
-            GROUP BY w.sensor_id, w.gateway_id, w.size_ms, w.window_start
-            \(onConflict)
+            SELECT \(values.joined(separator: ", ")) FROM \(unnest(WindowColumn.all))
+            ON CONFLICT (\(WindowColumn.key.names)) DO UPDATE SET
+            \(WindowColumn.all.dropFirst(WindowColumn.key.count).map { column in
+                column == .revision
+                    ? "revision = sensor_data_agg.revision + sensor_data_agg.is_final::integer"
+                    : "\(column.name) = excluded.\(column.name)"
+            }.joined(separator: ", "))
             """
     }()
+
+    /// A sensor whose final windows are open again.
+    struct Reopened {
+        var name: SensorName
+        /// Those that end after this, milliseconds since 1970.
+        var since: Int64
+    }
+
+    /// Opens final windows again. They stay as they are until they are written anew.
+    static func reopen(
+        _ sensors: [Reopened], policy: WindowPolicy, now: PostgresTimestamp, _ connection: PostgresConnection
+    ) throws {
+        guard !sensors.isEmpty else { return }
+        let ranges = sensors.flatMap { sensor in
+            Set(policy.specifications.map(\.size)).map { (name: sensor.name, size: $0, after: sensor.since - $0) }
+        }
+        _ = try connection.query(
+            prepared: """
+                UPDATE sensor_data_agg a SET is_final = false, revision = a.revision + 1, updated_at = $5
+                FROM unnest($1::text[], $2::text[], $3::int8[], $4::timestamptz[])
+                    AS w (sensor_id, gateway_id, window_size, after)
+                WHERE a.sensor_id = w.sensor_id AND a.gateway_id = w.gateway_id
+                    AND a.window_size = \(size("w.window_size")) AND a.window_start > w.after AND a.is_final
+                """,
+            [
+                .array(ranges.map(\.name.sensorID)), .array(ranges.map(\.name.gatewayID)),
+                .array(ranges.map(\.size)), .array(ranges.map { PostgresTimestamp(milliseconds: $0.after) }),
+                .value(now),
+            ])
+    }
 }

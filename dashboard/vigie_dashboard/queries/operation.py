@@ -63,8 +63,7 @@ OFFSETS = """
 GATEWAYS = """
     WITH streams AS (
         SELECT gateway_id, count(*) AS streams, sum(last_seq - first_seq + 1)::float8 AS numbered,
-               least(sum(lost), 9223372036854775807)::bigint AS missing,
-               array_agg(DISTINCT kafka_partition ORDER BY kafka_partition) AS partitions
+               least(sum(lost), 9223372036854775807)::bigint AS missing
         FROM stream_progress GROUP BY gateway_id
     ), gone AS (
         SELECT gateway_id, sum(readings)::bigint AS expired FROM expired GROUP BY gateway_id
@@ -76,9 +75,10 @@ GATEWAYS = """
            count(*) FILTER (WHERE time_quality = 'estimated') AS estimated,
            count(*) FILTER (WHERE simulated) AS simulated,
            coalesce(min(streams.streams), 0) AS streams, coalesce(min(streams.numbered), 0) AS numbered,
-           coalesce(min(streams.missing), 0) AS missing, min(streams.partitions) AS partitions,
+           coalesce(min(streams.missing), 0) AS missing, array_agg(DISTINCT kafka_partition) AS partitions,
            coalesce(min(gone.expired), 0) AS expired
     FROM sensor LEFT JOIN streams USING (gateway_id) LEFT JOIN gone USING (gateway_id)
+        LEFT JOIN gateway USING (gateway_id)
     GROUP BY gateway_id ORDER BY gateway_id
 """
 

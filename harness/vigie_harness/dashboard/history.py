@@ -290,9 +290,10 @@ def _streams(connection: psycopg.Connection, plan: Plan, sequences: dict[str, in
         stream = _stream(gateway)
         lost = 37 if index == 1 else 0
         connection.execute(
-            "INSERT INTO stream_progress VALUES (%s, %s, %s, %s, %s, %s, 1, %s)",
-            (gateway, stream, last + lost, plan.now, lost, index, plan.now),
+            "INSERT INTO stream_progress VALUES (%s, %s, %s, %s, %s, %s)",
+            (gateway, stream, last + lost, plan.now, lost, plan.now),
         )
+        connection.execute("INSERT INTO gateway VALUES (%s, 1, 1, %s)", (gateway, index))
         if lost:
             first = last // 2
             connection.execute(

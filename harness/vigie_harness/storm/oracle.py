@@ -288,8 +288,8 @@ _SETTLED = {
 
 def _window_check(settled: bool) -> tuple[str, str]:
     """Every window against a recomputation from the rows, in both directions."""
-    # Of an open window only the rows that had been written when it was last updated.
-    written = "" if settled else "AND (w.is_final OR d.ingested_at <= w.updated_at)"
+    # Of an open window only the rows of commits up to its own.
+    written = "" if settled else "AND (w.is_final OR d.commit_number <= w.commit_number)"
     sums = ", ".join(
         f"avg(d.{name}) AS {name}_avg, min(d.{name}) AS {name}_min, max(d.{name}) AS {name}_max, "
         f"stddev_samp(d.{name}) AS {name}_stddev"
@@ -315,7 +315,8 @@ def _window_check(settled: bool) -> tuple[str, str]:
             SELECT DISTINCT d.gateway_id, d.sensor_id, window_size, first AS window_start
             FROM sensor_data d, definition, LATERAL generate_series(
                 date_bin(slide, d.event_time, timestamptz 'epoch') - window_size + slide,
-                date_bin(slide, d.event_time, timestamptz 'epoch'), slide) AS first),
+                date_bin(slide, d.event_time, timestamptz 'epoch'), slide) AS first
+            WHERE d.in_windows),
         compared AS (
             SELECT w.gateway_id, w.sensor_id, w.window_size, w.window_start, w.is_final, w.reading_count AS has,
                 r.reading_count AS should_have,
@@ -339,7 +340,7 @@ def _window_check(settled: bool) -> tuple[str, str]:
                     {sums}
                 FROM sensor_data d WHERE d.gateway_id = w.gateway_id AND d.sensor_id = w.sensor_id
                     AND d.event_time >= w.window_start AND d.event_time < w.window_start + w.window_size
-                    {written}) AS r)
+                    AND d.in_windows {written}) AS r)
         SELECT * FROM compared WHERE wrong IS NOT NULL
         UNION ALL
         SELECT e.gateway_id, e.sensor_id, e.window_size, e.window_start, NULL, NULL, NULL, 'never written'
