@@ -154,8 +154,8 @@ import Testing
         try other.execute("SET deadlock_timeout = '1h'")
         try await stream.trouble("a deadlock", signs: ["40P01"]) {
             while true {
-                try other.execute("BEGIN; SELECT FROM stream_progress FOR UPDATE")
-                try await waitUntil("a batch waits for its streams", within: .seconds(120)) {
+                try other.execute("BEGIN; SELECT FROM gateway FOR UPDATE")
+                try await waitUntil("a batch waits for its gateways", within: .seconds(120)) {
                     try cluster.connect().query(
                         "SELECT FROM pg_stat_activity WHERE usename = 'vigie' AND wait_event_type = 'Lock'"
                     ).rowCount > 0

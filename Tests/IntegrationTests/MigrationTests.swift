@@ -97,7 +97,7 @@ import Testing
 
         let dashboard = try PostgresConnection(
             connectionString: "host=\(folder.path) user=vigie_dashboard dbname=vigie", applicationName: "vigie-tests")
-        for table in ["sensor_data", "sensor_data_agg", "sensor", "loss", "stream_progress", "expired"] {
+        for table in ["sensor_data", "sensor_data_agg", "sensor", "loss", "gateway", "stream_progress", "expired"] {
             _ = try dashboard.query("SELECT * FROM \(table)")
         }
         #expect(try dashboard.query("SELECT bound FROM alert_rule").value(0, 0, as: Double.self) == 1500)

@@ -142,10 +142,14 @@ struct Admission {
                     streamID: streamTexts[stream], faults: faults, status: status, isLate: isLate,
                     isInWindows: isInWindows, ingestedAt: ingestedAt, commitNumber: sensor.lastCommit), to: &writer)
         }
-        for index in sensors.indices where isTouched[index] {
-            touched.append(sensors[index])
-            if !sensors[index].windows.hasPanes {
-                states[Int(batch.sensors[index].gateway)]?.sensorsWithoutPanes.insert(sensors[index].sensorID)
+        for (index, sensor) in sensors.enumerated() {
+            let state = states[Int(batch.sensors[index].gateway)]
+            if isTouched[index] {
+                touched.append(sensor)
+                if !sensor.windows.hasPanes { state?.sensorsWithoutPanes.insert(sensor.sensorID) }
+            } else if sensor.windows.largestEventTime == nil {
+                // No reading of it was ever kept, so it has no row.
+                state?.sensors[sensor.sensorID] = nil
             }
         }
     }

@@ -12,6 +12,8 @@ final class GatewayState {
     var commitNumber: Int64 = 0
     /// The progress of the streams that were needed.
     var streams: [StreamID: StreamProgress] = [:]
+    /// When each of them was last needed, by the processor's clock, milliseconds since 1970.
+    var streamUse: [StreamID: Int64] = [:]
     /// The sensors that were needed, by their names.
     var sensors: [String: SensorState] = [:]
     /// The sensors whose panes are still to be loaded.
@@ -53,8 +55,7 @@ extension GatewayState {
             size.sensors += 1
             size.panes += sensor.windows.paneCount
             size.windows += sensor.windows.openWindowCount(policy)
-            // The object with its header, its two names, and its place in the table.
-            size.bytes += 16 + MemoryLayout<SensorWindows>.stride + 160 + name.utf8.count + sensor.gatewayID.utf8.count
+            size.bytes += SensorState.bytes + name.utf8.count + sensor.gatewayID.utf8.count
             size.bytes += sensor.windows.paneBytes
         }
         return size
@@ -96,6 +97,9 @@ final class SensorState {
         self.interval = interval
         self.lastCommit = lastCommit
     }
+
+    /// What one takes without panes and names: the object with its header, and its place in the table.
+    static let bytes = 16 + MemoryLayout<SensorWindows>.stride + 160
 
     var name: SensorName { SensorName(gatewayID: gatewayID, sensorID: sensorID) }
 }

@@ -46,6 +46,9 @@ struct StreamProgress: Sendable {
             first: first, last: last, lastEventTime: lastEventTime, end: end, previous: previous, losses: losses)
     }
 
+    /// What ranges come to that were seen at some time or later, milliseconds since 1970.
+    mutating func lossDigests(since: Int64) -> [LossRanges.Digest] { losses.digests(since: since) }
+
     /// How many numbers are not there.
     var missing: Int64 { losses.numbers }
 

@@ -35,17 +35,18 @@ struct AlertChanges {
 
     /// Moves the alert of a stream.
     mutating func evaluate(
-        _ progress: StreamProgress, of name: StreamName, in gateway: GatewayState, rule: LossRule?
+        _ progress: inout StreamProgress, of name: StreamName, in gateway: GatewayState, rule: LossRule?
     ) {
         guard rule != nil && progress.losses.count > 0 || gateway.streamAlerts[name.streamID] != nil,
             let time = progress.lastEventTime
         else { return }
         var alert = gateway.streamAlerts[name.streamID] ?? StreamAlert()
-        // A late reading on one side of a hole does not make the hole old.
-        let holes = progress.losses.all.lazy.map { range in
-            StreamAlert.Hole(
-                seen: max(range.timeBefore ?? .min, range.timeAfter ?? range.timeBefore ?? time), count: range.count,
-                reason: range.reason == .unknown ? nil : range.reason.text)
+        let digests = rule.map { progress.lossDigests(since: time - $0.clearAfter + 1) } ?? []
+        let holes = digests.flatMap { digest -> [StreamAlert.Hole] in
+            let reason = digest.reason == .unknown ? nil : digest.reason.text
+            let timed = digest.seen.map { StreamAlert.Hole(seen: $0.lowerBound, count: digest.count, reason: reason) }
+            let untimed = StreamAlert.Hole(seen: time, count: digest.untimed, reason: reason)
+            return [timed, digest.untimed > 0 ? untimed : nil].compactMap { $0 }
         }
         alert.evaluate(holes, stream: name.streamID.description, time: time, rule: rule) { event in
             steps.append(Step(gatewayID: name.gatewayID, sensorID: "", event: event))

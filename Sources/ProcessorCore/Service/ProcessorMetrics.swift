@@ -20,6 +20,7 @@ struct ProcessorMetrics: Sendable {
     let batchDuration: Histogram
     let batchSize: Histogram
     let updateInterval: Gauge
+    let evictions: Counter
     let alertsOpened: Counter
     let alertsClosed: Counter
 
@@ -55,6 +56,8 @@ struct ProcessorMetrics: Sendable {
         updateInterval = registry.gauge(
             "vigie_window_update_interval_seconds",
             "How often open windows are written: as often as is set, or as the database can take.")
+        evictions = registry.counter(
+            "vigie_state_evictions_total", "Copies of sensors and streams that left memory until they are needed.")
         batchSize = registry.histogram(
             "vigie_batch_messages", "Messages in a batch.", bounds: [1, 10, 100, 1000, 10_000, 50_000, 100_000])
     }

@@ -50,6 +50,8 @@ public struct ProcessorSettings: Sendable {
     var idleTimeout: Int64
     /// How often open windows are written, milliseconds.
     var updateInterval: Int64
+    /// What the state of sensors and streams may take in memory, all workers together, bytes.
+    var stateSize: Int
     /// What numbers may be.
     var limits: PhysicalLimits
     /// What is worth a warning, and what an alert.
@@ -111,6 +113,8 @@ public struct ProcessorSettings: Sendable {
         let open = windows.longestWindow + lateness + idleTimeout
         retention = root.optionalSection("retention").map { RetentionSettings($0, open: open) } ?? RetentionSettings()
         updateInterval = root.value("update_interval", as: .duration(), default: .seconds(5)).millisecondsRoundedDown
+        stateSize = Int(
+            clamping: root.value("state_size", as: .size(ByteCount.mebibytes(1)...), default: .mebibytes(1024)).bytes)
         limits = ProcessorSettings.limits(root)
         rules = AlertRules(root)
         webhook = root.optionalSection("webhook").flatMap(WebhookSettings.init)

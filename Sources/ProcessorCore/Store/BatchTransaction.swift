@@ -30,6 +30,8 @@ struct BatchSummary: Sendable, Equatable {
     var windows = 0
     /// How long writing them took, without those that were computed again.
     var windowDuration = Duration.zero
+    /// Sensors that were not in memory.
+    var sensorsLoaded = 0
     /// Alerts opened.
     var alertsOpened = 0
     /// Alerts closed.
@@ -109,7 +111,7 @@ struct BatchTransaction {
             let (uses, firstNumbers) = BatchTransaction.survey(batch)
             let cutoff = try tables.lock(uses, inserting: true, token: token, cache: &cache)
             try tables.load(names, into: cache)
-            try tables.load(
+            summary.sensorsLoaded = try tables.load(
                 batch.sensors.map { SensorName(gatewayID: batch.gateways[Int($0.gateway)], sensorID: $0.name) },
                 into: cache)
             let states = batch.gateways.map { cache[$0] }
@@ -135,14 +137,15 @@ struct BatchTransaction {
             summary.windowDuration = began.duration(to: .now)
             try tables.save(sensors: admission.touched)
             // A report may name hundreds of streams of which it says nothing new.
-            let streams = names.indices.filter { admission.isChanged($0) }.map { index in
+            var streams = names.indices.filter { admission.isChanged($0) }.map { index in
                 StreamTable.Change(
                     name: names[index], before: admission.progress[index].before,
                     after: admission.progress[index].after)
             }
-            for stream in streams {
-                guard let gateway = cache[stream.name.gatewayID] else { continue }
-                admission.alerts.evaluate(stream.after, of: stream.name, in: gateway, rule: rules.loss)
+            for index in streams.indices {
+                guard let gateway = cache[streams[index].name.gatewayID] else { continue }
+                admission.alerts.evaluate(
+                    &streams[index].after, of: streams[index].name, in: gateway, rule: rules.loss)
             }
             (summary.alertsOpened, summary.alertsClosed) = try alerts.save(
                 admission.alerts, of: cache, now: ingestedAt)
@@ -153,6 +156,7 @@ struct BatchTransaction {
                 if !overflow { summary.missing = sum }
             }
             try tables.save(streams: streams, of: cache, now: ingestedAt)
+            tables.noteUse(of: names, in: cache, at: now.milliseconds)
             return summary
         }
     }

@@ -40,10 +40,14 @@ actor BatchWriter {
     /// somebody else has written for them.
     private var incomplete: Set<String> = []
     private var loadingPace = LoadingPace()
+    /// Gateways of which something left memory that time may make due, and when to look at them again.
+    private var evicted: (gateways: Set<String>, retry: ContinuousClock.Instant) = ([], .now)
     /// In what time silence means something, and whether that has grown since the last look.
     private var caughtUp = CaughtUpTracker()
     private var caughtUpHasMoved = false
     private var nextMeasurement = ContinuousClock.now
+    /// Sensors that came into memory since then.
+    private var sensorsLoaded = 0
     private var nextLook = ContinuousClock.now
     private var pace: UpdatePace
     private var latest = Timestamp(milliseconds: 0)
@@ -105,6 +109,7 @@ actor BatchWriter {
 
     /// Writes what the passing of time has made due.
     func onProcessingTime() async throws {
+        if ContinuousClock.now >= nextMeasurement { measure() }
         try await loadWhatIsMissing()
         // Looking at all sensors after every batch would take longer than many a batch.
         guard ContinuousClock.now >= nextLook || caughtUpHasMoved else { return }
@@ -126,12 +131,15 @@ actor BatchWriter {
         for portion in portions(due) {
             try await writeWindows(of: portion.filter { !heldWindows.contains($0) })
         }
-        if ContinuousClock.now >= nextMeasurement { measure() }
     }
 
     /// Loads what is not in memory that time may make due, in portions, so that no batch waits for it, and writes what has
     /// become due meanwhile.
     private func loadWhatIsMissing() async throws {
+        if !evicted.gateways.isEmpty, ContinuousClock.now >= evicted.retry {
+            incomplete.formUnion(evicted.gateways)
+            evicted.gateways = []
+        }
         let end = ContinuousClock.now + LoadingPace.share
         while ContinuousClock.now < end {
             let portion = Array(incomplete.lazy.filter { !self.heldWindows.contains($0) }.prefix(loadingPace.sensors))
@@ -161,14 +169,38 @@ actor BatchWriter {
         return portions
     }
 
-    /// Counts what is in memory, every few seconds.
+    /// Counts what is in memory, every few seconds, and lets go of what need not be there.
     private func measure() {
         nextMeasurement = .now + .seconds(5)
-        var size = StateSize()
-        for gateway in cache.values { size += gateway.size(settings.windows) }
+        sensorsLoaded = 0
+        var size = stateSize
+        let eviction = StateEviction(
+            bound: settings.stateSize / settings.workers, looksForSilence: settings.rules.silence != nil)
+        let outcome = eviction.evict(from: &cache, bytes: size.bytes, now: wallClock.now().milliseconds)
+        if outcome.sensors + outcome.streams > 0 {
+            metrics.evictions.increment(by: UInt64(outcome.sensors + outcome.streams))
+            if !outcome.incomplete.isEmpty {
+                log.warning(
+                    "the sensors' state is larger than it may be (state_size); windows of quiet sensors wait",
+                    ["bytes": size.bytes, "sensors": outcome.sensors])
+                evicted.gateways.formUnion(outcome.incomplete)
+                evicted.retry = .now + BatchWriter.evictionPause
+                incomplete.subtract(outcome.incomplete)
+            }
+            size = stateSize
+        }
         status.measure(size)
         pace.openWindows = size.windows
         metrics.updateInterval.set(Double(pace.interval) / 1000)
+    }
+
+    /// After so many more sensors what is in memory is counted at once.
+    private static let sensorsWorthMeasuring = 20_000
+    /// For how long sensors stay out of memory that left it for want of room.
+    private static let evictionPause = Duration.seconds(30)
+
+    private var stateSize: StateSize {
+        cache.values.reduce(into: StateSize()) { $0 += $1.size(settings.windows) }
     }
 
     /// Notes that everything is in the database that was in some partitions at a time.
@@ -221,6 +253,8 @@ actor BatchWriter {
                 if let state = cache[gateway], !state.isComplete { incomplete.insert(gateway) }
             }
             metrics.batchDuration.observe(duration)
+            sensorsLoaded += summary.sensorsLoaded
+            if sensorsLoaded >= BatchWriter.sensorsWorthMeasuring { nextMeasurement = .now }
             metrics.record(summary)
             pace.observe(windows: summary.windows, duration: summary.windowDuration)
             status.record(

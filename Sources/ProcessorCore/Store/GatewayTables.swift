@@ -75,10 +75,12 @@ struct GatewayTables {
 
     /// Loads sensors that are not in memory, with their alerts and without their panes. Those that have no row stay
     /// unknown.
-    func load(_ sensors: [SensorName], into cache: [String: GatewayState]) throws {
+    /// - Returns: how many were not in memory.
+    func load(_ sensors: [SensorName], into cache: [String: GatewayState]) throws -> Int {
         let missing = sensors.filter { cache[$0.gatewayID] != nil && cache[$0.gatewayID]?.sensors[$0.sensorID] == nil }
-        if missing.isEmpty { return }
+        if missing.isEmpty { return 0 }
         try take(try self.sensors.load(missing), into: cache)
+        return missing.count
     }
 
     /// Loads the sensors of gateways that time may make due: those with open windows, and those that may become silent.
@@ -136,6 +138,14 @@ struct GatewayTables {
             var after = change.after
             after.forgetChanges()
             cache[change.name.gatewayID]?.streams[change.name.streamID] = after
+        }
+    }
+
+    /// Notes when streams were needed, as far as they are in memory.
+    func noteUse(of streams: [StreamName], in cache: [String: GatewayState], at time: Int64) {
+        for name in streams {
+            guard let state = cache[name.gatewayID], state.streams[name.streamID] != nil else { continue }
+            state.streamUse[name.streamID] = time
         }
     }
 

@@ -4,15 +4,16 @@ enum Windows {
         "temperature", "humidity", "co2", "pressure", "battery_level", "voc_index", "pm2_5",
     ]
 
-    /// Selects one row for each window that `sensor_data_agg` lacks, has without cause, or has with other numbers.
+    /// Selects one row for each window that `sensor_data_agg` lacks, has without cause, or has with other numbers. A window
+    /// has a row from the time on when its last slide begins.
     ///
     /// Counts, minima and maxima must be equal. Averages and standard deviations are sums in another order, so they
     /// may differ in their last digits.
     static var differences: String {
         let aggregates = quantities.map { name in
             """
-            avg(\(name)) AS e_\(name)_avg, min(\(name)) AS e_\(name)_min, max(\(name)) AS e_\(name)_max,
-            stddev_samp(\(name)) AS e_\(name)_stddev
+            avg(d.\(name)) AS e_\(name)_avg, min(d.\(name)) AS e_\(name)_min, max(d.\(name)) AS e_\(name)_max,
+            stddev_samp(d.\(name)) AS e_\(name)_stddev
             """
         }
         let checks = quantities.flatMap { name in
@@ -33,9 +34,10 @@ enum Windows {
                     count(*) AS e_reading_count, count(*) FILTER (WHERE status = 'warning') AS e_warning_count,
                     count(*) FILTER (WHERE status = 'failure') AS e_failure_count,
                     \(aggregates.joined(separator: ",\n"))
-                FROM sensor_data, definition, LATERAL (
+                FROM sensor_data d JOIN sensor s USING (sensor_id, gateway_id), definition, LATERAL (
                     SELECT date_bin(slide, event_time, timestamptz '1970-01-01 00:00:00Z') AS newest
                 ) AS aligned, LATERAL generate_series(newest - window_size + slide, newest, slide) AS first
+                WHERE first + window_size - slide <= s.last_event_time
                 GROUP BY sensor_id, gateway_id, window_size, first
             )
             SELECT sensor_id, gateway_id, window_size::text, window_start, reading_count::bigint, e_reading_count
