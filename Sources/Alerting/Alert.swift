@@ -12,13 +12,15 @@ public enum AlertKind: String, CaseIterable, Sendable {
     case silence
     /// Readings that were numbered and have not arrived.
     case loss
+    /// Readings that came under the numbers of others.
+    case conflict
 }
 
 /// Which of a sensor's alerts, or of a gateway's: at most one of each is open.
 public struct AlertKey: Sendable, Hashable {
     /// What it is about.
     public var kind: AlertKind
-    /// The quantity, the chip or the stream; empty for silence.
+    /// The quantity, the chip or the stream; empty for silence and conflicts.
     public var variable: String
 
     /// Names an alert.
@@ -88,7 +90,7 @@ public struct AlertEvent: Sendable, Equatable {
     public var key: AlertKey
     /// Its severity from now on; of a closed one, the last.
     public var severity: Severity
-    /// When, milliseconds since 1970: event time, and the processor's clock for silence.
+    /// When, milliseconds since 1970: event time, and the processor's clock for silence and conflicts.
     public var time: Int64
     /// Since when it was wrong, milliseconds since 1970.
     public var since: Int64

@@ -145,6 +145,8 @@ public struct AlertRules: Sendable, Equatable {
     public var silence: SilenceRule?
     /// Nil: loss is no alert.
     public var loss: LossRule?
+    /// Nil: conflicts are no alert.
+    public var conflict: ConflictRule?
 
     /// Rules that never apply.
     public init() {}

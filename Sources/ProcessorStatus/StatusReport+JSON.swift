@@ -26,7 +26,8 @@ extension StatusReport {
             "lag": .of(lag),
             "counts": [
                 "messages": .of(counts.messages), "rows": .of(counts.rows), "duplicates": .of(counts.duplicates),
-                "late": .of(counts.late), "rejected": .of(counts.rejected), "windows": .of(counts.windows),
+                "conflicts": .of(counts.conflicts), "late": .of(counts.late), "rejected": .of(counts.rejected),
+                "windows": .of(counts.windows),
                 "batches": .of(counts.batches),
             ],
             "state": [

@@ -45,6 +45,7 @@ extension StatusReport {
                 "\(PlainNumbers.count(counts.messages)) messages, \(PlainNumbers.count(counts.rows)) rows, "
                     + "\(PlainNumbers.count(counts.duplicates)) duplicates, \(PlainNumbers.count(counts.late)) late, "
                     + "\(PlainNumbers.count(counts.rejected)) rejected"
+                    + (counts.conflicts == 0 ? "" : ", \(PlainNumbers.count(counts.conflicts)) conflicts")
             ),
             (
                 "state",

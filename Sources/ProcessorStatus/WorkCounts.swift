@@ -40,6 +40,8 @@ package struct WorkCounts: Sendable, Equatable {
     package var messages = 0
     package var rows = 0
     package var duplicates = 0
+    /// Readings whose numbers other readings have.
+    package var conflicts = 0
     package var late = 0
     package var rejected = 0
     package var windows = 0
@@ -52,6 +54,7 @@ package struct WorkCounts: Sendable, Equatable {
         left.messages += right.messages
         left.rows += right.rows
         left.duplicates += right.duplicates
+        left.conflicts += right.conflicts
         left.late += right.late
         left.rejected += right.rejected
         left.windows += right.windows

@@ -28,6 +28,8 @@ public struct Rejection: Error, Equatable, Sendable, CustomStringConvertible {
         case future
         /// The database refused the row, such as by a constraint or a trigger of its operator.
         case refusedByDatabase = "refused_by_database"
+        /// Another reading has its number: neither is a copy of the other.
+        case sequenceConflict = "sequence_conflict"
     }
 
     /// The kind of reason.

@@ -130,6 +130,41 @@ import Testing
     }
 
     @Test(.timeLimit(.minutes(10)))
+    func aConflictBecomesOneRowUnderItsOwnStream() async throws {
+        let setting = try await Setting(partitions: 1)
+        let site = setting.site
+        let first = try (1...3).map { try site.reading(Int64($0), from: start, temperature: 20).encoded() }
+        let other = try site.reading(2, from: start, temperature: 30).encoded()
+        try await site.send((first + [other, first[0], other]).map { Outgoing(value: $0) })
+        try await setting.process()
+        #expect(try setting.sequences() == "1,2,3" && setting.lost() == 0)
+        let rejected = try await site.messages(of: site.rejectedTopic)
+        #expect(rejected.count == 1 && rejected.first?.value == other)
+        #expect(rejected.first?.headers["vigie-reason"] == "sequence_conflict")
+        let own = try #require(rejected.first?.headers["vigie-own-stream"])
+        let entry = "SELECT concat_ws(' ', own_stream_id, seq, kafka_offset, settled_at IS NULL) FROM sequence_conflict"
+        #expect(try site.value(entry) == "\(own) 2 3 t")
+        let before = try await BuiltProgram.processor.run(
+            ["verify", "--config", setting.configuration], in: site.folder)
+        #expect(before.ending == .status(1) && before.output.contains("sequence_conflict"), "\(before.output)")
+
+        // Sent back however often, and coming once more as it was: one entry and one row.
+        for round in 1...2 {
+            let output = try await setting.redrive("--reason", "sequence_conflict")
+            #expect(
+                setting.counts("sequence_conflict", in: output) == (round == 1 ? [1, 1, 0, 0, 1] : [1, 0, 1, 0, 0]))
+            try await site.send([Outgoing(value: other)])
+            try await setting.process()
+            #expect(try setting.sequences() == "1,1,2,3" && setting.lost() == 0)
+            try await setting.verify()
+        }
+        #expect(try site.value(entry) == "\(own) 2 3 f")
+        #expect(try site.value("SELECT temperature FROM sensor_data WHERE stream_id = '\(own)'", as: Double.self) == 30)
+        #expect(try await site.messages(of: site.rejectedTopic).count == 1)
+        try await site.remove()
+    }
+
+    @Test(.timeLimit(.minutes(10)))
     func whatTheDatabaseRefusedIsAdmittedWhenItsOperatorHasMendedIt() async throws {
         let setting = try await Setting()
         let site = setting.site

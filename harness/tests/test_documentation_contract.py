@@ -50,7 +50,7 @@ class Contract(unittest.TestCase):
                 is_taken = example["verdict"] == "accepted" or "schema_takes_it" in example
                 self.assertEqual(self.is_valid(message(example)), is_taken)
         # Of bytes and of fields that stand twice a schema says nothing, and a decoder nothing of databases.
-        elsewhere = {"too_large", "not_utf8", "duplicate_field", "refused_by_database"}
+        elsewhere = {"too_large", "not_utf8", "duplicate_field", "refused_by_database", "sequence_conflict"}
         self.assertEqual(verdicts | elsewhere, self.reasons() | {"accepted"})
 
     def reasons(self) -> set[str]:

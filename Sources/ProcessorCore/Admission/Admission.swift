@@ -3,7 +3,7 @@ import PostgresClient
 import Readings
 import Windowing
 
-/// The pass over a batch's rows that decides each one: admitted or duplicate, its status, late or not. It feeds the
+/// The pass over a batch's rows that decides each one: admitted or known before, its status, late or not. It feeds the
 /// windows and writes the admitted ones to the COPY as it goes.
 struct Admission {
     /// Per stream of the batch: where it stood, nil if it has no row yet, and where it stands.
@@ -16,6 +16,11 @@ struct Admission {
     private(set) var lateCount = 0
     /// Per stream of the batch: how many admitted readings are too old to be kept.
     private(set) var expired: [Int64]
+
+    /// The rows whose numbers were admitted before.
+    private(set) var known = KnownNumbers()
+    /// The streams, as indices, whose number `SequenceConflict.ownSequence` was admitted.
+    private(set) var ownStreams: [Int] = []
 
     /// What happened to alerts.
     var alerts = AlertChanges()
@@ -93,12 +98,16 @@ struct Admission {
         let ingestedAt = PostgresTimestamp(milliseconds: now.milliseconds)
         let commitNumbers = batch.sensors.map { states[Int($0.gateway)]?.commitNumber ?? 0 }
         var isTouched = [Bool](repeating: false, count: sensors.count)
-        for row in batch.rows {
+        for (index, row) in batch.rows.enumerated() {
             let stream = Int(row.stream)
             guard
                 progress[stream].after.admit(
                     row.sequence, streamFirst: row.streamFirst, eventTime: row.eventTime)
-            else { continue }
+            else {
+                known.note(row, at: index, cutoff: cutoff)
+                continue
+            }
+            if row.sequence == SequenceConflict.ownSequence { ownStreams.append(stream) }
             guard row.eventTime >= cutoff.readings else {
                 expired[stream] += 1
                 continue

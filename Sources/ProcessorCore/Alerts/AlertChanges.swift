@@ -21,8 +21,11 @@ struct AlertChanges {
     /// The streams whose states have changed, each once.
     private(set) var streams: [StreamName] = []
 
+    /// The gateways whose conflict alerts have changed, each once, and what they are now.
+    private(set) var conflicts: [(gatewayID: String, state: AlertState?)] = []
+
     /// Whether there is nothing to write.
-    var isEmpty: Bool { sensors.isEmpty && streams.isEmpty }
+    var isEmpty: Bool { sensors.isEmpty && streams.isEmpty && conflicts.isEmpty }
 
     /// Moves the alerts of a sensor.
     mutating func move(_ sensor: SensorState, _ body: (inout SensorAlerts, (AlertEvent) -> Void) -> Void) {
@@ -31,6 +34,20 @@ struct AlertChanges {
             steps.append(Step(gatewayID: sensor.gatewayID, sensorID: sensor.sensorID, event: event))
         }
         if sensor.alerts.hasChanged, !wasNoted { sensors.append(sensor) }
+    }
+
+    /// Moves the alert of a gateway's conflicts.
+    /// - Parameters:
+    ///   - open: how many are not settled.
+    ///   - before: the alert as it was.
+    mutating func evaluate(
+        conflicts open: Int64, of gatewayID: String, before: AlertState?, time: Int64, rule: ConflictRule?
+    ) {
+        var alert = ConflictAlert(before)
+        alert.evaluate(open: open, time: time, rule: rule) { event in
+            steps.append(Step(gatewayID: gatewayID, sensorID: "", event: event))
+        }
+        if alert.state != before { conflicts.append((gatewayID, alert.state)) }
     }
 
     /// Moves the alert of a stream.

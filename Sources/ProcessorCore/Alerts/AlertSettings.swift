@@ -54,6 +54,7 @@ extension AlertRules {
             if rule.clearAfter <= rule.minimumDuration { $0.problem("must be longer than \"for\"", at: "clear_after") }
             return rule
         }
+        conflict = section.optionalSection("conflict").map { ConflictRule(severity: $0.severity) }
     }
 }
 

@@ -25,13 +25,22 @@ public struct Certificate: Sendable, Equatable {
     public var openStreamCount: Int64 = 0
     /// Gateways that have been silent for ten of their intervals while the end of a stream is not known.
     public var silentGateways: Int64 = 0
+    /// Readings that came under numbers that other readings have.
+    public var conflicts: Int64 = 0
+    /// Those of them whose rows are not there under a stream of their own: they are in the rejected topic.
+    public var openConflicts: Int64 = 0
+    /// Gateways with such conflicts, a line each, the first of them.
+    public var conflictExamples: [String] = []
     /// What does not agree, a line each, the first of each kind.
     public var mismatches: [String] = []
     /// How many things do not agree.
     public var mismatchCount: Int64 = 0
 
-    /// Whether all agrees, every stream is known to its end, and what is missing is not merely unread.
-    public var isGood: Bool { mismatchCount == 0 && openStreamCount == 0 && !mayFindMissing }
+    /// Whether all agrees, every stream is known to its end, every reading has a number of its own, and what is missing is
+    /// not merely unread.
+    public var isGood: Bool {
+        mismatchCount == 0 && openStreamCount == 0 && openConflicts == 0 && !mayFindMissing
+    }
 
     /// Readings that were numbered and are not there.
     public var missing: Int64 {
@@ -75,6 +84,11 @@ extension Certificate: CustomStringConvertible {
             lines.append(
                 "silent gateways   \(silentGateways), whose streams have not ended: what they hold is not counted here")
         }
+        if conflicts > 0 {
+            lines.append(
+                "conflicts         \(conflicts) readings under numbers of others, \(conflicts - openConflicts) of them rows now"
+            )
+        }
         if mismatchCount > 0 {
             lines.append("NOT VERIFIED      \(mismatchCount) mismatches, of which:")
             lines += mismatches.map { "  " + $0 }
@@ -89,9 +103,20 @@ extension Certificate: CustomStringConvertible {
             let others = openStreamCount - Int64(openStreams.count)
             if others > 0 { lines.append("  and \(others) others") }
         }
-        if mismatchCount == 0, openStreamCount == 0 { lines.append(conclusion) }
+        if openConflicts > 0 {
+            lines.append(
+                """
+                NOT VERIFIED      \(isOtherwiseGood ? "what else was read agrees, but" : "and") \(openConflicts) readings \
+                came under numbers that other readings have; "vigie-processor redrive --reason sequence_conflict" makes \
+                rows of them:
+                """)
+            lines += conflictExamples.map { "  " + $0 }
+        }
+        if isOtherwiseGood, openConflicts == 0 { lines.append(conclusion) }
         return lines.joined(separator: "\n")
     }
+
+    private var isOtherwiseGood: Bool { mismatchCount == 0 && openStreamCount == 0 }
 
     /// What is missing by its reasons, the largest first.
     private var reasons: String {

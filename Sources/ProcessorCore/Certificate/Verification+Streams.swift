@@ -67,7 +67,7 @@ extension Verification {
                 reported += 1
             }
 
-            guard try row.value(.isKnown) else { continue }
+            guard try row.value(.isKnown), try !row.value(.isOfConflict) else { continue }
             if gatewayID != gateway {
                 judge(streams, of: gateway, &certificate)
                 (gateway, streams) = (gatewayID, [])

@@ -13,9 +13,31 @@ struct Verification {
             try checkStreams(&certificate)
             try countLosses(&certificate)
             try checkWindows(&certificate)
+            try checkConflicts(&certificate)
             try checkAlerts(&certificate)
             if let topicEnds { certificate.unread = try topicEnds.unread(connection) }
             return certificate
+        }
+    }
+
+    /// Every reading that came under the number of another one has a row under its own stream, or is told.
+    private func checkConflicts(_ certificate: inout Certificate) throws {
+        let rows = ResultRows(
+            try connection.query(VerificationQueries.conflicts), of: VerificationQueries.ConflictCountColumn.self)
+        for row in rows {
+            let gatewayID: String = try row.value(.gatewayID)
+            let (open, unfounded) = (try row.value(.open, as: Int64.self), try row.value(.unfounded, as: Int64.self))
+            certificate.conflicts += try row.value(.conflicts, as: Int64.self)
+            certificate.openConflicts += open
+            if open > 0, certificate.conflictExamples.count < Certificate.mostExamples {
+                let example: String = try row.optional(.example) ?? ""
+                certificate.conflictExamples.append("\(gatewayID): \(open), such as \(example)")
+            }
+            if unfounded > 0 {
+                certificate.mismatchCount += unfounded
+                certificate.mismatches.append(
+                    "\(unfounded) conflicts of \(gatewayID) are said to be settled, and their readings never came")
+            }
         }
     }
 

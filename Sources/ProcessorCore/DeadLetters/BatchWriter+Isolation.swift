@@ -56,12 +56,20 @@ extension BatchWriter {
         return rest
     }
 
-    /// The messages of refused rows and reports, as the broker has them. A reading that the broker does not have any more is
-    /// written anew from what was decoded, and says so.
+    /// The messages of refused rows and reports, as the broker has them.
     private func originals(
         of refused: [Int: PostgresError], in batch: ReadingBatch
     ) async throws -> [ReadingBatch.Rejected] {
-        let rows = refused.keys.filter { batch.report(ofPart: $0) == nil }.map { batch.rows[$0] }
+        try await originals(of: refused.mapValues { Rejection(.refusedByDatabase, detail: "\($0)") }, in: batch)
+    }
+
+    /// The messages of rows and reports, as the broker has them. A reading that the broker does not have any more is written
+    /// anew from what was decoded, and says so.
+    /// - Parameter rejections: why each is rejected, by its index among the batch's parts.
+    func originals(
+        of rejections: [Int: Rejection], in batch: ReadingBatch
+    ) async throws -> [ReadingBatch.Rejected] {
+        let rows = rejections.keys.filter { batch.report(ofPart: $0) == nil }.map { batch.rows[$0] }
         let offsets = Dictionary(grouping: rows, by: \.partition).mapValues { $0.map(\.offset) }
         var found: [Int32: [Int64: SourceMessages.Message]] = [:]
         var backoff = Backoff.ofServers
@@ -74,12 +82,11 @@ extension BatchWriter {
                     found[partition] = try source.read(offsets, of: partition) { Task.isCancelled }
                 }
             } catch let error as KafkaError {
-                log.warning("cannot read refused messages again", ["error": "\(error)"])
+                log.warning("cannot read rejected messages again", ["error": "\(error)"])
                 try await clock.sleep(for: backoff.next())
             }
         }
-        return refused.sorted { $0.key < $1.key }.map { index, error in
-            let rejection = Rejection(.refusedByDatabase, detail: "\(error)")
+        return rejections.sorted { $0.key < $1.key }.map { index, rejection in
             if let report = batch.report(ofPart: index) { return report.message.rejected(rejection) }
             let row = batch.rows[index]
             if let message = found[row.partition]?[row.offset] {

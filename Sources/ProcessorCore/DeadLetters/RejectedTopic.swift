@@ -52,6 +52,6 @@ final class RejectedTopic: Sendable {
             RejectionHeader.partition.header("\(message.partition)"),
             RejectionHeader.offset.header("\(message.offset)"),
             RejectionHeader.time.header(now.description),
-        ]
+        ] + (message.ownStream.map { [RejectionHeader.ownStream.header("\($0)")] } ?? [])
     }
 }

@@ -19,6 +19,8 @@ enum RejectionHeader: String, CaseIterable {
     /// Only if the message with these headers is above what the broker takes: the size of the value, which is null here
     /// and stands at its place in the topic that it was read from.
     case omitted = "vigie-omitted"
+    /// Only of a conflict of numbers: the stream under which it is sent back.
+    case ownStream = "vigie-own-stream"
 
     func header(_ text: String) -> KafkaHeader { KafkaHeader(name: rawValue, text: text) }
 }

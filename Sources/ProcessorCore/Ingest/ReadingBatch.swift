@@ -107,6 +107,8 @@ struct ReadingBatch: Sendable {
         var partition: Int32
         var offset: Int64
         var rejection: Rejection
+        /// Of a conflict of numbers, the stream that is made for it.
+        var ownStream: StreamID?
     }
 
     private(set) var rows: ContiguousArray<Row> = []

@@ -119,6 +119,30 @@ struct AlertTables {
         }
     }
 
+    /// The open alerts of gateways' conflicts, whose rows are then known of their gateways.
+    func loadConflicts(
+        of gatewayIDs: Set<String>, into cache: [String: GatewayState]
+    ) throws -> [String: AlertState] {
+        let key = AlertKey(.conflict)
+        let rows = ResultRows(
+            try connection.query(
+                prepared: """
+                    SELECT \(AlertStateColumn.allCases.names) FROM alert_state
+                    WHERE gateway_id = ANY ($1) AND sensor_id = '' AND kind = $2 AND variable = $3
+                    """, [.array(gatewayIDs.sorted()), .value(key.kind.rawValue), .value(key.variable)]),
+            of: AlertStateColumn.self)
+        var states: [String: AlertState] = [:]
+        for row in rows {
+            let gatewayID: String = try row.value(.gatewayID)
+            cache[gatewayID]?.alertIDs[AlertIdentity(sensorID: "", key: key)] = try row.optional(.alertID)
+            states[gatewayID] = AlertState(
+                key: key, since: try row.time(.since), worst: try row.optional(.worst),
+                detail: try row.value(.detail),
+                severity: try row.optional(.severity, as: String.self).flatMap { Severity(rawValue: $0) })
+        }
+        return states
+    }
+
     // MARK: Writing
 
     /// What changes in a row of `alert`.
@@ -270,10 +294,18 @@ struct AlertTables {
             guard let state = cache[name.gatewayID]?.streamAlerts[name.streamID]?.state else { continue }
             rows.append(try row(name.gatewayID, "", state))
         }
+        for (gatewayID, state) in changes.conflicts {
+            if let state { rows.append(try row(gatewayID, "", state)) }
+        }
         return rows
     }
 
     private func save(_ rows: [StateRow], _ changes: AlertChanges, now: PostgresTimestamp) throws {
+        // Of a sensor all, of a gateway one.
+        let variables: [String?] =
+            changes.sensors.map { _ in nil } + changes.streams.map(\.streamID.description)
+            + changes.conflicts.map { _ in AlertKey(.conflict).variable }
+        let gatewayIDs = changes.streams.map(\.gatewayID) + changes.conflicts.map(\.gatewayID)
         _ = try connection.query(
             prepared: """
                 DELETE FROM alert_state s
@@ -282,9 +314,8 @@ struct AlertTables {
                     AND (d.variable IS NULL OR s.variable = d.variable)
                 """,
             [
-                .array(changes.sensors.map(\.gatewayID) + changes.streams.map(\.gatewayID)),
-                .array(changes.sensors.map(\.sensorID) + changes.streams.map { _ in "" }),
-                .array(changes.sensors.map { _ in nil } + changes.streams.map { Optional($0.streamID.description) }),
+                .array(changes.sensors.map(\.gatewayID) + gatewayIDs),
+                .array(changes.sensors.map(\.sensorID) + gatewayIDs.map { _ in "" }), .array(variables),
             ])
         guard !rows.isEmpty else { return }
         let columns = AlertStateColumn.allCases

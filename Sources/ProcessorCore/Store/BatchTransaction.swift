@@ -16,6 +16,8 @@ struct BatchSummary: Sendable, Equatable {
     var rows = 0
     /// Readings that were there already.
     var duplicates = 0
+    /// Readings whose numbers other readings have.
+    var conflicts = 0
     /// Readings that were admitted and are too old to be kept.
     var expired = 0
     /// Rows that came after their sensor's watermark.
@@ -49,6 +51,7 @@ extension WorkCounts {
         messages = summary.messages
         rows = summary.rows
         duplicates = summary.duplicates
+        conflicts = summary.conflicts
         late = summary.late
         rejected = summary.rejected
         windows = summary.windows
@@ -79,9 +82,11 @@ struct BatchTransaction {
     var notifies = false
     /// What the transaction leaves in the gateways' rows: random, and not 0.
     var token = Int64.random(in: 1...Int64.max)
+    /// The conflicts that are in the rejected topic, by their own streams; nil: it does not matter, as nothing is kept.
+    var announced: Set<StreamName>? = []
 
-    private var ingestedAt: PostgresTimestamp { PostgresTimestamp(milliseconds: now.milliseconds) }
-    private var alerts: AlertTables { AlertTables(connection: connection, notifies: notifies) }
+    var ingestedAt: PostgresTimestamp { PostgresTimestamp(milliseconds: now.milliseconds) }
+    var alerts: AlertTables { AlertTables(connection: connection, notifies: notifies) }
     private var tables: GatewayTables { GatewayTables(connection: connection, policy: policy) }
 
     /// About so many windows are written at once: each stands in memory for that long.
@@ -127,7 +132,10 @@ struct BatchTransaction {
             let expired = zip(names, admission.expired).filter { $0.1 > 0 }
             try RetentionTable(connection: connection).add(expired: expired.map { (name: $0.0, count: $0.1) })
             summary.expired = expired.reduce(0) { $0 + Int($1.1) }
-            summary.duplicates = batch.rows.count - summary.rows - summary.expired
+            let conflicts = try conflicts(among: admission.known, of: batch)
+            summary.conflicts = conflicts.count
+            if !conflicts.isEmpty { summary.rejectedByReason[.sequenceConflict, default: 0] += conflicts.count }
+            summary.duplicates = batch.rows.count - summary.rows - summary.expired - conflicts.count
             summary.late = admission.lateCount
 
             summary.windows = try writeLateReadings(of: admission.touched, cache, cutoff)
@@ -147,6 +155,7 @@ struct BatchTransaction {
                 admission.alerts.evaluate(
                     &streams[index].after, of: streams[index].name, in: gateway, rule: rules.loss)
             }
+            try note(conflicts, settling: admission.ownStreams.map { names[$0] }, &admission.alerts, cache)
             (summary.alertsOpened, summary.alertsClosed) = try alerts.save(
                 admission.alerts, of: cache, now: ingestedAt)
             for stream in streams {

@@ -83,18 +83,25 @@ actor BatchWriter {
         releaseWindows()
         var batch = batch
         var mayBeCommitted = false
+        // The conflicts of this batch that are in the rejected topic, by their own streams.
+        var announced: Set<StreamName> = []
         do {
             while true {
-                let refusal = try await refusal {
-                    do {
-                        try write(batch)
-                    } catch let error as PostgresError where error.isTransient {
-                        mayBeCommitted = true
-                        throw error
+                do {
+                    let refusal = try await refusal {
+                        do {
+                            try write(batch, announced: announced)
+                        } catch let error as PostgresError where error.isTransient {
+                            mayBeCommitted = true
+                            throw error
+                        }
                     }
+                    guard let refusal else { return .committed }
+                    batch = try await isolate(batch, refusal)
+                } catch let found as UnannouncedConflicts {
+                    try await announce(found, of: batch)
+                    announced.formUnion(found.conflicts.map(\.ownName))
                 }
-                guard let refusal else { return .committed }
-                batch = try await isolate(batch, refusal)
             }
         } catch is StaleOffsets {
             if mayBeCommitted, try await retrying({ try isCommitted(batch) }) {
@@ -240,12 +247,14 @@ actor BatchWriter {
 
     // MARK: One try
 
-    private func write(_ batch: ReadingBatch) throws {
+    private func write(_ batch: ReadingBatch, announced: Set<StreamName>) throws {
         do {
             let connection = try connected()
             try partitions.prepare(for: batch.rows, now: wallClock.now(), connection)
             let started = ContinuousClock.now
-            let summary = try transaction(connection).write(batch, cache: &cache)
+            var transaction = transaction(connection)
+            transaction.announced = announced
+            let summary = try transaction.write(batch, cache: &cache)
             let duration = ContinuousClock.now - started
             for gateway in batch.gateways {
                 // What was held back is only in the rows.
@@ -282,6 +291,7 @@ actor BatchWriter {
         // Swift 6.0 takes the closure, which runs at once, for one that runs meanwhile.
         nonisolated(unsafe) var transaction = transaction(connection)
         transaction.held = held
+        transaction.announced = nil
         try connection.dryRun {
             if let batch { _ = try transaction.write(batch, cache: &cache) }
             if !gateways.isEmpty {

@@ -34,8 +34,29 @@ enum VerificationQueries {
             UNION ALL SELECT 'closed, but their state says open', a.gateway_id, a.sensor_id, a.kind, a.variable
             FROM alert a JOIN alert_state s ON s.alert_id = a.id WHERE a.closed_at IS NOT NULL
             UNION ALL SELECT 'closed before they opened', gateway_id, sensor_id, kind, variable
-            FROM alert WHERE closed_at < opened_at AND kind NOT IN ('silence', 'loss')) AS problems
+            FROM alert WHERE closed_at < opened_at AND kind NOT IN ('silence', 'loss', 'conflict')) AS problems
         GROUP BY 1 ORDER BY 1
+        """
+
+    // MARK: Conflicts
+
+    /// Columns of `conflicts`.
+    enum ConflictCountColumn: String, ResultColumn {
+        case gatewayID = "gateway_id"
+        case conflicts
+        /// Those that are not settled, and one of them.
+        case open, example
+        /// Those that are said to be settled though nothing of their own streams was admitted.
+        case unfounded
+    }
+
+    /// The conflicts of each gateway that has some.
+    static let conflicts = """
+        SELECT gateway_id, count(*) AS conflicts, count(*) FILTER (WHERE settled_at IS NULL) AS open,
+            min(format('number %s of stream %s at %s', seq, stream_id, event_time)) FILTER (WHERE settled_at IS NULL)
+                AS example,
+            count(*) FILTER (WHERE settled_at IS NOT NULL AND NOT (\(ConflictTable.isAdmitted))) AS unfounded
+        FROM sequence_conflict c GROUP BY gateway_id ORDER BY gateway_id
         """
 
     // MARK: Losses
@@ -84,6 +105,8 @@ enum VerificationQueries {
         /// When its rows were written.
         case since, until
         case previous = "previous_stream_id"
+        /// Whether it was made for a conflict: it belongs to no outbox.
+        case isOfConflict = "is_of_conflict"
     }
 
     /// One pass over rows and losses in the order of their numbers: joining the two would compare all rows of a stream
@@ -113,7 +136,9 @@ enum VerificationQueries {
             coalesce(f.filled, 0) AS filled, coalesce(f.overlapping, 0) AS overlapping, f.lowest, f.highest,
             coalesce(f.missing, 0) AS missing, coalesce(o.expired, 0) AS expired, coalesce(p.first_seq, 1) AS first_seq,
             coalesce(p.last_seq, 0) AS last_seq, coalesce(p.lost, 0) AS lost, p.gateway_id IS NOT NULL AS is_known,
-            p.end_seq, coalesce(p.previous_known, false) AS previous_known, f.since, f.until, p.previous_stream_id
+            p.end_seq, coalesce(p.previous_known, false) AS previous_known, f.since, f.until, p.previous_stream_id,
+            EXISTS (SELECT FROM sequence_conflict c WHERE c.gateway_id = p.gateway_id AND c.own_stream_id = p.stream_id)
+                AS is_of_conflict
         FROM found f FULL JOIN stream_progress p USING (gateway_id, stream_id)
             LEFT JOIN old o USING (gateway_id, stream_id)
         ORDER BY 1, 2

@@ -215,6 +215,8 @@ def what(context: Context, alert) -> str:
     kind = language.text(f"alert_kind.{alert.kind}") if f"alert_kind.{alert.kind}" in language.texts else alert.kind
     if alert.kind == "silence":
         return language.text("now.alert.silence")
+    if alert.kind == "conflict" and pandas.notna(alert.worst_value):
+        return language.count("now.alert.conflict", int(alert.worst_value))
     if alert.kind == "loss" and words[0].isdigit():
         found = language.count("now.alert.loss", int(words[0]))
         names = alert.detail.partition("(")[2].rstrip(")")

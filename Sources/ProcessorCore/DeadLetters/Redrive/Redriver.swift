@@ -188,6 +188,7 @@ actor Redriver {
                 return nil
             }
         }
+        if let stream = message.ownStream { value = renamed(value, to: stream) }
         var candidate = judge(message, value)
         if let gateway = options.gateway, message.key != Array(gateway.utf8), candidate.number?.gatewayID != gateway {
             return nil
@@ -205,6 +206,24 @@ actor Redriver {
             candidate = judge(message, output.last == UInt8(ascii: "\n") ? output.dropLast() : output)
         }
         return candidate
+    }
+
+    /// The reading of a conflict as it stands in the stream that was made for it. One that is not valid now stays as it is.
+    private func renamed(_ value: [UInt8]?, to stream: StreamID) -> [UInt8]? {
+        var batch = ReadingBatch()
+        do throws(Rejection) {
+            guard case .reading(let decoded) = try (value ?? []).decoded(by: decoder, now: wallClock.now()) else {
+                return value
+            }
+            batch.append(decoded, partition: 0, offset: 0)
+        } catch {
+            return value
+        }
+        guard var reading = batch.reading(at: 0) else { return value }
+        reading.streamID = stream
+        reading.sequence = SequenceConflict.ownSequence
+        reading.streamFirst = nil
+        return reading.encoded()
     }
 
     private func original(of message: RejectedMessage) throws -> [UInt8]? {
@@ -271,6 +290,7 @@ actor Redriver {
             for candidate in chosen { output(line(candidate)) }
         } else if !chosen.isEmpty {
             let now = wallClock.now()
+            try await tellEnds(of: chosen)
             refused = try await sender.send(
                 chosen.map {
                     ReliableSender.Message(
@@ -286,6 +306,27 @@ actor Redriver {
                 report.counts[candidate.message.reason, default: .init()].sent += 1
                 sent += 1
             }
+        }
+    }
+
+    /// Tells that the streams which were made for conflicts have one number each.
+    private func tellEnds(of candidates: [Candidate]) async throws {
+        let reports = candidates.compactMap { candidate -> ReliableSender.Message? in
+            guard let stream = candidate.message.ownStream, let number = candidate.number,
+                number.streamID == stream.description, let gatewayID = Identifier(number.gatewayID)
+            else { return nil }
+            let report = GatewayReport(
+                gatewayID: gatewayID,
+                streams: [
+                    .init(
+                        streamID: stream, first: SequenceConflict.ownSequence, last: SequenceConflict.ownSequence)
+                ])
+            return report.encoded().first.map {
+                ReliableSender.Message(key: candidate.message.key, value: $0, headers: [])
+            }
+        }
+        for (_, error) in try await sender.send(reports) {
+            log.error("the broker does not take the report of a conflict's stream", ["error": "\(error)"])
         }
     }
 

@@ -22,6 +22,8 @@ struct RejectedMessage: Sendable {
     var isOmitted: Bool
     /// The place of the message that was rejected first, if it was sent back and rejected again.
     var origin: String
+    /// Of a conflict of numbers, the stream that was made for it.
+    var ownStream: StreamID?
     /// How often it was sent back.
     var redrivenCount: Int
 
@@ -44,6 +46,7 @@ struct RejectedMessage: Sendable {
         time = text(.time).flatMap { Timestamp($0) }
         isOmitted = text(.omitted) != nil
         origin = all.last(RedriveHeader.origin.rawValue) ?? "\(TopicPartition(topic, partition))@\(offset)"
+        ownStream = text(.ownStream).flatMap { StreamID($0) }
         redrivenCount = all.last(RedriveHeader.count.rawValue).flatMap { Int($0) } ?? 0
         headers = all
         // A header of the same name that the message had before is its own.
