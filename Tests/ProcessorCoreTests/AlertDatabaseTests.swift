@@ -101,7 +101,7 @@ final class AlertDatabaseTests {
         #expect(try alerts() == "threshold co2 critical 20-30-50 2300")
         #expect(try told() == "1 opened, 1 escalated, 1 closed")
         #expect(try text("SELECT count(*) FROM alert_state") == "0")
-        #expect(try Verification(connection: connection).run().isGood)
+        #expect(try Verification(connection: connection, windows: policy.specifications).run().isGood)
     }
 
     @Test func theWorstValueIsKeptWhileNothingElseHappens() throws {
@@ -125,7 +125,7 @@ final class AlertDatabaseTests {
         cache = [:]
         try write([(12, 110, 2500, nil), (13, 120, 100, nil)])
         #expect(try alerts().hasSuffix("threshold co2 critical 100--120 2500"))
-        #expect(try Verification(connection: connection).run().isGood)
+        #expect(try Verification(connection: connection, windows: policy.specifications).run().isGood)
     }
 
     @Test func readingsThatAreOlderThanTheNewestChangeNothing() throws {
@@ -198,7 +198,7 @@ final class AlertDatabaseTests {
         cache = [:]
         try write([(2, 5, 500, nil)], at: 4105)
         #expect(try alerts() == "silence  warning 3630--4105 ")
-        #expect(try Verification(connection: connection).run().isGood)
+        #expect(try Verification(connection: connection, windows: policy.specifications).run().isGood)
     }
 
     @Test func whatIsToldIsCompleteAndValid() throws {
@@ -222,8 +222,8 @@ final class AlertDatabaseTests {
     ])
     func verifySeesAlertsThatDoNotAgree(damage: String) throws {
         try write([(1, 0, 1100, nil), (2, 20, 1100, nil)])
-        #expect(try Verification(connection: connection).run().isGood)
+        #expect(try Verification(connection: connection, windows: policy.specifications).run().isGood)
         try connection.execute(damage)
-        #expect(try !Verification(connection: connection).run().isGood)
+        #expect(try !Verification(connection: connection, windows: policy.specifications).run().isGood)
     }
 }

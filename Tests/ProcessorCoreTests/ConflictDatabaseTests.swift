@@ -94,7 +94,9 @@ final class ConflictDatabaseTests {
         try connection.query("SELECT coalesce((\(sql))::text, 'null')").value(0, 0)
     }
 
-    private func verify() throws -> Certificate { try Verification(connection: connection).run() }
+    private func verify() throws -> Certificate {
+        try Verification(connection: connection, windows: policy.specifications).run()
+    }
 
     /// Each way in which a second reading can be the same one or another one, in the batch of the first and after it.
     @Test(arguments: [false, true])

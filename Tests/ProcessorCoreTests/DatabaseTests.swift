@@ -72,7 +72,7 @@ struct DatabaseTests {
         #expect(again.rows == 1 && again.duplicates == 2)
         #expect(try text("SELECT string_agg(seq::text, ',' ORDER BY seq) FROM sensor_data") == "1,2,3")
         #expect(try text("SELECT next_offset FROM consumed_offset WHERE kafka_partition = 0") == "7")
-        #expect(try Verification(connection: connection).run().isGood)
+        #expect(try Verification(connection: connection, windows: policy.specifications).run().isGood)
     }
 
     /// Each in its columns, over all ways on which windows are written: new, again, and computed from the rows.
@@ -102,7 +102,7 @@ struct DatabaseTests {
                     == "\(base + 2) \(base) \(base + 5)")
         }
         #expect(try text("SELECT quantities FROM sensor") == "\(QuantitySet.aggregated.rawValue)")
-        #expect(try Verification(connection: connection).run().isGood)
+        #expect(try Verification(connection: connection, windows: policy.specifications).run().isGood)
         cache = [:]
         try write(5, at: 401, add: 3)
         #expect(try text("SELECT count(*) FROM sensor_data WHERE status = 'ok'") == "5", "its quantities are known")
@@ -155,10 +155,10 @@ struct DatabaseTests {
         let summary = try transaction().write(batch([(3, 20), (4, 30)], from: 1), cache: &mine)
         #expect(summary.rows == 1 && summary.duplicates == 1 && summary.missing == 0)
         #expect(try text("SELECT reading_count FROM sensor_data_agg") != "4", "no batch waits for panes")
-        #expect(try Verification(connection: connection).run().isGood)
+        #expect(try Verification(connection: connection, windows: policy.specifications).run().isGood)
         _ = try transaction().onProcessingTime(["g"], idleTimeout: 60_000, cache: &mine)
         #expect(try text("SELECT reading_count FROM sensor_data_agg") == "4")
-        #expect(try Verification(connection: connection).run().isGood)
+        #expect(try Verification(connection: connection, windows: policy.specifications).run().isGood)
     }
 
     /// As when a standby takes over that has not received the last commits.
@@ -174,7 +174,7 @@ struct DatabaseTests {
         #expect(cache.isEmpty)
         let summary = try transaction().write(batch([(1, 0), (2, 10), (3, 20)], from: 0), cache: &cache)
         #expect(summary.rows == 3 && summary.duplicates == 0)
-        #expect(try Verification(connection: connection).run().isGood)
+        #expect(try Verification(connection: connection, windows: policy.specifications).run().isGood)
     }
 
     @Test func aLateReadingComputesItsFinalWindowAgain() throws {
@@ -188,7 +188,7 @@ struct DatabaseTests {
         #expect(late.late == 1)
         #expect(try text(window) == "2 true 1 1 2")
         #expect(try text("SELECT late FROM sensor_data WHERE seq = 3") == "true")
-        #expect(try Verification(connection: connection).run().isGood)
+        #expect(try Verification(connection: connection, windows: policy.specifications).run().isGood)
     }
 
     /// Two processors write for one gateway, and the one whose clock is behind commits last.
@@ -198,9 +198,9 @@ struct DatabaseTests {
         _ = try transaction(at: 0).write(batch([(3, 10)], from: 2), cache: &cache)
         let newer = "SELECT count(*) FROM sensor_data JOIN sensor_data_agg w ON ingested_at > w.updated_at"
         #expect(try text(newer) != "0")
-        #expect(try Verification(connection: connection).run().isGood)
+        #expect(try Verification(connection: connection, windows: policy.specifications).run().isGood)
         try connection.execute("DELETE FROM sensor_data WHERE seq = 1")
-        let certificate = try Verification(connection: connection).run()
+        let certificate = try Verification(connection: connection, windows: policy.specifications).run()
         #expect(certificate.mismatches.contains { $0.contains("windows with a wrong number of readings") })
     }
 
@@ -221,7 +221,7 @@ struct DatabaseTests {
         let windows =
             "SELECT string_agg(reading_count || ' ' || is_final || ' ' || revision, ', ' ORDER BY window_start)"
         #expect(try text("\(windows) FROM sensor_data_agg") == "2 true 1, 3 false 0")
-        #expect(try Verification(connection: connection).run().isGood)
+        #expect(try Verification(connection: connection, windows: policy.specifications).run().isGood)
     }
 
     @Test func aRehearsalChecksEverythingAndChangesNothing() throws {
@@ -251,12 +251,12 @@ struct DatabaseTests {
             try text(
                 "SELECT string_agg(reading_count || ' ' || revision, ',' ORDER BY window_start) FROM sensor_data_agg")
                 == "1 0,1 0")
-        #expect(try Verification(connection: connection).run().isGood)
+        #expect(try Verification(connection: connection, windows: policy.specifications).run().isGood)
         // History keeps what was true then, also for a processor that takes over with the other policy.
         cache = [:]
         _ = try self.transaction(at: 2).write(batch([(5, 310), (6, 20)], from: 4), cache: &cache)
         #expect(try text("SELECT in_windows FROM sensor_data WHERE seq = 6") == "true")
-        #expect(try Verification(connection: connection).run().isGood)
+        #expect(try Verification(connection: connection, windows: policy.specifications).run().isGood)
     }
 
     @Test func silenceMakesWindowsFinalByTheClock() throws {
@@ -269,7 +269,7 @@ struct DatabaseTests {
         cache = [:]
         _ = try transaction(at: 180).onProcessingTime(["g"], idleTimeout: 60_000, cache: &cache)
         #expect(try text("SELECT is_final FROM sensor_data_agg") == "true")
-        #expect(try Verification(connection: connection).run().isGood)
+        #expect(try Verification(connection: connection, windows: policy.specifications).run().isGood)
     }
 
     /// Two workers of one gateway, as after partitions were added: one writes open windows as time passes, the other
@@ -290,7 +290,7 @@ struct DatabaseTests {
         #expect(
             try text("SELECT string_agg(reading_count::text, ',' ORDER BY window_start) FROM sensor_data_agg")
                 == "1,2,1")
-        #expect(try Verification(connection: connection).run().isGood)
+        #expect(try Verification(connection: connection, windows: policy.specifications).run().isGood)
     }
 
     @Test func aRestartTakesUpOpenWindows() throws {
@@ -298,13 +298,15 @@ struct DatabaseTests {
         _ = try transaction().write(batch([(1, 0), (2, 20), (3, 70)], from: 0), cache: &cache)
         cache = [:]
         _ = try transaction(at: 1).write(batch([(4, 40), (5, 400)], from: 3), cache: &cache)
-        #expect(try Verification(connection: connection).run().isGood, "open windows may be behind")
+        #expect(
+            try Verification(connection: connection, windows: policy.specifications).run().isGood,
+            "open windows may be behind")
         _ = try transaction(at: 1).onProcessingTime(["g"], idleTimeout: 60_000, cache: &cache)
         #expect(
             try text("SELECT string_agg(reading_count::text, ',' ORDER BY window_start) FROM sensor_data_agg")
                 == "3,1,1")
         #expect(try text("SELECT quantities FROM sensor") == "5")
-        #expect(try Verification(connection: connection).run().isGood)
+        #expect(try Verification(connection: connection, windows: policy.specifications).run().isGood)
     }
 
     @Test func aMissingQuantityIsAFailureAfterItWasKnown() throws {
@@ -327,9 +329,9 @@ struct DatabaseTests {
     func verifySeesWhatDoesNotAgree(damage: String) throws {
         var cache: [String: GatewayState] = [:]
         _ = try transaction().write(batch([(1, 0), (2, 300)], from: 0), cache: &cache)
-        #expect(try Verification(connection: connection).run().isGood)
+        #expect(try Verification(connection: connection, windows: policy.specifications).run().isGood)
         try connection.execute(damage)
-        #expect(try !Verification(connection: connection).run().isGood)
+        #expect(try !Verification(connection: connection, windows: policy.specifications).run().isGood)
     }
 
     @Test func migratingTwiceChangesNothingAndANewerSchemaIsRefused() throws {

@@ -98,7 +98,7 @@ struct LateReadingTests {
     }
 
     private func expectAgreement(_ place: String = "", sourceLocation: SourceLocation = #_sourceLocation) throws {
-        let certificate = try Verification(connection: connection).run()
+        let certificate = try Verification(connection: connection, windows: policy.specifications).run()
         #expect(certificate.isGood, "\(place) \(certificate.mismatches)", sourceLocation: sourceLocation)
     }
 

@@ -111,7 +111,9 @@ struct ReportDatabaseTests {
         }
     }
 
-    private func verify() throws -> Certificate { try Verification(connection: connection).run() }
+    private func verify() throws -> Certificate {
+        try Verification(connection: connection, windows: policy.specifications).run()
+    }
 
     @Test func aStartTellsTheLostTailAndItsReason() throws {
         let reader = Reader()
@@ -455,9 +457,15 @@ struct ReportDatabaseTests {
         for migration in Migration.all.prefix(6) { try connection.execute(migration.sql) }
         try connection.execute(
             """
-            INSERT INTO stream_progress VALUES ('g', '0000000000000001', 5, now(), 2, 0, 3, now()),
-                ('h', '0000000000000002', 2, now(), 0, 0, 1, now());
+            INSERT INTO stream_progress VALUES
+                ('g', '0000000000000001', 5, '2026-11-24T00:00:05Z', 2, 0, 3, now()),
+                ('h', '0000000000000002', 2, '2026-11-24T00:00:02Z', 0, 0, 1, now());
+            INSERT INTO sensor (gateway_id, sensor_id, first_event_time, last_event_time, last_arrival, final_through,
+                quantities, interval_ms, last_status, temperature, time_quality, simulated)
+            SELECT g, 's', '2026-11-24T00:00:01Z', t, now(), '2026-11-24', 1, 1000, 'ok', 20, 'synced', true
+            FROM (VALUES ('g', timestamptz '2026-11-24T00:00:05Z'), ('h', '2026-11-24T00:00:02Z')) AS s (g, t);
             INSERT INTO loss VALUES ('g', '0000000000000001', 2, 3, null, null, now());
+            INSERT INTO consumed_offset VALUES ('t', 0, 6, now());
             CREATE TABLE sensor_data_20261124 PARTITION OF sensor_data FOR VALUES FROM ('2026-11-24') TO ('2026-11-25');
             INSERT INTO sensor_data SELECT gateway_id, 's', stream_id, seq, timestamptz '2026-11-24T00:00:00Z' +
                 seq * interval '1 second', 'synced', 1000, 20, null, null, null, null, null, null, null, null, true, 'ok',

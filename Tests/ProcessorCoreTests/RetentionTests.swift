@@ -125,13 +125,13 @@ struct RetentionTests {
         #expect(try partitions == Array(names.dropFirst()))
         #expect(try text("SELECT string_agg(seq::text, ',' ORDER BY seq) FROM sensor_data") == "3,4,5")
         #expect(try text("SELECT readings || ' ' || on_arrival FROM expired") == "2 false")
-        let certificate = try Verification(connection: connection).run()
+        let certificate = try Verification(connection: connection, windows: policy.specifications).run()
         #expect(certificate.isGood, "\(certificate)")
         #expect(certificate.expired == 2 && certificate.rows == 3 && certificate.missing == 0)
         #expect(certificate.oldWindows == 8, "three and its own of each reading, two of which begin the day before")
         #expect(try keep(since: start + 2 * day).map(\.readings) == [2])
         #expect(try text("SELECT sum(readings) FROM expired") == "4")
-        #expect(try Verification(connection: connection).run().isGood)
+        #expect(try Verification(connection: connection, windows: policy.specifications).run().isGood)
     }
 
     @Test func aHorizonNeverGoesBackAndAClockAheadDropsNothing() throws {
@@ -171,7 +171,7 @@ struct RetentionTests {
             try text("SELECT string_agg(readings || ' ' || on_arrival, ',' ORDER BY on_arrival) FROM expired")
                 == "2 false,2 true")
         #expect(try partitions.count == 2)
-        let certificate = try Verification(connection: connection).run()
+        let certificate = try Verification(connection: connection, windows: policy.specifications).run()
         #expect(certificate.isGood, "\(certificate)")
         #expect(certificate.expired == 4)
     }
@@ -200,7 +200,7 @@ struct RetentionTests {
         #expect(summary.rows == 1 && summary.late == 1)
         #expect(try text(across) == "3 0")
         #expect(try text("SELECT count(*) FROM sensor_data_agg WHERE revision = 1") == "2")
-        let certificate = try Verification(connection: connection).run()
+        let certificate = try Verification(connection: connection, windows: policy.specifications).run()
         #expect(certificate.isGood, "\(certificate)")
     }
 
@@ -224,7 +224,9 @@ struct RetentionTests {
             #expect(error.sqlState == "55P03" && error.isTransient)
         }
         #expect(try text("SELECT count(*) FROM expired") == "0", "counted and dropped go together")
-        #expect(try Verification(connection: connection).run().isGood, "between the two steps all agrees as well")
+        #expect(
+            try Verification(connection: connection, windows: policy.specifications).run().isGood,
+            "between the two steps all agrees as well")
         try other.execute("ROLLBACK")
         #expect(try keep(since: start + day).map(\.readings) == [2])
     }
@@ -253,12 +255,12 @@ struct RetentionTests {
         repeat { portions.append(try retention.deleteWindows(atMost: 3)) } while portions.last == 3
         #expect(portions.reduce(0, +) == Int(old) && old > 3)
         #expect(try text("SELECT count(*) FROM sensor_data_agg") == "\(all - old)")
-        #expect(try Verification(connection: connection).run().isGood)
+        #expect(try Verification(connection: connection, windows: policy.specifications).run().isGood)
         // A late reading of that day becomes a row, and no window comes back.
         let late = [Sample(sequence: 6, time: start + 5000)]
         #expect(try write(late, at: start + 4 * day, cache: &cache, days: &days).rows == 1)
         #expect(try text("SELECT count(*) FROM sensor_data_agg") == "\(all - old)")
-        #expect(try Verification(connection: connection).run().isGood)
+        #expect(try Verification(connection: connection, windows: policy.specifications).run().isGood)
     }
 
     @Test func partitionsAreMadeAheadOnce() throws {
@@ -285,14 +287,14 @@ struct RetentionTests {
         #expect(try write(samples, at: now, cache: &cache, days: &days).rows == count)
         let made = try partitions
         #expect(made.count < 72 + 25 + 26, "\(made)")
-        #expect(try Verification(connection: connection).run().isGood)
+        #expect(try Verification(connection: connection, windows: policy.specifications).run().isGood)
         // They go when their last day is over, and all is still counted.
         let dropped = try keep(since: start)
         #expect(!dropped.isEmpty && dropped.count < made.count)
         let kept = try text("SELECT count(*) FROM sensor_data")
         #expect(Int64(kept) == 21, "\(kept)")
         #expect(dropped.reduce(0) { $0 + $1.readings } == count - 21)
-        #expect(try Verification(connection: connection).run().isGood)
+        #expect(try Verification(connection: connection, windows: policy.specifications).run().isGood)
     }
 
     /// Readings of several sensors and streams in any order, with gaps and duplicates, with retention and restarts at
@@ -342,7 +344,7 @@ struct RetentionTests {
                     Array(cache.keys), idleTimeout: Int64.random(in: 0...day, using: &random), cache: &cache)
             default: break
             }
-            let certificate = try Verification(connection: connection).run()
+            let certificate = try Verification(connection: connection, windows: policy.specifications).run()
             #expect(certificate.isGood, "step \(step), seed \(seed): \(certificate)")
             if !certificate.isGood { return }
             #expect(certificate.rows + certificate.expired == Int64(sent.values.reduce(0) { $0 + $1.count }))
@@ -355,6 +357,6 @@ struct RetentionTests {
         let expected = kept.filter { key in (sent[Int(key[0])]?[key[1]]?.time ?? .min) >= cutoff }
         #expect(rows.count == Set(rows).count && Set(rows) == expected, "seed \(seed)")
         #expect(expired > 0 && kept.count > expected.count, "nothing was dropped, seed \(seed)")
-        #expect(try Verification(connection: connection).run().isGood)
+        #expect(try Verification(connection: connection, windows: policy.specifications).run().isGood)
     }
 }

@@ -74,17 +74,19 @@ struct WindowPropertyTests {
                     ["g"], idleTimeout: 60_000, loadingAtMost: Int.random(in: 1...3, using: &random),
                     cache: &caches[processor])
             }
-            if Int.random(in: 0..<5, using: &random) == 0 { try expectAgreement("round \(round), offset \(offset)") }
+            if Int.random(in: 0..<5, using: &random) == 0 {
+                try expectAgreement(policy, "round \(round), offset \(offset)")
+            }
         }
         // Everything is silent in the end.
         _ = try transaction(policy, now + 10_000_000, latePolicy)
             .onProcessingTime(["g"], idleTimeout: 0, cache: &caches[0])
         try expectModel(counted(arrivals, policy, latePolicy), policy, round)
-        try expectAgreement("round \(round)")
+        try expectAgreement(policy, "round \(round)")
     }
 
-    private func expectAgreement(_ place: String) throws {
-        let certificate = try Verification(connection: connection).run()
+    private func expectAgreement(_ policy: WindowPolicy, _ place: String) throws {
+        let certificate = try Verification(connection: connection, windows: policy.specifications).run()
         #expect(certificate.isGood, "\(place): \(certificate.mismatches)")
     }
 

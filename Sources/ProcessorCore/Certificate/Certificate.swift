@@ -16,6 +16,8 @@ public struct Certificate: Sendable, Equatable {
     public var finalWindows: Int64 = 0
     /// Those that begin before the readings that are kept, and so cannot be recomputed.
     public var oldWindows: Int64 = 0
+    /// Open windows that lack readings, or have no row yet though it is time: they are written soon.
+    public var windowsBehind: Int64 = 0
     /// Messages of the topic that nobody has read yet.
     public var unread = UnreadMessages.notAsked("no broker was named")
     /// Gateways with more streams than one whose end is not known, or with one that is not their last, or with one whose
@@ -44,10 +46,7 @@ public struct Certificate: Sendable, Equatable {
 
     /// Readings that were numbered and are not there.
     public var missing: Int64 {
-        losses.values.reduce(0) { sum, count in
-            let (sum, overflow) = sum.addingReportingOverflow(count)
-            return overflow ? .max : sum
-        }
+        losses.values.reduce(0) { $0.addingClamped($1) }
     }
 
     /// Readings that are not there, and nobody has said why.
@@ -61,9 +60,26 @@ public struct Certificate: Sendable, Equatable {
     /// Of one gateway so many streams are listed.
     static let mostStreams = 4
 
+    /// Adds to what does not agree.
+    /// - Parameters:
+    ///   - count: how many things.
+    ///   - text: one line for all of them.
+    mutating func addMismatches(_ count: Int64, _ text: String) {
+        mismatchCount += count
+        mismatches.append(text)
+    }
+
     mutating func addOpen(_ text: String) {
         openStreamCount += 1
         if openStreams.count < Certificate.mostExamples { openStreams.append(text) }
+    }
+}
+
+extension Int64 {
+    /// The sum, or the largest number if it is beyond that. Neither may be negative.
+    func addingClamped(_ other: Int64) -> Int64 {
+        let (sum, overflow) = addingReportingOverflow(other)
+        return overflow ? .max : sum
     }
 }
 
@@ -79,7 +95,8 @@ extension Certificate: CustomStringConvertible {
         if expired > 0 { lines.append("expired readings  \(expired), admitted once and older than retention keeps") }
         lines.append(
             "windows           \(windows), \(finalWindows) of them final, recomputed from the readings"
-                + (oldWindows == 0 ? "" : ", but for \(oldWindows) that are older than these"))
+                + (oldWindows == 0 ? "" : ", but for \(oldWindows) that are older than these")
+                + (windowsBehind == 0 ? "" : "; \(windowsBehind) open ones wait for their next writing"))
         if silentGateways > 0 {
             lines.append(
                 "silent gateways   \(silentGateways), whose streams have not ended: what they hold is not counted here")

@@ -71,8 +71,9 @@ struct TopicEnds: Sendable {
         let consumed = try OffsetTable(connection: connection, topic: topic).next()
         return .known(
             offsets.reduce(into: [:]) { counts, offset in
-                // What the broker has dropped cannot be read any more.
-                let next = max(offset.value.low, consumed[offset.key] ?? 0)
+                // What the broker has dropped cannot be read any more. An offset beyond the end is of another log.
+                let consumed = consumed[offset.key] ?? 0
+                let next = consumed > offset.value.high ? offset.value.low : max(offset.value.low, consumed)
                 if next < offset.value.high { counts[offset.key] = offset.value.high - next }
             })
     }

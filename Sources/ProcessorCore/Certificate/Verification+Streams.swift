@@ -15,8 +15,8 @@ extension Verification {
         var lacksPrevious: Bool
         /// The stream before it, if one was told.
         var previous: String?
-        /// When its kept readings became rows, by the processor's clock.
-        var ingested: ClosedRange<Int64>?
+        /// The first and the last commit of its kept readings, in the order in which its gateway's were made.
+        var commits: ClosedRange<Int64>?
 
         /// Its name and numbers, for a person.
         var text: String {
@@ -41,12 +41,14 @@ extension Verification {
             let overlapping = try number(.overlapping)
             let lowest: Int64? = try row.optional(.lowest)
             let highest: Int64? = try row.optional(.highest)
+            let highestRow: Int64? = try row.optional(.lastRow)
             let (missing, expired, lost) = (try number(.missing), try number(.expired), try number(.lost))
             let (first, last) = (try number(.first), try number(.last))
             certificate.rows += count
             certificate.streams += count > 0 ? 1 : 0
             certificate.duplicates += count - distinct
-            certificate.expired += expired
+            // Tables that somebody has changed may have any number.
+            certificate.expired = certificate.expired.addingClamped(expired)
             var problems: [String] = []
             if count != distinct { problems.append("\(count - distinct) readings twice") }
             if let lowest, let highest, lowest < first || highest > last {
@@ -60,6 +62,18 @@ extension Verification {
             if lost != missing { problems.append("progress says \(lost) lost, loss says \(missing)") }
             if filled > 0 { problems.append("\(filled) readings listed as lost are there") }
             if overlapping > 0 { problems.append("\(overlapping) ranges of loss overlap others") }
+            let mistimed = try number(.mistimed)
+            if mistimed > 0 {
+                problems.append("\(mistimed) ranges of loss have other times than the readings beside them")
+            }
+            let end: Int64? = try row.optional(.end)
+            if let end, end > last { problems.append("was told to end with \(end), progress ends with \(last)") }
+            if try row.value(.isKnown), let time: Int64 = try row.optional(.lastTime),
+                // Of a reading that is not kept nothing but the progress knows the time.
+                expired == 0 || highestRow == last, try row.optionalTime(.lastEventTime) != time
+            {
+                problems.append("progress has another time for its last reading")
+            }
             certificate.mismatchCount += Int64(problems.count)
             if !problems.isEmpty, reported < Certificate.mostExamples {
                 certificate.mismatches.append(
@@ -72,16 +86,15 @@ extension Verification {
                 judge(streams, of: gateway, &certificate)
                 (gateway, streams) = (gatewayID, [])
             }
-            let end: Int64? = try row.optional(.end)
-            let (since, until) = (try row.optionalTime(.since), try row.optionalTime(.until))
+            let (since, until): (Int64?, Int64?) = (try row.optional(.since), try row.optional(.until))
             let isPreviousKnown: Bool = try row.value(.isPreviousKnown)
-            var ingested: ClosedRange<Int64>?
-            if let since, let until { ingested = since...until }
+            var commits: ClosedRange<Int64>?
+            if let since, let until { commits = since...until }
             streams.append(
                 Stream(
                     streamID: streamID, first: first, last: last, isClosed: end == last, end: end,
                     lacksPrevious: first > 1 && !isPreviousKnown, previous: try row.optional(.previous),
-                    ingested: ingested))
+                    commits: commits))
         }
         judge(streams, of: gateway, &certificate)
     }
@@ -104,17 +117,17 @@ extension Verification {
         let names = open.prefix(Certificate.mostStreams).map(\.text).joined(separator: ", ")
         let others = open.count - min(open.count, Certificate.mostStreams)
         var text = "\(gateway) has \(open.count) open streams: \(names)" + (others > 0 ? " and \(others) others" : "")
-        let ordered = open.filter { $0.ingested != nil }
-            .sorted { ($0.ingested?.lowerBound ?? 0) < ($1.ingested?.lowerBound ?? 0) }
+        let ordered = open.filter { $0.commits != nil }
+            .sorted { ($0.commits?.lowerBound ?? 0) < ($1.commits?.lowerBound ?? 0) }
         var latest: Stream?
         for stream in ordered {
-            guard let ingested = stream.ingested else { continue }
-            if let other = latest, let range = other.ingested, ingested.lowerBound < range.upperBound {
+            guard let commits = stream.commits else { continue }
+            if let other = latest, let range = other.commits, commits.lowerBound < range.upperBound {
                 text +=
                     "; \(other.streamID) and \(stream.streamID) sent at the same time: two boards with this gateway_id"
                 break
             }
-            if ingested.upperBound > latest?.ingested?.upperBound ?? .min { latest = stream }
+            if commits.upperBound > latest?.commits?.upperBound ?? .min { latest = stream }
         }
         certificate.addOpen(text)
     }
@@ -122,11 +135,11 @@ extension Verification {
     /// A stream that came after another one: it says so, or it is the last one of another outbox and its readings came later.
     private func successor(of stream: Stream, among streams: [Stream]) -> Stream? {
         if let next = streams.first(where: { $0.previous == stream.streamID }) { return next }
-        guard let until = stream.ingested?.upperBound else { return nil }
+        guard let until = stream.commits?.upperBound else { return nil }
         let followed = Set(streams.compactMap(\.previous))
         return streams.first {
             !followed.contains($0.streamID) && $0.streamID != stream.streamID
-                && ($0.ingested?.upperBound ?? .min) > until
+                && ($0.commits?.upperBound ?? .min) > until
         }
     }
 

@@ -1,23 +1,34 @@
 import PostgresClient
+import Windowing
 
 /// Checks the tables against each other in one snapshot, while processors may go on writing.
 struct Verification {
     let connection: PostgresConnection
+    /// The windows that there should be.
+    let windows: [WindowSpecification]
     /// What the broker had of the topic a moment ago; nil if it was not asked.
     var topicEnds: TopicEnds?
 
     func run() throws -> Certificate {
         try connection.transaction {
             try connection.execute(VerificationQueries.snapshot)
-            var certificate = Certificate()
-            try checkStreams(&certificate)
-            try countLosses(&certificate)
-            try checkWindows(&certificate)
-            try checkConflicts(&certificate)
-            try checkAlerts(&certificate)
-            if let topicEnds { certificate.unread = try topicEnds.unread(connection) }
-            return certificate
+            return try certificate()
         }
+    }
+
+    /// The same in a transaction that is open.
+    func certificate() throws -> Certificate {
+        var certificate = Certificate()
+        try checkStreams(&certificate)
+        try countLosses(&certificate)
+        try checkWindows(&certificate)
+        try checkConflicts(&certificate)
+        try check("alerts", VerificationQueries.alerts, &certificate)
+        try check("sensors", VerificationQueries.sensors, &certificate)
+        try check("gateways", VerificationQueries.gateways, &certificate)
+        try check("offsets", VerificationQueries.offsets, &certificate)
+        if let topicEnds { certificate.unread = try topicEnds.unread(connection) }
+        return certificate
     }
 
     /// Every reading that came under the number of another one has a row under its own stream, or is told.
@@ -34,25 +45,23 @@ struct Verification {
                 certificate.conflictExamples.append("\(gatewayID): \(open), such as \(example)")
             }
             if unfounded > 0 {
-                certificate.mismatchCount += unfounded
-                certificate.mismatches.append(
+                certificate.addMismatches(
+                    unfounded,
                     "\(unfounded) conflicts of \(gatewayID) are said to be settled, and their readings never came")
             }
         }
     }
 
-    /// No alert is open twice, and what processors take for open is what the table says.
-    private func checkAlerts(_ certificate: inout Certificate) throws {
-        let problems = ResultRows(
-            try connection.query(VerificationQueries.alerts), of: VerificationQueries.ProblemColumn.self)
-        for problem in problems {
-            let (kind, count, example) = try VerificationQueries.problem(problem)
-            certificate.mismatchCount += count
-            certificate.mismatches.append("\(count) alerts \(kind), such as \(example)")
+    /// Whether a table agrees with the others.
+    /// - Parameter query: gives the problems, each with its count and an example.
+    private func check(_ things: String, _ query: String, _ certificate: inout Certificate) throws {
+        for row in ResultRows(try connection.query(query), of: VerificationQueries.ProblemColumn.self) {
+            let (kind, count, example) = try VerificationQueries.problem(row)
+            certificate.addMismatches(count, "\(count) \(things) \(kind), such as \(example)")
         }
     }
 
-    /// Every window against the rows that were there when it was written, and every row against the windows.
+    /// Every window against the rows that it must hold, and every row against the windows.
     private func checkWindows(_ certificate: inout Certificate) throws {
         let counts = ResultRows(
             try connection.query(VerificationQueries.windowCounts), of: VerificationQueries.WindowCountColumn.self)
@@ -62,11 +71,18 @@ struct Verification {
             certificate.oldWindows = try counts.value(.oldWindows)
         }
         let problems = ResultRows(
-            try connection.query(VerificationQueries.compareWindows), of: VerificationQueries.ProblemColumn.self)
+            try connection.query(
+                VerificationQueries.compareWindows,
+                [.array(windows.map(\.size)), .array(windows.map(\.slide))]),
+            of: VerificationQueries.WindowProblemColumn.self)
         for problem in problems {
-            let (kind, count, example) = try VerificationQueries.problem(problem)
-            certificate.mismatchCount += count
-            certificate.mismatches.append("\(count) windows \(kind), such as \(example)")
+            let count: Int64 = try problem.value(.count)
+            guard try problem.value(.isMismatch) else {
+                certificate.windowsBehind += count
+                continue
+            }
+            let (kind, example): (String, String) = (try problem.value(.problem), try problem.value(.example))
+            certificate.addMismatches(count, "\(count) windows \(kind), such as \(example)")
         }
     }
 }

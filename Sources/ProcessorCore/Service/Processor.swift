@@ -158,11 +158,12 @@ public struct Processor: Sendable {
 
     /// Recomputes windows and streams from the raw rows, and asks the broker for what nobody has read yet.
     public func verify() async throws -> Certificate {
+        let windows = settings.windows.specifications
         let ends = await TopicEnds.ask(settings)
         do {
             return try await withConnection { connection in
                 try ends.waitForReaders(connection)
-                return try Verification(connection: connection, topicEnds: ends).run()
+                return try Verification(connection: connection, windows: windows, topicEnds: ends).run()
             }
         } catch {
             throw DatabaseAway(error) ?? error

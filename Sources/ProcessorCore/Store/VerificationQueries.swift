@@ -33,6 +33,14 @@ enum VerificationQueries {
             WHERE a.closed_at IS NULL AND s.alert_id IS NULL
             UNION ALL SELECT 'closed, but their state says open', a.gateway_id, a.sensor_id, a.kind, a.variable
             FROM alert a JOIN alert_state s ON s.alert_id = a.id WHERE a.closed_at IS NOT NULL
+            UNION ALL SELECT 'with another severity or worst value than their state', a.gateway_id, a.sensor_id, a.kind,
+                a.variable
+            FROM alert a JOIN alert_state s ON s.alert_id = a.id
+            WHERE a.closed_at IS NULL
+                AND (a.severity IS DISTINCT FROM s.severity OR a.worst_value IS DISTINCT FROM s.worst)
+            UNION ALL SELECT 'whose state is of another alert', a.gateway_id, a.sensor_id, a.kind, a.variable
+            FROM alert a JOIN alert_state s ON s.alert_id = a.id
+            WHERE (a.gateway_id, a.sensor_id, a.kind, a.variable) <> (s.gateway_id, s.sensor_id, s.kind, s.variable)
             UNION ALL SELECT 'closed before they opened', gateway_id, sensor_id, kind, variable
             FROM alert WHERE closed_at < opened_at AND kind NOT IN ('silence', 'loss', 'conflict')) AS problems
         GROUP BY 1 ORDER BY 1
@@ -90,8 +98,14 @@ enum VerificationQueries {
         case streamID = "stream_id"
         /// Raw rows, and the different numbers among them.
         case rows, numbers
-        /// Rows whose number is listed as lost, and ranges of `loss` that overlap others.
-        case filled, overlapping
+        /// Rows whose number is listed as lost, ranges of `loss` that overlap others, and ranges whose bounds in time are not
+        /// those of the readings beside them.
+        case filled, overlapping, mistimed
+        /// The event time of the row with the largest number, and of the reading with the largest number that was admitted.
+        case lastTime = "last_time"
+        case lastEventTime = "last_event_time"
+        /// The largest number of the rows.
+        case lastRow = "last_row"
         /// The smallest and the largest number of rows and losses.
         case lowest, highest
         case missing, expired
@@ -102,7 +116,8 @@ enum VerificationQueries {
         case isKnown = "is_known"
         case end = "end_seq"
         case isPreviousKnown = "previous_known"
-        /// When its rows were written.
+        /// The first and the last commit that wrote rows of it. Commits of older releases come before all others, in the order
+        /// of their clocks.
         case since, until
         case previous = "previous_stream_id"
         /// Whether it was made for a conflict: it belongs to no outbox.
@@ -113,27 +128,42 @@ enum VerificationQueries {
     /// with all of its ranges.
     static let streams = """
         WITH numbers AS (
-            SELECT gateway_id, stream_id, seq AS first_seq, seq AS last_seq, false AS is_lost, ingested_at
+            SELECT gateway_id, stream_id, seq AS first_seq, seq AS last_seq, false AS is_lost,
+                CASE WHEN commit_number > 0 THEN commit_number
+                    ELSE (extract(epoch FROM ingested_at) * 1000)::int8 - (1::int8 << 62) END AS written,
+                event_time, NULL::timestamptz AS after_time, NULL::timestamptz AS before_time
             FROM sensor_data
-            UNION ALL SELECT gateway_id, stream_id, first_seq, last_seq, true, NULL FROM loss),
+            UNION ALL SELECT gateway_id, stream_id, first_seq, last_seq, true, NULL, NULL, after_time, before_time
+            FROM loss),
         ordered AS (
             SELECT *, max(last_seq) FILTER (WHERE NOT is_lost) OVER smaller AS last_row,
-                max(last_seq) FILTER (WHERE is_lost) OVER smaller AS last_lost
+                max(last_seq) FILTER (WHERE is_lost) OVER smaller AS last_lost,
+                lag(last_seq) OVER numbers AS previous_seq, lag(event_time) OVER numbers AS previous_time,
+                lead(first_seq) OVER numbers AS next_seq, lead(event_time) OVER numbers AS next_time
             FROM numbers
-            WINDOW smaller AS (PARTITION BY gateway_id, stream_id ORDER BY first_seq, is_lost DESC
+            WINDOW numbers AS (PARTITION BY gateway_id, stream_id ORDER BY first_seq, is_lost DESC),
+                smaller AS (PARTITION BY gateway_id, stream_id ORDER BY first_seq, is_lost DESC
                 ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)),
         found AS (
             SELECT gateway_id, stream_id, count(*) FILTER (WHERE NOT is_lost) AS rows,
                 count(*) FILTER (WHERE NOT is_lost AND last_row IS DISTINCT FROM first_seq) AS numbers,
                 count(*) FILTER (WHERE NOT is_lost AND first_seq <= last_lost) AS filled,
                 count(*) FILTER (WHERE is_lost AND first_seq <= last_lost) AS overlapping,
+                -- A time that is not known is NULL, and so is that of a number that is not there.
+                count(*) FILTER (WHERE is_lost AND (
+                    previous_seq = first_seq - 1 AND previous_time <> after_time
+                    OR next_seq = last_seq + 1 AND next_time <> before_time)) AS mistimed,
                 min(first_seq) AS lowest, max(last_seq) AS highest,
+                max(last_seq) FILTER (WHERE NOT is_lost) AS last_row,
+                (max(ARRAY[last_seq, (extract(epoch FROM event_time) * 1000)::int8]) FILTER (WHERE NOT is_lost))[2]
+                    AS last_time,
                 least(coalesce(sum(last_seq - first_seq + 1) FILTER (WHERE is_lost), 0), \(Int64.max))::int8 AS missing,
-                min(ingested_at) AS since, max(ingested_at) AS until
+                min(written) AS since, max(written) AS until
             FROM ordered GROUP BY 1, 2),
-        old AS (SELECT gateway_id, stream_id, sum(readings)::int8 AS expired FROM expired GROUP BY 1, 2)
+        old AS (SELECT gateway_id, stream_id, least(sum(readings), \(Int64.max))::int8 AS expired FROM expired GROUP BY 1, 2)
         SELECT gateway_id, stream_id, coalesce(f.rows, 0) AS rows, coalesce(f.numbers, 0) AS numbers,
-            coalesce(f.filled, 0) AS filled, coalesce(f.overlapping, 0) AS overlapping, f.lowest, f.highest,
+            coalesce(f.filled, 0) AS filled, coalesce(f.overlapping, 0) AS overlapping, coalesce(f.mistimed, 0) AS mistimed,
+            f.lowest, f.highest, f.last_row, f.last_time, p.last_event_time,
             coalesce(f.missing, 0) AS missing, coalesce(o.expired, 0) AS expired, coalesce(p.first_seq, 1) AS first_seq,
             coalesce(p.last_seq, 0) AS last_seq, coalesce(p.lost, 0) AS lost, p.gateway_id IS NOT NULL AS is_known,
             p.end_seq, coalesce(p.previous_known, false) AS previous_known, f.since, f.until, p.previous_stream_id,
@@ -143,87 +173,4 @@ enum VerificationQueries {
             LEFT JOIN old o USING (gateway_id, stream_id)
         ORDER BY 1, 2
         """
-
-    // MARK: Windows
-
-    /// Columns of `windowCounts`.
-    enum WindowCountColumn: String, ResultColumn {
-        case windows
-        case finalWindows = "final_windows"
-        case oldWindows = "old_windows"
-    }
-
-    /// How many windows there are.
-    static let windowCounts = """
-        SELECT count(*) AS windows, count(*) FILTER (WHERE is_final) AS final_windows,
-            count(*) FILTER (WHERE window_start < \(since)) AS old_windows
-        FROM sensor_data_agg
-        """
-
-    /// Windows that begin before this are as they were last written: their readings are gone or going.
-    private static let since = "(SELECT greatest(readings_since, windows_since) FROM retention)"
-
-    /// Numbers are the same if they differ by less than rounding can make of a million values.
-    private static func differs(_ left: String, _ right: String) -> String {
-        """
-        ((\(left)) IS NULL) <> ((\(right)) IS NULL)
-        OR abs((\(left)) - (\(right))) > 1e-6 * greatest(1, abs(\(left)), abs(\(right)))
-        """
-    }
-
-    /// Every window with its rows, and every row with its windows. A final window holds all rows that windows count, an open
-    /// one those of commits up to its own, whatever the clocks said. An open window of an older release says of none.
-    static let compareWindows: String = {
-        let counts: [WindowColumn] = [.readingCount, .warningCount, .failureCount, .lateCount]
-        let compared = counts + WindowColumn.counts + [.coveredTime, .coverage] + WindowColumn.statistics
-        let size = "(extract(epoch FROM w.window_size)::float8 * 1000)"
-        let sums = compared.compactMap { column in
-            column.aggregate(sizeInMilliseconds: size).map { "\($0) AS \(column.name)" }
-        }
-        let values = WindowColumn.statistics.map { "(\(differs("w.\($0.name)", "r.\($0.name)")))" }
-        // Rows of older releases do not have these.
-        let mergeable = (WindowColumn.counts + [.coveredTime]).map { "w.\($0.name) <> r.\($0.name)" }
-        return """
-            -- LATERAL, as the index then finds each window's rows; a join would compare all rows of a sensor with all of
-            -- its windows.
-            WITH compared AS (
-                SELECT w.sensor_id, w.gateway_id, w.window_size, w.window_start,
-                    CASE
-                        WHEN r.reading_count IS NULL THEN 'without a reading'
-                        WHEN w.window_end <> w.window_start + w.window_size THEN 'with a wrong end'
-                        WHEN w.reading_count <> r.reading_count THEN 'with a wrong number of readings'
-                        WHEN w.warning_count <> r.warning_count OR w.failure_count <> r.failure_count
-                            OR w.late_count <> r.late_count THEN 'with wrong counts'
-                        WHEN \(differs("w.coverage", "r.coverage")) THEN 'with a wrong coverage'
-                        WHEN \(values.joined(separator: " OR ")) THEN 'with wrong values'
-                        WHEN \(mergeable.joined(separator: " OR ")) THEN 'with counts of quantities that are wrong'
-                        WHEN w.is_final <> (w.window_end <= s.final_through) THEN 'wrongly final or open'
-                    END AS problem
-                FROM sensor_data_agg w LEFT JOIN LATERAL (
-                        SELECT \(sums.joined(separator: ", "))
-                        FROM sensor_data d WHERE d.sensor_id = w.sensor_id AND d.gateway_id = w.gateway_id
-                            AND d.event_time >= w.window_start AND d.event_time < w.window_end
-                            AND d.in_windows AND (w.is_final OR d.commit_number <= w.commit_number)
-                        HAVING count(*) > 0) r ON true
-                    LEFT JOIN sensor s ON s.sensor_id = w.sensor_id AND s.gateway_id = w.gateway_id
-                WHERE w.window_start >= \(since) AND (w.is_final OR w.commit_number >= 0)),
-            -- A final window must hold all rows of its time; one that was never written is found by its rows.
-            unwritten AS (
-                SELECT d.sensor_id, d.gateway_id, z.window_size,
-                    date_bin(z.window_size, d.event_time, timestamptz 'epoch') AS window_start
-                FROM sensor_data d JOIN sensor s USING (sensor_id, gateway_id)
-                    CROSS JOIN (SELECT DISTINCT window_size FROM sensor_data_agg) z
-                WHERE date_bin(z.window_size, d.event_time, timestamptz 'epoch') + z.window_size <= s.final_through
-                    AND date_bin(z.window_size, d.event_time, timestamptz 'epoch') >= \(since) AND d.in_windows
-                GROUP BY 1, 2, 3, 4
-                EXCEPT SELECT sensor_id, gateway_id, window_size, window_start FROM sensor_data_agg),
-            problems AS (
-                SELECT problem, sensor_id, gateway_id, window_size, window_start FROM compared
-                WHERE problem IS NOT NULL
-                UNION ALL SELECT 'never written', * FROM unwritten)
-            SELECT problem, count(*) AS count,
-                min((gateway_id, sensor_id, window_size::text, window_start::text)::text) AS example
-            FROM problems GROUP BY 1 ORDER BY 1
-            """
-    }()
 }
