@@ -145,18 +145,20 @@ test-systemd: dependencies $(if $(VIGIE_DEBS),,deb) ## Run the installed package
 	.vigie/venv/bin/python Tests/Guest/systemd_guest.py
 
 # Of `make storm`: the seed of the schedule (drawn without it), how many faults, nodes of Kafka, the most faults of one
-# storm, the mean seconds between two, and the kinds of faults (`outbox`: those of outboxes' files) if not all.
+# storm, the mean seconds between two, the kinds of faults (`outbox`: those of outboxes' files) if not all, and whether
+# faults of data are planted afterwards.
 SEED ?=
 FAULTS ?= 60
 NODES ?= 1
 EACH ?= 250
 EVERY ?= 1
 ONLY ?=
+PROVE ?=
 
 .PHONY: storm
-storm: build ## Run it all under seeded faults and check every reading: SEED=n FAULTS=n NODES=1|3 ONLY=outbox
+storm: build ## Run it all under seeded faults and check every reading: SEED=n FAULTS=n NODES=1|3 ONLY=outbox PROVE=1
 	VIGIE_BIN="$${VIGIE_BIN:-.build/release}" $(BEGIN)/vigie-storm $(if $(SEED),--seed $(SEED)) \
-		--faults $(FAULTS) --nodes $(NODES) --each $(EACH) --every $(EVERY) $(if $(ONLY),--only "$(ONLY)")
+		--faults $(FAULTS) --nodes $(NODES) --each $(EACH) --every $(EVERY) $(if $(ONLY),--only "$(ONLY)") $(if $(PROVE),--prove)
 
 .PHONY: test-containers
 test-containers: build-dependencies ## Bring compose.yaml up for real, on stand-ins of its images; PROGRAMS=folder COMPOSE=2; as root

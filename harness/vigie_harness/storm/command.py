@@ -35,7 +35,7 @@ from ..kafka.finding import find_kafka
 from ..kafka.home import KafkaMissing
 from .disk import SmallDisk
 from .faults import BY_NAME, GROUPS
-from .planted import PLANTS
+from .planted import PLANTS, plants_for_verify
 from .report import counted
 from .run import Plan, Storm, Verdict, schedule
 from .world import layout
@@ -75,7 +75,7 @@ def parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     found.add_argument("--keep", action="store_true", help="keep logs and data of a good end too")
     found.add_argument(
-        "--prove", action="store_true", help="prove after a good end that the oracle finds planted faults"
+        "--prove", action="store_true", help="prove after a good end that the oracle and verify find planted faults"
     )
     found.add_argument(
         "--optional", action="store_true", help="where Apache Kafka is missing, say so and end with status 0"
@@ -166,7 +166,12 @@ def show(verdict: Verdict, storm: Storm, console: Console, number: str) -> None:
     if verdict.was_interrupted:
         console.print("interrupted: nothing is said of the data", style="yellow")
     elif verdict.is_good:
-        proof = f", and the oracle found all {len(PLANTS)} planted faults" if verdict.plan.proves else ""
+        proof = ""
+        if verdict.plan.proves:
+            proof = (
+                f", the oracle found all {len(PLANTS)} planted faults, and verify all {len(plants_for_verify())}"
+                " that stand in the tables"
+            )
         console.print(
             f"storm{number} held: each reading is once in the tables or in a recorded loss{proof}", style="green"
         )

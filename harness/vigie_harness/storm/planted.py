@@ -1,11 +1,15 @@
-"""Faults of data that are planted into tables that agree, to prove that the oracle finds each."""
+"""Faults of data that are planted into tables that agree, to prove that the oracle finds each, and `verify` too.
+
+`verify` has another session, so what is planted for it is committed, in a copy of the database.
+"""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import psycopg
 
+from ..postgres import Postgres
 from .oracle import Setting, Violation, examine
 
 # A row in the middle of a stream that the topic shows, so that nothing at an end explains it, nor a lost outbox.
@@ -180,6 +184,57 @@ PLANTS = (
 )
 
 
+# What only the storm saw, `verify` cannot know; nor what stands in one place only.
+NOT_FOR_VERIFY = frozenset({
+    "a lost end unsaid", "an altered time", "a row that nobody saw", "a number with two readings",
+    "a row from elsewhere", "an end that was not told", "a partition left unread", "a rejected message",
+})  # fmt: skip
+
+_MIDDLE_SENSOR = "(gateway_id, sensor_id) = (SELECT gateway_id, sensor_id FROM middle)"
+
+# What the oracle does not look at, or finds by what it saw.
+FOR_VERIFY = (
+    Plant(
+        "a sliding window that was never written",
+        "DELETE FROM sensor_data_agg WHERE ctid = (SELECT ctid FROM sensor_data_agg "
+        "WHERE date_bin(window_size, window_start, timestamptz 'epoch') <> window_start "
+        "ORDER BY window_start, sensor_id LIMIT 1)",
+        "never written",
+    ),
+    Plant(
+        "all windows of a sensor never written",
+        f"DELETE FROM sensor_data_agg WHERE {_MIDDLE_SENSOR}",
+        "never written",
+    ),
+    Plant(
+        "a row moved to another window",
+        f"UPDATE sensor_data SET event_time = event_time + interval '15 s' WHERE {_IS_MIDDLE}",
+        "windows",
+    ),
+    Plant(
+        "a sensor's wrong last event time",
+        f"UPDATE sensor SET last_event_time = last_event_time + interval '1 s' WHERE {_MIDDLE_SENSOR}",
+        "wrong last event time",
+    ),
+    Plant(
+        "a sensor that was not written",
+        f"UPDATE sensor SET last_commit = last_commit - 1 WHERE {_MIDDLE_SENSOR}",
+        "wrong last commit",
+    ),
+    Plant(
+        "a stream without its tail",
+        "CREATE TEMPORARY TABLE tail ON COMMIT DROP AS SELECT d.gateway_id, d.stream_id, max(d.seq) AS seq "
+        "FROM sensor_data d JOIN middle m USING (gateway_id, stream_id) GROUP BY 1, 2; "
+        "DELETE FROM sensor_data d USING tail t "
+        "WHERE (d.gateway_id, d.stream_id) = (t.gateway_id, t.stream_id) AND d.seq > t.seq - 3; "
+        "UPDATE stream_progress p SET last_seq = t.seq - 3, end_seq = t.seq - 3 FROM tail t "
+        "WHERE (p.gateway_id, p.stream_id) = (t.gateway_id, t.stream_id)",
+        "",
+    ),
+    Plant("a commit that was not made", "UPDATE gateway SET commit_number = commit_number - 1", "later commits"),
+    Plant("an offset that is missing", "DELETE FROM consumed_offset", "missing although there are readings"),
+)
+
 @contextlib.contextmanager
 def planted(connection: psycopg.Connection, plant: Plant) -> Iterator[None]:
     """Plants a fault, and takes it out again. Nobody else sees it."""
@@ -197,4 +252,36 @@ def unnoticed(connection: psycopg.Connection, setting: Setting) -> list[tuple[Pl
             found = examine(connection, setting)
         if plant.expected not in {violation.kind for violation in found}:
             failures.append((plant, found))
+    return failures
+
+
+def plants_for_verify() -> list[Plant]:
+    """The faults that `verify` must find."""
+    return [plant for plant in PLANTS if plant.name not in NOT_FOR_VERIFY] + list(FOR_VERIFY)
+
+
+def unnoticed_by_verify(
+    postgres: Postgres, verify: Callable[[str], tuple[int, str]], plants: list[Plant] | None = None
+) -> list[tuple[Plant, str]]:
+    """The plants that `verify` does not find, with what it says instead.
+
+    Arguments:
+        postgres: its database `vigie` has tables that agree, and nobody is connected to it.
+        verify: its status and what it says of the database with a connection string.
+        plants: all that it must find, by default.
+    """
+    failures = []
+    for plant in plants_for_verify() if plants is None else plants:
+        postgres.psql("DROP DATABASE IF EXISTS planted WITH (FORCE)", "postgres")
+        postgres.psql("CREATE DATABASE planted TEMPLATE vigie", "postgres")
+        connection_string = postgres.connection.replace("dbname=vigie", "dbname=planted")
+        with psycopg.connect(connection_string) as connection:
+            connection.execute(f"CREATE TEMPORARY TABLE middle ON COMMIT DROP AS {_MIDDLE}")
+            connection.execute(plant.statements)
+        status, certificate = verify(connection_string)
+        # `expected` of the others is a kind of the oracle's.
+        is_named = plant not in FOR_VERIFY or plant.expected in certificate
+        if status != 1 or "mismatches" not in certificate or not is_named:
+            failures.append((plant, certificate))
+    postgres.psql("DROP DATABASE IF EXISTS planted WITH (FORCE)", "postgres")
     return failures

@@ -31,13 +31,12 @@ PATIENCE = 5.0
 EMPTY, READ, FINAL = 240.0, 180.0, 90.0
 # The end of the line of a certificate behind which gateways with open streams stand.
 OPEN_STREAMS_FOLLOW = "when it starts with the next one:"
-# Windows that are open, and sensors the window of whose last reading is not written yet: that comes after the row.
+# Sensors of which a window is open: that of the last reading is written some time after its row.
 WINDOWS_TO_COME = """
-    SELECT (SELECT count(*) FROM sensor_data_agg WHERE NOT is_final) + (SELECT count(*)
-        FROM (SELECT gateway_id, sensor_id, max(event_time) AS last FROM sensor_data GROUP BY 1, 2) AS s
-        WHERE NOT EXISTS (SELECT FROM sensor_data_agg a
-            WHERE a.gateway_id = s.gateway_id AND a.sensor_id = s.sensor_id
-                AND a.window_start <= s.last AND a.window_start + a.window_size > s.last))
+    SELECT count(*) FROM sensor
+    WHERE final_through < date_bin(%s, last_event_time, timestamptz 'epoch') + %s
+        OR EXISTS (SELECT FROM sensor_data_agg w WHERE NOT w.is_final
+            AND (w.gateway_id, w.sensor_id) = (sensor.gateway_id, sensor.sensor_id))
 """
 
 
@@ -53,7 +52,7 @@ class Plan:
     only: tuple[str, ...] = ()
     """The kinds of faults that come; all of them if it is empty."""
     proves: bool = False
-    """Whether faults of data are planted after a good end, each of which the oracle must find."""
+    """Whether faults of data are planted after a good end, which the oracle and `verify` must find."""
     keeps: bool = False
     """Whether logs and data of a good end stay too."""
 
@@ -298,7 +297,8 @@ class Storm:
         with world.connect(within=READ) as connection:
             self._wait(lambda: self._is_read(connection, world.topic, ends), READ)
             read = self.timeline.now
-            self._wait(lambda: self._value(connection, WINDOWS_TO_COME) == 0, FINAL)
+            size, slide = max(world.setting.windows)
+            self._wait(lambda: self._value(connection, WINDOWS_TO_COME, [slide, size]) == 0, FINAL)
         world.tap.stop()
         verdict.figures |= {
             "seconds until outboxes were empty": round(emptied - began, 1),
@@ -308,8 +308,8 @@ class Storm:
         return ends
 
     @staticmethod
-    def _value(connection: psycopg.Connection, sql: str):
-        return connection.execute(sql).fetchone()[0]
+    def _value(connection: psycopg.Connection, sql: str, parameters: list | None = None):
+        return connection.execute(sql, parameters).fetchone()[0]
 
     @staticmethod
     def _is_read(connection: psycopg.Connection, topic: str, ends: dict[int, int]) -> bool:
@@ -356,6 +356,10 @@ class Storm:
             failures = [incident for incident in verdict.incidents if incident.is_failure]
             if not verdict.is_good:
                 verdict.story = "\n".join([*verdict.problems, story.tell(verdict.violations, failures)])
+
+        if self.plan.proves and not verdict.violations and not verdict.problems:
+            for plant, certificate in planted.unnoticed_by_verify(world.postgres, world.verify):
+                verdict.problems.append(f"verify did not find {plant.name}; it says:\n{certificate}")
 
     def _count(self, connection: psycopg.Connection, verdict: Verdict, world: World) -> None:
         def value(sql):

@@ -235,10 +235,11 @@ class World:
     def add_partitions(self, total: int) -> None:
         self.kafka.admin.add_partitions(TOPIC, total)
 
-    def verify(self) -> tuple[int, str]:
-        """The status of `vigie-processor verify`, and what it says."""
+    def verify(self, connection: str | None = None) -> tuple[int, str]:
+        """The status of `vigie-processor verify`, and what it says; of the storm's database or another one."""
+        configuration = self._direct_configuration(connection)
         result = subprocess.run(
-            [self.folder / "programs" / "vigie-processor", "verify", "--config", self._direct_configuration()],
+            [self.folder / "programs" / "vigie-processor", "verify", "--config", configuration],
             capture_output=True, text=True, errors="replace", timeout=300, check=False)  # fmt: skip
         return result.returncode, result.stdout + result.stderr
 
@@ -348,9 +349,10 @@ class World:
                 f"vigie-processor migrate ended with status {result.returncode}: {result.stdout}{result.stderr}"
             )
 
-    def _direct_configuration(self) -> pathlib.Path:
+    def _direct_configuration(self, connection: str | None = None) -> pathlib.Path:
         path = self.folder / "configuration" / "direct.yaml"
-        path.write_text(self._processor("direct", self.postgres.connection, kafka=self.kafka.inner_bootstrap))
+        connection = connection or self.postgres.connection
+        path.write_text(self._processor("direct", connection, kafka=self.kafka.inner_bootstrap))
         return path
 
     def _processor(self, name: str, connection: str, kafka: str | None = None) -> str:
