@@ -14,13 +14,15 @@ public enum AlertKind: String, CaseIterable, Sendable {
     case loss
     /// Readings that came under the numbers of others.
     case conflict
+    /// A partition of the topic whose log is another one than was read before, as after the topic was made anew.
+    case log
 }
 
 /// Which of a sensor's alerts, or of a gateway's: at most one of each is open.
 public struct AlertKey: Sendable, Hashable {
     /// What it is about.
     public var kind: AlertKind
-    /// The quantity, the chip or the stream; empty for silence and conflicts.
+    /// The quantity, the chip, the stream or the partition; empty for silence and conflicts.
     public var variable: String
 
     /// Names an alert.
@@ -65,7 +67,11 @@ public struct AlertState: Sendable, Equatable {
         self.severity = severity
     }
 
-    func event(_ action: AlertEvent.Action, at time: Int64, value: Double? = nil) -> AlertEvent {
+    /// What happens to it.
+    /// - Parameters:
+    ///   - time: when, milliseconds since 1970.
+    ///   - value: the value that does it.
+    public func event(_ action: AlertEvent.Action, at time: Int64, value: Double? = nil) -> AlertEvent {
         AlertEvent(
             action: action, key: key, severity: severity ?? .warning, time: time, since: since, value: value,
             worst: worst, detail: detail)

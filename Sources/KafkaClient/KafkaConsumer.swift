@@ -192,6 +192,23 @@ public final class KafkaConsumer {
         try handle.watermarks(partition, timeout: timeout)
     }
 
+    /// Asks the brokers which offsets partitions have, with two requests for each broker: that of the first message, and
+    /// the end as `endOffsets` has it.
+    /// - Parameter timeout: about how long each request may take.
+    /// - Returns: the partitions that have an answer; one without a leader has none.
+    /// - Throws: why there is no answer at all.
+    public func watermarks(
+        _ partitions: [TopicPartition], timeout: Duration
+    ) throws(KafkaError) -> [TopicPartition: KafkaWatermarks] {
+        let low = try handle.offsets(partitions, at: .earliest, timeout: timeout)
+        let high = try handle.offsets(partitions, at: .latest, timeout: timeout)
+        var watermarks: [TopicPartition: KafkaWatermarks] = [:]
+        for (partition, first) in low {
+            if let end = high[partition] { watermarks[partition] = KafkaWatermarks(low: first, high: end) }
+        }
+        return watermarks
+    }
+
     /// Asks the brokers up to where partitions can be read, with a request for each broker: the offset after the last
     /// record or, with `isolation.level` `read_committed`, the first offset of the oldest open transaction.
     /// - Parameter timeout: about how long to wait.
@@ -324,10 +341,18 @@ public final class KafkaConsumer {
         return String(cString: name)
     }
 
-    /// Asks the broker for the partitions of a topic, the newest too.
-    public func partitionCount(_ topic: String, timeout: Duration) throws(KafkaError) -> Int {
-        try handle.describe(topic, timeout: timeout) { Int($0.partition_cnt) }
+    /// Asks a broker for the partitions of a topic, the newest too, with one request.
+    /// - Returns: the number of the broker that leads each of them; -1 for none.
+    public func leaders(of topic: String, timeout: Duration) throws(KafkaError) -> [Int32: Int32] {
+        try handle.describe(topic, timeout: timeout) { topic in
+            let partitions = UnsafeBufferPointer(start: topic.partitions, count: Int(topic.partition_cnt))
+            return Dictionary(partitions.map { ($0.id, $0.leader) }, uniquingKeysWith: { $1 })
+        }
     }
+
+    /// What has interrupted fetching since the last call. Whatever `nextBatch` gives after an interruption can be called
+    /// for only after it: messages of which nothing is known when this is asked came before.
+    public func takeInterruptions() -> FetchInterruptions { handle.takeInterruptions() }
 
     /// Leaves the group and joins it again, so that its members share all partitions anew. The hook's `revoked` is
     /// called for what is assigned, and what was fetched in advance is dropped.

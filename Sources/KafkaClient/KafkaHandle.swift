@@ -1,4 +1,5 @@
 import CRdkafka
+import Glibc
 import Platform
 import Synchronization
 
@@ -54,9 +55,14 @@ final class KafkaHandle: Sendable {
         let certificateProblem = Mutex<KafkaError.CertificateProblem?>(nil)
         /// The brokers that are connected, and how often that has changed.
         let connections = Mutex((brokers: Set<String>(), changes: 0))
+        /// What has interrupted fetching since somebody asked.
+        let interruptions = Mutex(FetchInterruptions())
+        /// The highest level of librdkafka's log that the user wants to see.
+        let logLevel: Int32
 
-        init(observer: KafkaObserver) {
+        init(observer: KafkaObserver, logLevel: Int32) {
             self.observer = observer
+            self.logLevel = logLevel
         }
 
         static func of(_ opaque: UnsafeMutableRawPointer?) -> Callbacks? {
@@ -76,12 +82,24 @@ final class KafkaHandle: Sendable {
         observer: KafkaObserver, customize: (OpaquePointer) -> Void
     ) throws(KafkaConfigurationError) {
         try makeAndLetGo(type, configuration, defaults)
+        // A level that is no number is refused with the other settings.
+        let level = configuration.properties["log_level"].flatMap { Int32($0) } ?? 6
+        let isDebugging = !(configuration.properties["debug"] ?? "").isEmpty
+        let callbacks = Callbacks(observer: observer, logLevel: isDebugging ? 7 : level)
+        var configuration = configuration
+        if type == RD_KAFKA_CONSUMER {
+            let asked = configuration.properties["debug"] ?? ""
+            configuration.properties["debug"] = asked.isEmpty ? "topic" : "\(asked),topic"
+        }
         let native = try configuration.makeNative(defaults: defaults)
-        let callbacks = Callbacks(observer: observer)
         // Unretained: deinit keeps `callbacks` until after rd_kafka_destroy, when librdkafka makes no call any more.
         rd_kafka_conf_set_opaque(native, Unmanaged.passUnretained(callbacks).toOpaque())
         rd_kafka_conf_set_log_cb(native) { handle, level, facility, message in
             guard let handle, let message, let callbacks = Callbacks.of(rd_kafka_opaque(handle)) else { return }
+            if let facility, strcmp(facility, FetchInterruptions.facility) == 0 {
+                callbacks.interruptions.withLock { $0.note(line: String(cString: message)) }
+            }
+            if level > callbacks.logLevel { return }
             callbacks.observer.log(level, facility.map { String(cString: $0) } ?? "", String(cString: message))
         }
         rd_kafka_conf_set_error_cb(native) { handle, code, reason, opaque in
@@ -145,6 +163,14 @@ final class KafkaHandle: Sendable {
     /// How often a connection was made or lost.
     var connectionChanges: Int { callbacks.connections.withLock { $0.changes } }
 
+    /// What has interrupted fetching since the last call.
+    func takeInterruptions() -> FetchInterruptions {
+        callbacks.interruptions.withLock { interruptions in
+            defer { interruptions = FetchInterruptions() }
+            return interruptions
+        }
+    }
+
     /// Sets what a rebalance does.
     func setRebalance(_ handler: @escaping Callbacks.Rebalance) {
         callbacks.rebalanceHandler.withLock { $0 = handler }
@@ -168,7 +194,7 @@ final class KafkaHandle: Sendable {
 
 extension KafkaHandle.Callbacks {
     /// Takes the state of a connection, by librdkafka's name of it; the observer hears of changes only.
-    func connection(to broker: String, state: String) {
+    func connection(to broker: String, number: Int32, state: String) {
         let isUp = state == "UP" || state == "UPDATE"
         let isChanged = connections.withLock { connections in
             let isChanged =
@@ -176,6 +202,7 @@ extension KafkaHandle.Callbacks {
             if isChanged { connections.changes += 1 }
             return isChanged
         }
+        if isChanged, !isUp { interruptions.withLock { _ = $0.lostBrokers.insert(number) } }
         if isChanged { observer.connection(broker, isUp) }
     }
 
@@ -256,10 +283,10 @@ private func setConnectionCallbacks(_ native: OpaquePointer, _ callbacks: KafkaH
         { handle, _, opaque, _, _ in
             rd_kafka_interceptor_add_on_broker_state_change(
                 handle, "vigie",
-                { _, _, _, name, port, state, opaque in
+                { _, number, _, name, port, state, opaque in
                     if let name, let state {
                         KafkaHandle.Callbacks.of(opaque)?.connection(
-                            to: "\(String(cString: name)):\(port)", state: String(cString: state))
+                            to: "\(String(cString: name)):\(port)", number: number, state: String(cString: state))
                     }
                     return RD_KAFKA_RESP_ERR_NO_ERROR
                 }, opaque)

@@ -191,6 +191,33 @@ actor KafkaConsumerTests {
         consumer.close()
     }
 
+    /// librdkafka goes on by itself and tells it in its log alone, which the user does not get to see.
+    @Test func whatInterruptsFetchingIsTold() async throws {
+        try await fill(cluster.bootstrapServers, "t", count: 10)
+        let lines = Counter()
+        let observer = KafkaObserver(log: { level, _, _ in if level > 6 { lines.add() } })
+        let consumer = try consumer(observer: observer)
+        let partition = TopicPartition("t", 0)
+        try consumer.assign([partition: .earliest])
+        #expect(consumer.collect { messages, _ in messages.count >= 10 }.messages.count == 10)
+        _ = consumer.takeInterruptions()
+        cluster.pushRequestErrors(.fetch, [.unknownTopicOrPartition])
+        var interruptions = FetchInterruptions()
+        _ = consumer.collect { _, _ in
+            interruptions = consumer.takeInterruptions()
+            return !interruptions.unavailable.isEmpty
+        }
+        #expect(interruptions.unavailable == [partition] && interruptions.lostBrokers.isEmpty)
+        try ChildStarts.excluded { try cluster.brokerDown() }
+        _ = consumer.collect { _, _ in
+            interruptions = consumer.takeInterruptions()
+            return interruptions.lostBrokers.contains(1)
+        }
+        #expect(interruptions.lostBrokers.contains(1))
+        #expect(lines.count == 0)
+        consumer.close()
+    }
+
     @Test func thePartitionEndIsAnEventIfWanted() async throws {
         try await fill(cluster.bootstrapServers, "t", count: 10)
         let consumer = try consumer("g", ["enable.partition.eof": "true"])

@@ -68,12 +68,13 @@ struct TopicEnds: Sendable {
     /// What the database has not yet got of it.
     func unread(_ connection: PostgresConnection) throws -> UnreadMessages {
         guard let offsets else { return .notAsked(reason) }
-        let consumed = try OffsetTable(connection: connection, topic: topic).next()
+        let consumed = try OffsetTable(connection: connection, topic: topic).positions()
         return .known(
             offsets.reduce(into: [:]) { counts, offset in
-                // What the broker has dropped cannot be read any more. An offset beyond the end is of another log.
-                let consumed = consumed[offset.key] ?? 0
-                let next = consumed > offset.value.high ? offset.value.low : max(offset.value.low, consumed)
+                // What the broker has dropped cannot be read any more. A log that ends before what was read is another
+                // one, and is read from its start.
+                let known = consumed[offset.key]?.next ?? 0
+                let next = known > offset.value.high ? offset.value.low : max(offset.value.low, known)
                 if next < offset.value.high { counts[offset.key] = offset.value.high - next }
             })
     }

@@ -39,6 +39,12 @@ actor BatchFetcher {
     private let health: Health
     private var coverage = GroupCoverage()
     private var nextLookAtGroup = ContinuousClock.now + GroupCoverage.interval
+    private var nextLookAtLeaders = ContinuousClock.now
+    /// How many partitions the topic has; 0 while that is not known.
+    private var partitionCount = 0
+
+    /// Between two looks at who leads the partitions.
+    private static let leaderInterval = Duration.seconds(5)
 
     nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
 
@@ -83,15 +89,32 @@ actor BatchFetcher {
         try reader.start(consumer)
     }
 
+    /// Asks who leads the partitions of the topic.
+    private func lookAtLeaders() {
+        nextLookAtLeaders = .now + BatchFetcher.leaderInterval
+        guard let consumer else { return }
+        do {
+            let leaders = try consumer.leaders(of: settings.topic, timeout: .seconds(1))
+            partitionCount = leaders.count
+            // They came before the answer.
+            reader.noteInterruptions()
+            reader.observe(leaders: leaders)
+        } catch {
+            // Without the topic none of its partitions has a leader.
+            if [.unknownTopicOrPartition, .unknownTopic].contains(error.code) { reader.observe(leaders: [:]) }
+            log.debug("cannot look at the leaders", ["error": "\(error)"])
+        }
+    }
+
     /// Looks whether all partitions of the topic are somebody's.
     private func lookAtGroup() {
         nextLookAtGroup = .now + GroupCoverage.interval
-        guard let consumer, settings.groupProtocol == .classic else { return }
+        guard let consumer, settings.groupProtocol == .classic, partitionCount > 0 else { return }
         do {
             guard let group = try consumer.describeGroup(timeout: .seconds(1)) else { return }
-            let count = try consumer.partitionCount(settings.topic, timeout: .seconds(1))
             let finding = coverage.observe(
-                group, topic: settings.topic, partitionCount: count, member: consumer.memberIdentifier, at: .now)
+                group, topic: settings.topic, partitionCount: partitionCount, member: consumer.memberIdentifier,
+                at: .now)
             health.report(
                 ReadingPipeline.groupPart(worker: worker, of: settings),
                 finding.unowned.isEmpty
@@ -133,8 +156,10 @@ actor BatchFetcher {
                 // The writer takes long. Nothing is read then, but the consumer is polled, so that the group keeps it.
                 reader.fill()
             }
-            reader.settle(into: &batch)
+            // What was asked of another log says nothing of this one.
+            if reader.settle(into: &batch) { ends.forget() }
             if ContinuousClock.now >= nextObservation { observePartitions() }
+            if ContinuousClock.now >= nextLookAtLeaders { lookAtLeaders() }
             if ContinuousClock.now >= nextLookAtGroup { lookAtGroup() }
             if room <= 0 {
                 try collect(into: &batch, atMost: 1000, timeout: .milliseconds(100))
@@ -164,6 +189,8 @@ actor BatchFetcher {
     private func collect(into batch: inout ReadingBatch, atMost limit: Int, timeout: Duration) throws {
         guard let consumer else { return }
         let events = consumer.nextBatch(maximumMessages: limit, timeout: timeout) { messages, events in
+            // Before anything is taken: it may be of the log with which a broker comes back.
+            reader.noteInterruptions()
             if !messages.isEmpty {
                 kafka.succeeded()
                 decode(messages, into: &batch)
@@ -195,9 +222,11 @@ actor BatchFetcher {
     private func askForEnds(_ consumer: KafkaConsumer) {
         let topic = settings.topic
         ends.ask(reader.states.assigned, at: .now, now: { wallClock.now().milliseconds }) { partitions in
-            let ends = try consumer.endOffsets(partitions.map { TopicPartition(topic, $0) }, timeout: .seconds(1))
-            if ends.count == partitions.count { kafka.answered() }
-            return Dictionary(uniqueKeysWithValues: ends.map { ($0.key.partition, $0.value) })
+            let answers = try consumer.endOffsets(partitions.map { TopicPartition(topic, $0) }, timeout: .seconds(1))
+            if answers.count == partitions.count { kafka.answered() }
+            let ends = Dictionary(uniqueKeysWithValues: answers.map { ($0.key.partition, $0.value) })
+            reader.observe(ends: ends)
+            return ends
         }
     }
 
@@ -213,25 +242,32 @@ actor BatchFetcher {
         }
     }
 
-    /// Takes messages of one partition.
+    /// Takes messages of one partition, as far as they follow one another and what was taken before.
     private func take(
         _ run: Slice<UnsafeBufferPointer<KafkaMessageView>>, of partition: Int32, into batch: inout ReadingBatch,
         now: Timestamp
     ) {
-        // What comes of a partition that is not read, or from before its position, is not part of what is read.
-        guard let position = reader.states.readPosition(partition),
-            let start = run.firstIndex(where: { $0.offset >= position }),
-            reader.goesOn(partition, at: run[start].offset)
-        else { return }
-        var next = position
-        var taken = 0
-        for message in run[start...] where message.offset >= next {
-            decode(message, into: &batch, now: now)
-            next = message.offset + 1
-            taken += 1
+        var index = run.startIndex
+        while index < run.endIndex {
+            switch reader.receive(run[index]) {
+            case .known:
+                index += 1
+                continue
+            case .refused, .elsewhere:
+                return
+            case .next:
+                break
+            }
+            let first = index
+            var next = run[first].offset
+            while index < run.endIndex, run[index].offset == next {
+                decode(run[index], into: &batch, now: now)
+                next += 1
+                index += 1
+            }
+            guard let (from, to) = reader.advance(partition, to: next, last: run[index - 1]) else { return }
+            batch.count(messages: index - first, partition: partition, through: to, from: from)
         }
-        batch.count(messages: taken, partition: partition, through: next, from: position)
-        reader.advance(partition, to: next)
     }
 
     /// Notes the way of a run's first message, if it became a row: its headers are worth reading once a run only.
@@ -264,12 +300,10 @@ actor BatchFetcher {
             kafka.succeeded()
             reachEnd(of: place.partition, at: offset, &batch)
         case .offsetOutOfRange(let place, let offset):
-            guard reader.goesOn(place.partition, at: offset) else { break }
-            reader.cut(place.partition)
-            ends.forget()
+            reader.missOffset(place.partition, at: offset)
         case .partitionError(let place, let error):
             kafka.failed(error)
-            if error.code == .topicAuthorizationFailed { reader.refuse(place.partition) }
+            reader.fail(place.partition, error)
         case .error(let error):
             if !error.isFatal {
                 kafka.failed(error)
@@ -296,13 +330,7 @@ actor BatchFetcher {
     /// All that is committed of a partition was given. Its end may lie after the last message: what marks the end of a
     /// transaction, and what a transaction wrote that was aborted, has offsets too.
     private func reachEnd(of partition: Int32, at end: Int64, _ batch: inout ReadingBatch) {
-        guard let position = reader.states.readPosition(partition), end >= position,
-            reader.goesOn(partition, at: end)
-        else { return }
-        ends.reachEnd(of: partition, at: end)
-        if end == position { return }
-        batch.count(messages: 0, partition: partition, through: end, from: position)
-        reader.advance(partition, to: end)
+        if reader.reachEnd(of: partition, at: end, into: &batch) { ends.reachEnd(of: partition, at: end) }
     }
 }
 

@@ -19,9 +19,11 @@ final class PartitionReader {
     private var told: Set<String> = []
 
     private(set) var states = PartitionStates()
+    /// The partitions whose log is another one than was read before, until it was read to its end.
+    private var readAgain: Set<Int32> = []
     /// Whether partitions came or went, or where they are read changed, since this was last set to false.
     var hasChanged = false
-    /// Called with what the database says of partitions.
+    /// Called with what the database says of partitions: the next offset of each.
     var onLocated: ([Int32: Int64]) -> Void = { _ in }
     /// Called before partitions are given back, unless somebody else may have them already.
     var beforeRevocation: (Set<Int32>) -> Void = { _ in }
@@ -63,9 +65,8 @@ final class PartitionReader {
                 hasChanged = true
                 log.info("partitions assigned", ["partitions": partitions.sorted().description])
                 // While nothing can be taken they wait, as all others do.
-                let located = states.isFull ? [:] : locate(partitions)
-                states.assign(partitions, at: located)
-                return kafkaOffsets(located)
+                states.assign(partitions, at: states.isFull ? [:] : locate(partitions))
+                return kafkaOffsets(states.starts(partitions))
             },
             notStarted: { [self] in states.notStarted(numbers($0)) },
             revoked: { [self] places, isLost in
@@ -82,47 +83,111 @@ final class PartitionReader {
     /// Does what is to be done for all partitions to be read.
     /// - Parameter batch: takes note of where the reader of a partition goes on elsewhere. Whoever reads it next, be it
     ///   after a rebalance before anything new comes, must not look for the old offset in the new messages.
-    func settle(into batch: inout ReadingBatch) {
+    /// - Returns: whether there is one that does.
+    func settle(into batch: inout ReadingBatch) -> Bool {
         if !states.failed.isEmpty, ContinuousClock.now >= nextRetry { states.retry() }
         var operations = self
-        for move in states.settle(&operations) {
-            batch.count(messages: 0, partition: move.partition, through: move.to, from: move.from)
-        }
+        let moves = states.settle(&operations)
+        for move in moves { note(move, in: &batch) }
         if states.failed.isEmpty {
             if !told.isEmpty { log.notice("no assigned partition waits any more") }
             told = []
         } else if ContinuousClock.now >= nextRetry {
             nextRetry = .now + PartitionReader.retryInterval
         }
+        return !moves.isEmpty
     }
 
-    /// Whether what the consumer gives at an offset comes next in a partition, as `PartitionStates.goesOn` has it.
-    func goesOn(_ partition: Int32, at offset: Int64) -> Bool {
-        guard let position = states.readPosition(partition) else { return false }
-        if states.goesOn(partition, at: offset) { return true }
-        log.notice(
-            "Kafka's library went on elsewhere after a rebalance, going back to the position",
-            ["partition": "\(TopicPartition(topic, partition))", "position": position, "elsewhere": offset])
-        return false
-    }
-
-    /// Notes that all up to an offset is in a batch.
-    func advance(_ partition: Int32, to offset: Int64) {
-        states.advance(partition, to: offset)
-    }
-
-    /// Notes that the broker has no message where a partition is read.
-    func cut(_ partition: Int32) {
-        guard let position = states.readPosition(partition) else { return }
-        states.cut(partition)
+    private func note(_ move: PartitionStates.Move, in batch: inout ReadingBatch) {
         hasChanged = true
-        log.warning(
-            "the broker does not have the offset to go on from, reading from its oldest message",
-            ["partition": "\(TopicPartition(topic, partition))", "offset": position])
+        batch.count(messages: 0, partition: move.partition, through: move.to, from: move.from)
+        let fields: Log.Fields = [
+            "partition": "\(TopicPartition(topic, move.partition))", "offset": move.from.next, "to": move.to.next,
+        ]
+        switch move.reason {
+        case .deleted where move.from == LogPosition(next: 0):
+            log.info("the broker has deleted the first messages of a partition, reading from its oldest one", fields)
+        case .deleted:
+            log.warning("the broker has deleted the messages to go on from, reading from its oldest one", fields)
+        case .anotherLog:
+            readAgain.insert(move.partition)
+            batch.noteAnotherLog(
+                of: move.partition,
+                detail: "read up to offset \(move.from.next) of another log; reading from offset \(move.to.next)")
+            log.warning(
+                "the log of a partition is another one than was read before, reading it from its start", fields)
+        }
     }
 
-    /// Notes that the broker refuses to give messages of a partition: it waits, and is asked for again.
-    func refuse(_ partition: Int32) { states.refuse(partition) }
+    /// What a message means that the consumer gives, as `PartitionStates.receive` has it.
+    func receive(_ message: KafkaMessageView) -> PartitionStates.Arrival {
+        let arrival = states.receive(message.partition, at: message.offset) { MessageMark(message) }
+        noteElsewhere(arrival, message.partition, message.offset)
+        return arrival
+    }
+
+    /// Notes that the consumer has come to the end of a partition.
+    /// - Parameter batch: takes note of what lies between the last message and the end.
+    /// - Returns: whether all before the end is in a batch.
+    func reachEnd(of partition: Int32, at end: Int64, into batch: inout ReadingBatch) -> Bool {
+        let arrival = states.receiveEnd(of: partition, at: end)
+        noteElsewhere(arrival, partition, end)
+        guard arrival == .next, let (from, to) = states.advance(partition, to: end) else { return false }
+        let isReadAgain = readAgain.remove(partition) != nil
+        if from.next != to.next || isReadAgain {
+            batch.count(messages: 0, partition: partition, through: to, from: from)
+        }
+        if isReadAgain {
+            batch.noteReadAgain(partition)
+            log.notice(
+                "the new log of a partition was read to its end", ["partition": "\(TopicPartition(topic, partition))"])
+        }
+        return true
+    }
+
+    /// Notes that the broker does not have the offset at which the consumer wants to go on.
+    func missOffset(_ partition: Int32, at offset: Int64) {
+        noteElsewhere(states.receiveOutOfRange(partition, at: offset), partition, offset)
+    }
+
+    private func noteElsewhere(_ arrival: PartitionStates.Arrival, _ partition: Int32, _ offset: Int64) {
+        guard case .elsewhere(let expected) = arrival else { return }
+        log.info(
+            "messages of a partition do not follow the last one that was taken, going back to it",
+            ["partition": "\(TopicPartition(topic, partition))", "position": expected, "elsewhere": offset])
+    }
+
+    /// Notes that all up to an offset was taken.
+    /// - Parameter last: the last message.
+    /// - Returns: the positions before and after it; nil if the partition is not read.
+    func advance(_ partition: Int32, to offset: Int64, last: KafkaMessageView) -> (from: LogPosition, to: LogPosition)?
+    {
+        states.advance(partition, to: offset, last: MessageMark(last))
+    }
+
+    /// Notes the leaders of partitions; negative or left out for none.
+    func observe(leaders: [Int32: Int32]) { states.observe(leaders: leaders) }
+
+    /// Notes where partitions end, as the broker says.
+    func observe(ends: [Int32: Int64]) {
+        for (partition, end) in ends { states.observe(end: end, of: partition) }
+    }
+
+    /// Takes note of what has interrupted fetching.
+    func noteInterruptions() {
+        guard let interruptions = consumer?.takeInterruptions(), interruptions != FetchInterruptions() else { return }
+        states.loseConnections(to: interruptions.lostBrokers)
+        for place in interruptions.unavailable where place.topic == topic { states.compare(place.partition) }
+    }
+
+    /// Notes that a partition cannot be read now.
+    func fail(_ partition: Int32, _ error: KafkaError) {
+        switch error.code {
+        case .topicAuthorizationFailed: states.refuse(partition)
+        case .unknownTopic, .unknownTopicOrPartition, .unknownPartition: states.goBack(partition)
+        default: states.compare(partition)
+        }
+    }
 
     /// Reads on from where the database says, as soon as it does.
     func resynchronise() {
@@ -157,23 +222,26 @@ final class PartitionReader {
 }
 
 extension PartitionReader: PartitionOperations {
-    func locate(_ partitions: Set<Int32>) -> [Int32: Int64] {
+    func locate(_ partitions: Set<Int32>) -> [Int32: LogPosition] {
         do {
-            let located = try offsets.locate(partitions)
-            onLocated(located)
-            return located
+            let answer = try offsets.locate(partitions)
+            readAgain.subtract(partitions)
+            readAgain.formUnion(answer.alerting)
+            onLocated(answer.positions.mapValues(\.next))
+            return answer.positions
         } catch {
             note("cannot read offsets, the partitions wait", error)
             return [:]
         }
     }
 
-    func firstOffset(of partition: Int32) -> Int64? {
+    func bounds(of partitions: Set<Int32>) -> [Int32: (low: Int64, end: Int64)] {
         do {
-            return try consumer?.watermarks(TopicPartition(topic, partition), timeout: .seconds(5)).low
+            let answer = try consumer?.watermarks(places(partitions), timeout: .seconds(5)) ?? [:]
+            return Dictionary(uniqueKeysWithValues: answer.map { ($0.key.partition, ($0.value.low, $0.value.high)) })
         } catch {
-            note("the broker does not say which its oldest message is, the partition waits", error)
-            return nil
+            note("the broker does not say which messages it has, the partition waits", error)
+            return [:]
         }
     }
 

@@ -91,12 +91,16 @@ struct ReadingBatch: Sendable {
         }
     }
 
-    /// The offsets of one partition that the batch spans.
+    /// What the batch spans of one partition.
     struct OffsetRange: Sendable, Equatable {
         /// Where the batch began.
-        var from: Int64
-        /// The next offset to read.
-        var to: Int64
+        var from: LogPosition
+        /// Where the next one begins.
+        var to: LogPosition
+        /// What was found if the log was another one than was read before, for a person.
+        var anotherLog: String?
+        /// Whether such a log was read to its end, in this batch or earlier ones.
+        var isReadAgain = false
     }
 
     /// A message that is not a reading, or that the database refuses.
@@ -148,11 +152,24 @@ struct ReadingBatch: Sendable {
     /// Notes that messages belong to the batch, or that its reader goes on elsewhere.
     /// - Parameters:
     ///   - messages: how many.
-    ///   - next: the offset after the last of them; lower than `position` if the broker has lost what it had.
+    ///   - next: the position after the last of them; its offset is lower than that of `position` if a part of the log is
+    ///     read again, or another log.
     ///   - position: where the reader of that partition stood before them.
-    mutating func count(messages: Int, partition: Int32, through next: Int64, from position: Int64) {
+    mutating func count(messages: Int, partition: Int32, through next: LogPosition, from position: LogPosition) {
         messageCount += messages
-        offsets[partition] = OffsetRange(from: offsets[partition]?.from ?? position, to: next)
+        offsets[partition, default: OffsetRange(from: position, to: next)].to = next
+    }
+
+    /// Notes that the log of a partition of which something was counted is another one than was read before.
+    /// - Parameter detail: what was found, for a person.
+    mutating func noteAnotherLog(of partition: Int32, detail: String) {
+        offsets[partition]?.anotherLog = detail
+        offsets[partition]?.isReadAgain = false
+    }
+
+    /// Notes that such a log was read to its end.
+    mutating func noteReadAgain(_ partition: Int32) {
+        offsets[partition]?.isReadAgain = true
     }
 
     /// Adds a valid reading.

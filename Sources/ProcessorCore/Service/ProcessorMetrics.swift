@@ -17,6 +17,7 @@ struct ProcessorMetrics: Sendable {
     let retries: Counter
     let trials: Counter
     let staleBatches: Counter
+    let logsChanged: Counter
     let batchDuration: Histogram
     let batchSize: Histogram
     let updateInterval: Gauge
@@ -50,6 +51,9 @@ struct ProcessorMetrics: Sendable {
             "vigie_batch_trials_total", "Transactions rolled back that look for what the database refuses.")
         staleBatches = registry.counter(
             "vigie_stale_batches_total", "Batches dropped as another processor had the partition.")
+        logsChanged = registry.counter(
+            "vigie_logs_changed_total",
+            "Partitions read again from their start, as their log was another one than was read before.")
         batchDuration = registry.histogram(
             "vigie_batch_duration_seconds", "From the first statement of a batch to its commit.",
             bounds: Histogram.durationBounds)
@@ -71,6 +75,7 @@ struct ProcessorMetrics: Sendable {
         late.increment(by: UInt64(summary.late))
         for (reason, count) in summary.rejectedByReason { rejected[reason]?.increment(by: UInt64(count)) }
         windows.increment(by: UInt64(summary.windows))
+        logsChanged.increment(by: UInt64(summary.logsChanged))
         alertsOpened.increment(by: UInt64(summary.alertsOpened))
         alertsClosed.increment(by: UInt64(summary.alertsClosed))
         if summary.messages > 0 {

@@ -341,7 +341,7 @@ struct AlertTables {
     }
 
     /// Writes what the webhook is to be told. The content is made now, so that it is the same however often it is sent.
-    private func tell(_ told: [(id: Int64, step: AlertChanges.Step)], now: PostgresTimestamp) throws {
+    func tell(_ told: [(id: Int64, step: AlertChanges.Step)], now: PostgresTimestamp) throws {
         guard !told.isEmpty else { return }
         func text(_ column: String) -> String {
             "to_char(\(column) AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"')"

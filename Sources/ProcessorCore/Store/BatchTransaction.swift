@@ -5,9 +5,6 @@ import ReadingDecoding
 import Readings
 import Windowing
 
-/// The offsets in the database are not those that the batch started from: somebody else has the partition.
-struct StaleOffsets: Error {}
-
 /// What a committed batch came to.
 struct BatchSummary: Sendable, Equatable {
     /// Messages read.
@@ -38,6 +35,8 @@ struct BatchSummary: Sendable, Equatable {
     var alertsOpened = 0
     /// Alerts closed.
     var alertsClosed = 0
+    /// Partitions whose log was another one than was read before.
+    var logsChanged = 0
     /// The change of the number of missing readings.
     var missing: Int64 = 0
     /// When the batch was written, by the processor's clock.
@@ -103,6 +102,8 @@ struct BatchTransaction {
         try connection.transaction(beginningWith: BatchTransaction.beginning) {
             try OffsetTable(connection: connection, topic: topic).advance(batch.offsets, now: ingestedAt)
             var summary = BatchSummary()
+            summary.logsChanged = batch.offsets.values.count { $0.anotherLog != nil }
+            (summary.alertsOpened, summary.alertsClosed) = try alerts.save(logs: batch.offsets, of: topic, now: now)
             summary.messages = batch.messageCount
             summary.rejected = batch.rejected.count
             for message in batch.rejected { summary.rejectedByReason[message.rejection.reason, default: 0] += 1 }
@@ -156,8 +157,9 @@ struct BatchTransaction {
                     &streams[index].after, of: streams[index].name, in: gateway, rule: rules.loss)
             }
             try note(conflicts, settling: admission.ownStreams.map { names[$0] }, &admission.alerts, cache)
-            (summary.alertsOpened, summary.alertsClosed) = try alerts.save(
-                admission.alerts, of: cache, now: ingestedAt)
+            let saved = try alerts.save(admission.alerts, of: cache, now: ingestedAt)
+            summary.alertsOpened += saved.opened
+            summary.alertsClosed += saved.closed
             for stream in streams {
                 // Each is below 2^53, but there may be thousands.
                 let (sum, overflow) = summary.missing.addingReportingOverflow(

@@ -106,7 +106,7 @@ actor BatchWriter {
         } catch is StaleOffsets {
             if mayBeCommitted, try await retrying({ try isCommitted(batch) }) {
                 log.notice("a batch had been committed although the connection was lost")
-                status.advance(batch.offsets.mapValues(\.to))
+                status.advance(batch.offsets.mapValues(\.to.next))
                 return .committed
             }
             metrics.staleBatches.increment()
@@ -267,7 +267,8 @@ actor BatchWriter {
             metrics.record(summary)
             pace.observe(windows: summary.windows, duration: summary.windowDuration)
             status.record(
-                WorkCounts(summary), offsets: batch.offsets.mapValues(\.to), samples: batch.samples, duration: duration,
+                WorkCounts(summary), offsets: batch.offsets.mapValues(\.to.next), samples: batch.samples,
+                duration: duration,
                 now: wallClock.now())
         } catch {
             // The copies in memory may be ahead of what is in the database.
@@ -325,7 +326,7 @@ actor BatchWriter {
     }
 
     private func isCommitted(_ batch: ReadingBatch) throws -> Bool {
-        let found = try OffsetTable(connection: connected(), topic: settings.topic).next()
+        let found = try OffsetTable(connection: connected(), topic: settings.topic).positions(of: Set(batch.offsets.keys))
         return batch.offsets.allSatisfy { found[$0.key] == $0.value.to }
     }
 

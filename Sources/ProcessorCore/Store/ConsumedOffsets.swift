@@ -1,10 +1,17 @@
 import Monitoring
 import PostgresClient
 
-/// Where the database says that partitions are to be read: the table `consumed_offset`, over a connection of its own.
+/// Asks the database where partitions are to be read, over a connection of its own.
 ///
 /// It blocks, and belongs to the fetching thread, on which the group's rebalances are told too.
 final class ConsumedOffsets {
+    /// What the database says of partitions.
+    struct Answer {
+        var positions: [Int32: LogPosition] = [:]
+        /// Those of which an alert is open, as their log is another one than was read before.
+        var alerting: Set<Int32> = []
+    }
+
     private let settings: ProcessorSettings
     private let log: Log
     private var connection: PostgresConnection?
@@ -14,21 +21,23 @@ final class ConsumedOffsets {
         self.log = log
     }
 
-    /// The next offset of partitions. One that nobody has read yet begins at offset 0; if the broker has no such offset
-    /// any more, the consumer says so and the fetcher goes to the first that it has.
-    func locate(_ partitions: Set<Int32>) throws -> [Int32: Int64] {
+    /// Where partitions are to be read. One that nobody has read yet begins at offset 0; if the broker has no such offset
+    /// any more, the consumer says so and the reader goes to the first that it has.
+    func locate(_ partitions: Set<Int32>) throws -> Answer {
         do {
             let connection = try connected()
-            let table = OffsetTable(connection: connection, topic: settings.topic)
             return try connection.transaction(beginningWith: PausedSessions.bounds) {
-                var located = try table.next(of: partitions)
-                let new = partitions.subtracting(located.keys)
+                let table = OffsetTable(connection: connection, topic: settings.topic)
+                var answer = Answer(positions: try table.positions(of: partitions))
+                let new = partitions.subtracting(answer.positions.keys)
                 if !new.isEmpty {
                     // Only what is missing: the statement would wait for whoever is just writing a row that is there.
                     try table.insert(new)
-                    located.merge(try table.next(of: new)) { $1 }
+                    answer.positions.merge(try table.positions(of: new)) { $1 }
                 }
-                return located
+                answer.alerting = try AlertTables(connection: connection, notifies: false)
+                    .partitionsWithAnotherLog(of: settings.topic, among: partitions)
+                return answer
             }
         } catch {
             connection = nil

@@ -25,6 +25,7 @@ extension Migration {
         Migration(6, "readings by time", PackageResources._006_readings_by_time_sql),
         Migration(7, "reports of gateways", PackageResources._007_reports_sql),
         Migration(8, "gateways, and how far windows go", PackageResources._008_gateways_sql),
+        Migration(9, "logs that are recognised", PackageResources._009_logs_sql),
         Migration(10, "conflicts of numbers", PackageResources._010_conflicts_sql),
         Migration(11, "compounds and particles in the air", PackageResources._011_air_quality_sql),
     ]

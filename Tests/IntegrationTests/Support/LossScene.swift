@@ -60,21 +60,23 @@ final class LossScene {
         #expect(try site.value("SELECT count(*) FROM sensor_data", as: Int64.self) == count)
     }
 
-    /// How often the processors have found that the broker does not have what comes next.
-    var resets: Int {
-        (processor?.output ?? "").split(separator: "\n").count {
-            $0.contains("does not have the offset to go on from")
+    /// Waits until so many partitions' logs were found to be others than were read before, and read to their ends: each
+    /// has an alert that is closed.
+    func waitForOtherLogs(_ count: Int64) async throws {
+        let processor = try #require(processor)
+        try await waitUntil("\(count) other logs are found and read", within: .seconds(60)) {
+            try #require(processor.isRunning, "\(processor.output)")
+            return try site.value("SELECT count(closed_at) FROM alert WHERE kind = 'log'", as: Int64.self) >= count
         }
+        #expect(try site.value("SELECT count(*) FROM alert WHERE kind = 'log'", as: Int64.self) == count)
+        #expect(try site.value("SELECT count(*) FROM alert_state WHERE kind = 'log'", as: Int64.self) == 0)
     }
 
-    /// Waits until the processor has seen in so many partitions that its offset is gone: what is sent before might stand
-    /// at offsets that it has read already.
-    func waitForResets(_ count: Int, after before: Int) async throws {
-        let processor = try #require(processor)
-        try await waitUntil("the processor has seen that its offsets are gone", within: .seconds(120)) {
-            try #require(processor.isRunning, "\(processor.output)")
-            return resets >= before + count
-        }
+    /// How far the partitions are read, by the database, once nothing is left to read.
+    func waitForEnds() async throws {
+        let ends = try await KafkaAdmin(configuration: site.kafka).watermarks(
+            ofTopic: site.topic, timeout: .seconds(30))
+        try await waitForOffsets(ends.values.reduce(0) { $0 + $1.high })
     }
 
     /// Waits until the database says that the next offsets sum up to a number.

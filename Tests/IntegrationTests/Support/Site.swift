@@ -50,7 +50,7 @@ final class Site {
     let database: PostgresConnection
     let databaseName: String
     private let serverConnection: String
-    private let topics: Topics
+    let topics: Topics
 
     /// How topics are made.
     struct Topics {

@@ -19,8 +19,10 @@ from vigie_dashboard.trend.analysis import SENSOR, coverage, is_low
 # Beyond so many lines their bands of extremes would only cover one another.
 MOST_BANDS = 3
 # Kinds of alerts, each with a place in the palette and a pattern.
-KINDS = ("threshold", "fault", "silence", "battery", "loss", "conflict")
-_PATTERNS = {"threshold": "", "fault": "/", "silence": ".", "battery": "x", "loss": "-", "conflict": "+"}
+KINDS = ("threshold", "fault", "silence", "battery", "loss", "conflict", "log")
+_PATTERNS = {
+    "threshold": "", "fault": "/", "silence": ".", "battery": "x", "loss": "-", "conflict": "+", "log": "|",
+}  # fmt: skip
 _SYMBOLS = ("circle", "square", "diamond", "triangle-up", "x", "cross", "star", "hexagon")
 # Left of the plots, in pixels: room for the numbers of any quantity.
 MARGIN = 52

@@ -224,6 +224,8 @@ def what(context: Context, alert) -> str:
         return f"{found} ({reasons})" if names else found
     if alert.kind == "fault":
         return language.fault(alert.detail)
+    if alert.kind == "log":
+        return language.text("now.alert.log", partition=alert.variable)
     return f"{kind}: {alert.detail}" if alert.detail else kind
 
 
