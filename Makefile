@@ -145,8 +145,8 @@ test-systemd: dependencies $(if $(VIGIE_DEBS),,deb) ## Run the installed package
 	.vigie/venv/bin/python Tests/Guest/systemd_guest.py
 
 # Of `make storm`: the seed of the schedule (drawn without it), how many faults, nodes of Kafka, the most faults of one
-# storm, the mean seconds between two, the kinds of faults (`outbox`: those of outboxes' files) if not all, and whether
-# faults of data are planted afterwards.
+# storm, the mean seconds between two, the kinds of faults (`outbox`: those of outboxes' files, `log`: those of the topic's
+# messages) if not all, and whether faults of data are planted afterwards.
 SEED ?=
 FAULTS ?= 60
 NODES ?= 1

@@ -271,6 +271,29 @@ class OracleTests(unittest.TestCase):
             """)
         self.assertEqual(self.found(), {})
 
+    def test_what_was_deleted_with_the_topic_may_be_a_hole_and_what_is_there_may_not(self):
+        one = "WHERE gateway_id = 'gateway-0' AND seq = 100"
+        self.change(f"""
+            INSERT INTO loss (gateway_id, stream_id, first_seq, last_seq, detected_at, reason)
+                SELECT gateway_id, stream_id, seq, seq, ingested_at, 'unknown' FROM sensor_data {one};
+            DELETE FROM sensor_data {one};
+            UPDATE stream_progress SET lost = 1 WHERE gateway_id = 'gateway-0'
+            """)
+        self.assertEqual(set(self.found()), {"lost on the topic", "unexplained", "window"})
+        self.connection.execute(f"""
+            UPDATE storm.tapped SET is_there = false {one};
+            INSERT INTO storm.excused SELECT gateway_id, stream_id, seq, seq FROM storm.tapped WHERE NOT is_there
+            """)
+        # The windows that held it are wrong now, and nothing else.
+        self.assertEqual(set(self.found()), {"window"})
+        # It stands in the new log, too.
+        self.connection.execute(f"""
+            CREATE TEMPORARY TABLE again ON COMMIT DROP AS SELECT * FROM storm.tapped {one};
+            UPDATE again SET log = 1, is_there = true, kafka_offset = 0;
+            INSERT INTO storm.tapped SELECT * FROM again
+            """)
+        self.assertEqual(set(self.found()), {"lost on the topic", "window"})
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -367,10 +367,23 @@ class TapTests(FolderTests):
             producer.produce("readings", b"no reading", None, 1, headers={RESENT: b"again"})
             producer.flush(30)
             wait_until("the second message is seen", lambda: tap.positions("readings") == {0: 1, 1: 1})
+            self.assertTrue(tap.has_seen_all("readings", {0: 1, 1: 1}))
+            self.assertFalse(tap.has_seen_all("readings", {0: 1, 1: 2}))
+            kafka.admin.delete_topic("readings")
+            kafka.admin.create_topic("readings", 2)
+            tap.begin_anew("readings")
+            for value in (b"{}", b'{"gateway_id": "g", "report": {"streams": []}}'):
+                producer.produce("readings", value, None, 0)
+            producer.flush(30)
+            wait_until("the new topic is read", lambda: tap.positions("readings") == {0: 2, 1: 0})
+            self.assertEqual(tap.log("readings"), 1)
             tap.stop()
-        first, second = tap.messages
+        first, second, third, fourth = tap.messages
         self.assertEqual((first.reading, first.key, first.is_resent), ({"sensor_id": "a", "seq": 1}, b"key", False))
         self.assertEqual((second.reading, second.key, second.is_resent), (None, None, True))
+        self.assertEqual([message.log for message in tap.messages], [0, 0, 1, 1])
+        self.assertEqual((third.offset, third.report, first.report), (0, None, None))
+        self.assertEqual(fourth.report, ("g", {"streams": []}))
         self.assertEqual(tap.doubtful, [])
 
 

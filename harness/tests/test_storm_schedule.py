@@ -78,6 +78,11 @@ class ScheduleTests(unittest.TestCase):
         (plan,) = command.plans(arguments)
         kinds = {fault.kind for fault in schedule(plan, layout(1, True))}
         self.assertEqual(kinds, {"outbox deleted", "older outbox", "outbox damaged", "outbox cloned", "refuse"})
+        arguments = command.parser().parse_args(["--seed", "1", "--faults", "20", "--only", "log"])
+        (plan,) = command.plans(arguments)
+        faults = schedule(plan, layout(1, True))
+        self.assertEqual({fault.kind for fault in faults}, {"log cut", "topic made anew"})
+        self.assertEqual({fault.target for fault in faults}, {"under running processors", "under stopped processors"})
 
     def test_a_command_line_without_sense_is_refused(self):
         for words in (["--faults", "0"], ["--nodes", "2"], ["--seed", "x"], ["--only", "rain"]):

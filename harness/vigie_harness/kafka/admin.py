@@ -144,7 +144,9 @@ class KafkaAdmin:
     def delete_records(self, name: str, before: Mapping[int, int]) -> None:
         """Deletes the messages before an offset, by partition."""
         places = [TopicPartition(name, partition, offset) for partition, offset in before.items()]
-        self._done(f"messages of {name} cannot be deleted", self.client.delete_records(places))
+        # Each partition has an answer of its own.
+        for place, future in self.client.delete_records(places).items():
+            self._done(f"messages of {name}, partition {place.partition}, cannot be deleted", {place: future})
 
     def leader(self, name: str, partition: int = 0) -> int:
         """The node that leads a partition; -1 if none does."""

@@ -18,7 +18,7 @@ from ..errors import HarnessError
 from ..proxy import Direction
 from .cards import LAST, Contents, contents, copy
 from .schedule import Fault, Kind
-from .tap import RESENT
+from .tap import RESENT, Seen
 
 if TYPE_CHECKING:
     from .world import World
@@ -699,6 +699,147 @@ class AddPartition(_OfTopic):
             raise Void(f"Kafka: {error}") from error
 
 
+class _OfLog(_OfTopic):
+    """Something happens to what the topic holds, while the processors run or are stopped."""
+
+    duration = (0.3, 6.0)
+    RUNNING, STOPPED = "under running processors", "under stopped processors"
+
+    @classmethod
+    def targets(cls, layout):
+        return [cls.RUNNING, cls.STOPPED] if layout.processors else []
+
+    @classmethod
+    def needs(cls, target, layout):
+        needs = ["log", AddPartition.name, Resend.name]
+        return needs + (list(layout.processors) if target == cls.STOPPED else [])
+
+    def begin(self):
+        self.stopped = []
+        # What is not seen before it is deleted could be looked for by nobody.
+        self.ends = self._ends()
+        if self.fault.target == self.STOPPED:
+            self.stopped = [self.world.members[name] for name in self.world.layout.processors]
+            for processor in self.stopped:
+                processor.terminate()
+        try:
+            self.change()
+        except BaseException:
+            self.end()
+            raise
+
+    def end(self):
+        for processor in self.stopped:
+            processor.start()
+        self.stopped = []
+
+    def change(self) -> None:
+        """Does it."""
+        raise NotImplementedError
+
+    def _ends(self) -> dict[int, int]:
+        try:
+            return {partition: end for partition, (_, end) in self.world.kafka.admin.offsets(self.world.topic).items()}
+        except (KafkaException, HarnessError) as error:
+            raise Void(f"Kafka: {error}") from error
+
+
+class LogCut(_OfLog):
+    """Old messages are deleted, as retention does it: some of them, or all that are there."""
+
+    name = "log cut"
+    weight = 0.8
+
+    def change(self):
+        if not self._wait_for_tap():
+            raise Void("the tap has not seen all messages")
+        before = {
+            partition: end if self.chance.random() < 0.5 else self.chance.randint(0, end)
+            for partition, end in self.ends.items()
+            if end
+        }
+        try:
+            self.world.kafka.admin.delete_records(self.world.topic, before)
+        except (KafkaException, HarnessError) as error:
+            raise Void(f"Kafka: {error}") from error
+
+    def _wait_for_tap(self) -> bool:
+        deadline = time.monotonic() + 3
+        while not self.world.tap.has_seen_all(self.world.topic, self.ends):
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.05)
+        return True
+
+
+class TopicMadeAnew(LogCut):
+    """The topic is deleted and made anew, sometimes with more messages than it had, all of them old.
+
+    The gateways hold their breath meanwhile, so that nothing is acknowledged that nobody saw.
+    """
+
+    name = "topic made anew"
+    weight = 0.8
+
+    @classmethod
+    def parameters(cls, chance):
+        return {"filled beyond the old offsets": chance.choice(["yes", "no"])}
+
+    @classmethod
+    def limit(cls, layout):
+        return layout.topic_anew
+
+    @classmethod
+    def needs(cls, target, layout):
+        clones = [f"clone of {gateway}" for gateway in layout.gateways]
+        return [*super().needs(target, layout), *layout.gateways, *clones]
+
+    def change(self):
+        gateways = [self.world.members[name] for name in self.world.gateways]
+        for gateway in gateways:
+            gateway.pause()
+        try:
+            self._wait_until_quiet()
+            seen = [message for message in self.world.tap.messages if message.topic == self.world.topic]
+            admin = self.world.kafka.admin
+            admin.delete_topic(self.world.topic)
+            # Without the topic nothing would go on.
+            self._persistently(lambda: admin.create_topic(self.world.topic, len(self.ends)))
+            self.world.tap.begin_anew(self.world.topic)
+            if self.fault.parameters["filled beyond the old offsets"] == "yes" and seen:
+                send_again(self.world, [
+                    (self.chance.choice(seen), partition)
+                    for partition, end in self.ends.items() for _ in range(end + 5)
+                ])  # fmt: skip
+        except (KafkaException, HarnessError) as error:
+            raise Void(f"Kafka: {error}") from error
+        finally:
+            for gateway in gateways:
+                gateway.resume()
+
+    def _wait_until_quiet(self) -> None:
+        """Waits until what the gateways had sent is there and seen."""
+        deadline = time.monotonic() + 5
+        while time.monotonic() < deadline:
+            before, self.ends = self.ends, self._ends()
+            if before == self.ends and self._wait_for_tap():
+                return
+            time.sleep(0.3)
+        raise Void("the tap has not seen all messages")
+
+    def _persistently(self, do) -> None:
+        deadline = time.monotonic() + 120
+        while True:
+            try:
+                return do()
+            except (KafkaException, HarnessError):
+                if self.world.kafka.admin.has_topic(self.world.topic):
+                    return None
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.5)
+
+
 class Resend(_OfTopic):
     """Old messages come again, out of order and on other partitions."""
 
@@ -719,28 +860,33 @@ class Resend(_OfTopic):
             raise Void("the topic is empty")
         chosen = self.chance.sample(seen, min(len(seen), self.fault.parameters["messages"]))
         partitions = sorted(self.world.tap.positions(self.world.topic))
-        producer = Producer({
-            "bootstrap.servers": self.world.kafka.inner_bootstrap, "acks": "all", "log_level": 0,
-            "delivery.timeout.ms": 60_000,
-        })  # fmt: skip
-        for message in chosen:
-            producer.produce(
-                self.world.topic, message.value, message.key, self.chance.choice(partitions), headers={RESENT: b"again"}
-            )
-        deadline = time.monotonic() + 20
-        while len(producer) and time.monotonic() < deadline:
-            producer.flush(0.2)
-        if len(producer) == len(chosen):
-            raise Void("Kafka takes nothing")
+        send_again(self.world, [(message, self.chance.choice(partitions)) for message in chosen])
+
+
+def send_again(world: "World", messages: list[tuple[Seen, int]]) -> None:
+    """Sends old messages, each to a partition. Void if Kafka takes none."""
+    producer = Producer({
+        "bootstrap.servers": world.kafka.inner_bootstrap, "acks": "all", "log_level": 0, "delivery.timeout.ms": 60_000,
+    })  # fmt: skip
+    for message, partition in messages:
+        producer.produce(world.topic, message.value, message.key, partition, headers={RESENT: b"again"})
+    deadline = time.monotonic() + 20
+    while len(producer) and time.monotonic() < deadline:
+        producer.flush(0.2)
+    if len(producer) == len(messages):
+        raise Void("Kafka takes nothing")
 
 
 KINDS: tuple[type[Action], ...] = (
     Kill, Pause, Terminate, Roll, KillLeader, Cut, Reset, Refuse, Delay, Throttle, BlackHole, DiskFull, OutboxLocked,
-    EndSessions, KillSession, PauseSession, LockTable, AddPartition, Resend,
+    EndSessions, KillSession, PauseSession, LockTable, AddPartition, Resend, LogCut, TopicMadeAnew,
     OutboxDeleted, OutboxRestored, OutboxDamaged, OutboxCloned,
 )  # fmt: skip
 
 BY_NAME = {kind.name: kind for kind in KINDS}
 
 # Kinds under one name.
-GROUPS = {"outbox": [OutboxDeleted.name, OutboxRestored.name, OutboxDamaged.name, OutboxCloned.name]}
+GROUPS = {
+    "log": [LogCut.name, TopicMadeAnew.name],
+    "outbox": [OutboxDeleted.name, OutboxRestored.name, OutboxDamaged.name, OutboxCloned.name],
+}

@@ -69,6 +69,15 @@ LOST_WITH_OUTBOXES = """
             AND o.seq BETWEEN e.first_seq AND e.last_seq)
         AND NOT EXISTS (SELECT FROM sensor_data d
             WHERE (d.gateway_id, d.stream_id, d.seq) = (o.gateway_id, o.stream_id, o.seq))
+        AND NOT EXISTS (SELECT FROM storm.tapped t
+            WHERE (t.gateway_id, t.stream_id, t.seq) = (o.gateway_id, o.stream_id, o.seq))
+"""
+
+# How many readings were on the topic and deleted before anybody had read them.
+LOST_WITH_THE_TOPIC = """
+    SELECT count(*) FROM (SELECT DISTINCT gateway_id, stream_id, seq FROM storm.tapped WHERE NOT is_there) AS t
+    WHERE NOT EXISTS (SELECT FROM sensor_data d
+        WHERE (d.gateway_id, d.stream_id, d.seq) = (t.gateway_id, t.stream_id, t.seq))
 """
 OPEN_STREAMS = "SELECT count(*) FROM stream_progress WHERE end_seq IS DISTINCT FROM last_seq"
 
@@ -80,7 +89,8 @@ _STREAMS = {
         SELECT n.gateway_id, n.stream_id, n.seq, n.sensor_id, n.event_time, n.on_topic
         FROM (SELECT gateway_id, stream_id, seq, min(sensor_id) AS sensor_id, min(event_time) AS event_time,
                 bool_or(on_topic) AS on_topic
-            FROM (SELECT gateway_id, stream_id, seq, sensor_id, event_time, true AS on_topic FROM storm.tapped
+            FROM (SELECT gateway_id, stream_id, seq, sensor_id, event_time, is_there AS on_topic
+                    FROM storm.tapped
                 UNION ALL SELECT gateway_id, stream_id, seq, sensor_id, event_time, false FROM storm.outboxed) AS saw
             GROUP BY 1, 2, 3) AS n
         WHERE NOT EXISTS (SELECT FROM sensor_data d WHERE d.gateway_id = n.gateway_id
@@ -97,6 +107,7 @@ _STREAMS = {
         SELECT DISTINCT t.gateway_id, t.stream_id, t.seq, t.sensor_id, t.event_time, t.kafka_partition, t.kafka_offset
         FROM storm.tapped t JOIN loss l ON l.gateway_id = t.gateway_id AND l.stream_id = t.stream_id
             AND t.seq BETWEEN l.first_seq AND l.last_seq
+        WHERE t.is_there
         ORDER BY 1, 2, 3
         """,
     ),
@@ -173,8 +184,9 @@ _STREAMS = {
         "a row says to come from a place of the topic where this reading does not stand",
         """
         SELECT d.gateway_id, d.stream_id, d.seq, d.kafka_partition, d.kafka_offset
-        FROM sensor_data d LEFT JOIN storm.tapped t USING (kafka_partition, kafka_offset)
-        WHERE (t.gateway_id, t.stream_id, t.seq) IS DISTINCT FROM (d.gateway_id, d.stream_id, d.seq)
+        FROM sensor_data d WHERE NOT EXISTS (SELECT FROM storm.tapped t
+            WHERE (t.kafka_partition, t.kafka_offset, t.gateway_id, t.stream_id, t.seq)
+                = (d.kafka_partition, d.kafka_offset, d.gateway_id, d.stream_id, d.seq))
         ORDER BY 1, 2, 3
         """,
     ),
@@ -398,6 +410,11 @@ def examine(connection: psycopg.Connection, setting: Setting, settled: bool = Tr
             if rows:
                 violations.append(Violation(kind, sentence, len(rows), rows[:EXAMPLES]))
     return violations
+
+
+def doubtful_gateways(connection: psycopg.Connection) -> set[str]:
+    """The gateways of which nobody may know what came before a stream, as a report of it was deleted with the topic."""
+    return {gateway for (gateway,) in connection.execute("SELECT DISTINCT gateway_id FROM storm.doubtful")}
 
 
 def open_gateways(connection: psycopg.Connection) -> set[str]:

@@ -21,6 +21,8 @@ class Layout:
     tables: Sequence[str]
     can_fill_disks: bool = True
     """Whether each outbox has a file system of its own."""
+    topic_anew: int = 6
+    """How often the topic may be made anew in all."""
     partitions_to_add: int = 4
     """How many partitions may be added to the topic in all."""
 

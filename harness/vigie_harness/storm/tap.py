@@ -25,13 +25,26 @@ class Seen:
     """Whether the storm sent it, not a gateway."""
     at: float
     """When the tap saw it, time.monotonic()."""
+    log: int = 0
+    """How often the topic had been made anew before."""
 
     @property
     def reading(self) -> dict | None:
         """The reading in it; None for anything else."""
+        found = self._content
+        return found if found and "sensor_id" in found and "seq" in found else None
+
+    @property
+    def report(self) -> tuple[str, dict] | None:
+        """The gateway and its report in it; None for anything else."""
+        found = self._content
+        return (found["gateway_id"], found["report"]) if found and "report" in found else None
+
+    @property
+    def _content(self) -> dict | None:
         with contextlib.suppress(ValueError, TypeError):
             found = json.loads(self.value)
-            if isinstance(found, dict) and "sensor_id" in found and "seq" in found:
+            if isinstance(found, dict):
                 return found
         return None
 
@@ -47,6 +60,8 @@ class Tap:
         """An offset that was given twice, or gone back to: the log is not what it was."""
         self._bootstrap = bootstrap
         self._next: dict[tuple[str, int], int] = {}
+        self._logs: dict[str, int] = dict.fromkeys(topics, 0)
+        self._anew: set[str] = set()
         self._lock = threading.Lock()
         self._is_stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="tap", daemon=True)
@@ -67,6 +82,26 @@ class Tap:
         with self._lock:
             return {partition: offset for (name, partition), offset in self._next.items() if name == topic}
 
+    def log(self, topic: str) -> int:
+        """How often a topic was made anew."""
+        with self._lock:
+            return self._logs[topic]
+
+    def has_seen_all(self, topic: str, ends: dict[int, int]) -> bool:
+        """Whether it has seen everything before these offsets."""
+        positions = self.positions(topic)
+        return all(positions.get(partition, 0) >= end for partition, end in ends.items())
+
+    def begin_anew(self, topic: str) -> None:
+        """A topic was made anew, and nothing is on it: reads it from its beginning. Returns as soon as that is so."""
+        with self._lock:
+            self._anew.add(topic)
+        while not self._is_stopping.is_set():
+            with self._lock:
+                if topic not in self._anew:
+                    return
+            time.sleep(0.02)
+
     def _consumer(self) -> Consumer:
         return Consumer({
             "bootstrap.servers": self._bootstrap,
@@ -86,7 +121,8 @@ class Tap:
         looked = 0.0
         try:
             while not self._is_stopping.is_set():
-                if time.monotonic() - looked > 1:
+                if self._anew or time.monotonic() - looked > 1:
+                    self._forget(consumer)
                     self._assign(consumer)
                     looked = time.monotonic()
                 for message in consumer.consume(500, 0.05):
@@ -94,6 +130,17 @@ class Tap:
                         self._take(message)
         finally:
             consumer.close()
+
+    def _forget(self, consumer: Consumer) -> None:
+        """Lets go of topics that were made anew."""
+        with self._lock:
+            for topic in self._anew:
+                gone = [place for place in self._next if place[0] == topic]
+                consumer.incremental_unassign([TopicPartition(*place) for place in gone])
+                for place in gone:
+                    del self._next[place]
+                self._logs[topic] += 1
+            self._anew = set()
 
     def _assign(self, consumer: Consumer) -> None:
         """Goes on with partitions that are new."""
@@ -121,6 +168,7 @@ class Tap:
             value=message.value(),
             is_resent=any(name == RESENT for name, _ in headers),
             at=time.monotonic(),
+            log=self._logs[place[0]],
         )
         with self._lock:
             if seen.offset < self._next[place]:

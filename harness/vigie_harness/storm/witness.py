@@ -22,7 +22,9 @@ TABLES = f"""
         {", ".join(f"{name} float8" for name in VALUES)}, faults text[], simulated boolean NOT NULL,
         -- Seconds after the storm began.
         seen_at float8 NOT NULL,
-        PRIMARY KEY (kafka_partition, kafka_offset)
+        -- How often the topic had been made anew before; whether the message was still there in the end.
+        log integer NOT NULL DEFAULT 0, is_there boolean NOT NULL DEFAULT true,
+        PRIMARY KEY (log, kafka_partition, kafka_offset)
     );
     -- A reading may stand in several outboxes.
     CREATE TABLE storm.outboxed (
@@ -37,7 +39,8 @@ TABLES = f"""
         gateway_id text NOT NULL, stream_id text NOT NULL, last_seq bigint NOT NULL,
         PRIMARY KEY (gateway_id, stream_id)
     );
-    -- Readings that may be missing, as only a file held them that the storm removed or damaged.
+    -- Readings that may be missing, as only a file held them that the storm removed or damaged, or messages that it
+    -- deleted.
     CREATE TABLE storm.excused (
         gateway_id text NOT NULL, stream_id text NOT NULL, first_seq bigint NOT NULL, last_seq bigint NOT NULL);
     CREATE INDEX ON storm.excused (gateway_id, stream_id, first_seq);
@@ -58,16 +61,31 @@ TABLES = f"""
 def write(
     connection: psycopg.Connection, *, topic: str, rejected_topic: str, messages: Iterable[Seen],
     views: Iterable[OutboxView], ends: dict[int, int], began: float, cards: Cards,
+    starts: dict[int, int] | None = None, log: int = 0,
 ) -> None:  # fmt: skip
-    """Writes what was seen; what an earlier storm saw goes. `began` is time.monotonic() at the storm's beginning."""
+    """Writes what was seen; what an earlier storm saw goes.
+
+    Arguments:
+        topic, rejected_topic: of the readings, and of messages that are none.
+        messages, views: what tap and poller saw.
+        starts, ends: the first offset of each partition of the topic in the end, and the one after the last.
+        began: time.monotonic() at the storm's beginning.
+        cards: what the storm did to outboxes.
+        log: how often the topic was made anew.
+    """
+    starts = starts or {}
     connection.execute(TABLES)
     names = (
         "kafka_partition, kafka_offset, is_resent, gateway_id, stream_id, seq, stream_first, sensor_id, event_time, "
-        f"interval_ms, {', '.join(VALUES)}, faults, simulated, seen_at"
+        f"interval_ms, {', '.join(VALUES)}, faults, simulated, seen_at, log, is_there"
     )
     rejected = []
+    gone = []
     with connection.cursor().copy(f"COPY storm.tapped ({names}) FROM STDIN") as copy:
         for seen in messages:
+            is_there = seen.log == log and seen.offset >= starts.get(seen.partition, 0)
+            if seen.topic == topic and seen.report and not is_there:
+                gone.append(seen.report)
             if seen.topic == rejected_topic:
                 rejected.append(seen)
             elif seen.topic == topic and (reading := seen.reading):
@@ -75,7 +93,7 @@ def write(
                     seen.partition, seen.offset, seen.is_resent, reading["gateway_id"], reading["stream_id"],
                     reading["seq"], reading.get("stream_first"), reading["sensor_id"], reading["event_time"],
                     reading["interval_ms"], *(reading.get(name) for name in VALUES), reading.get("faults"),
-                    reading.get("simulated", False), round(seen.at - began, 3),
+                    reading.get("simulated", False), round(seen.at - began, 3), seen.log, is_there,
                 ])  # fmt: skip
     for seen in rejected:
         text = (seen.value or b"").decode(errors="replace").replace("\0", "?")
@@ -85,6 +103,7 @@ def write(
     for view in views:
         _write_outbox(connection, view, began)
     _write_cards(connection, cards)
+    _write_deleted(connection, gone)
     connection.execute("ANALYZE storm.tapped; ANALYZE storm.outboxed; ANALYZE storm.excused")
 
 
@@ -96,6 +115,22 @@ def _write_cards(connection: psycopg.Connection, cards: Cards) -> None:
         with connection.cursor().copy(f"COPY storm.{table} FROM STDIN") as target:
             for row in rows:
                 target.write_row(row)
+
+
+def _write_deleted(connection: psycopg.Connection, reports: list[tuple[str, dict]]) -> None:
+    """What was on the topic and is not there any more may have been read by nobody."""
+    connection.execute("""
+        INSERT INTO storm.excused SELECT DISTINCT gateway_id, stream_id, seq, seq FROM storm.tapped WHERE NOT is_there;
+        INSERT INTO storm.doubtful SELECT DISTINCT gateway_id, stream_id FROM storm.tapped WHERE NOT is_there
+    """)
+    for gateway, report in reports:
+        for stream in report.get("streams", []):
+            connection.execute("INSERT INTO storm.doubtful VALUES (%s, %s)", [gateway, stream["stream_id"]])
+        for gap in report.get("gaps", []):
+            for first, last in gap["ranges"]:
+                connection.execute(
+                    "INSERT INTO storm.excused VALUES (%s, %s, %s, %s)", [gateway, gap["stream_id"], first, last]
+                )
 
 
 def _write_outbox(connection: psycopg.Connection, view: OutboxView, began: float) -> None:
