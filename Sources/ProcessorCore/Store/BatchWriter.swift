@@ -326,7 +326,8 @@ actor BatchWriter {
     }
 
     private func isCommitted(_ batch: ReadingBatch) throws -> Bool {
-        let found = try OffsetTable(connection: connected(), topic: settings.topic).positions(of: Set(batch.offsets.keys))
+        let found = try OffsetTable(connection: connected(), topic: settings.topic).positions(
+            of: Set(batch.offsets.keys))
         return batch.offsets.allSatisfy { found[$0.key] == $0.value.to }
     }
 
