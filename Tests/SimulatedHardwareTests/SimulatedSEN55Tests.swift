@@ -1,6 +1,7 @@
 import Readings
 import SensorBus
 import SimulatedHardware
+import TestSupport
 import Testing
 
 /// The SEN55's twin byte by byte, without a driver in between.
