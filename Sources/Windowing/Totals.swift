@@ -84,6 +84,13 @@ public struct Totals: Sendable, Equatable {
         }
     }
 
+    /// The quantities of which it has a value.
+    public var quantities: QuantitySet {
+        Quantity.aggregated.reduce(into: QuantitySet()) { set, quantity in
+            if summaries[quantity].count > 0 { set.insert(QuantitySet(quantity)) }
+        }
+    }
+
     /// The share of the expected readings that are there, 0 to 1.
     /// - Parameter size: the length of the stretch, milliseconds.
     public func coverage(of size: Int64) -> Double {

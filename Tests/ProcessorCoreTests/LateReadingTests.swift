@@ -57,6 +57,8 @@ struct LateReadingTests {
         var sensor = "s"
         var gateway = "g"
         var stream: UInt64 = 1
+        var interval: Int64 = 10_000
+        var temperature: Double?
     }
 
     private func samples(_ seconds: some Sequence<Int64>, from sequence: Int64, sensor: String = "s") -> [Sample] {
@@ -74,7 +76,8 @@ struct LateReadingTests {
                 gatewayID: try #require(Identifier(sample.gateway)), sensorID: try #require(Identifier(sample.sensor)),
                 streamID: StreamID(bits: sample.stream), sequence: sample.sequence,
                 eventTime: Timestamp(milliseconds: start.milliseconds + sample.second * 1000),
-                intervalMilliseconds: 10_000, values: [.temperature: Double(sample.sequence % 50)])
+                intervalMilliseconds: sample.interval,
+                values: [.temperature: sample.temperature ?? Double(sample.sequence % 50)])
             let now = Timestamp(milliseconds: start.milliseconds + 864_000_000)
             try reading.encoded().withUnsafeBytes {
                 batch.append(try decoder.decode($0, now: now), partition: 0, offset: offset + Int64(index))
@@ -253,6 +256,36 @@ struct LateReadingTests {
         #expect(try text("SELECT sum(reading_count) FROM sensor_data_agg WHERE window_size = '10 minutes'") == "3600")
         #expect(try text("SELECT bool_and(is_final) FROM sensor_data_agg") == "true")
         try expectAgreement()
+    }
+
+    // MARK: Hostile numbers
+
+    /// Numbers at the edges of the contract: the sums of their jumps are beyond any integer of 64 bits, the intervals are
+    /// weeks, the times are decades apart, the values as large as physics allows.
+    @Test func everyNumberOfTheContractIsHarmless() throws {
+        let processor = Processor()
+        let largest = Reading.numbers.upperBound
+        let jumps = (1...1100).map { Sample(sequence: largest, second: Int64($0), sensor: "jump", stream: $0) }
+        #expect(try write(jumps, by: processor, at: 2000).rows == 1100)
+        #expect(try HeartbeatTable(connection: connection).view().missing == .max)
+        #expect(try Verification(connection: connection).run().mismatchCount == 0)
+        let limits = PhysicalLimits()[.temperature]
+        var edges: [Sample] = []
+        for second: Int64 in [0, -800_000_000, 1, -200_000_000, 2, 3_000, 3_001] {
+            for value in [limits.lowerBound, limits.upperBound] {
+                edges.append(
+                    Sample(
+                        sequence: Int64(edges.count + 1), second: second, sensor: "edge", stream: 9999,
+                        interval: Reading.intervals.upperBound, temperature: value))
+            }
+        }
+        let summary = try write(edges, by: processor, at: 4000)
+        #expect(summary.rows == 14 && summary.late == 4)
+        try pass(to: 100_000, processor)
+        #expect(try text("SELECT max(covered_ms) FROM sensor_data_agg WHERE sensor_id = 'edge'") == "3628800000")
+        let certificate = try Verification(connection: connection).run()
+        #expect(certificate.mismatchCount == 0, "\(certificate.mismatches)")
+        #expect(try write([Sample(sequence: 1, second: 3600)], by: processor, at: 100_001).rows == 1)
     }
 
     // MARK: What a batch costs

@@ -100,9 +100,8 @@ struct AlertTables {
         let rows = ResultRows(
             try connection.query(
                 prepared: """
-                    SELECT \(AlertStateColumn.allCases.names(of: "s"))
-                    FROM \(names.unnest(as: "n")) JOIN alert_state s ON \(names.matches("s", "n"))
-                    ORDER BY s.gateway_id, s.sensor_id, s.since, s.kind, s.variable
+                    SELECT \(AlertStateColumn.allCases.names(of: "t")) FROM \(names.lookUp(in: "alert_state"))
+                    ORDER BY t.gateway_id, t.sensor_id, t.since, t.kind, t.variable
                     """, parameters), of: AlertStateColumn.self)
         return try rows.compactMap { row in
             guard let kind = AlertKind(rawValue: try row.value(.kind)) else { return nil }

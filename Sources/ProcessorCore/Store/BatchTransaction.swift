@@ -91,7 +91,15 @@ struct BatchTransaction {
     /// About so many windows are written at once: each stands in memory for that long.
     static let mostWindows = 20_000
 
-    private static let beginning = "\(PausedSessions.bounds); \(RetentionCutoff.lock)"
+    /// Whatever the tables' statistics say, each row is found by its index, so that a statement costs what it is about: the
+    /// planner would rather read a whole table once than look up ten thousand rows of it, and compile what runs for
+    /// milliseconds. What a statement is given stands in memory.
+    private static let plans = """
+        SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off;
+        SET LOCAL jit = off; SET LOCAL work_mem = '64MB'
+        """
+
+    private static let beginning = "\(PausedSessions.bounds); \(plans); \(RetentionCutoff.lock)"
 
     // MARK: A batch of messages
 
@@ -277,9 +285,9 @@ struct BatchTransaction {
             for gateway in gatewayIDs.compactMap({ cache[$0] }) {
                 for sensor in gateway.sensors.values where !sensor.windows.isEmpty && sensor.windows.hasPanes {
                     let before = sensor.windows.finalThrough
-                    let idle = caughtUp.idleThrough(
-                        lastArrival: sensor.lastArrival, partition: gateway.partition, timeout: idleTimeout)
-                    sensor.windows.advance(through: finalEnd(idle), policy: policy) {
+                    let idleEnd = sensor.idleEnd(
+                        caughtUp, partition: gateway.partition, timeout: idleTimeout, policy: policy)
+                    sensor.windows.advance(through: idleEnd ?? .min, policy: policy) {
                         rows.append($0, of: sensor.name, commitNumber: gateway.commitNumber)
                     }
                     if sensor.windows.finalThrough != before { changed.append(sensor) }
@@ -309,13 +317,6 @@ struct BatchTransaction {
         try tables.loadPanes(of: missing, into: cache)
     }
 
-    /// The end of the last window that is final for a sensor that is known to be silent up to some time, both milliseconds
-    /// since 1970. In steps of a pane, so that a silent sensor is not written at every look.
-    private func finalEnd(_ idleThrough: Int64?) -> Int64 {
-        guard let idleThrough else { return .min }
-        return (idleThrough - policy.lateness).flooredQuotient(by: policy.paneSize) * policy.paneSize
-    }
-
     private func lookForSilence(_ gateway: GatewayState, _ changes: inout AlertChanges) {
         guard let rule = rules.silence else { return }
         for sensor in gateway.sensors.values where sensor.isNewlySilent(rule, caughtUp, partition: gateway.partition) {
@@ -331,10 +332,15 @@ struct BatchTransaction {
 }
 
 extension GatewayState {
-    /// Whether the passing of time may have made something due.
-    func needsLook(now: Int64, interval: Int64, idleTimeout: Int64) -> Bool {
+    /// Whether the passing of time has made something due.
+    func needsLook(
+        now: Int64, interval: Int64, idleTimeout: Int64, caughtUp: CaughtUpTracker, policy: WindowPolicy
+    ) -> Bool {
         isUpdateDue(now: now, interval: interval)
-            && sensors.values.contains { $0.windows.hasChanges || $0.mayBeIdle(now: now, timeout: idleTimeout) }
+            && sensors.values.contains {
+                $0.windows.hasChanges
+                    || $0.idleEnd(caughtUp, partition: partition, timeout: idleTimeout, policy: policy) != nil
+            }
     }
 
     /// Whether its open windows are to be written now.
@@ -344,8 +350,13 @@ extension GatewayState {
 }
 
 extension SensorState {
-    /// Whether nothing of it has come for long enough and it still has open windows.
-    func mayBeIdle(now: Int64, timeout: Int64) -> Bool {
-        windows.hasPanes && !windows.isEmpty && now - lastArrival >= timeout
+    /// Through when its windows become final because it is idle, milliseconds since 1970; nil if that makes none final. In
+    /// steps of a pane, so that a silent sensor is not written at every look.
+    func idleEnd(_ caughtUp: CaughtUpTracker, partition: Int32, timeout: Int64, policy: WindowPolicy) -> Int64? {
+        guard windows.hasPanes, !windows.isEmpty,
+            let idle = caughtUp.idleThrough(lastArrival: lastArrival, partition: partition, timeout: timeout)
+        else { return nil }
+        let end = (idle - policy.lateness).flooredQuotient(by: policy.paneSize) * policy.paneSize
+        return end > windows.finalThrough ? end : nil
     }
 }

@@ -117,7 +117,11 @@ actor BatchWriter {
     /// Writes what the passing of time has made due.
     func onProcessingTime() async throws {
         if ContinuousClock.now >= nextMeasurement { measure() }
-        try await loadWhatIsMissing()
+        if !evicted.gateways.isEmpty, ContinuousClock.now >= evicted.retry {
+            incomplete.formUnion(evicted.gateways)
+            evicted.gateways = []
+        }
+        try await loadWhatIsMissing(until: .now + LoadingPace.share)
         // Looking at all sensors after every batch would take longer than many a batch.
         guard ContinuousClock.now >= nextLook || caughtUpHasMoved else { return }
         nextLook = .now + min(.seconds(1), .milliseconds(settings.updateInterval))
@@ -125,7 +129,9 @@ actor BatchWriter {
         let now = wallClock.now().milliseconds
         var due = Set(
             cache.filter {
-                $0.value.needsLook(now: now, interval: pace.interval, idleTimeout: settings.idleTimeout)
+                $0.value.needsLook(
+                    now: now, interval: pace.interval, idleTimeout: settings.idleTimeout, caughtUp: caughtUp,
+                    policy: settings.windows)
             }.keys)
         if caughtUpHasMoved, let rule = settings.rules.silence {
             due.formUnion(
@@ -142,12 +148,7 @@ actor BatchWriter {
 
     /// Loads what is not in memory that time may make due, in portions, so that no batch waits for it, and writes what has
     /// become due meanwhile.
-    private func loadWhatIsMissing() async throws {
-        if !evicted.gateways.isEmpty, ContinuousClock.now >= evicted.retry {
-            incomplete.formUnion(evicted.gateways)
-            evicted.gateways = []
-        }
-        let end = ContinuousClock.now + LoadingPace.share
+    private func loadWhatIsMissing(until end: ContinuousClock.Instant) async throws {
         while ContinuousClock.now < end {
             let portion = Array(incomplete.lazy.filter { !self.heldWindows.contains($0) }.prefix(loadingPace.sensors))
             if portion.isEmpty { return }
@@ -221,8 +222,9 @@ actor BatchWriter {
     func writeOpenWindows() async throws {
         isStopping = true
         let end = ContinuousClock.now + .seconds(10)
-        let changed = cache.filter { $0.value.sensors.values.contains(where: \.windows.hasChanges) }.map(\.key)
         do {
+            try await loadWhatIsMissing(until: end)
+            let changed = cache.filter { $0.value.sensors.values.contains(where: \.windows.hasChanges) }.map(\.key)
             for portion in portions(changed) where ContinuousClock.now < end { try await writeWindows(of: portion) }
         } catch let error as PostgresError {
             log.warning(

@@ -43,6 +43,15 @@ extension Collection where Element: TableColumn {
         return "unnest(\(arrays)) AS \(table) (\(names))"
     }
 
+    /// The rows `t` of a table that have the values of a row of `unnest` in these columns, which begin its primary key. They
+    /// are found by its index, however many others there are and whatever the planner thinks: OFFSET keeps it from turning
+    /// the look-up around.
+    func lookUp(in table: String) -> String {
+        """
+        \(unnest(as: "n")) CROSS JOIN LATERAL (SELECT * FROM \(table) t WHERE \(matches("t", "n")) OFFSET 0) AS t
+        """
+    }
+
     /// The number of the first parameter after those of `unnest`.
     var nextParameter: String { "$\(count + 1)" }
 }

@@ -1,5 +1,6 @@
 import PostgresClient
 import Readings
+import Synchronization
 import Windowing
 
 /// What late readings of a transaction add to final windows.
@@ -41,20 +42,40 @@ struct LateReadings {
 
     // MARK: Folding
 
-    private static let folded = WindowColumn.key + WindowColumn.sums + WindowColumn.statistics + [.commitNumber]
+    /// The statements by the quantities that late readings have: what they lack is neither sent nor merged.
+    private static let statements = Mutex<[QuantitySet: String]>([:])
+
+    private static func statement(_ quantities: QuantitySet) -> String {
+        statements.withLock { known in
+            if let statement = known[quantities] { return statement }
+            let statement = makeStatement(quantities)
+            known[quantities] = statement
+            return statement
+        }
+    }
+
+    /// The columns of what late readings add up to.
+    private static func columns(_ quantities: QuantitySet) -> [WindowColumn] {
+        let ofQuantities = quantities.members.flatMap { quantity -> [WindowColumn] in
+            [.count(quantity)] + WindowStatistic.allCases.map { .statistic($0, quantity) }
+        }
+        return WindowColumn.key + WindowColumn.sums.filter { !WindowColumn.counts.contains($0) } + ofQuantities
+            + [.commitNumber]
+    }
 
     /// Folds late readings into rows.
     /// - Returns: the windows for which that is not possible.
     private func fold(_ connection: PostgresConnection, now: PostgresTimestamp) throws -> [Row] {
         enum Answer: String, ResultColumn { case position }
         let windows = rows.lazy.map(\.window)
-        let parameters = LateReadings.folded.map { column -> PostgresParameter in
+        let quantities = windows.reduce(into: QuantitySet()) { $0.formUnion($1.totals.quantities) }
+        let parameters = LateReadings.columns(quantities).map { column -> PostgresParameter in
             if case .commitNumber = column { return .array(rows.map(\.commitNumber)) }
             return WindowTable.parameter(
                 column, names: rows.lazy.map(\.name), sizes: windows.map(\.specification.size),
                 starts: windows.map(\.start), totals: windows.map(\.totals))
         }
-        let answer = try connection.query(prepared: LateReadings.statement, parameters + [.value(now)])
+        let answer = try connection.query(prepared: LateReadings.statement(quantities), parameters + [.value(now)])
         if answer.rowCount == rows.count { return [] }
         var isFolded = [Bool](repeating: false, count: rows.count)
         for row in ResultRows(answer, of: Answer.self) {
@@ -64,9 +85,11 @@ struct LateReadings {
     }
 
     /// Merges by the formula of Chan, Golub and LeVeque, as `Summary` does.
-    private static let statement: String = {
-        let sums = WindowColumn.sums.map { "\($0.name) = a.\($0.name) + w.\($0.name)" }
-        let statistics = Quantity.aggregated.flatMap { quantity -> [String] in
+    private static func makeStatement(_ quantities: QuantitySet) -> String {
+        let folded = columns(quantities)
+        let summed = folded.filter { WindowColumn.sums.contains($0) }
+        let sums = summed.map { "\($0.name) = a.\($0.name) + w.\($0.name)" }
+        let statistics = quantities.members.flatMap { quantity -> [String] in
             let name = quantity.name
             let (known, late) = ("a.\(name)_count", "w.\(name)_count")
             let difference = "(w.\(name)_avg - a.\(name)_avg)"
@@ -92,7 +115,7 @@ struct LateReadings {
                     """),
             ]
         }
-        let isMergeable = (WindowColumn.counts + [.coveredTime]).map { "a.\($0.name) IS NOT NULL" }
+        let isMergeable = summed.map { "a.\($0.name) IS NOT NULL" }
         return """
             UPDATE sensor_data_agg a SET \((sums + statistics).joined(separator: ", ")),
                 coverage = least(1, (a.covered_ms + w.covered_ms)::float8 / w.window_size),
@@ -103,7 +126,7 @@ struct LateReadings {
                 AND \(isMergeable.joined(separator: " AND "))
             RETURNING w.position
             """
-    }()
+    }
 
     // MARK: From raw rows
 

@@ -34,9 +34,8 @@ struct LossTable {
         let rows = ResultRows(
             try connection.query(
                 prepared: """
-                    SELECT \(LossColumn.allCases.names(of: "l"))
-                    FROM \(names.unnest(as: "n")) JOIN loss l ON \(names.matches("l", "n"))
-                    ORDER BY \(LossColumn.key.names(of: "l"))
+                    SELECT \(LossColumn.allCases.names(of: "t")) FROM \(names.lookUp(in: "loss"))
+                    ORDER BY \(LossColumn.key.names(of: "t"))
                     """, [.array(streams.map(\.gatewayID)), .array(streams.map(\.streamID.description))]),
             of: LossColumn.self)
         var losses: [StreamName: [LossRange]] = [:]

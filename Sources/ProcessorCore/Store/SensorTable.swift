@@ -96,8 +96,7 @@ struct SensorTable {
         try sensors(
             try connection.query(
                 prepared: """
-                    SELECT \(SensorTable.loaded.names(of: "t"))
-                    FROM \(SensorColumn.key.unnest(as: "n")) JOIN sensor t ON \(SensorColumn.key.matches("t", "n"))
+                    SELECT \(SensorTable.loaded.names(of: "t")) FROM \(SensorColumn.key.lookUp(in: "sensor"))
                     """, [.array(names.map(\.gatewayID)), .array(names.map(\.sensorID))]))
     }
 

@@ -45,8 +45,7 @@ struct StreamTable {
         let rows = ResultRows(
             try connection.query(
                 prepared: """
-                    SELECT \(StreamColumn.allCases.names(of: "p"))
-                    FROM \(StreamColumn.key.unnest(as: "n")) JOIN stream_progress p ON \(StreamColumn.key.matches("p", "n"))
+                    SELECT \(StreamColumn.allCases.names(of: "t")) FROM \(StreamColumn.key.lookUp(in: "stream_progress"))
                     """, [.array(names.map(\.gatewayID)), .array(names.map(\.streamID.description))]),
             of: StreamColumn.self)
         var streams: [StreamName: StreamProgress] = [:]

@@ -85,7 +85,7 @@ enum VerificationQueries {
         SELECT count(*) FROM (
             SELECT gateway_id FROM sensor GROUP BY gateway_id
             HAVING now() - max(last_arrival) >
-                greatest(interval '1 minute', 10 * max(interval_ms) * interval '1 millisecond')) s
+                greatest(interval '1 minute', max(interval_ms) * interval '10 milliseconds')) s
         WHERE EXISTS (SELECT FROM stream_progress p WHERE p.gateway_id = s.gateway_id
             AND p.end_seq IS DISTINCT FROM p.last_seq)
         """

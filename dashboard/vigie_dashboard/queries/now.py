@@ -92,7 +92,7 @@ def figures(reader: Reader, found: pandas.DataFrame, now: datetime) -> dict[str,
             GROUP BY gateway_id, sensor_id
         ), known AS (
             SELECT sensor.gateway_id, sensor.sensor_id, first_event_time, before.last,
-                   greatest(interval_ms * %(intervals)s * interval '1 ms', %(least)s) AS patience
+                   greatest(interval_ms::bigint * %(intervals)s * interval '1 ms', %(least)s) AS patience
             FROM sensor LEFT JOIN before USING (gateway_id, sensor_id)
         )
         SELECT (SELECT count(*)::float8 FROM sensor_data
