@@ -23,10 +23,10 @@ extension Outbox {
     /// The largest number ever given; 0 in a new outbox and while no file could be opened.
     public var lastSequence: Int64 { lastNumber ?? 0 }
 
-    /// Deletes what was acknowledged, notes the number of rows for the next start, and closes the file.
+    /// Deletes what was acknowledged, notes the number of rows and the last number for the next start, and closes the file.
     /// - Throws: why that is not possible; nothing is lost by it.
     public func close() throws(OutboxError) {
-        try settle()
+        try settle(notingLastNumber: true)
         let count = try withFile { file throws(OutboxError) in try countAll(file) }
         try withFile { file throws(OutboxError) in
             try file.database.execute("UPDATE outbox SET readings = \(count)")

@@ -52,6 +52,11 @@ public actor Outbox {
     var opened: OutboxFile?
     /// The largest number ever given; nil until a file has been opened.
     var lastNumber: Int64?
+    /// The largest number that the file has noted beside its rows.
+    private var notedNumber: Int64 = 0
+    /// After so many numbers the last one is noted, which writes one page more: if the newest rows are lost with their
+    /// pages, it tells how many they were.
+    private static let notingGroup: Int64 = 100
     /// The stream that goes on; nil: the next reading begins one.
     var stream: StreamRow?
     /// The stream of the newest readings, also when its file is gone.
@@ -177,17 +182,17 @@ public actor Outbox {
             return try OutboxFile(
                 path: path, fileSystem: fileSystem, mostBytes: limits.bytes, hold: hold, sync: sync)
         } catch {
-            // What SQLite says of a statement that it does not understand: a table or column is not there.
-            guard error.code == SQLITE_ERROR else { throw error }
-            var damage = error
-            damage.code = SQLITE_NOTADB
-            throw damage
+            // What SQLite says of a statement that it does not understand (a table or column is not there), and of a row
+            // that is longer than any of an outbox.
+            guard [SQLITE_ERROR, SQLITE_TOOBIG].contains(error.code) else { throw error }
+            throw asDamage(error)
         }
     }
 
     /// Takes over a file that was opened: its numbers go on, and what runs in it has ended.
     private func adopt(_ file: OutboxFile) throws(OutboxError) {
         lastNumber = max(lastNumber ?? 0, try file.lastNumber())
+        notedNumber = try file.database.integer("SELECT last_number FROM outbox") ?? 0
         rows = RowCount(
             stored: try file.database.integer("SELECT readings FROM outbox"),
             first: try file.database.integer("SELECT min(seq) FROM reading"),
@@ -199,6 +204,28 @@ public actor Outbox {
         hold = file.hold
     }
 
+    /// What an error says of the open file if that is damaged. One that SQLite does not explain (SQLITE_ERROR) is damage if
+    /// the file is not what it was, such as without a table that another program has dropped.
+    private func damage(behind error: OutboxError) -> OutboxError? {
+        if error.isDamage { return error }
+        // No row of an outbox is so long.
+        if error.code == SQLITE_TOOBIG { return asDamage(error) }
+        guard error.code & 0xFF == SQLITE_ERROR, let opened else { return nil }
+        do throws(OutboxError) {
+            try opened.check()
+            return nil
+        } catch let found {
+            guard found.isDamage || found.code & 0xFF == SQLITE_ERROR else { return nil }
+            return asDamage(error)
+        }
+    }
+
+    private func asDamage(_ error: OutboxError) -> OutboxError {
+        var damage = error
+        damage.code = SQLITE_NOTADB
+        return damage
+    }
+
     /// Runs statements on the file. Damage that shows then is mended, and they run once more on the new file.
     func withFile<Result>(
         _ body: (OutboxFile) throws(OutboxError) -> Result
@@ -206,14 +233,14 @@ public actor Outbox {
         do throws(OutboxError) {
             return try body(try file())
         } catch {
-            guard error.isDamage, fileSystem == nil, opened != nil else { throw error }
+            guard fileSystem == nil, opened != nil, let cause = damage(behind: error) else { throw error }
             opened?.database.keepsLog(true)
             opened = nil
             try moveAside(Self.damaged)
             knowsNumbers = true
             let file = try openFile()
             try adopt(file)
-            try salvage(into: file, because: error)
+            try salvage(into: file, because: cause)
             return try body(file)
         }
     }
@@ -400,6 +427,7 @@ public actor Outbox {
             }
         }
         lastNumber = outcome.last
+        notedNumber = outcome.noted
         stream = outcome.stream
         lastStream = outcome.stream
         isEndKnown = true
@@ -412,6 +440,7 @@ public actor Outbox {
 
     private struct Commit {
         var last: Int64
+        var noted: Int64
         var stream: StreamRow
         var inserted = 0
         var settled: Settled
@@ -458,6 +487,11 @@ public actor Outbox {
             }
             try gap(refused, .droppedNewest)
             if inserted < records.count { try count(dropped: records.count - inserted, in: database) }
+            var noted = notedNumber
+            if last - noted >= Self.notingGroup {
+                try file.remember(lastNumber: last)
+                noted = last
+            }
             // The deletion of what was acknowledged costs little here: mostly it is on the page that is written anyway.
             let settled = try settle(in: file)
             if ledger.isEndTold {
@@ -467,7 +501,8 @@ public actor Outbox {
             // Here, where the file is locked anyway.
             let isBeyondBounds = try hasStep(rows: rows.count + inserted - settled.deleted, in: file)
             return Commit(
-                last: last, stream: current, inserted: inserted, settled: settled, isBeyondBounds: isBeyondBounds)
+                last: last, noted: noted, stream: current, inserted: inserted, settled: settled,
+                isBeyondBounds: isBeyondBounds)
         }
     }
 
@@ -599,8 +634,16 @@ public actor Outbox {
     /// Deletes what was acknowledged now, and not only with the next readings.
     /// - Throws: why that is not possible; nothing is lost by it.
     public func settle() throws(OutboxError) {
+        try settle(notingLastNumber: false)
+    }
+
+    /// - Parameter notesLastNumber: whether the last number is noted beside its row, too.
+    func settle(notingLastNumber notesLastNumber: Bool) throws(OutboxError) {
         let outcome = try withFile { file throws(OutboxError) in
-            try file.database.transaction { () throws(OutboxError) in try settle(in: file) }
+            try file.database.transaction { () throws(OutboxError) in
+                if notesLastNumber, let lastNumber { try file.remember(lastNumber: lastNumber) }
+                return try settle(in: file)
+            }
         }
         settled(outcome)
     }

@@ -16,6 +16,7 @@ final class OutboxFile: @unchecked Sendable {
     private let logBytesAtMost: Int64
     private let insertReading: Statement
     private let selectReadings: Statement
+    private let selectBefore: Statement
     private let deleteThrough: Statement
     private let selectOldest: Statement
     private let pageCount: Statement
@@ -68,12 +69,12 @@ final class OutboxFile: @unchecked Sendable {
         // A page that is free is not overwritten with zeros: that would double what a deletion writes.
         try database.execute("PRAGMA secure_delete = OFF")
         try OutboxSchema.prepare(database)
-        try OutboxSchema.check(database)
         isOnDisk = fileSystem == nil
         insertReading = try database.statement(
             "INSERT INTO reading (\(ReadingColumn.names)) VALUES (\(ReadingColumn.parameters))")
         selectReadings = try database.statement(
             "SELECT \(ReadingColumn.names) FROM reading WHERE seq > ? ORDER BY seq LIMIT ?")
+        selectBefore = try database.statement("SELECT seq FROM reading WHERE seq < ? ORDER BY seq DESC LIMIT 1")
         deleteThrough = try database.statement("DELETE FROM reading WHERE seq <= ?")
         selectOldest = try database.statement("SELECT seq, event_time FROM reading ORDER BY seq LIMIT 1")
         pageCount = try database.prepare("PRAGMA page_count")
@@ -83,17 +84,23 @@ final class OutboxFile: @unchecked Sendable {
         // have been sent by then. SQLite syncs neither that nor the name of a log that it found.
         sync(path)
         database.keepsLog(false)
-        if isOnDisk { log = FileIdentity(path: path + "-wal") }
+        if isOnDisk { log = FileIdentity(itself: path + "-wal") }
     }
 
-    /// Whether the path leads to another file by now, or to none, or the log is gone.
+    /// Whether the path leads to another file by now, to none or to a link, or the log is gone.
     var isReplaced: Bool {
         guard isOnDisk else { return false }
-        // The log is as much of it as the file: without it what was committed last would be gone with the connection.
-        return database.hasMoved || log != nil && FileIdentity(path: path + "-wal") != log
+        // The path has no links. If one leads to the file now, a later start looks for the log beside its end. The log is as
+        // much of it as the file: without it what was committed last would be gone with the connection.
+        return database.hasMoved || FileIdentity(itself: path) != FileIdentity(path: path)
+            || log != nil && FileIdentity(itself: path + "-wal") != log
     }
 
-    private func check() throws(OutboxError) {
+    /// Looks whether its parts can be read: the tables and their columns, its length, the small tables, the first and the
+    /// last reading.
+    /// - Throws: `OutboxError`, with `isDamage` or SQLITE_ERROR if something is not there or cannot be read.
+    func check() throws(OutboxError) {
+        try OutboxSchema.check(database)
         let pages = try database.integer("PRAGMA page_count") ?? 0
         var status = stat()
         // What SQLite's log has yet may lie beyond the file's end.
@@ -107,7 +114,10 @@ final class OutboxFile: @unchecked Sendable {
         guard last == 0 || Outbox.numbers.contains(last) else {
             throw OutboxError(code: SQLITE_CORRUPT, message: "the number \(last) is none", path: path)
         }
-        _ = try database.integer("SELECT count(*) FROM stream")
+        guard try database.integer("SELECT count(*) FROM stream") == Int64(StreamTable.all(in: database).count) else {
+            throw OutboxError(code: SQLITE_CORRUPT, message: "a stream is not as it was written", path: path)
+        }
+        _ = try GapTable.newest(in: database)
         _ = try database.integer("SELECT count(*) FROM gap")
         _ = try database.integer("SELECT count(*) FROM quarantine")
         try database.prepare("SELECT \(ReadingColumn.names) FROM reading ORDER BY seq DESC LIMIT 1").run()
@@ -147,8 +157,7 @@ extension OutboxFile {
     /// Inserts a reading under its number.
     /// - Throws: a constraint's error if there is one under that number.
     func insert(_ record: OutboxRecord) throws(OutboxError) {
-        let columns = ReadingColumn.all
-        try insertReading.run(count: columns.count, { record.value(of: columns[$0]) })
+        try insertReading.run(record.values)
     }
 
     /// Readings in the order of their numbers.
@@ -160,20 +169,47 @@ extension OutboxFile {
         var records: [OutboxRecord] = []
         var unreadable: [Int64] = []
         var last = sequence
+        var isFirst = true
         try selectReadings.run([.integer(sequence), .integer(Int64(limit))]) { row throws(OutboxError) in
             let number = row.integer(at: ReadingColumn.sequence.position) ?? 0
             guard number > last else {
                 throw OutboxError(
                     code: SQLITE_CORRUPT, message: "the reading \(number) comes after \(last)", path: path)
             }
+            if isFirst, number > last + 1 { try checkNeighbours(last, number) }
+            isFirst = false
             last = number
-            if let record = OutboxRecord(row) {
+            if let record = OutboxRecord(row), try isOfKnownStream(record.reading, row) {
                 records.append(record)
             } else {
                 unreadable.append(number)
             }
         }
         return (records, unreadable)
+    }
+
+    /// Looks whether the row that stands before one is none that a search should have found: in a page with damaged
+    /// numbers it passes over others.
+    /// - Parameters:
+    ///   - sequence: the number after which was searched.
+    ///   - found: the number that was found.
+    private func checkNeighbours(_ sequence: Int64, _ found: Int64) throws(OutboxError) {
+        let before = try selectBefore.integer([.integer(found)])
+        guard let before, before < 1 || before > sequence else { return }
+        throw OutboxError(
+            code: SQLITE_CORRUPT, message: "the reading \(before) comes before \(found)", path: path)
+    }
+
+    /// Whether a row that has no checksum may be what was committed: its stream is one that the file knows, or nothing is
+    /// known of streams there.
+    private func isOfKnownStream(_ reading: Reading, _ row: Statement.Row) throws(OutboxError) -> Bool {
+        if row.isChecked(at: ReadingColumn.checksum.position) { return true }
+        var (known, matching): (Int64, Int64) = (0, 0)
+        try database.statement("SELECT count(*), coalesce(sum(stream_id = ?), 0) FROM stream WHERE first <= ?")
+            .run([.integer(Int64(bitPattern: reading.streamID.bits)), .integer(reading.sequence)]) { row in
+                (known, matching) = (row.integer(at: 0) ?? 0, row.integer(at: 1) ?? 0)
+            }
+        return known == 0 || matching > 0
     }
 
     /// Deletes every reading up to and with a number.

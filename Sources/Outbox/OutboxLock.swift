@@ -109,6 +109,13 @@ struct FileIdentity: Equatable {
         (device, inode) = (UInt64(status.st_dev), UInt64(status.st_ino))
     }
 
+    /// What stands under the path itself, be it a link; nil if nothing does.
+    init?(itself path: String) {
+        var status = stat()
+        guard lstat(path, &status) == 0 else { return nil }
+        (device, inode) = (UInt64(status.st_dev), UInt64(status.st_ino))
+    }
+
     /// Nil if the descriptor is closed.
     init?(descriptor: Int32) {
         var status = stat()

@@ -76,7 +76,12 @@ import Testing
             for quantity in ReadingColumn.laterQuantities.suffix(missing) {
                 try database.execute("ALTER TABLE reading DROP COLUMN \(quantity.name)")
             }
-            try database.execute("PRAGMA user_version = \(OutboxSchema.format - Int64(missing))")
+            try database.execute(
+                """
+                ALTER TABLE reading DROP COLUMN checksum;
+                ALTER TABLE stream DROP COLUMN checksum;
+                PRAGMA user_version = \(OutboxSchema.format - 1 - Int64(missing))
+                """)
             let outbox = try await Outbox.open(path: folder.file, randomBits: { 0xA2 })
             var newer = try record(3)
             newer.reading.values = [.co2: 700, .vocIndex: 120, .pm2_5: 7.5]
@@ -86,6 +91,45 @@ import Testing
             #expect(readings[0].values == (try record(1)).reading.values)
             #expect(readings[2].values == newer.reading.values)
         }
+    }
+
+    /// Makes a file one of the last format without checksums.
+    private func removeChecksums(_ path: String) throws {
+        try Database(path: path).execute(
+            """
+            ALTER TABLE reading DROP COLUMN checksum;
+            ALTER TABLE stream DROP COLUMN checksum;
+            PRAGMA user_version = 5;
+            """)
+    }
+
+    /// A row without a checksum that names a stream which the file does not know was not committed so.
+    @Test(arguments: [false, true])
+    func rowsWithoutChecksumsAreTakenOver(isDamaged: Bool) async throws {
+        let folder = try Folder()
+        do {
+            let outbox = try await Outbox.open(path: folder.file, randomBits: { 0xA1 })
+            try await outbox.append(try records(1...300))
+            try await outbox.close()
+        }
+        try removeChecksums(folder.file)
+        let database = try Database(path: folder.file)
+        try database.execute("UPDATE reading SET stream_id = 5 WHERE seq = 7")
+        if isDamaged { try database.execute("PRAGMA user_version = 999") }
+        try database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        let outbox = try await Outbox.open(path: folder.file, randomBits: { 0xB1 })
+        #expect(try await outbox.append([try record(301)]) == 301)
+        let readings = try await outbox.read(limit: 1000).map(\.reading)
+        #expect(readings.map(\.sequence) == Array(1...6) + Array(8...301))
+        #expect(readings.map(\.streamID.bits) == Array(repeating: 0xA1, count: 299) + [0xB1])
+        await outbox.release()
+        let told = try await tell(outbox)
+        #expect(told.gaps == ["a1 unreadable 7-7"])
+        let end = isDamaged ? "" : "300"
+        #expect(told.streams == ["gateway-1 a1 1-\(end) after none", "gateway-1 b1 301- after a1"])
+        #expect(
+            try Database(path: folder.file).integer(
+                "SELECT count(*) FROM reading WHERE checksum = \(RowChecksum.none)") == (isDamaged ? 0 : 299))
     }
 
     /// Its rows are not written anew: there may be millions on a card that is nearly full.

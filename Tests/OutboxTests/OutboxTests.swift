@@ -92,7 +92,8 @@ import Testing
         #expect(try await outbox.pragma("auto_vacuum") == 2)
     }
 
-    /// Of a group commit, one page of the log is written: an SD card lives by the pages that are written.
+    /// Of a group commit, one page of the log is written: an SD card lives by the pages that are written. With every
+    /// hundredth number there is one more, which notes that.
     @Test func aCommitWritesOnePage() async throws {
         let folder = try Folder()
         let outbox = try await Outbox.open(path: folder.file)
@@ -101,7 +102,8 @@ import Testing
             let before = OutboxFile.logBytes(folder.file)
             await outbox.acknowledge(through: Int64(number * 3 - 3))
             try await outbox.append(try records(number * 3 - 2...number * 3))
-            #expect(OutboxFile.logBytes(folder.file) - before == 4096 + 24, "commit \(number)")
+            let pages: Int64 = number == 34 ? 2 : 1
+            #expect(OutboxFile.logBytes(folder.file) - before == pages * (4096 + 24), "commit \(number)")
         }
     }
 

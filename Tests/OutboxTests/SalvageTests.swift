@@ -198,6 +198,82 @@ private func overwrite(_ path: String, at offset: UInt64, with bytes: [UInt8]) t
         #expect(!error.isDamage)
     }
 
+    /// A link in the place of the file would have a later start look for the log elsewhere.
+    @Test func aLinkThatReplacesTheOpenFileIsSetAside() async throws {
+        let folder = try Folder()
+        let watcher = Watcher()
+        var outbox: Outbox? = try await Outbox.open(path: folder.file, observer: watcher.observer)
+        try await outbox?.append(try records(1...20))
+        #expect(rename(folder.file, folder.path + "/elsewhere") == 0)
+        #expect(symlink("elsewhere", folder.file) == 0)
+        #expect(try await outbox?.append([try record(21)]) == 21)
+        let found = try #require(watcher.found.compactMap(\.self).first)
+        #expect(try FileManager.default.destinationOfSymbolicLink(atPath: found) == "elsewhere")
+        try await outbox?.append([try record(22)])
+        #expect(watcher.found.count == 1)
+        // It ends without order.
+        outbox = nil
+        let next = try await Outbox.open(path: folder.file, observer: watcher.observer)
+        #expect(try await sequences(next) == Array(1...22))
+    }
+
+    /// Another program takes a table away while the gateway runs.
+    @Test(arguments: ["reading", "stream", "gap", "outbox", "quarantine"])
+    func aTableThatIsDroppedIsADamage(_ table: String) async throws {
+        let folder = try Folder()
+        let watcher = Watcher()
+        let names = StreamNames()
+        let outbox = try await Outbox.open(path: folder.file, randomBits: names.bits, observer: watcher.observer)
+        for group in 0..<6 { try await outbox.append(try records(group * 50 + 1...group * 50 + 50)) }
+        try Database(path: folder.file).execute("DROP TABLE \(table)")
+        #expect(try await outbox.append([try record(301)]) == 301)
+        _ = try await outbox.status()
+        let arrived = Set(try await sequences(outbox))
+        let told = try await tell(outbox)
+        #expect(watcher.salvages.count == 1)
+        #expect(watcher.salvages.first?.cause?.message.contains("no such table") == true)
+        let missing = (1...301).filter { !arrived.contains($0) }
+        #expect(arrived.isSubset(of: 1...301) && missing.count < (table == "reading" ? 150 : 1))
+        #expect(watcher.salvages.map(\.missing) == [Int64(missing.count)])
+        #expect(told.gaps.isEmpty == missing.isEmpty && told.gaps.allSatisfy { $0.hasPrefix("a1 unreadable ") })
+        #expect(Set(told.streams.map { $0.split(separator: " ")[1] }).isSubset(of: ["a1", "a2"]))
+        #expect(try await outbox.append([try record(302)]) == 302)
+        #expect(watcher.salvages.count == 1)
+    }
+
+    /// A statement that is wrong by itself is no damage of the file.
+    @Test func anErrorThatTheFileDoesNotExplainIsNoDamage() async throws {
+        let folder = try Folder()
+        let watcher = Watcher()
+        let outbox = try await Outbox.open(path: folder.file, observer: watcher.observer)
+        try await outbox.append(try records(1...5))
+        await #expect(throws: OutboxError.self) { _ = try await outbox.pragma("nothing FROM nowhere") }
+        #expect(watcher.salvages.isEmpty)
+    }
+
+    /// The last number is noted now and then, so that the loss of the newest pages is known.
+    @Test(arguments: [true, false])
+    func aLostTailIsToldAsAGap(isClosed: Bool) async throws {
+        let folder = try Folder()
+        do {
+            let outbox = try await Outbox.open(path: folder.file, randomBits: { 0xA1 })
+            for group in 0..<10 { try await outbox.append(try records(group * 43 + 1...group * 43 + 43)) }
+            if isClosed { try await outbox.close() }
+        }
+        try Database(path: folder.file).execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        let size = try #require(
+            try FileManager.default.attributesOfItem(atPath: folder.file)[.size] as? UInt64)
+        #expect(truncate(folder.file, Int(size / 4096 * 2 / 3 * 4096)) == 0)
+        let watcher = Watcher()
+        let outbox = try await Outbox.open(path: folder.file, randomBits: { 0xB1 }, observer: watcher.observer)
+        let last = try #require(try await sequences(outbox).last)
+        let known: Int64 = isClosed ? 430 : 387
+        #expect(last > 100 && last < known)
+        #expect(watcher.salvages.map(\.missing) == [known - last])
+        #expect(try await outbox.append([try record(431)]) == known + 1)
+        #expect(try await tell(outbox).gaps == ["a1 unreadable \(last + 1)-\(known)"])
+    }
+
     /// An older copy that is moved into the place of the open file is set aside: all that it has is known.
     @Test func aFileThatReplacesTheOpenOneIsSetAside() async throws {
         let folder = try Folder()

@@ -124,6 +124,8 @@ final class Database: @unchecked Sendable {
 
 /// A row whose fields are found by their place: of a query, or taken from a damaged file.
 protocol StoredRow {
+    /// How many fields it has. One of a query has those that are asked for, also if its row in the file ends earlier.
+    var count: Int { get }
     /// A whole number; nil if the field holds something else.
     func integer(at column: Int32) -> Int64?
     /// A number; nil if the field is null.
@@ -221,6 +223,8 @@ final class Statement {
     /// The row at which the statement stands. Valid inside `run`'s closure only.
     struct Row: StoredRow {
         fileprivate let handle: OpaquePointer
+
+        var count: Int { Int(sqlite3_column_count(handle)) }
 
         func integer(at column: Int32) -> Int64? {
             sqlite3_column_type(handle, column) == SQLITE_INTEGER ? sqlite3_column_int64(handle, column) : nil

@@ -6,7 +6,8 @@ import Platform
 /// It looks at each page by itself, of the file and of the log beside it, and takes the rows from those that are leaves
 /// of tables (https://www.sqlite.org/fileformat.html, sections 1.6, 2.1 and 4). Neither the header nor the schema nor
 /// the pages between root and leaves are needed. A row may come several times, also one that had been deleted: its page
-/// may be free by now, or stand in the log in an older form.
+/// may be free by now, or stand in the log in an older form. A row that reaches into bytes that are not there, or whose
+/// length is not that of its fields, is none.
 struct PageScan {
     /// One row.
     struct Row: StoredRow {
@@ -14,6 +15,8 @@ struct PageScan {
         var key: Int64
         /// Its fields, the key's own null among them.
         var fields: [Field]
+
+        var count: Int { fields.count }
 
         func integer(at column: Int32) -> Int64? {
             if case .integer(let value)? = field(column) { value } else { nil }
@@ -96,7 +99,7 @@ struct PageScan {
         }
     }
 
-    /// A page of the file, filled up with zeros; nil if it cannot be read.
+    /// A page of the file, as far as it is there; nil if nothing of it can be read.
     private func page(_ number: Int) -> [UInt8]? {
         guard number > 0, number <= 1 << 30 else { return nil }
         return bytes(descriptor, at: (number - 1) * pageSize)
@@ -114,23 +117,26 @@ struct PageScan {
             if got <= 0 { break }
             filled += got
         }
-        return filled > 0 ? bytes : nil
+        return filled > 0 ? Array(bytes.prefix(filled)) : nil
     }
 
     private func scan(_ page: [UInt8], header: Int, _ row: (Row) throws -> Void) throws {
         // 13: a leaf of a table.
-        guard page.count == pageSize, page[header] == 0x0D else { return }
+        guard page.count >= header + 8, page[header] == 0x0D else { return }
         let cells = Int(page[header + 3]) << 8 | Int(page[header + 4])
-        guard header + 8 + cells * 2 <= page.count else { return }
-        for index in 0..<cells {
-            let pointer = header + 8 + index * 2
-            if let found = cell(page, at: Int(page[pointer]) << 8 | Int(page[pointer + 1])) { try row(found) }
+        let first = header + 8
+        guard first + cells * 2 <= pageSize else { return }
+        for pointer in stride(from: first, to: first + cells * 2, by: 2) where pointer + 2 <= page.count {
+            let start = Int(page[pointer]) << 8 | Int(page[pointer + 1])
+            // No cell lies among the pointers to cells.
+            guard start >= first + cells * 2, start < page.count else { continue }
+            if let found = cell(page, at: start) { try row(found) }
         }
     }
 
     /// Reads a cell of a leaf: the length of its row, its key, and the row, whose end may be on further pages.
     private func cell(_ page: [UInt8], at start: Int) -> Row? {
-        var reader = ByteReader(page[min(start, page.count)...])
+        var reader = ByteReader(page[start...])
         guard let length = reader.number(), (1...1 << 20).contains(length), let key = reader.number() else {
             return nil
         }
@@ -145,9 +151,10 @@ struct PageScan {
         if local < total {
             guard var next = reader.take(4).map(bigEndian) else { return nil }
             while row.count < total {
-                guard next != 0, let further = self.page(Int(next)) else { return nil }
+                let end = min(usable, 4 + total - row.count)
+                guard next != 0, let further = self.page(Int(next)), further.count >= end else { return nil }
                 next = bigEndian(Array(further[..<4]))
-                row += further[4..<min(usable, 4 + total - row.count)]
+                row += further[4..<end]
             }
         }
         return fields(row).map { Row(key: key, fields: $0) }
@@ -164,7 +171,7 @@ struct PageScan {
             guard let type = types.number(), type >= 0, let field = content.field(type: type) else { return nil }
             fields.append(field)
         }
-        return fields
+        return content.isAtEnd ? fields : nil
     }
 }
 

@@ -48,7 +48,7 @@ struct Salvage {
             var ledger = Ledger()
             try PageScan.run(path) { ledger.add($0) }
             if let running { ledger.add(running) }
-            var portion = Portion(olderStream: ledger.oldestStream)
+            var portion = Portion(known: ledger)
             try PageScan.run(path) { row in
                 portion.add(row)
                 if portion.count >= 500 { try insert(&portion, noting: &ledger) }
@@ -69,7 +69,7 @@ struct Salvage {
     static func recognises(_ path: String) -> Bool {
         struct Recognised: Error {}
         do {
-            var portion = Portion(olderStream: StreamID(bits: 0))
+            var portion = Portion(known: nil)
             try PageScan.run(path) { row in
                 portion.add(row)
                 let isSchema =
@@ -120,6 +120,8 @@ struct Salvage {
         private(set) var lastNumber: Int64 = 0
         private(set) var dropped: Int64 = 0
         private var olderStream: StreamID?
+        /// The largest number of a reading that was found of a stream.
+        private var largest: [StreamID: Int64] = [:]
 
         /// The stream of rows from before format 3, whose file had one. A file that became one of format 3 names it among
         /// its streams.
@@ -127,7 +129,7 @@ struct Salvage {
 
         mutating func add(_ row: PageScan.Row) {
             switch row.fields.count {
-            case 8: if let stream = StreamRow(row, ordinal: row.key) { add(stream) }
+            case 8, 9: if let stream = StreamRow(row, ordinal: row.key) { add(stream) }
             case 7: if let gap = Gap(row) { gaps[row.key] = gap }
             case 3:
                 if let number = row.integer(at: 0), Outbox.numbers.contains(number) {
@@ -142,6 +144,10 @@ struct Salvage {
         /// The streams as numbers went on from one to the next, which tells where each but the last one ends.
         var streamsInOrder: [StreamRow] {
             var ordered = streams.values.sorted { $0.first < $1.first }
+            for (index, stream) in ordered.enumerated() {
+                // No checksum covers the end of a stream.
+                if let last = stream.last, last < largest[stream.streamID] ?? 0 { ordered[index].last = nil }
+            }
             for index in ordered.indices.dropLast() {
                 ordered[index].isRunning = false
                 ordered[index].last = ordered[index].last ?? max(ordered[index + 1].first - 1, ordered[index].first)
@@ -149,8 +155,17 @@ struct Salvage {
             return ordered
         }
 
+        /// Whether a reading without a checksum may be what was committed: its number lies in its stream, or nothing is
+        /// known of streams there.
+        func admits(_ reading: Reading) -> Bool {
+            let number = reading.sequence
+            if let stream = streams[reading.streamID] { return (stream.first...(stream.last ?? .max)).contains(number) }
+            return !streams.values.contains { $0.first <= number }
+        }
+
         /// A reading says what its stream is, if the table's row of that is gone.
         mutating func note(_ reading: Reading) {
+            largest[reading.streamID] = max(largest[reading.streamID] ?? 0, reading.sequence)
             guard streams[reading.streamID] == nil else { return }
             streams[reading.streamID] = StreamRow(
                 ordinal: 0, streamID: reading.streamID, gatewayID: reading.gatewayID.description,
@@ -173,10 +188,13 @@ struct Salvage {
     private struct Portion {
         var readings: [OutboxRecord] = []
         var quarantined: [QuarantinedReading] = []
+        private let known: Ledger?
         private let olderStream: StreamID?
 
-        init(olderStream: StreamID?) {
-            self.olderStream = olderStream
+        /// - Parameter known: what is known of streams; nil if any row counts that looks like a reading.
+        init(known: Ledger?) {
+            self.known = known
+            olderStream = known.map(\.oldestStream) ?? StreamID(bits: 0)
         }
 
         var count: Int { readings.count + quarantined.count }
@@ -184,7 +202,9 @@ struct Salvage {
         mutating func add(_ row: PageScan.Row) {
             switch row.fields.count {
             case let count where ReadingColumn.counts.contains(count):
-                if let record = OutboxRecord(row, sequence: row.key, olderStream: olderStream) {
+                if let record = OutboxRecord(row, sequence: row.key, olderStream: olderStream),
+                    row.isChecked(at: ReadingColumn.checksum.position) || known?.admits(record.reading) ?? true
+                {
                     readings.append(record)
                 }
             case 8, 4:

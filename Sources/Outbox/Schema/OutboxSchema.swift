@@ -10,12 +10,15 @@ import Readings
 ///
 /// Format 1 is the first. Format 2 added `committed_at`. Format 3 added streams, gaps and what is new in `outbox`; a
 /// reading names its stream, and numbers are given by the program, not by AUTOINCREMENT, which writes a page more
-/// with each commit. Each quantity that was added since is a format of its own, which adds its column to `reading`.
+/// with each commit. Each quantity that was added since is a format of its own, which adds its column to `reading`, and so is
+/// format 6, which added the checksum there and to `stream`.
 enum OutboxSchema {
     /// The format's number, in the file's `user_version`.
-    static let format = formatWithFirstQuantities + Int64(ReadingColumn.laterQuantities.count)
-    /// The last format whose rows have only the first quantities.
-    private static let formatWithFirstQuantities: Int64 = 3
+    static let format = formatWithStreams + Int64(addedColumns.count)
+    /// The last format from which on each one has added a column.
+    private static let formatWithStreams: Int64 = 3
+    /// The columns of `reading` that the formats since have added, one each.
+    private static let addedColumns = ReadingColumn.all.dropFirst(Int(ReadingColumn.streamFirst.position) + 1)
 
     /// Makes the tables of a new file, or brings an older file to the present format, in one transaction.
     /// - Throws: `OutboxError` with `isDamage` if the file is no outbox.
@@ -35,10 +38,13 @@ enum OutboxSchema {
                 try database.execute("PRAGMA user_version = \(format)")
             }
         case 1, 2: try migrate(database, from: version)
-        case formatWithFirstQuantities..<format:
+        case formatWithStreams..<format:
             try database.transaction { () throws(OutboxError) in
-                let known = Int(version - formatWithFirstQuantities)
-                try addQuantities(ReadingColumn.laterQuantities.dropFirst(known), database)
+                let missing = addedColumns.dropFirst(Int(version - formatWithStreams))
+                try add(missing, to: database)
+                if missing.contains(.checksum) {
+                    try database.execute("ALTER TABLE stream ADD COLUMN \(checksumOfOlderRows)")
+                }
                 try database.execute("PRAGMA user_version = \(format)")
             }
         case let newer where newer > format:
@@ -70,13 +76,17 @@ enum OutboxSchema {
         return Tables(names: names)
     }
 
-    /// Adds the columns of quantities; rows that are there do not have them.
-    private static func addQuantities(_ quantities: ArraySlice<Quantity>, _ database: Database) throws(OutboxError) {
-        for quantity in quantities {
-            let column = ReadingColumn.quantity(quantity)
-            try database.execute("ALTER TABLE reading ADD COLUMN \(column.name) \(column.type)")
+    /// Adds columns to `reading`; rows that are there do not have them.
+    private static func add(_ columns: ArraySlice<ReadingColumn>, to database: Database) throws(OutboxError) {
+        for column in columns {
+            let definition = column == .checksum ? checksumOfOlderRows : "\(column.name) \(column.type)"
+            try database.execute("ALTER TABLE reading ADD COLUMN \(definition)")
         }
     }
+
+    /// The column of the checksum in a table whose rows are there already and do not have it.
+    private static let checksumOfOlderRows =
+        "\(ReadingColumn.checksum.name) \(ReadingColumn.checksum.type) DEFAULT \(RowChecksum.none)"
 
     /// Looks whether the tables are there, each with pages of its own.
     /// - Throws: `OutboxError` with `isDamage` if they are not.
@@ -96,6 +106,7 @@ enum OutboxSchema {
             switch (column, stream) {
             case (.streamID, let stream?): "\(column.name) \(column.type) DEFAULT \(Int64(bitPattern: stream.bits))"
             case (.streamFirst, .some): "\(column.name) \(column.type) DEFAULT 1"
+            case (.checksum, .some): checksumOfOlderRows
             default: "\(column.name) \(column.type)"
             }
         }
@@ -137,7 +148,8 @@ enum OutboxSchema {
             last INTEGER,
             previous INTEGER,
             is_running INTEGER NOT NULL,
-            told INTEGER NOT NULL
+            told INTEGER NOT NULL,
+            checksum INTEGER NOT NULL
         );
         CREATE INDEX stream_by_first ON stream (first);
         CREATE TABLE gap (
@@ -186,7 +198,7 @@ enum OutboxSchema {
             try database.execute(
                 "ALTER TABLE reading ADD COLUMN stream_id INTEGER NOT NULL DEFAULT \(Int64(bitPattern: stream.bits))")
             try database.execute("ALTER TABLE reading ADD COLUMN stream_first INTEGER NOT NULL DEFAULT 1")
-            try addQuantities(ReadingColumn.laterQuantities[...], database)
+            try add(addedColumns, to: database)
             // AUTOINCREMENT goes by the way that SQLite describes for changes that leave the table's content as it is
             // (https://www.sqlite.org/lang_altertable.html): the table may be far too large to be written anew.
             let schemaVersion = try database.integer("PRAGMA schema_version") ?? 0
@@ -201,12 +213,11 @@ enum OutboxSchema {
             try database.prepare("INSERT INTO outbox (last_number, dropped) VALUES (?, ?)")
                 .run([.integer(last), .integer(dropped)])
             if last > 0, let gatewayID {
-                try database.prepare(
-                    """
-                    INSERT INTO stream (stream_id, gateway_id, first, last, previous, is_running, told)
-                    VALUES (?, ?, 1, ?, NULL, 1, 0)
-                    """
-                ).run([.integer(Int64(bitPattern: stream.bits)), .text(gatewayID), .integer(last)])
+                try StreamTable.insert(
+                    StreamRow(
+                        ordinal: 1, streamID: stream, gatewayID: gatewayID, first: 1, last: last, previous: nil,
+                        isRunning: true, told: .nothing),
+                    into: database)
             }
             for column in newQuarantineColumns(stream: stream, gatewayID: gatewayID ?? "unknown") {
                 try database.execute("ALTER TABLE quarantine ADD COLUMN \(column)")

@@ -3,24 +3,26 @@ import Readings
 /// The columns of a stored reading, in their order: those of the table `reading`, and the first ones of `quarantine`.
 ///
 /// A row stands for itself: what the reading's message holds is all in it, so that no later change of a configuration
-/// alters it and a row that is found in a damaged file can be sent.
+/// alters it and a row that is found in a damaged file can be sent. Its checksum tells whether it is what was committed.
 enum ReadingColumn: Hashable {
     case sequence, eventTime, timeQuality, bootID, bootTime, gatewayID, sensorID, interval
     case quantity(Quantity)
-    case faults, latitude, longitude, isSimulated, committedAt, streamID, streamFirst
+    case faults, latitude, longitude, isSimulated, committedAt, streamID, streamFirst, checksum
 
     /// The quantities that files of formats 1 to 3 have. The columns of others follow at the end of a row, since SQLite adds
     /// columns there; each makes a format of its own.
     static let firstQuantities = Array(Quantity.all.prefix(6))
-    /// The quantities that formats from 4 on have added, one each.
+    /// The quantities that formats 4 and 5 have added, one each, before format 6 added the checksum, and those since.
     static let laterQuantities = Array(Quantity.all.dropFirst(6))
+    private static let quantitiesBeforeChecksum = 2
 
     /// All of them, in the order of the file.
     static let all: [ReadingColumn] =
         [.sequence, .eventTime, .timeQuality, .bootID, .bootTime, .gatewayID, .sensorID, .interval]
         + firstQuantities.map { .quantity($0) }
         + [.faults, .latitude, .longitude, .isSimulated, .committedAt, .streamID, .streamFirst]
-        + laterQuantities.map { .quantity($0) }
+        + laterQuantities.prefix(quantitiesBeforeChecksum).map { .quantity($0) } + [.checksum]
+        + laterQuantities.dropFirst(quantitiesBeforeChecksum).map { .quantity($0) }
 
     /// Where it stands in a row, from 0: its index in `all`.
     var position: Int32 {
@@ -41,7 +43,9 @@ enum ReadingColumn: Hashable {
         case .committedAt: 18
         case .streamID: 19
         case .streamFirst: 20
-        case .quantity(let quantity): 15 + Int32(quantity.rawValue)
+        case .quantity(let quantity) where quantity.rawValue < 8: 15 + Int32(quantity.rawValue)
+        case .checksum: 23
+        case .quantity(let quantity): 16 + Int32(quantity.rawValue)
         }
     }
 
@@ -64,6 +68,7 @@ enum ReadingColumn: Hashable {
         case .committedAt: "committed_at"
         case .streamID: "stream_id"
         case .streamFirst: "stream_first"
+        case .checksum: "checksum"
         }
     }
 
@@ -71,7 +76,7 @@ enum ReadingColumn: Hashable {
     var type: String {
         switch self {
         case .sequence: "INTEGER PRIMARY KEY"
-        case .eventTime, .bootTime, .interval, .isSimulated, .streamID, .streamFirst: "INTEGER NOT NULL"
+        case .eventTime, .bootTime, .interval, .isSimulated, .streamID, .streamFirst, .checksum: "INTEGER NOT NULL"
         case .committedAt: "INTEGER"
         case .timeQuality, .bootID, .gatewayID, .sensorID, .faults: "TEXT NOT NULL"
         case .quantity, .latitude, .longitude: "REAL"
@@ -88,8 +93,8 @@ enum ReadingColumn: Hashable {
 }
 
 extension OutboxRecord {
-    /// What stands in a column.
-    func value(of column: ReadingColumn) -> Statement.Value {
+    /// What stands in a column; null for the checksum, which is made of all others.
+    private func value(of column: ReadingColumn) -> Statement.Value {
         switch column {
         case .sequence: .integer(reading.sequence)
         case .eventTime: .integer(reading.eventTime.milliseconds)
@@ -107,18 +112,26 @@ extension OutboxRecord {
         case .committedAt: .integer(committedAt?.milliseconds)
         case .streamID: .integer(Int64(bitPattern: reading.streamID.bits))
         case .streamFirst: .integer(reading.streamFirst ?? 1)
+        case .checksum: .integer(nil)
         }
     }
 
+    /// The values of all columns but the checksum, in their order.
+    private var contents: [Statement.Value] { ReadingColumn.all.map { value(of: $0) } }
+
     /// The values of all columns, in their order.
-    var values: [Statement.Value] { ReadingColumn.all.map { value(of: $0) } }
+    var values: [Statement.Value] {
+        var values = contents
+        values[Int(ReadingColumn.checksum.position)] = .integer(RowChecksum.of(values))
+        return values
+    }
 
     /// Reads a row.
     /// - Parameters:
     ///   - row: the row; its columns are those of `ReadingColumn`.
     ///   - sequence: its number, if the row does not hold it.
     ///   - olderStream: the stream of a row from before format 3, which does not hold it.
-    /// - Returns: nil if it is no reading of the contract: something in it is damaged.
+    /// - Returns: nil if it is no reading of the contract, or not the one that was committed: something in it is damaged.
     init?(_ row: some StoredRow, sequence: Int64? = nil, olderStream: StreamID? = nil) {
         func integer(_ column: ReadingColumn) -> Int64? { row.integer(at: column.position) }
         func text(_ column: ReadingColumn) -> String? { row.text(at: column.position) }
@@ -149,6 +162,7 @@ extension OutboxRecord {
                 isSimulated: isSimulated != 0),
             bootID: bootID, bootTimeMilliseconds: bootTime,
             committedAt: integer(.committedAt).map { Timestamp(milliseconds: $0) })
+        guard row.isWhole(at: ReadingColumn.checksum.position, contents) else { return nil }
     }
 }
 

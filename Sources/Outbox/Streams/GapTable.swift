@@ -70,7 +70,9 @@ extension Gap {
         else { return nil }
         let ranges: NumberRanges
         if let bytes = row.blob(at: 6) {
-            guard let several = NumberRanges(encoded: bytes) else { return nil }
+            guard let several = NumberRanges(encoded: bytes), several.first == first, several.last == last else {
+                return nil
+            }
             ranges = several
         } else {
             ranges = NumberRanges(first...last)

@@ -35,18 +35,21 @@ struct StreamRow: Sendable, Equatable {
 
 /// The table `stream`.
 enum StreamTable {
-    private static let columns = "ordinal, stream_id, gateway_id, first, last, previous, is_running, told"
+    private static let columns = "ordinal, stream_id, gateway_id, first, last, previous, is_running, told, checksum"
+    /// Where the checksum is in a row.
+    static let checksumPosition: Int32 = 8
 
     static func insert(_ stream: StreamRow, into database: Database) throws(OutboxError) {
         try database.statement(
             """
-            INSERT INTO stream (stream_id, gateway_id, first, last, previous, is_running, told)
-            VALUES (?, ?, ?, ?, ?, ?, ?)
+            INSERT INTO stream (stream_id, gateway_id, first, last, previous, is_running, told, checksum)
+            VALUES (?, ?, ?, ?, ?, ?, ?, ?)
             """
         ).run([
             .integer(Int64(bitPattern: stream.streamID.bits)), .text(stream.gatewayID), .integer(stream.first),
             .integer(stream.last), .integer(stream.previous.map { Int64(bitPattern: $0.bits) }),
             .integer(stream.isRunning ? 1 : 0), .integer(stream.told.rawValue),
+            .integer(RowChecksum.of(stream.identity)),
         ])
     }
 
@@ -123,5 +126,14 @@ extension StreamRow {
             ordinal: ordinal, streamID: StreamID(bits: UInt64(bitPattern: stream)), gatewayID: gatewayID, first: first,
             last: last, previous: row.integer(at: 5).map { StreamID(bits: UInt64(bitPattern: $0)) },
             isRunning: isRunning != 0, told: told)
+        guard row.isWhole(at: StreamTable.checksumPosition, identity) else { return nil }
+    }
+
+    /// What never changes of a row, over which its checksum goes.
+    fileprivate var identity: [Statement.Value] {
+        [
+            .integer(Int64(bitPattern: streamID.bits)), .text(gatewayID), .integer(first),
+            .integer(previous.map { Int64(bitPattern: $0.bits) }),
+        ]
     }
 }

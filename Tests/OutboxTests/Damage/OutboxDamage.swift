@@ -245,6 +245,9 @@ extension OutboxDamage {
         row("interval is zero", "interval_ms = 0"),
         row("stream is a text", "stream_id = 'none'"),
         row("stream begins after it", "stream_first = seq + 1"),
+        row("stream is one that never was", "stream_id = 0"),
+        row("temperature is another one", "temperature = temperature + 0.5"),
+        row("faults are another's", "faults = 'scd41:crc'"),
         OutboxDamage("a row's number is none") { target in
             let number = target.someNumber
             try target.edit(row: number, "UPDATE reading SET seq = -\(number) WHERE seq = \(number)")

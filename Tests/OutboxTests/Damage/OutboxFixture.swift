@@ -50,6 +50,8 @@ struct OutboxFixture {
     let image: OutboxImage
     /// Every reading that waits, by its number.
     let records: [Int64: OutboxRecord]
+    /// Readings in the quarantine. A page may still hold them as they waited.
+    let refused: [Int64: OutboxRecord]
     /// Readings that wait no more, since the broker has them.
     let acknowledgedThrough: Int64
     let lastNumber: Int64
@@ -66,8 +68,10 @@ struct OutboxFixture {
     /// How many readings the last commit of a file with a log has.
     static let lastCommit: Int64 = 20
 
-    /// - Parameter hasLog: whether the last readings are in the log alone.
-    init(hasLog: Bool) async throws {
+    /// - Parameters:
+    ///   - hasLog: whether the last readings are in the log alone.
+    ///   - group: readings in a group; there are 9 groups of them without a log.
+    init(hasLog: Bool, group: Int = 50) async throws {
         let folder = try TemporaryFolder()
         var time: Int64 = 1_700_000_000_000
         func records(_ count: Int) throws -> [OutboxRecord] {
@@ -77,15 +81,16 @@ struct OutboxFixture {
             }
         }
         var outbox = try await Outbox.open(path: folder.file)
-        for _ in 0..<8 { try await outbox.append(records(50)) }
+        for _ in 0..<8 { try await outbox.append(records(group)) }
         acknowledgedThrough = 60
         await outbox.acknowledge(through: acknowledgedThrough)
         try await outbox.settle()
         try await outbox.close()
         outbox = try await Outbox.open(path: folder.file)
-        try await outbox.append(records(50), dropped: 3)
+        try await outbox.append(records(group), dropped: 3)
         let refused = try await outbox.read(after: 100, limit: 2)
         for record in refused { try await outbox.quarantine(record, reason: "too large") }
+        self.refused = Dictionary(uniqueKeysWithValues: refused.map { ($0.reading.sequence, $0) })
         if !hasLog {
             try await outbox.close()
             outbox = try await Outbox.open(path: folder.file)
@@ -144,6 +149,37 @@ struct OutboxFixture {
                     return known
                 } && readings.pages[number] != nil
             })
+    }
+
+    /// The first page of a table.
+    func root(of table: String) throws -> Int {
+        let folder = try TemporaryFolder()
+        try image.write(to: folder.file)
+        return Int(
+            try Database(path: folder.file).integer("SELECT rootpage FROM sqlite_schema WHERE name = '\(table)'") ?? 0)
+    }
+
+    /// Streams that never were, and gaps that are told under another stream than that of their numbers.
+    /// - Parameter added: the first number and the name of the stream that was begun on the damaged files.
+    func foreign(in tables: OutboxTables, besides added: (first: Int64, streamID: StreamID)?) -> [String] {
+        var streams: [Int64: Int64] = [:]
+        for record in records.values {
+            streams[record.reading.streamFirst ?? 1] = Int64(bitPattern: record.reading.streamID.bits)
+        }
+        if let added { streams[added.first] = Int64(bitPattern: added.streamID.bits) }
+        let firsts = streams.keys.sorted()
+        var wrongs: [String] = []
+        for stream in tables.streams where streams[stream.first] != stream.stream {
+            wrongs.append("a stream \(stream.stream) that begins with \(stream.first) never was")
+        }
+        for gap in tables.gaps {
+            let numbers = gap.ranges.ranges.flatMap { Array($0) }
+            let wrong = numbers.filter { number in
+                firsts.last { $0 <= number }.flatMap { streams[$0] } != gap.stream
+            }
+            if !wrong.isEmpty { wrongs.append("\(wrong.count) numbers, as \(wrong[0]), are told under another stream") }
+        }
+        return wrongs
     }
 
     /// The file's bytes after statements, each on a connection of its own.

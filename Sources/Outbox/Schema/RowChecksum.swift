@@ -1,0 +1,68 @@
+/// The sum over a row's values that its column of format 6 holds: a row that a torn or rotten page made up is told
+/// from one that was committed.
+///
+/// It is CRC-32 (ISO/IEC 8802-3, section 3.2.9). Null adds nothing, so the sum stays right when a later format adds
+/// columns.
+struct RowChecksum {
+    /// What stands in the place of the sum in rows from before format 6. No sum has this value.
+    static let none: Int64 = 1 << 32
+
+    private var state = UInt32.max
+
+    /// The sum of a row's values, each with its position among them.
+    static func of(_ values: [Statement.Value]) -> Int64 {
+        var sum = RowChecksum()
+        for (position, value) in values.enumerated() { sum.add(value, at: UInt8(truncatingIfNeeded: position)) }
+        return sum.value
+    }
+
+    /// 32 bits with a sign, as SQLite stores them in four bytes.
+    var value: Int64 { Int64(Int32(bitPattern: ~state)) }
+
+    private mutating func add(_ value: Statement.Value, at position: UInt8) {
+        switch value {
+        case .integer(let number?):
+            add(position)
+            add(UInt64(bitPattern: number))
+        case .real(let number?) where !number.isNaN:
+            add(position)
+            // SQLite stores a whole number as one, without the sign of -0, and null for what is no number.
+            add((number == 0 ? 0 : number).bitPattern)
+        case .text(var text?):
+            add(position)
+            text.withUTF8 { bytes in
+                for byte in bytes { add(byte) }
+            }
+        case .blob(let bytes?):
+            add(position)
+            for byte in bytes { add(byte) }
+        case .integer(nil), .real, .text(nil), .blob(nil): break
+        }
+    }
+
+    private mutating func add(_ number: UInt64) {
+        for shift in stride(from: UInt64(0), to: 64, by: 8) { add(UInt8(truncatingIfNeeded: number >> shift)) }
+    }
+
+    private mutating func add(_ byte: UInt8) {
+        state = state >> 8 ^ Self.table[Int(UInt8(truncatingIfNeeded: state) ^ byte)]
+    }
+
+    private static let table: [UInt32] = (0..<256).map { byte in
+        (0..<8).reduce(UInt32(byte)) { sum, _ in sum & 1 == 1 ? sum >> 1 ^ 0xEDB8_8320 : sum >> 1 }
+    }
+}
+
+extension StoredRow {
+    /// Whether a row holds a checksum: rows from before format 6 do not.
+    /// - Parameter column: where that is.
+    func isChecked(at column: Int32) -> Bool { count > Int(column) && integer(at: column) != RowChecksum.none }
+
+    /// Whether a row is as it was committed, as far as it can tell.
+    /// - Parameters:
+    ///   - column: where its checksum is.
+    ///   - values: what was read of it, without the checksum.
+    func isWhole(at column: Int32, _ values: [Statement.Value]) -> Bool {
+        !isChecked(at: column) || integer(at: column) == RowChecksum.of(values)
+    }
+}
