@@ -235,6 +235,7 @@ FOR_VERIFY = (
     Plant("an offset that is missing", "DELETE FROM consumed_offset", "missing although there are readings"),
 )
 
+
 @contextlib.contextmanager
 def planted(connection: psycopg.Connection, plant: Plant) -> Iterator[None]:
     """Plants a fault, and takes it out again. Nobody else sees it."""
