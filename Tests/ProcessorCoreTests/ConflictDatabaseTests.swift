@@ -131,6 +131,7 @@ final class ConflictDatabaseTests {
         announced = []
         summary = try write(second)
         #expect(summary.duplicates == 5 && summary.conflicts == 4 && sent.count == 4)
+        #expect(summary.rejected == 0 && summary.rejectedByReason.isEmpty, "nothing went to the rejected topic")
         #expect(try text("SELECT count(*) FROM sequence_conflict") == "4")
     }
 

@@ -6,6 +6,7 @@ struct ProcessorMetrics: Sendable {
     let messages: Counter
     let rows: Counter
     let duplicates: Counter
+    let conflicts: Counter
     let reports: Counter
     let expired: Counter
     let expiredWindows: Counter
@@ -29,6 +30,8 @@ struct ProcessorMetrics: Sendable {
         messages = registry.counter("vigie_messages_total", "Messages read from Kafka and committed.")
         rows = registry.counter("vigie_rows_total", "Rows written to sensor_data.")
         duplicates = registry.counter("vigie_duplicates_total", "Readings dropped as they had been admitted before.")
+        conflicts = registry.counter(
+            "vigie_conflicts_total", "Readings that came under a number that another reading has, each time they came.")
         reports = registry.counter("vigie_reports_total", "Reports of gateways, which tell of their streams and gaps.")
         expired = registry.counter(
             "vigie_expired_readings_total", "Readings dropped, or not written, as they were older than retention keeps."
@@ -70,6 +73,7 @@ struct ProcessorMetrics: Sendable {
         messages.increment(by: UInt64(summary.messages))
         rows.increment(by: UInt64(summary.rows))
         duplicates.increment(by: UInt64(summary.duplicates))
+        conflicts.increment(by: UInt64(summary.conflicts))
         reports.increment(by: UInt64(summary.reports))
         expired.increment(by: UInt64(summary.expired))
         late.increment(by: UInt64(summary.late))

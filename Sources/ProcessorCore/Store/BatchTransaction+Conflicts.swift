@@ -26,16 +26,16 @@ extension BatchTransaction {
     /// Writes conflicts, settles those whose readings have come under their own streams, and opens and closes the alerts of
     /// their gateways.
     /// - Parameter streams: those whose number `SequenceConflict.ownSequence` was admitted.
+    /// - Returns: how many conflicts are new, and in the rejected topic.
     func note(
         _ conflicts: [SequenceConflict], settling streams: [StreamName], _ changes: inout AlertChanges,
         _ cache: [String: GatewayState]
-    ) throws {
-        var gateways: Set<String> = []
-        if !conflicts.isEmpty {
-            gateways = try table.insert(SequenceConflict.eachOnce(conflicts), topic: topic, now: ingestedAt)
-        }
-        gateways.formUnion(try table.settle(streams, now: ingestedAt))
-        if gateways.isEmpty { return }
+    ) throws -> Int {
+        let added =
+            conflicts.isEmpty
+            ? [] : try table.insert(SequenceConflict.eachOnce(conflicts), topic: topic, now: ingestedAt)
+        let gateways = Set(added).union(try table.settle(streams, now: ingestedAt))
+        if gateways.isEmpty { return 0 }
         let open = try table.open(of: gateways)
         let states = try alerts.loadConflicts(of: gateways, into: cache)
         for (gatewayID, count) in open.sorted(by: { $0.key < $1.key }) {
@@ -43,6 +43,7 @@ extension BatchTransaction {
                 conflicts: count, of: gatewayID, before: states[gatewayID], time: now.milliseconds,
                 rule: rules.conflict)
         }
+        return added.count
     }
 }
 

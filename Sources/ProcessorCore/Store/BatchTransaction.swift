@@ -143,7 +143,6 @@ struct BatchTransaction {
             summary.expired = expired.reduce(0) { $0 + Int($1.1) }
             let conflicts = try conflicts(among: admission.known, of: batch)
             summary.conflicts = conflicts.count
-            if !conflicts.isEmpty { summary.rejectedByReason[.sequenceConflict, default: 0] += conflicts.count }
             summary.duplicates = batch.rows.count - summary.rows - summary.expired - conflicts.count
             summary.late = admission.lateCount
 
@@ -164,7 +163,10 @@ struct BatchTransaction {
                 admission.alerts.evaluate(
                     &streams[index].after, of: streams[index].name, in: gateway, rule: rules.loss)
             }
-            try note(conflicts, settling: admission.ownStreams.map { names[$0] }, &admission.alerts, cache)
+            let rejected = try note(
+                conflicts, settling: admission.ownStreams.map { names[$0] }, &admission.alerts, cache)
+            if rejected > 0 { summary.rejectedByReason[.sequenceConflict] = rejected }
+            summary.rejected += rejected
             let saved = try alerts.save(admission.alerts, of: cache, now: ingestedAt)
             summary.alertsOpened += saved.opened
             summary.alertsClosed += saved.closed

@@ -97,8 +97,8 @@ struct ConflictTable {
     }
 
     /// Adds conflicts that the table does not have. One whose row is there already is settled at once.
-    /// - Returns: their gateways, if any was added.
-    func insert(_ conflicts: [SequenceConflict], topic: String, now: PostgresTimestamp) throws -> Set<String> {
+    /// - Returns: the gateway of each that was added.
+    func insert(_ conflicts: [SequenceConflict], topic: String, now: PostgresTimestamp) throws -> [String] {
         let columns = ConflictColumn.found
         let parameters = columns.map { column -> PostgresParameter in
             switch column {
@@ -121,7 +121,7 @@ struct ConflictTable {
                     SELECT \(columns.names(of: "c")), CASE WHEN \(ConflictTable.isAdmitted) THEN c.detected_at END
                     FROM \(columns.unnest(as: "c")) ON CONFLICT DO NOTHING RETURNING gateway_id
                     """, parameters), of: ConflictColumn.self)
-        return Set(try added.map { try $0.value(.gatewayID) })
+        return try added.map { try $0.value(.gatewayID) }
     }
 
     /// Whether the reading of a conflict `c` was admitted under its own stream, in SQL.

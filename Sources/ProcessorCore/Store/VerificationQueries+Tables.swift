@@ -68,13 +68,15 @@ extension VerificationQueries {
 
     // MARK: Offsets
 
-    /// An offset is written with the rows of its batch, at one time: it must lie behind them. Other rows say nothing, as
-    /// offsets begin anew with a log.
+    /// An offset is written with the rows of its batch, at one time: it must lie behind them, and behind the last message
+    /// that was read. Other rows say nothing, and once a log was another one these do not either, as offsets began anew.
     static let offsets = """
         SELECT 'that lie before their last readings' AS problem, count(*) AS count,
             min((topic, kafka_partition, next_offset)::text) AS example
-        FROM consumed_offset c WHERE EXISTS (SELECT FROM sensor_data d WHERE d.kafka_partition = c.kafka_partition
-            AND d.ingested_at = c.updated_at AND d.kafka_offset >= c.next_offset) HAVING count(*) > 0
+        FROM consumed_offset c WHERE log_generation = 0 AND (message_offset >= next_offset
+            OR EXISTS (SELECT FROM sensor_data d WHERE d.kafka_partition = c.kafka_partition
+                AND d.ingested_at = c.updated_at AND d.kafka_offset >= c.next_offset))
+        HAVING count(*) > 0
         UNION ALL SELECT 'that are missing although there are readings', count(*), min(kafka_partition::text)
         FROM (SELECT DISTINCT kafka_partition FROM sensor_data) p
         WHERE NOT EXISTS (SELECT FROM consumed_offset c WHERE c.kafka_partition = p.kafka_partition)
