@@ -115,6 +115,8 @@ struct PartitionStates: Sendable, Hashable {
     /// The partitions in which offsets without a message were found to be real, as on a topic with transactions, since
     /// the consumer was last free to go elsewhere by itself.
     private(set) var sparse: Set<Int32> = []
+    /// The partitions that were compared already when the broker last said that they go further.
+    private var overdue: Set<Int32> = []
     /// Whether no more messages can be taken now.
     private(set) var isFull = false
     /// Whether nothing has happened since the last `settle` after which there may be something to do.
@@ -280,6 +282,12 @@ struct PartitionStates: Sendable, Hashable {
     mutating func observe(end: Int64, of partition: Int32) {
         switch states[partition] {
         case .compared(let place) where end <= place.start: miss(partition, place, .nothing)
+        case .compared(let place):
+            // The message is there, or another one, and the consumer gives none: it is paused and moved once more. One
+            // answer may have come before the message.
+            if overdue.insert(partition).inserted { return }
+            locate(partition, place)
+            failed.insert(partition)
         case .read(let place) where end < place.at:
             if place.mark == nil {
                 miss(partition, place, .nothing)
@@ -455,6 +463,7 @@ struct PartitionStates: Sendable, Hashable {
         guard case .located(let place)? = states[partition] else { return }
         states[partition] = place.mark == nil ? .read(place) : .compared(place)
         told.insert(partition)
+        overdue.remove(partition)
         if anchors[partition] == nil { anchors[partition] = Anchor(settled: place, recent: place) }
     }
 
