@@ -268,7 +268,7 @@ struct LateReadingTests {
         let jumps = (1...1100).map { Sample(sequence: largest, second: Int64($0), sensor: "jump", stream: $0) }
         #expect(try write(jumps, by: processor, at: 2000).rows == 1100)
         #expect(try HeartbeatTable(connection: connection).view().missing == .max)
-        #expect(try Verification(connection: connection).run().mismatchCount == 0)
+        #expect(try Verification(connection: connection, windows: policy.specifications).run().mismatchCount == 0)
         let limits = PhysicalLimits()[.temperature]
         var edges: [Sample] = []
         for second: Int64 in [0, -800_000_000, 1, -200_000_000, 2, 3_000, 3_001] {
@@ -283,7 +283,7 @@ struct LateReadingTests {
         #expect(summary.rows == 14 && summary.late == 4)
         try pass(to: 100_000, processor)
         #expect(try text("SELECT max(covered_ms) FROM sensor_data_agg WHERE sensor_id = 'edge'") == "3628800000")
-        let certificate = try Verification(connection: connection).run()
+        let certificate = try Verification(connection: connection, windows: policy.specifications).run()
         #expect(certificate.mismatchCount == 0, "\(certificate.mismatches)")
         #expect(try write([Sample(sequence: 1, second: 3600)], by: processor, at: 100_001).rows == 1)
     }

@@ -67,13 +67,15 @@ struct LateReadings {
     /// - Returns: the windows for which that is not possible.
     private func fold(_ connection: PostgresConnection, now: PostgresTimestamp) throws -> [Row] {
         enum Answer: String, ResultColumn { case position }
-        let windows = rows.lazy.map(\.window)
-        let quantities = windows.reduce(into: QuantitySet()) { $0.formUnion($1.totals.quantities) }
+        // Each once, as every column goes through them.
+        let names = rows.map(\.name)
+        let totals = rows.map(\.window.totals)
+        let quantities = totals.reduce(into: QuantitySet()) { $0.formUnion($1.quantities) }
         let parameters = LateReadings.columns(quantities).map { column -> PostgresParameter in
             if case .commitNumber = column { return .array(rows.map(\.commitNumber)) }
             return WindowTable.parameter(
-                column, names: rows.lazy.map(\.name), sizes: windows.map(\.specification.size),
-                starts: windows.map(\.start), totals: windows.map(\.totals))
+                column, names: names, sizes: rows.lazy.map(\.window.specification.size),
+                starts: rows.lazy.map(\.window.start), totals: totals)
         }
         let answer = try connection.query(prepared: LateReadings.statement(quantities), parameters + [.value(now)])
         if answer.rowCount == rows.count { return [] }

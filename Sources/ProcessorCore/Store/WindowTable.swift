@@ -165,19 +165,20 @@ struct WindowRows {
 
     private static func upsert(_ rows: [Row], _ connection: PostgresConnection, now: PostgresTimestamp) throws {
         let results = rows.lazy.map(\.result)
+        let (names, totals) = (rows.map(\.name), rows.map(\.result.totals))
         let parameters = WindowColumn.all.map { column -> PostgresParameter in
             switch column {
             case .windowEnd:
                 .array(results.map { PostgresTimestamp(milliseconds: $0.start + $0.specification.size) })
-            case .coverage: .array(results.map { $0.totals.coverage(of: $0.specification.size) })
+            case .coverage: .array(rows.indices.map { totals[$0].coverage(of: rows[$0].result.specification.size) })
             case .isFinal: .array(results.map(\.isFinal))
             case .revision: .array(results.map { _ in Int32(0) })
             case .commitNumber: .array(rows.lazy.map(\.commitNumber))
             case .updatedAt: .array(results.map { _ in now })
             default:
                 WindowTable.parameter(
-                    column, names: rows.lazy.map(\.name), sizes: results.map(\.specification.size),
-                    starts: results.map(\.start), totals: results.map(\.totals))
+                    column, names: names, sizes: results.map(\.specification.size), starts: results.map(\.start),
+                    totals: totals)
             }
         }
         _ = try connection.query(prepared: WindowTable.upsert, parameters)
@@ -220,8 +221,8 @@ enum WindowTable {
 
     /// One array with the values of a column of the key or of what readings add up to.
     static func parameter(
-        _ column: WindowColumn, names: some Sequence<SensorName>, sizes: some Sequence<Int64>,
-        starts: some Sequence<Int64>, totals: some Sequence<Totals>
+        _ column: WindowColumn, names: [SensorName], sizes: some Sequence<Int64>, starts: some Sequence<Int64>,
+        totals: [Totals]
     ) -> PostgresParameter {
         switch column {
         case .sensorID: .array(names.map(\.sensorID))
