@@ -241,4 +241,28 @@ import Testing
     func bytesThatAreNoRangesAreNone(bytes: [UInt8]) {
         #expect(NumberRanges(encoded: bytes) == nil)
     }
+
+    /// A stream of which readings wait is not forgotten, also if nobody knows its end.
+    @Test func aStreamIsKeptWhileItsReadingsWait() async throws {
+        let folder = try Folder()
+        let outbox = try await Outbox.open(path: folder.file)
+        try await outbox.append(try records(1...1))
+        try await outbox.close()
+        let database = try Database(path: folder.file)
+        try database.execute("DELETE FROM stream")
+        let gateway = try record(1).reading.gatewayID.description
+        for (first, bits) in [(Int64(1), UInt64(0xA1)), (11, 0xA2), (21, 0xA3)] {
+            let stream = StreamRow(
+                ordinal: 0, streamID: StreamID(bits: bits), gatewayID: gateway, first: first, previous: nil,
+                isRunning: first == 21, told: .beginning)
+            try StreamTable.insert(stream, into: database)
+        }
+        func firsts() throws -> [Int64] { try StreamTable.all(in: database).map(\.first) }
+        try StreamTable.prune(oldest: 10, in: database)
+        #expect(try firsts() == [1, 11, 21])
+        try StreamTable.prune(oldest: 11, in: database)
+        #expect(try firsts() == [11, 21])
+        try StreamTable.prune(oldest: nil, in: database)
+        #expect(try firsts() == [21])
+    }
 }

@@ -87,7 +87,8 @@ enum StreamTable {
             .run([.integer(told.rawValue), .integer(ordinal)])
     }
 
-    /// Forgets the streams of which all is told and whose readings are gone, but the newest.
+    /// Forgets the streams of which all is told and whose readings are gone, but the newest. One whose end nobody knows
+    /// ends before the next one begins.
     /// - Parameter oldest: the lowest number of a reading that waits; nil if none does.
     static func prune(oldest: Int64?, in database: Database) throws(OutboxError) {
         try database.statement(
@@ -95,7 +96,8 @@ enum StreamTable {
             DELETE FROM stream WHERE is_running = 0 AND ordinal < (SELECT max(ordinal) FROM stream)
                 AND (told = \(StreamRow.Told.end.rawValue)
                     OR told = \(StreamRow.Told.beginning.rawValue) AND last IS NULL)
-                AND coalesce(last, first) < ?
+                AND coalesce(last, (SELECT later.first - 1 FROM stream later WHERE later.ordinal > stream.ordinal
+                    ORDER BY later.ordinal LIMIT 1)) < ?
             """
         ).run([.integer(oldest ?? Int64.max)])
     }
