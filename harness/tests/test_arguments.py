@@ -93,7 +93,7 @@ class CommandLines(unittest.TestCase):
             ("argument --every: expected seconds", ("--every", "0")),
             ("argument --every: expected seconds", ("--every", "nan")),
             ("argument --nodes: invalid choice: 2", ("--nodes", "2")),
-            ("argument --only: rain is none of outbox, kill", ("--only", "rain")),
+            ("argument --only: rain is none of log, outbox, kill", ("--only", "rain")),
         ):
             self.assert_told(2, words, STORM, *options)
         built = {"VIGIE_BIN": str(programs())}
