@@ -88,8 +88,8 @@ import Testing
             try await outbox.append([newer])
             let readings = try await outbox.read(limit: 10).map(\.reading)
             #expect(readings.map(\.sequence) == [1, 2, 3])
-            let first = try record(1).reading.values
-            #expect(readings[0].values == first)
+            let oldest = try record(1).reading.values
+            #expect(readings[0].values == oldest)
             #expect(readings[2].values == newer.reading.values)
         }
     }

@@ -118,9 +118,10 @@ import Testing
         try bus.finish()
         // Only one of the two quantities is there.
         let half = PlaybackBus.Exchange.write([0x03], thenRead: [0x30] + Self.data, at: Self.address)
-        let other = PlaybackBus(
-            Self.opening() + Self.measuring().dropLast() + Array(repeating: half, count: 4)
-                + Self.measuring().suffix(1) + Self.measuring().dropLast() + Array(repeating: half, count: 5))
+        let (started, read) = (Array(Self.measuring().dropLast()), Array(Self.measuring().suffix(1)))
+        var exchanges = Self.opening() + started + Array(repeating: half, count: 4)
+        exchanges += read + started + Array(repeating: half, count: 5)
+        let other = PlaybackBus(exchanges)
         let sensor = try await Self.open(other)
         #expect(try await sensor.measure().pressure != nil)
         #expect(await failure { _ = try await sensor.measure() } == .timedOut)
@@ -129,7 +130,8 @@ import Testing
 
     @Test func whatWasSkippedIsNoValue() async throws {
         let skipped: [UInt8] = [0x00, 0x00, 0x80]
-        for data in [skipped + Self.data.suffix(3), Self.data.prefix(3) + skipped, skipped + skipped] {
+        let (first, second) = (Array(Self.data.prefix(3)), Array(Self.data.suffix(3)))
+        for data in [skipped + second, first + skipped, skipped + skipped] {
             let bus = PlaybackBus(Self.opening() + Self.measuring(data))
             let sensor = try await Self.open(bus)
             #expect(await failure { _ = try await sensor.measure() } == .notReady)

@@ -163,7 +163,7 @@ public final class OutboxWriter: Sendable {
     /// - Returns: how many could not be committed and are lost.
     public func run() async -> Int {
         for await _ in wakes.stream {
-            while let group = takeDue() { await commit(group) }
+            while let (group, isFinishing) = takeDue() { await commit(group, isFinishing: isFinishing) }
             let lost = state.withLock { state in
                 state.isFinishing && (state.queue.isEmpty || state.hasGivenUp) ? state.queue.count : nil
             }
@@ -173,9 +173,10 @@ public final class OutboxWriter: Sendable {
     }
 
     /// Takes the readings that are to be committed now. If there are none, a timer wakes the writer when there will be.
-    private func takeDue() -> WriteQueue.Group? {
+    /// - Returns: the readings, and whether no further ones come.
+    private func takeDue() -> (group: WriteQueue.Group, isFinishing: Bool)? {
         let now = passed()
-        let (group, timer): (WriteQueue.Group?, Duration?) = state.withLock { state in
+        let (due, timer): ((WriteQueue.Group, Bool)?, Duration?) = state.withLock { state in
             guard let oldest = state.queue.oldest, !state.hasGivenUp else { return (nil, nil) }
             var due = oldest + budget.wait(isOnline: state.isOnline)
             // A queue that is full waits for nothing: what it gives up would put the time off again and again.
@@ -184,14 +185,14 @@ public final class OutboxWriter: Sendable {
             guard due > now else {
                 let group = state.queue.take(Self.largestGroup)
                 state.committing = group.map { ($0.records.count, $0.oldest) }
-                return (group, nil)
+                return (group.map { ($0, state.isFinishing) }, nil)
             }
             if let timer = state.timer, timer <= due { return (nil, nil) }
             state.timer = due
             return (nil, due)
         }
         if let timer { wake(at: timer, in: timer - now) }
-        return group
+        return due
     }
 
     private func wake(at time: Duration, in pause: Duration) {
@@ -202,7 +203,9 @@ public final class OutboxWriter: Sendable {
         }
     }
 
-    private func commit(_ group: WriteQueue.Group) async {
+    /// - Parameter isFinishing: whether `finish` was called before the attempt began. One that began earlier is not the last:
+    ///   what it failed for may be over by then.
+    private func commit(_ group: WriteQueue.Group, isFinishing: Bool) async {
         let isBeyondBounds: Bool
         do throws(OutboxError) {
             isBeyondBounds = try await outbox.write(group.records, dropped: group.dropped).isBeyondBounds
@@ -211,8 +214,8 @@ public final class OutboxWriter: Sendable {
             let (waiters, waiting) = state.withLock { state in
                 state.queue.putBack(group)
                 state.committing = nil
-                state.retry = now + state.backoff.next()
-                state.hasGivenUp = state.end.map { now >= $0 } ?? false
+                state.retry = state.isFinishing && !isFinishing ? nil : now + state.backoff.next()
+                state.hasGivenUp = isFinishing && state.end.map { now >= $0 } ?? false
                 return (state.takeWaiters(), state.queue.count)
             }
             for waiter in waiters { waiter.resume() }
