@@ -193,15 +193,19 @@ actor KafkaConsumerTests {
 
     /// librdkafka goes on by itself and tells it in its log alone, which the user does not get to see.
     @Test func whatInterruptsFetchingIsTold() async throws {
+        let cluster = try KafkaMockCluster(brokers: 2)
+        let partition = TopicPartition("t", 0)
+        try cluster.createTopic("t", partitions: 1, replication: 2)
+        try cluster.setLeader(1, of: partition)
         try await fill(cluster.bootstrapServers, "t", count: 10)
         let lines = Counter()
-        let observer = KafkaObserver(log: { level, _, _ in if level > 6 { lines.add() } })
-        let consumer = try consumer(observer: observer)
-        let partition = TopicPartition("t", 0)
+        let consumer = try KafkaConsumer(
+            configuration: KafkaConfiguration(bootstrapServers: cluster.bootstrapServers), group: "g",
+            observer: KafkaObserver(log: { level, _, _ in if level > 6 { lines.add() } }))
         try consumer.assign([partition: .earliest])
         #expect(consumer.collect { messages, _ in messages.count >= 10 }.messages.count == 10)
         _ = consumer.takeInterruptions()
-        cluster.pushRequestErrors(.fetch, [.unknownTopicOrPartition])
+        try cluster.setLeader(2, of: partition)
         var interruptions = FetchInterruptions()
         _ = consumer.collect { _, _ in
             interruptions = consumer.takeInterruptions()

@@ -66,6 +66,13 @@ public final class KafkaMockCluster: Sendable {
         try require(rd_kafka_mock_topic_create(pointer, name, partitions, replication), "create topic \(name)")
     }
 
+    /// Makes a broker the leader of a partition. The one before answers from then on that it is not.
+    public func setLeader(_ broker: Int32, of partition: TopicPartition) throws(KafkaError) {
+        try require(
+            rd_kafka_mock_partition_set_leader(pointer, partition.topic, partition.partition, broker),
+            "make broker \(broker) the leader of \(partition)")
+    }
+
     /// Makes the next requests of a kind fail, one with each of the errors; `.transport` closes the connection.
     public func pushRequestErrors(_ request: Request, _ errors: [KafkaError.Code]) {
         let codes = errors.map { rd_kafka_resp_err_t($0.rawValue) }
