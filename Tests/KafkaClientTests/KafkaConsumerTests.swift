@@ -205,6 +205,9 @@ actor KafkaConsumerTests {
         try consumer.assign([partition: .earliest])
         #expect(consumer.collect { messages, _ in messages.count >= 10 }.messages.count == 10)
         _ = consumer.takeInterruptions()
+        // librdkafka 2.0.2 takes the mock cluster's error for one of the whole request, and 2.8 learns of another leader
+        // without a word: each tells one of the two.
+        cluster.pushRequestErrors(.fetch, Array(repeating: .unknownTopicOrPartition, count: 3))
         try cluster.setLeader(2, of: partition)
         var interruptions = FetchInterruptions()
         _ = consumer.collect { _, _ in
