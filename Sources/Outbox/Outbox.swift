@@ -659,7 +659,7 @@ public actor Outbox {
         let database = file.database
         if rows.isStored { try database.execute("UPDATE outbox SET readings = NULL") }
         var settled = Settled(through: acknowledgedThrough)
-        if acknowledgedThrough > settledThrough {
+        if acknowledgedThrough > 0 {
             if acknowledgedThrough > rows.countedThrough { _ = try countAll(file) }
             if try database.statement("SELECT max(seq) FROM reading").integer() ?? 0 <= acknowledgedThrough,
                 let lastNumber
