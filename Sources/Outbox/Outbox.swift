@@ -42,7 +42,7 @@ public actor Outbox {
     private let fileSystem: String?
     let randomBits: @Sendable () -> UInt64
     let freeBytes: @Sendable (String) -> Int64?
-    private let sync: @Sendable (String) -> Void
+    private let sync: @Sendable (String) -> Bool
     let wallClock: any WallClock
     let observer: OutboxObserver
 
@@ -92,7 +92,8 @@ public actor Outbox {
     ///   - randomBits: 64 random bits for a new stream's name.
     ///   - freeBytes: the bytes that a program without privileges may still write to the file system of a path; nil if that
     ///     is not known.
-    ///   - sync: makes what was written to a file's log, and the names in its folder, survive a power cut.
+    ///   - sync: makes what a file's log holds, and the names in its folder, survive a power cut; returns whether the
+    ///     storage took it.
     ///   - wallClock: tells when a group of readings was committed, and how old readings are.
     ///   - observer: what is told of what happens.
     /// - Throws: `OutboxInUse` if another process has it.
@@ -100,7 +101,7 @@ public actor Outbox {
         path: String, limits: OutboxLimits = OutboxLimits(), fileSystem: String? = nil,
         randomBits: @escaping @Sendable () -> UInt64 = { .random(in: 1...UInt64.max) },
         freeBytes: @escaping @Sendable (String) -> Int64? = freeBytesOfFileSystem,
-        sync: @escaping @Sendable (String) -> Void = syncLogAndFolder,
+        sync: @escaping @Sendable (String) -> Bool = syncLogAndFolder,
         wallClock: any WallClock = SystemWallClock(), observer: OutboxObserver = OutboxObserver()
     ) async throws(OutboxInUse) -> Outbox {
         let outbox = Outbox(
@@ -112,7 +113,7 @@ public actor Outbox {
 
     private init(
         path: String, limits: OutboxLimits, fileSystem: String?, randomBits: @escaping @Sendable () -> UInt64,
-        freeBytes: @escaping @Sendable (String) -> Int64?, sync: @escaping @Sendable (String) -> Void,
+        freeBytes: @escaping @Sendable (String) -> Int64?, sync: @escaping @Sendable (String) -> Bool,
         wallClock: any WallClock, observer: OutboxObserver
     ) {
         self.path = fileSystem == nil ? withoutLinks(path) : path
@@ -198,7 +199,6 @@ public actor Outbox {
             first: try file.database.integer("SELECT min(seq) FROM reading"),
             last: try file.database.integer("SELECT max(seq) FROM reading"))
         stream = nil
-        settledThrough = 0
         ledger.forget()
         opened = file
         hold = file.hold

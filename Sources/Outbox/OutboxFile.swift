@@ -32,11 +32,11 @@ final class OutboxFile: @unchecked Sendable {
     /// - Parameters:
     ///   - mostBytes: the most bytes of the outbox.
     ///   - hold: the lock that this process may have on the file already.
-    ///   - sync: puts on the medium what an earlier process has written and not synced.
+    ///   - sync: puts on the medium what an earlier process has written and not synced, or tried in vain to sync.
     /// - Throws: `OutboxError`; with `isDamage` if it is no outbox that can be used, with `holder` if another process has
     ///   it.
     init(
-        path: String, fileSystem: String?, mostBytes: Int64, hold: FileHold?, sync: (String) -> Void
+        path: String, fileSystem: String?, mostBytes: Int64, hold: FileHold?, sync: (String) -> Bool
     ) throws(OutboxError) {
         self.path = path
         let logPages = Self.logPages(mostBytes: mostBytes)
@@ -81,8 +81,19 @@ final class OutboxFile: @unchecked Sendable {
         freePageCount = try database.prepare("PRAGMA freelist_count")
         try check()
         // What a process that was killed had written to the log is there now, and would go with a power cut although it may
-        // have been sent by then. SQLite syncs neither that nor the name of a log that it found.
-        sync(path)
+        // have been sent by then, and with all that is committed behind it. SQLite syncs neither that nor the name of a log
+        // that it found. With the lock of a writer nobody else changes the log meanwhile; an empty one needs none.
+        func syncLog() throws(OutboxError) {
+            guard sync(path) else {
+                throw OutboxError(
+                    code: SQLITE_IOERR, message: "the log of an earlier process cannot be written", path: path)
+            }
+        }
+        if isOnDisk, Self.logBytes(path) == 0 {
+            try syncLog()
+        } else {
+            try database.transaction(syncLog)
+        }
         database.keepsLog(false)
         if isOnDisk { log = FileIdentity(itself: path + "-wal") }
     }
@@ -375,13 +386,35 @@ func folder(of path: String) -> String {
     path.lastIndex(of: "/").map { $0 == path.startIndex ? "/" : String(path[..<$0]) } ?? "."
 }
 
-/// Makes what was written to a file's log, and the names in its folder, survive a power cut (fsync(2)).
-public let syncLogAndFolder: @Sendable (String) -> Void = { path in
-    for (name, flags) in [(path + "-wal", O_RDONLY), (folder(of: path), O_RDONLY | O_DIRECTORY)] {
-        let descriptor = open(name, flags | O_CLOEXEC)
-        guard descriptor >= 0 else { continue }
-        // A file system that cannot do it says so, and there is nothing else to do.
-        fsync(descriptor)
-        close(descriptor)
+/// Makes what a file's log holds, and the names in its folder, survive a power cut (fsync(2)).
+///
+/// The log is written once more with what it holds: pages whose sync failed, in an earlier process too, count as clean for
+/// the kernel, and no later sync would write them.
+/// - Returns: whether the storage took the log.
+public let syncLogAndFolder: @Sendable (String) -> Bool = { path in
+    let log = open(path + "-wal", O_RDWR | O_CLOEXEC)
+    if log >= 0 {
+        defer { close(log) }
+        guard rewrite(log) else { return false }
     }
+    let directory = open(folder(of: path), O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+    if directory >= 0 {
+        // A file system that cannot do it says so, and there is nothing else to do.
+        fsync(directory)
+        close(directory)
+    }
+    return true
+}
+
+private func rewrite(_ descriptor: Int32) -> Bool {
+    var bytes = [UInt8](repeating: 0, count: 65_536)
+    var position = 0
+    while true {
+        let count = pread(descriptor, &bytes, bytes.count, off_t(position))
+        if count == 0 { break }
+        guard count > 0, pwrite(descriptor, bytes, count, off_t(position)) == count else { return false }
+        position += count
+    }
+    // EINVAL: the file system cannot do it.
+    return position == 0 || fsync(descriptor) == 0 || errno == EINVAL
 }

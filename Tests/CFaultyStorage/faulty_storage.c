@@ -1168,6 +1168,19 @@ void vigie_machine_remove_file(vigie_machine *machine, const char *name) {
     pthread_mutex_unlock(&machine->mutex);
 }
 
+bool vigie_machine_rewrite(vigie_machine *machine, const char *name) {
+    pthread_mutex_lock(&machine->mutex);
+    inode *file = look_up(&machine->seen, name);
+    bool is_written = machine->has_power;
+    if (file && file->seen.size > 0) {
+        operation item = {VIGIE_WRITE, .file = file, .offset = 0, .size = file->seen.size};
+        item.bytes = memcpy(grown(NULL, (size_t)item.size), file->seen.bytes, (size_t)item.size);
+        is_written = note(machine, item);
+    }
+    pthread_mutex_unlock(&machine->mutex);
+    return is_written;
+}
+
 bool vigie_machine_sync(vigie_machine *machine, const char *name) {
     pthread_mutex_lock(&machine->mutex);
     inode *file = look_up(&machine->seen, name);

@@ -94,6 +94,8 @@ int64_t vigie_machine_read_file(vigie_machine *machine, const char *name, uint8_
 bool vigie_machine_put_file(vigie_machine *machine, const char *name, const uint8_t *bytes, int64_t count);
 // Takes a file away for good. No operation.
 void vigie_machine_remove_file(vigie_machine *machine, const char *name);
+// A file is written once more with what it holds, by the program itself: one operation. False if the power is gone.
+bool vigie_machine_rewrite(vigie_machine *machine, const char *name);
 // fsync(2) of a file or, where the name is empty, of the folder, by the program itself: one operation. False if the
 // power is gone.
 bool vigie_machine_sync(vigie_machine *machine, const char *name);

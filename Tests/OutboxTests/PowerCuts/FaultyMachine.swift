@@ -137,8 +137,10 @@ final class FaultyMachine: Sendable {
     /// Takes a file away for good.
     func remove(_ name: String) { vigie_machine_remove_file(machine, name) }
 
-    /// fsync(2) of the log of a file and of the folder, by the program itself.
-    func sync(_ path: String) {
-        _ = vigie_machine_sync(machine, path + "-wal") && vigie_machine_sync(machine, "")
+    /// The log of a file is written once more, then fsync(2) of it and of the folder, by the program itself.
+    /// - Returns: false if the power is gone.
+    func sync(_ path: String) -> Bool {
+        vigie_machine_rewrite(machine, path + "-wal") && vigie_machine_sync(machine, path + "-wal")
+            && vigie_machine_sync(machine, "")
     }
 }

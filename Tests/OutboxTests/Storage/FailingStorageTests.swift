@@ -55,4 +55,30 @@ import Testing
         #expect(try await outbox.append(try records(4...5), dropped: 2) == 7)
         #expect(try await sequences(outbox) == [1, 2, 3, 6, 7])
     }
+
+    /// The kernel takes pages whose sync failed for clean, and no later sync writes them. The log is a chain: without such a
+    /// page all that is committed behind it would go with a power cut.
+    @Test func whatCouldNotBeSyncedDoesNotTakeLaterCommitsWithIt() async throws {
+        var random = SeededGenerator(seed: printedSeed())
+        let machine = FaultyMachine()
+        func open() async throws -> Outbox {
+            try await Outbox.open(path: OutboxWorkload.path, fileSystem: machine.vfs, sync: { machine.sync($0) })
+        }
+        var outbox = try await open()
+        try await outbox.append(try records(1...3))
+        machine.set(FaultyMachine.Faults(syncs: .init(after: 0, count: 1)))
+        let unsynced = try records(4...4)
+        await #expect(throws: OutboxError.self) { try await outbox.append(unsynced) }
+        machine.set(FaultyMachine.Faults())
+        machine.kill()
+        outbox = try await open()
+        let known = try await sequences(outbox)
+        let last = try #require(try await outbox.append(try records(5...9)))
+        for _ in 0..<20 {
+            let image = machine.image(cutAtOperation: machine.operationCount + 1, seed: random.next())
+            let after = try await Outbox.open(
+                path: OutboxWorkload.path, fileSystem: image.vfs, sync: { image.sync($0) })
+            #expect(try await sequences(after) == known + Array(last - 4...last))
+        }
+    }
 }
