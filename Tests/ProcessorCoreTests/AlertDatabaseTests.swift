@@ -21,11 +21,7 @@ final class AlertDatabaseTests {
     private var cache: [String: GatewayState] = [:]
 
     init() throws {
-        connection = try PostgresConnection(connectionString: try #require(server), applicationName: "test")
-        let schema = "test_\(UInt64.random(in: 0...UInt64.max))"
-        try connection.execute("CREATE SCHEMA \(schema); SET search_path = \(schema)")
-        _ = try Migrator.migrate(connection)
-        try connection.execute("INSERT INTO consumed_offset VALUES ('t', 0, 0, now())")
+        connection = try makeDatabase(partitions: 1)
         let minute = try #require(WindowSpecification(size: 60_000, slide: 60_000))
         policy = try #require(WindowPolicy(specifications: [minute], lateness: 120_000))
         rules[.co2] = QuantityRule(

@@ -23,11 +23,7 @@ final class ConflictDatabaseTests {
     private var sent: [SequenceConflict] = []
 
     init() throws {
-        connection = try PostgresConnection(connectionString: try #require(server), applicationName: "test")
-        let schema = "test_\(UInt64.random(in: 0...UInt64.max))"
-        try connection.execute("CREATE SCHEMA \(schema); SET search_path = \(schema)")
-        _ = try Migrator.migrate(connection)
-        try connection.execute("INSERT INTO consumed_offset VALUES ('t', 0, 0, now())")
+        connection = try makeDatabase(partitions: 1)
         let minute = try #require(WindowSpecification(size: 60_000, slide: 60_000))
         policy = try #require(WindowPolicy(specifications: [minute], lateness: 120_000))
     }
@@ -45,23 +41,7 @@ final class ConflictDatabaseTests {
     }
 
     private func batch(_ messages: [[UInt8]]) throws -> ReadingBatch {
-        var batch = ReadingBatch()
-        let decoder = ReadingDecoder()
-        let now = Timestamp(milliseconds: start.milliseconds + 86_400_000)
-        for (index, bytes) in messages.enumerated() {
-            let offset = offset + Int64(index)
-            try bytes.withUnsafeBytes {
-                switch try decoder.decodeMessage($0, now: now) {
-                case .reading(let reading): batch.append(reading, partition: 0, offset: offset)
-                case .report(let report):
-                    batch.append(report, from: ReadingBatch.Message(value: bytes, partition: 0, offset: offset))
-                }
-            }
-        }
-        batch.count(messages: messages.count, partition: 0, through: offset + Int64(messages.count), from: offset)
-        var days = DayPartitions()
-        try days.prepare(for: batch.rows, now: start, connection)
-        return batch
+        try ReadingBatch(decoding: messages, from: offset, start: start, connection)
     }
 
     /// Writes a batch as the writer does: conflicts go to the rejected topic, then the batch is tried again.

@@ -18,11 +18,7 @@ struct DatabaseTests {
     private let start = Timestamp(milliseconds: 1_795_478_400_000)  // 2026-11-24T00:00:00Z
 
     init() throws {
-        connection = try PostgresConnection(connectionString: try #require(server), applicationName: "test")
-        let schema = "test_\(UInt64.random(in: 0...UInt64.max))"
-        try connection.execute("CREATE SCHEMA \(schema); SET search_path = \(schema)")
-        _ = try Migrator.migrate(connection)
-        try connection.execute("INSERT INTO consumed_offset SELECT 't', p, 0, now() FROM generate_series(0, 3) p")
+        connection = try makeDatabase(partitions: 4)
         let minute = try #require(WindowSpecification(size: 60_000, slide: 60_000))
         policy = try #require(WindowPolicy(specifications: [minute], lateness: 120_000))
     }

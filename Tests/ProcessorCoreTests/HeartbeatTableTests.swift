@@ -15,10 +15,7 @@ struct HeartbeatTableTests {
     private let table: HeartbeatTable
 
     init() throws {
-        connection = try PostgresConnection(connectionString: try #require(server), applicationName: "test")
-        let schema = "test_\(UInt64.random(in: 0...UInt64.max))"
-        try connection.execute("CREATE SCHEMA \(schema); SET search_path = \(schema)")
-        _ = try Migrator.migrate(connection)
+        connection = try makeDatabase()
         table = HeartbeatTable(connection: connection)
     }
 

@@ -19,11 +19,7 @@ struct LateReadingTests {
     private let start = Timestamp(milliseconds: 1_795_478_400_000)  // 2026-11-24T00:00:00Z
 
     init() throws {
-        connection = try PostgresConnection(connectionString: try #require(server), applicationName: "test")
-        let schema = "test_\(UInt64.random(in: 0...UInt64.max))"
-        try connection.execute("CREATE SCHEMA \(schema); SET search_path = \(schema)")
-        _ = try Migrator.migrate(connection)
-        try connection.execute("INSERT INTO consumed_offset SELECT 't', 0, 0, now()")
+        connection = try makeDatabase(partitions: 1)
         let specifications = [(600_000, 60_000), (60_000, 60_000)].compactMap {
             WindowSpecification(size: $0.0, slide: $0.1)
         }

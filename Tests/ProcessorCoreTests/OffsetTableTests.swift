@@ -16,10 +16,7 @@ struct OffsetTableTests {
     private let table: OffsetTable
 
     init() throws {
-        connection = try PostgresConnection(connectionString: try #require(server), applicationName: "test")
-        let schema = "test_\(UInt64.random(in: 0...UInt64.max))"
-        try connection.execute("CREATE SCHEMA \(schema); SET search_path = \(schema)")
-        _ = try Migrator.migrate(connection)
+        connection = try makeDatabase()
         table = OffsetTable(connection: connection, topic: "t")
         try table.insert([0, 1])
     }

@@ -19,12 +19,7 @@ struct PlantedDamageTests {
     private let start = Timestamp(milliseconds: 1_795_478_400_000)  // 2026-11-24T00:00:00Z
 
     init() throws {
-        connection = try PostgresConnection(connectionString: try #require(server), applicationName: "test")
-        let schema = "test_\(UInt64.random(in: 0...UInt64.max))"
-        try connection.execute("CREATE SCHEMA \(schema); SET search_path = \(schema)")
-        _ = try Migrator.migrate(connection)
-        try connection.execute(
-            "INSERT INTO consumed_offset (topic, kafka_partition, next_offset, updated_at) VALUES ('t', 0, 0, now())")
+        connection = try makeDatabase(partitions: 1)
         let specifications = [(60, 60), (120, 30), (600, 60)].compactMap {
             WindowSpecification(size: $0.0 * 1000, slide: $0.1 * 1000)
         }
@@ -117,23 +112,7 @@ struct PlantedDamageTests {
     }
 
     private func batch(_ messages: [[UInt8]], from offset: Int64) throws -> ReadingBatch {
-        var batch = ReadingBatch()
-        let decoder = ReadingDecoder()
-        let now = Timestamp(milliseconds: start.milliseconds + 86_400_000)
-        for (index, bytes) in messages.enumerated() {
-            let offset = offset + Int64(index)
-            try bytes.withUnsafeBytes {
-                switch try decoder.decodeMessage($0, now: now) {
-                case .reading(let reading): batch.append(reading, partition: 0, offset: offset)
-                case .report(let report):
-                    batch.append(report, from: ReadingBatch.Message(value: bytes, partition: 0, offset: offset))
-                }
-            }
-        }
-        batch.count(messages: messages.count, partition: 0, through: offset + Int64(messages.count), from: offset)
-        var days = DayPartitions()
-        try days.prepare(for: batch.rows, now: start, connection)
-        return batch
+        try ReadingBatch(decoding: messages, from: offset, start: start, connection)
     }
 
     // MARK: Damage
