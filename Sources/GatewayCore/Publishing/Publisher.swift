@@ -362,6 +362,8 @@ actor Publisher: Service {
     private func read() async -> PublishMachine.Event {
         do throws(OutboxError) {
             guard let portion = try await reading?.value.get() else { return .notRead }
+            // Its messages are in `found` from here on, and nowhere else.
+            reading = nil
             let isEnd = portion.isEnd
             // Without readings behind, everything is told.
             waitingReports += try await outbox.reports(
