@@ -46,7 +46,7 @@ let libraries: [Target] = [
     .target(name: "SensorBus", dependencies: ["Platform", "CGPIO", "CI2C"]),
     .target(name: "SensorDrivers", dependencies: ["SensorBus", "Readings", "Platform"]),
     .target(name: "SimulatedHardware", dependencies: ["SensorBus", "Readings", "Platform"]),
-    .target(name: "Outbox", dependencies: ["Platform", "Readings", "CSQLite"]),
+    .target(name: "Outbox", dependencies: ["Platform", "CPlatform", "Readings", "CSQLite"]),
     .target(
         name: "GatewayCore",
         dependencies: [

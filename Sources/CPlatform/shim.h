@@ -27,6 +27,25 @@ static inline ssize_t vigie_send(int socket, const void *bytes, size_t count) {
     return send(socket, bytes, count, MSG_NOSIGNAL);
 }
 
+#include <fcntl.h>
+#include <linux/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+// Which file a path leads to, and its length: statx(2) without the times. From Linux 6.13 on, a file whose times somebody has
+// read gets new ones with its next write, and fdatasync(2) then writes its inode, too. The C library declares statx(2)
+// only with _GNU_SOURCE, which Swift's importer does not define.
+// Returns 0, or -1 with errno.
+static inline int vigie_file_of_path(
+    const char *path, int flags, unsigned long long *device, unsigned long long *inode, unsigned long long *bytes) {
+    struct statx status;
+    if (syscall(SYS_statx, AT_FDCWD, path, flags, STATX_INO | STATX_SIZE, &status) != 0) return -1;
+    *device = (unsigned long long)status.stx_dev_major << 32 | status.stx_dev_minor;
+    *inode = status.stx_ino;
+    *bytes = status.stx_size;
+    return 0;
+}
+
 #include <getopt.h>
 
 // One step of getopt_long(3), whose state is global: `restart` begins a new argument vector. On return `*argument`

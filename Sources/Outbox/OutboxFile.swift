@@ -10,6 +10,8 @@ final class OutboxFile: @unchecked Sendable {
     let database: Database
     /// Whether the file is in a file system of the system's, not of a test's.
     private let isOnDisk: Bool
+    /// The file that is open; nil if the path led to another one by then.
+    private let identity: FileIdentity?
     /// SQLite's log beside the file.
     private var log: FileIdentity?
     /// Bytes that the log has at most while nothing keeps it from being put into the file.
@@ -70,8 +72,11 @@ final class OutboxFile: @unchecked Sendable {
         try database.execute("PRAGMA secure_delete = OFF")
         try OutboxSchema.prepare(database)
         isOnDisk = fileSystem == nil
+        // In this order: what is put in its place between the two has moved it.
+        let found = FileIdentity(itself: path)
+        identity = database.hasMoved ? nil : found
         insertReading = try database.statement(
-            "INSERT INTO reading (\(ReadingColumn.names)) VALUES (\(ReadingColumn.parameters))")
+            "INSERT INTO reading \(ReadingColumn.insertion)")
         selectReadings = try database.statement(
             "SELECT \(ReadingColumn.names) FROM reading WHERE seq > ? ORDER BY seq LIMIT ?")
         selectBefore = try database.statement("SELECT seq FROM reading WHERE seq < ? ORDER BY seq DESC LIMIT 1")
@@ -103,7 +108,7 @@ final class OutboxFile: @unchecked Sendable {
         guard isOnDisk else { return false }
         // The path has no links. If one leads to the file now, a later start looks for the log beside its end. The log is as
         // much of it as the file: without it what was committed last would be gone with the connection.
-        return database.hasMoved || FileIdentity(itself: path) != FileIdentity(path: path)
+        return identity == nil || FileIdentity(itself: path) != identity
             || log != nil && FileIdentity(itself: path + "-wal") != log
     }
 
@@ -146,8 +151,7 @@ final class OutboxFile: @unchecked Sendable {
 
     /// Bytes of SQLite's log beside a file.
     static func logBytes(_ path: String) -> Int64 {
-        var status = stat()
-        return stat(path + "-wal", &status) == 0 ? Int64(status.st_size) : 0
+        FileIdentity(path: path + "-wal")?.bytes ?? 0
     }
 }
 
@@ -168,7 +172,7 @@ extension OutboxFile {
     /// Inserts a reading under its number.
     /// - Throws: a constraint's error if there is one under that number.
     func insert(_ record: OutboxRecord) throws(OutboxError) {
-        try insertReading.run(record.values)
+        try record.insert(by: insertReading)
     }
 
     /// Readings in the order of their numbers.

@@ -1,3 +1,4 @@
+import CPlatform
 import CSQLite
 import Glibc
 import Platform
@@ -22,9 +23,11 @@ public struct OutboxInUse: Error, Sendable, Equatable, CustomStringConvertible {
 final class OutboxLock {
     private let descriptor: Int32
     private let name: String
+    /// Which file it is, as long as the descriptor is open.
+    private let identity: FileIdentity?
 
     /// Whether the lock's file was deleted or replaced, so that it keeps nobody away.
-    var isLost: Bool { FileIdentity(descriptor: descriptor) != FileIdentity(path: name) }
+    var isLost: Bool { identity == nil || FileIdentity(path: name) != identity }
 
     /// - Throws: `OutboxError`, with `holder` if another process has it.
     init(path: String) throws(OutboxError) {
@@ -37,6 +40,7 @@ final class OutboxLock {
         try takeLock(descriptor, name, of: path)
         self.descriptor = descriptor
         self.name = name
+        identity = FileIdentity(descriptor: descriptor)
     }
 
     deinit {
@@ -97,30 +101,38 @@ private func takeLock(_ descriptor: Int32, _ name: String, of path: String) thro
     throw error
 }
 
-/// Which file it is (stat(2)).
+/// Which file it is.
 struct FileIdentity: Equatable {
     private let device: UInt64
     private let inode: UInt64
+    /// How long it is.
+    let bytes: Int64
+
+    static func == (one: FileIdentity, other: FileIdentity) -> Bool {
+        one.device == other.device && one.inode == other.inode
+    }
 
     /// Nil if there is none under the path.
     init?(path: String) {
-        var status = stat()
-        guard stat(path, &status) == 0 else { return nil }
-        (device, inode) = (UInt64(status.st_dev), UInt64(status.st_ino))
+        self.init(path, 0)
     }
 
     /// What stands under the path itself, be it a link; nil if nothing does.
     init?(itself path: String) {
-        var status = stat()
-        guard lstat(path, &status) == 0 else { return nil }
-        (device, inode) = (UInt64(status.st_dev), UInt64(status.st_ino))
+        self.init(path, AT_SYMLINK_NOFOLLOW)
     }
 
     /// Nil if the descriptor is closed.
     init?(descriptor: Int32) {
-        var status = stat()
-        guard fstat(descriptor, &status) == 0 else { return nil }
-        (device, inode) = (UInt64(status.st_dev), UInt64(status.st_ino))
+        self.init("/proc/self/fd/\(descriptor)", 0)
+    }
+
+    private init?(_ path: String, _ flags: Int32) {
+        var (device, inode, bytes) = (UInt64(), UInt64(), UInt64())
+        guard vigie_file_of_path(path, flags, &device, &inode, &bytes) == 0 else { return nil }
+        self.device = device
+        self.inode = inode
+        self.bytes = Int64(clamping: bytes)
     }
 }
 

@@ -85,8 +85,11 @@ enum ReadingColumn: Hashable {
 
     /// All names, separated by commas.
     static let names = all.map(\.name).joined(separator: ", ")
-    /// One `?` a column, separated by commas.
-    static let parameters = all.map { _ in "?" }.joined(separator: ", ")
+    /// The order in which a row's values are bound: the checksum is known last.
+    fileprivate static let insertionOrder = all.filter { $0 != .checksum } + [.checksum]
+    /// The columns and parameters of an INSERT, for `OutboxRecord.insert(by:)`.
+    static let insertion =
+        "(\(insertionOrder.map(\.name).joined(separator: ", "))) VALUES (\(all.map { _ in "?" }.joined(separator: ", ")))"
     /// How many columns a row may have: rows of older formats end earlier.
     static let counts: Set<Int> = Set([committedAt, .streamID].map { Int($0.position) })
         .union(Int(streamFirst.position) + 1...all.count)
@@ -116,14 +119,25 @@ extension OutboxRecord {
         }
     }
 
-    /// The values of all columns but the checksum, in their order.
-    private var contents: [Statement.Value] { ReadingColumn.all.map { value(of: $0) } }
+    /// Inserts the record as a row.
+    /// - Parameter statement: an INSERT of `ReadingColumn.insertion`.
+    /// - Throws: a constraint's error if there is a row under its number.
+    func insert(by statement: Statement) throws(OutboxError) {
+        var sum = RowChecksum()
+        try statement.run(count: ReadingColumn.all.count) { index in
+            let column = ReadingColumn.insertionOrder[index]
+            guard column != .checksum else { return .integer(sum.value) }
+            let value = value(of: column)
+            sum.add(value, at: column.position)
+            return value
+        }
+    }
 
-    /// The values of all columns, in their order.
-    var values: [Statement.Value] {
-        var values = contents
-        values[Int(ReadingColumn.checksum.position)] = .integer(RowChecksum.of(values))
-        return values
+    /// The sum of what stands in its columns.
+    private var checksum: Int64 {
+        var sum = RowChecksum()
+        for column in ReadingColumn.all { sum.add(value(of: column), at: column.position) }
+        return sum.value
     }
 
     /// Reads a row.
@@ -162,7 +176,7 @@ extension OutboxRecord {
                 isSimulated: isSimulated != 0),
             bootID: bootID, bootTimeMilliseconds: bootTime,
             committedAt: integer(.committedAt).map { Timestamp(milliseconds: $0) })
-        guard row.isWhole(at: ReadingColumn.checksum.position, contents) else { return nil }
+        guard row.isWhole(at: ReadingColumn.checksum.position, checksum) else { return nil }
     }
 }
 

@@ -13,14 +13,16 @@ struct RowChecksum {
     /// The sum of a row's values, each with its position among them.
     static func of(_ values: [Statement.Value]) -> Int64 {
         var sum = RowChecksum()
-        for (position, value) in values.enumerated() { sum.add(value, at: UInt8(truncatingIfNeeded: position)) }
+        for (position, value) in values.enumerated() { sum.add(value, at: Int32(truncatingIfNeeded: position)) }
         return sum.value
     }
 
     /// 32 bits with a sign, as SQLite stores them in four bytes.
     var value: Int64 { Int64(Int32(bitPattern: ~state)) }
 
-    private mutating func add(_ value: Statement.Value, at position: UInt8) {
+    /// Adds a value and its position in the row. Values are added in the order of their positions.
+    mutating func add(_ value: Statement.Value, at position: Int32) {
+        let position = UInt8(truncatingIfNeeded: position)
         switch value {
         case .integer(let number?):
             add(position)
@@ -92,8 +94,8 @@ extension StoredRow {
     /// Whether a row is as it was committed, as far as it can tell.
     /// - Parameters:
     ///   - column: where its checksum is.
-    ///   - values: what was read of it, without the checksum.
-    func isWhole(at column: Int32, _ values: [Statement.Value]) -> Bool {
-        !isChecked(at: column) || integer(at: column) == RowChecksum.of(values)
+    ///   - checksum: the sum of what was read of it.
+    func isWhole(at column: Int32, _ checksum: @autoclosure () -> Int64) -> Bool {
+        !isChecked(at: column) || integer(at: column) == checksum()
     }
 }

@@ -128,7 +128,7 @@ extension StreamRow {
             ordinal: ordinal, streamID: StreamID(bits: UInt64(bitPattern: stream)), gatewayID: gatewayID, first: first,
             last: last, previous: row.integer(at: 5).map { StreamID(bits: UInt64(bitPattern: $0)) },
             isRunning: isRunning != 0, told: told)
-        guard row.isWhole(at: StreamTable.checksumPosition, identity) else { return nil }
+        guard row.isWhole(at: StreamTable.checksumPosition, RowChecksum.of(identity)) else { return nil }
     }
 
     /// What never changes of a row, over which its checksum goes.
