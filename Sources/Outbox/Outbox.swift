@@ -39,10 +39,10 @@ public actor Outbox {
     public nonisolated let path: String
     private nonisolated let executor: ThreadExecutor
     let limits: OutboxLimits
-    private let fileSystem: String?
+    let fileSystem: String?
     let randomBits: @Sendable () -> UInt64
     let freeBytes: @Sendable (String) -> Int64?
-    private let sync: @Sendable (String) -> Bool
+    let sync: @Sendable (String) -> Bool
     let wallClock: any WallClock
     let observer: OutboxObserver
 
@@ -53,18 +53,18 @@ public actor Outbox {
     /// The largest number ever given; nil until a file has been opened.
     var lastNumber: Int64?
     /// The largest number that the file has noted beside its rows.
-    private var notedNumber: Int64 = 0
+    var notedNumber: Int64 = 0
     /// After so many numbers the last one is noted, which writes one page more: if the newest rows are lost with their
     /// pages, it tells how many they were.
     private static let notingGroup: Int64 = 100
     /// The stream that goes on; nil: the next reading begins one.
     var stream: StreamRow?
     /// The stream of the newest readings, also when its file is gone.
-    private var lastStream: StreamRow?
+    var lastStream: StreamRow?
     /// Whether the largest number that the file knows is the last one of its last stream.
-    private var isEndKnown = true
+    var isEndKnown = true
     /// Whether the numbers that were given are known although a file is damaged, since this process gave them.
-    private var knowsNumbers = false
+    var knowsNumbers = false
     /// The largest number that the broker is known to have, with all before it.
     var acknowledgedThrough: Int64 = 0
     /// The same, as the file knows it.
@@ -152,249 +152,6 @@ public actor Outbox {
             observer.troubled(error)
             return false
         }
-    }
-
-    // MARK: The file
-
-    /// The open file. Opens it if it is not, and puts it back if it is gone.
-    private func file() throws(OutboxError) -> OutboxFile {
-        if fileSystem == nil, lock?.isLost ?? true { lock = try OutboxLock(path: path) }
-        if let opened {
-            guard opened.isReplaced else { return opened }
-            return try putBack(opened)
-        }
-        var cause: OutboxError?
-        let file: OutboxFile
-        do throws(OutboxError) {
-            file = try openFile()
-        } catch {
-            guard error.isDamage, fileSystem == nil else { throw error }
-            cause = error
-            try moveAside(Self.damaged)
-            file = try openFile()
-        }
-        try adopt(file)
-        if fileSystem == nil { try salvage(into: file, because: cause) }
-        return file
-    }
-
-    private func openFile() throws(OutboxError) -> OutboxFile {
-        do throws(OutboxError) {
-            return try OutboxFile(
-                path: path, fileSystem: fileSystem, mostBytes: limits.bytes, hold: hold, sync: sync)
-        } catch {
-            // What SQLite says of a statement that it does not understand (a table or column is not there), and of a row
-            // that is longer than any of an outbox.
-            guard [SQLITE_ERROR, SQLITE_TOOBIG].contains(error.code) else { throw error }
-            throw asDamage(error)
-        }
-    }
-
-    /// Takes over a file that was opened: its numbers go on, and what runs in it has ended.
-    private func adopt(_ file: OutboxFile) throws(OutboxError) {
-        lastNumber = max(lastNumber ?? 0, try file.lastNumber())
-        notedNumber = try file.database.integer("SELECT last_number FROM outbox") ?? 0
-        rows = RowCount(
-            stored: try file.database.integer("SELECT readings FROM outbox"),
-            first: try file.database.integer("SELECT min(seq) FROM reading"),
-            last: try file.database.integer("SELECT max(seq) FROM reading"))
-        stream = nil
-        ledger.forget()
-        opened = file
-        hold = file.hold
-    }
-
-    /// What an error says of the open file if that is damaged. One that SQLite does not explain (SQLITE_ERROR) is damage if
-    /// the file is not what it was, such as without a table that another program has dropped.
-    private func damage(behind error: OutboxError) -> OutboxError? {
-        if error.isDamage { return error }
-        // No row of an outbox is so long.
-        if error.code == SQLITE_TOOBIG { return asDamage(error) }
-        guard error.code & 0xFF == SQLITE_ERROR, let opened else { return nil }
-        do throws(OutboxError) {
-            try opened.check()
-            return nil
-        } catch let found {
-            guard found.isDamage || found.code & 0xFF == SQLITE_ERROR else { return nil }
-            return asDamage(error)
-        }
-    }
-
-    private func asDamage(_ error: OutboxError) -> OutboxError {
-        var damage = error
-        damage.code = SQLITE_NOTADB
-        return damage
-    }
-
-    /// Runs statements on the file. Damage that shows then is mended, and they run once more on the new file.
-    func withFile<Result>(
-        _ body: (OutboxFile) throws(OutboxError) -> Result
-    ) throws(OutboxError) -> Result {
-        do throws(OutboxError) {
-            return try body(try file())
-        } catch {
-            guard fileSystem == nil, opened != nil, let cause = damage(behind: error) else { throw error }
-            opened?.database.keepsLog(true)
-            opened = nil
-            try moveAside(Self.damaged)
-            knowsNumbers = true
-            let file = try openFile()
-            try adopt(file)
-            try salvage(into: file, because: cause)
-            return try body(file)
-        }
-    }
-
-    // MARK: Salvage
-
-    /// The word in the name of a file that is set aside until all is taken out of it, and afterwards.
-    private static let damaged = "damaged"
-    private static let salvaged = "salvaged"
-
-    /// Takes what can be read out of the files that were set aside, also by an earlier process that did not come to the end.
-    private func salvage(into file: OutboxFile, because cause: OutboxError?) throws(OutboxError) {
-        let given = knowsNumbers ? lastNumber : nil
-        for aside in filesSetAside(beside: path, word: Self.damaged) {
-            var work = Salvage(
-                path: aside, into: file, acknowledgedThrough: acknowledgedThrough,
-                running: knowsNumbers ? lastStream : nil)
-            var interruption: OutboxError?
-            do throws(OutboxError) {
-                try work.run()
-            } catch {
-                interruption = error
-            }
-            try adopt(file)
-            isEndKnown = knowsNumbers
-            var missing: Int64 = 0
-            var name = aside
-            if interruption == nil {
-                missing = try tellMissing(in: file, given: given)
-                // The word stands behind the outbox's own name.
-                name = path + "." + Self.salvaged + aside.dropFirst(path.utf8.count + 1 + Self.damaged.utf8.count)
-                rename(aside, name)
-                rename(aside + "-wal", name + "-wal")
-            }
-            observer.salvaged(
-                OutboxSalvage(
-                    path: name, cause: cause, readings: work.readings, missing: missing, interruption: interruption))
-        }
-        // They are for a person to look at. What was no outbox, such as a file that an older release found under the path, is
-        // somebody's only copy: it stays.
-        let salvaged = filesSetAside(beside: path, word: Self.salvaged)
-        guard salvaged.count > 2 else { return }
-        for old in salvaged.filter(Salvage.recognises).dropLast(2) {
-            for suffix in ["", "-wal"] { unlink(old + suffix) }
-        }
-    }
-
-    /// Notes as gaps what should be in a salvaged file and is not.
-    /// - Parameter given: the largest number that was given; nil if only the file knew it.
-    private func tellMissing(in file: OutboxFile, given: Int64?) throws(OutboxError) -> Int64 {
-        guard let first = try file.database.integer("SELECT min(seq) FROM reading") ?? given,
-            let last = lastNumber
-        else { return 0 }
-        let start = given == nil ? first : acknowledgedThrough + 1
-        guard start <= last else { return 0 }
-        var there = NumberRanges()
-        try file.database.statement("SELECT seq FROM reading WHERE seq >= ? ORDER BY seq").run([.integer(start)]) {
-            row in
-            if let number = row.integer(at: 0) { there.append(number) }
-        }
-        var missing = NumberRanges(start...last).subtracting(there)
-        for known in try GapTable.select(through: last, limit: Int.max, from: file.database) {
-            missing = missing.subtracting(known.gap.ranges)
-        }
-        let streams = try StreamTable.all(in: file.database)
-        let lost = missing
-        try file.database.transaction { () throws(OutboxError) in
-            for (index, stream) in streams.enumerated() {
-                let end = stream.last ?? (index + 1 < streams.count ? streams[index + 1].first - 1 : last)
-                guard stream.first <= end else { continue }
-                for part in lost.clamped(to: stream.first...end).parts(of: GapTable.mostRanges) {
-                    try GapTable.insert(
-                        Gap(
-                            streamID: stream.streamID, gatewayID: stream.gatewayID, reason: .unreadable, ranges: part),
-                        into: file.database)
-                }
-            }
-        }
-        return missing.count
-    }
-
-    /// Puts back a file that was deleted or replaced while it was open: the connection still has it.
-    private func putBack(_ old: OutboxFile) throws(OutboxError) -> OutboxFile {
-        // Another file in its place may be an older copy of it, or something else. Nothing in it is newer than what is here.
-        var found: String?
-        var status = stat()
-        if lstat(path, &status) == 0 { found = try moveAside("found", withLog: false) }
-        for suffix in ["-wal", "-shm"] { unlink(path + suffix) }
-        do throws(OutboxError) {
-            let file = try openFile()
-            try copy(old, to: file)
-            try adopt(file)
-            isEndKnown = true
-            observer.putBack(found)
-            return file
-        } catch {
-            // A part of it is of no use; the whole is tried again.
-            for suffix in ["", "-wal", "-shm"] { unlink(path + suffix) }
-            throw error
-        }
-    }
-
-    /// Copies all that is not acknowledged, in portions.
-    private func copy(_ old: OutboxFile, to file: OutboxFile) throws(OutboxError) {
-        var after = acknowledgedThrough
-        while true {
-            let records = try old.readings(after: after, limit: 500).records
-            guard let last = records.last?.reading.sequence else { break }
-            try file.database.transaction { () throws(OutboxError) in
-                for record in records { try file.insert(record) }
-            }
-            after = last
-        }
-        let streams = try StreamTable.all(in: old.database)
-        let gaps = try GapTable.select(through: .max, limit: .max, from: old.database)
-        let quarantined = try old.quarantined(after: 0, limit: .max, onlyRequeued: false)
-        let dropped = try old.database.integer("SELECT dropped FROM outbox") ?? 0
-        let last = lastNumber ?? 0
-        try file.database.transaction { () throws(OutboxError) in
-            for stream in streams { try StreamTable.insert(stream, into: file.database) }
-            for gap in gaps { try GapTable.insert(gap.gap, into: file.database) }
-            for reading in quarantined { try file.insertQuarantined(reading) }
-            try file.database.statement("UPDATE outbox SET last_number = ?, dropped = ?")
-                .run([.integer(last), .integer(dropped)])
-        }
-    }
-
-    /// Renames what stands under the path.
-    /// - Parameter withLog: whether the log beside it belongs to it, and not to the file that was open.
-    /// - Returns: the new name.
-    @discardableResult
-    private func moveAside(_ word: String, withLog: Bool = true) throws(OutboxError) -> String {
-        let base = "\(path).\(word)-"
-        let time = "\(wallClock.now())".filter { $0 != ":" && $0 != "-" }.prefix(15)
-        var aside = base + time
-        var status = stat()
-        var copy = 1
-        while lstat(aside, &status) == 0 {
-            copy += 1
-            aside = "\(base)\(time)-\(copy)"
-        }
-        // What is left may be the log alone; it stands beside a file.
-        FileCheck.makeIfMissing(path)
-        do throws(SystemError) {
-            let (old, new) = (path, aside)
-            try systemCall("rename", old) { rename(old, new) }
-        } catch {
-            throw OutboxError(
-                code: error.code == EROFS ? SQLITE_READONLY : SQLITE_IOERR,
-                message: "cannot be set aside: \(error)", path: path)
-        }
-        if withLog { rename(path + "-wal", aside + "-wal") }
-        unlink(path + "-shm")
-        return aside
     }
 
     // MARK: Writing
