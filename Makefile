@@ -160,6 +160,15 @@ storm: build ## Run it all under seeded faults and check every reading: SEED=n F
 	VIGIE_BIN="$${VIGIE_BIN:-.build/release}" $(BEGIN)/vigie-storm $(if $(SEED),--seed $(SEED)) \
 		--faults $(FAULTS) --nodes $(NODES) --each $(EACH) --every $(EVERY) $(if $(ONLY),--only "$(ONLY)") $(if $(PROVE),--prove)
 
+# Of `make fleets`: `small` as in `make test`, or `large`; the fleets if not all.
+SIZE ?= small
+FLEETS ?=
+
+.PHONY: fleets
+fleets: build ## Send 30 hostile fleets and account for every message: SIZE=small|large FLEETS=name,... SEED=n
+	VIGIE_BIN="$${VIGIE_BIN:-.build/release}" $(WITH_SERVICES) .vigie/venv/bin/python -m vigie_harness.fleets \
+		--size $(SIZE) $(if $(FLEETS),--only $(FLEETS)) $(if $(SEED),--seed $(SEED))
+
 .PHONY: test-containers
 test-containers: build-dependencies ## Bring compose.yaml up for real, on stand-ins of its images; PROGRAMS=folder COMPOSE=2; as root
 	@tools/install containers

@@ -9,14 +9,18 @@ public struct FleetMessage: Sendable, Equatable {
         case reading
         /// A reading once more, to the byte.
         case duplicate
+        /// Another reading under the number of an earlier one.
+        case conflict
         /// Not a reading.
         case malformed(Malformation)
-        /// A board's report that its stream has ended; only in `FleetManifest.reports`.
+        /// What a board tells of its streams.
         case report
     }
 
-    /// The board that sends it; its name is the message's key.
+    /// The gateway that sends it; its id is the message's key, or the beginning of it.
     public var gateway: Identifier
+    /// What the key holds besides the id, so that it may be on another partition.
+    public var keySuffix = ""
     /// The value.
     public var bytes: [UInt8]
     /// What the value is.
@@ -25,7 +29,8 @@ public struct FleetMessage: Sendable, Equatable {
 
 /// The messages of a fleet of boards, one after the other: pure, and the same for the same plan.
 ///
-/// Every board has a stream of its own with seq 1, 2, 3 ... without a hole. Malformed messages take no seq.
+/// Unless the plan says otherwise, every board has a stream of its own with seq 1, 2, 3 ... without a hole. Malformed
+/// messages take no seq.
 public struct FleetGenerator: Sequence, IteratorProtocol, Sendable {
     /// What is produced.
     public private(set) var plan: FleetPlan
@@ -33,12 +38,16 @@ public struct FleetGenerator: Sequence, IteratorProtocol, Sendable {
     public private(set) var manifest: FleetManifest
     private var random: SeededGenerator
     private var sensors: [Sensor] = []
+    /// Those of the first gateway, then those of the second, and so on.
+    private var boards: [Board] = []
+    /// Reports and the message that they precede.
+    private var due: ArraySlice<FleetMessage> = []
     private var produced = 0
     private var sample = 0
     /// Readings that later ones overtake, each with the number of the message that it becomes.
     private var heldBack: [(due: Int, message: FleetMessage)] = []
     /// What a duplicate repeats: the latest readings, the oldest of which is overwritten next.
-    private var latest: [FleetMessage] = []
+    private var latest: [(message: FleetMessage, reading: Reading)] = []
     private var oldest = 0
 
     private struct Sensor {
@@ -60,13 +69,17 @@ public struct FleetGenerator: Sequence, IteratorProtocol, Sendable {
         manifest = FleetManifest(plan: plan)
         for gateway in 0..<plan.gateways {
             let number = FleetGenerator.padded(gateway + 1, to: 4)
-            guard let gatewayID = Identifier("gateway-\(number)") else { continue }
-            manifest.streams.append(FleetManifest.Stream(gateway: gatewayID, stream: StreamID(bits: random.next())))
+            guard let gatewayID = identifier("\(plan.name)-\(number)") else { continue }
+            for _ in 0..<plan.boardsPerGateway {
+                boards.append(
+                    Board(gateway: gatewayID, stream: manifest.streams.count, number: plan.firstNumber - 1))
+                begin(StreamID(bits: random.next()), of: boards.count - 1, previous: nil)
+            }
             // Around Paris, to a metre.
             let latitude = rounded(48.8 + 0.1 * random.fraction(), to: 100_000)
             let longitude = rounded(2.25 + 0.15 * random.fraction(), to: 100_000)
             for sensor in 0..<plan.sensorsPerGateway {
-                guard let id = Identifier("air-\(number)-\(FleetGenerator.padded(sensor + 1, to: 2))") else { continue }
+                guard let id = identifier("air-\(number)-\(FleetGenerator.padded(sensor + 1, to: 2))") else { continue }
                 sensors.append(
                     Sensor(
                         gateway: gateway, id: id, place: Place(latitude: latitude, longitude: longitude),
@@ -77,10 +90,23 @@ public struct FleetGenerator: Sequence, IteratorProtocol, Sendable {
 
     /// The next message, or nil after the plan's last.
     public mutating func next() -> FleetMessage? {
-        guard produced < plan.messages else { return nil }
-        let message = nextMessage()
-        produced += 1
-        manifest.messages += 1
+        if due.isEmpty {
+            guard produced < plan.messages else { return nil }
+            let message = nextMessage()
+            produced += 1
+            manifest.messages += 1
+            if due.isEmpty { return scattered(message) }
+            due.append(message)
+        }
+        guard let message = due.popFirst() else { return nil }
+        if message.kind == .report { manifest.reportsBetween += 1 }
+        return scattered(message)
+    }
+
+    private mutating func scattered(_ message: FleetMessage) -> FleetMessage {
+        guard plan.isScattered else { return message }
+        var message = message
+        message.keySuffix = "/\(random.index(below: 64))"
         return message
     }
 
@@ -98,9 +124,12 @@ public struct FleetGenerator: Sequence, IteratorProtocol, Sendable {
         if random.chance(plan.malformed) { return malformed() }
         if !latest.isEmpty, random.chance(plan.duplicates / (1 - plan.malformed)) {
             manifest.duplicates += 1
-            var message = latest[random.index(below: latest.count)]
+            var message = latest[random.index(below: latest.count)].message
             message.kind = .duplicate
             return message
+        }
+        if !latest.isEmpty, random.chance(plan.conflicts / (1 - plan.malformed - plan.duplicates)) {
+            return conflict()
         }
         let message = reading()
         if random.chance(plan.outOfOrder), heldBack.count < plan.messages - produced - 1 {
@@ -114,23 +143,101 @@ public struct FleetGenerator: Sequence, IteratorProtocol, Sendable {
     private mutating func reading() -> FleetMessage {
         while isSilent(sample) { sample += 1 }
         let sensor = sensors[sample % sensors.count]
-        let gateway = sensor.gateway
-        manifest.streams[gateway].lastSequence += 1
-        let reading = measured(sensor, sequence: manifest.streams[gateway].lastSequence)
+        // The boards of a gateway take turns.
+        let board = sensor.gateway * plan.boardsPerGateway + sample / sensors.count % plan.boardsPerGateway
+        if random.chance(plan.oddReports) { tellOddly(board) }
+        giveNumber(board)
+        let reading = measured(sensor, by: boards[board])
         manifest.add(reading)
         sample += 1
         let message = FleetMessage(gateway: reading.gatewayID, bytes: reading.encoded(), kind: .reading)
-        if plan.duplicates > 0 { remember(message) }
+        if plan.duplicates > 0 || plan.conflicts > 0 { remember(message, reading) }
         return message
     }
 
+    // MARK: Numbers and reports
+
+    /// Gives a board's next number, after what happens to its outbox before.
+    private mutating func giveNumber(_ board: Int) {
+        if random.chance(plan.lost) { leaveOut(1, of: board) }
+        if random.chance(plan.reportedLost) {
+            let reasons = GatewayReport.GapReason.allCases
+            leaveOut(1 + Int64(random.index(below: 3)), of: board, reason: reasons[random.index(below: reasons.count)])
+        }
+        if plan.jump > 0, boards[board].readings == 1, !boards[board].hasJumped {
+            boards[board].hasJumped = true
+            leaveOut(plan.jump, of: board)
+        }
+        if plan.readingsPerStream > 0, boards[board].readings == plan.readingsPerStream { restart(board) }
+        boards[board].number += 1
+        boards[board].readings += 1
+        manifest.streams[boards[board].stream].lastSequence = boards[board].number
+    }
+
+    /// Numbers are given to readings that never come.
+    /// - Parameter reason: what a report says of it; nil if none does.
+    private mutating func leaveOut(_ count: Int64, of board: Int, reason: GatewayReport.GapReason? = nil) {
+        let first = boards[board].number + 1
+        boards[board].number += count
+        let place = boards[board].stream
+        manifest.streams[place].lastSequence = boards[board].number
+        manifest.streams[place].lost[reason?.rawValue ?? FleetManifest.unknown, default: 0] += count
+        guard let reason else { return }
+        let stream = manifest.streams[place]
+        tell(
+            GatewayReport(
+                gatewayID: stream.gateway,
+                streams: [.init(streamID: stream.stream, first: stream.first, previous: stream.previous)],
+                gaps: [.init(streamID: stream.stream, reason: reason, ranges: [first...boards[board].number])]))
+    }
+
+    /// A board starts again: it tells the end of its stream, and has a new one.
+    private mutating func restart(_ board: Int) {
+        let place = boards[board].stream
+        manifest.streams[place].isEnded = true
+        let ended = manifest.streams[place]
+        begin(StreamID(bits: random.next()), of: board, previous: ended.stream)
+        let begun = manifest.streams[boards[board].stream]
+        tell(
+            GatewayReport(
+                gatewayID: ended.gateway,
+                streams: [
+                    .init(
+                        streamID: ended.stream, first: ended.first, last: ended.lastSequence, previous: ended.previous),
+                    .init(streamID: begun.stream, first: begun.first, previous: begun.previous),
+                ]))
+    }
+
+    private mutating func begin(_ stream: StreamID, of board: Int, previous: StreamID?) {
+        boards[board].stream = manifest.streams.count
+        boards[board].readings = 0
+        manifest.streams.append(
+            FleetManifest.Stream(
+                gateway: boards[board].gateway, stream: stream, first: boards[board].number + 1,
+                lastSequence: boards[board].number, previous: previous))
+    }
+
+    private mutating func tellOddly(_ board: Int) {
+        let odd = OddReport.allCases[random.index(below: OddReport.allCases.count)]
+        let running = manifest.streams[boards[board].stream]
+        tell(odd.report(of: boards[board], running: running, in: &manifest, using: &random))
+    }
+
+    private mutating func tell(_ report: GatewayReport) {
+        due += report.encoded().map { FleetMessage(gateway: report.gatewayID, bytes: $0, kind: .report) }
+    }
+
+    // MARK: Readings
+
     /// A sample of a sensor, with what may have gone wrong.
-    private mutating func measured(_ sensor: Sensor, sequence: Int64) -> Reading {
-        let stream = manifest.streams[sensor.gateway]
+    private mutating func measured(_ sensor: Sensor, by board: Board) -> Reading {
+        let stream = manifest.streams[board.stream]
         var time = plan.eventTime(ofSample: sample)
+        if sample / sensors.count % 2 == 1 { time.milliseconds -= plan.alternation }
         if random.chance(plan.late) {
             manifest.late += 1
-            time.milliseconds -= Int64(20 * 60_000 + random.index(below: 160 * 60_000))
+            let shortest = FleetPlan.shortestLateness
+            time.milliseconds -= shortest + Int64(random.index(below: Int(plan.longestLateness - shortest)))
         }
         var values = sensor.room.values(at: time, using: &random)
         if random.chance(plan.anomalies) {
@@ -149,10 +256,24 @@ public struct FleetGenerator: Sequence, IteratorProtocol, Sendable {
                 faults.append(Fault(chip: chip, kind: kind))
             }
         }
-        return Reading(
-            gatewayID: stream.gateway, sensorID: sensor.id, streamID: stream.stream, sequence: sequence,
-            eventTime: time, intervalMilliseconds: plan.intervalMilliseconds, values: values,
+        var reading = Reading(
+            gatewayID: stream.gateway, sensorID: sensor.id, streamID: stream.stream, sequence: board.number,
+            streamFirst: stream.first > 1 ? stream.first : nil, eventTime: time,
+            intervalMilliseconds: plan.intervalMilliseconds, values: values,
             faults: faults, place: sensor.place, isSimulated: true)
+        // In the order of their cases, so that the seed decides.
+        for extreme in Extreme.allCases where plan.extremes.contains(extreme) {
+            extreme.strike(&reading, using: &random)
+        }
+        return reading
+    }
+
+    /// Another reading under the number of an earlier one: of another moment, so that it is no copy.
+    private mutating func conflict() -> FleetMessage {
+        manifest.conflicts += 1
+        var reading = latest[random.index(below: latest.count)].reading
+        reading.eventTime.milliseconds -= Int64(1 + random.index(below: 60_000))
+        return FleetMessage(gateway: reading.gatewayID, bytes: reading.encoded(), kind: .conflict)
     }
 
     private func isSilent(_ sample: Int) -> Bool {
@@ -178,10 +299,10 @@ public struct FleetGenerator: Sequence, IteratorProtocol, Sendable {
     }
 
     private mutating func malformed() -> FleetMessage {
-        let malformation = Malformation.allCases[random.index(below: Malformation.allCases.count)]
+        let malformation = plan.malformations[random.index(below: plan.malformations.count)]
         manifest.malformed[malformation, default: 0] += 1
         let sensor = sensors[random.index(below: sensors.count)]
-        let stream = manifest.streams[sensor.gateway]
+        let stream = manifest.streams[boards[sensor.gateway * plan.boardsPerGateway].stream]
         // The seq of a reading that comes later, so that a processor that admits this by mistake loses that one.
         let model = Reading(
             gatewayID: stream.gateway, sensorID: sensor.id, streamID: stream.stream,
@@ -193,13 +314,17 @@ public struct FleetGenerator: Sequence, IteratorProtocol, Sendable {
             kind: .malformed(malformation))
     }
 
-    private mutating func remember(_ message: FleetMessage) {
+    private mutating func remember(_ message: FleetMessage, _ reading: Reading) {
         if latest.count < FleetGenerator.remembered {
-            latest.append(message)
+            latest.append((message, reading))
         } else {
-            latest[oldest] = message
+            latest[oldest] = (message, reading)
             oldest = (oldest + 1) % FleetGenerator.remembered
         }
+    }
+
+    private func identifier(_ name: String) -> Identifier? {
+        Identifier(plan.extremes.contains(.names) ? longest(name) : name)
     }
 
     private static func padded(_ number: Int, to width: Int) -> String {

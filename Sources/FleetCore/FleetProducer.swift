@@ -106,7 +106,7 @@ public struct FleetProducer: Sendable {
             let headers = rate > 0 ? [KafkaHeader(committedAt: SystemWallClock().now().milliseconds)] : []
             do throws(KafkaError) {
                 try producer.send(
-                    topic: topic, key: Array(message.gateway.description.utf8), value: message.bytes,
+                    topic: topic, key: Array("\(message.gateway)\(message.keySuffix)".utf8), value: message.bytes,
                     headers: headers, token: 0)
                 deliveries.sent()
                 return

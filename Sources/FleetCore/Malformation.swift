@@ -30,6 +30,11 @@ public enum Malformation: String, CaseIterable, Sendable {
     case tooManyFaults = "too_many_faults"
     case clockNeverSet = "clock_never_set"
     case farFuture = "far_future"
+    case intervalTooLong = "interval_too_long"
+    case sequenceTooLarge = "sequence_too_large"
+    case beginsAfterItself = "begins_after_itself"
+    case reversedRange = "reversed_range"
+    case endsBeforeItBegins = "ends_before_it_begins"
 
     /// The reason with which the contract rejects it, as the header `vigie-reason` says it.
     public var expectedReason: String {
@@ -44,7 +49,9 @@ public enum Malformation: String, CaseIterable, Sendable {
         case .quotedNumber, .null: "wrong_type"
         case .newerSchema: "unsupported_schema"
         case .badGateway, .longSensor, .badStream, .badTime, .badTimeQuality: "invalid_text"
-        case .impossibleTemperature, .negativeCO2, .sequenceZero, .tooManyFaults, .clockNeverSet: "out_of_range"
+        case .impossibleTemperature, .negativeCO2, .sequenceZero, .tooManyFaults, .clockNeverSet, .intervalTooLong,
+            .sequenceTooLarge, .beginsAfterItself, .reversedRange, .endsBeforeItBegins:
+            "out_of_range"
         case .farFuture: "future"
         }
     }
@@ -84,8 +91,22 @@ public enum Malformation: String, CaseIterable, Sendable {
             message.set("faults", "[" + Array(repeating: "\"a:b\"", count: 100).joined(separator: ",") + "]")
         case .clockNeverSet: message.set("event_time", "\"1970-01-01T00:00:17.250Z\"")
         case .farFuture: message.set("event_time", "\"2199-12-31T23:59:59.999Z\"")
+        case .intervalTooLong: message.set("interval_ms", "\(Reading.intervals.upperBound + 1)")
+        case .sequenceTooLarge: message.set("seq", "\(Reading.numbers.upperBound + 1)")
+        case .beginsAfterItself: message.set("stream_first", "\(reading.sequence + 1)")
+        case .reversedRange:
+            return report(of: reading, "\"gaps\":[{\(stream(of: reading)),\"reason\":\"thinned\",\"ranges\":[[9,3]]}]")
+        case .endsBeforeItBegins:
+            return report(of: reading, "\"streams\":[{\(stream(of: reading)),\"first\":9,\"last\":3}]")
         }
         return message.bytes
+    }
+
+    private func stream(of reading: Reading) -> String { "\"stream_id\":\"\(reading.streamID)\"" }
+
+    private func report(of reading: Reading, _ content: String) -> [UInt8] {
+        let head = "{\"schema\":\(Reading.schema),\"gateway_id\":\"\(reading.gatewayID)\""
+        return Array("\(head),\"report\":{\(content)}}".utf8)
     }
 
     private static let required = [

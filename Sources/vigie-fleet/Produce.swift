@@ -59,7 +59,8 @@ struct Produce: Planned {
             """
             \(produced.messages) messages to \(topic) in \(tenths(seconds)) s \
             (\(Int(Double(produced.messages) / max(seconds, 1e-6))) messages/s): \(produced.readings) readings, \
-            \(produced.duplicates) duplicates, \(malformed) malformed; \(produced.reports.count) reports; seed \(produced.seed), \
+            \(produced.duplicates) duplicates, \(produced.conflicts) conflicts, \(malformed) malformed; \
+            \(produced.reportsBetween + produced.reports.count) reports; seed \(produced.seed), \
             start \(generator.plan.start)
             """)
     }

@@ -94,7 +94,7 @@ private func troubled(messages: Int = 20_000, seed: UInt64 = seed) -> FleetPlan 
                 duplicates += 1
             case .malformed(let kind):
                 malformed[kind, default: 0] += 1
-            case .report: Issue.record("a report before the end")
+            case .conflict, .report: Issue.record("\(message.kind), which the plan does not ask for")
             }
         }
         let manifest = generator.manifest
@@ -146,7 +146,7 @@ private func troubled(messages: Int = 20_000, seed: UInt64 = seed) -> FleetPlan 
             let bytes = malformation.message(from: reading, using: &random)
             let rejection = bytes.withUnsafeBytes { bytes -> Rejection? in
                 do throws(Rejection) {
-                    _ = try decoder.decode(bytes, now: start)
+                    _ = try decoder.decodeMessage(bytes, now: start)
                     return nil
                 } catch {
                     return error
@@ -220,5 +220,123 @@ private func troubled(messages: Int = 20_000, seed: UInt64 = seed) -> FleetPlan 
         #expect(object["messages"] as? Int == 500 && object["readings"] as? Int == manifest.readings)
         let streams = try #require(object["streams"] as? [[String: Any]])
         #expect(streams.map { $0["last_seq"] as? Int } == manifest.streams.map { Int($0.lastSequence) })
+    }
+
+    /// Restarts, numbers that never come, two boards of one gateway, odd reports and conflicts: readings and reports
+    /// together say of every stream what the manifest says.
+    @Test func readingsAndReportsSayWhatTheManifestSays() throws {
+        var plan = FleetPlan(start: start)
+        plan.name = "hostile"
+        plan.gateways = 3
+        plan.sensorsPerGateway = 2
+        plan.boardsPerGateway = 2
+        plan.messages = 4000
+        plan.seed = seed
+        plan.readingsPerStream = 20
+        plan.firstNumber = 1000
+        plan.jump = 1 << 40
+        plan.lost = 0.1
+        plan.reportedLost = 0.1
+        plan.oddReports = 0.1
+        plan.conflicts = 0.05
+        plan.duplicates = 0.05
+        var generator = try FleetGenerator(plan)
+        let decoder = ReadingDecoder()
+        var told: [StreamID: (first: Int64, last: Int64)] = [:]
+        var explained: [StreamID: [String: Int64]] = [:]
+        var numbers: [StreamID: [Int64: Reading]] = [:]
+        var kinds: [String: Int] = [:]
+        func take(_ message: FleetMessage) throws {
+            kinds["\(message.kind)", default: 0] += 1
+            switch try message.bytes.withUnsafeBytes({ try decoder.decodeMessage($0, now: start + 86_400_000) }) {
+            case .reading(let decoded):
+                let reading = try #require(decoded.reading)
+                let known = numbers[reading.streamID]?[reading.sequence]
+                switch message.kind {
+                case .reading: #expect(known == nil, "seed \(seed)")
+                case .duplicate: #expect(known == reading, "seed \(seed)")
+                case .conflict: #expect(known != nil && known?.eventTime != reading.eventTime, "seed \(seed)")
+                default: Issue.record("\(message.kind)")
+                }
+                if message.kind == .reading { numbers[reading.streamID, default: [:]][reading.sequence] = reading }
+            case .report(let report):
+                for stream in report.streams {
+                    let known = told[stream.streamID] ?? (.max, 0)
+                    told[stream.streamID] = (min(known.first, stream.first), max(known.last, stream.last ?? 0))
+                }
+                for gap in report.gaps {
+                    for range in gap.ranges where numbers[gap.streamID]?[range.lowerBound] == nil {
+                        explained[gap.streamID, default: [:]][gap.reason, default: 0] += Int64(range.count)
+                    }
+                }
+            }
+        }
+        while let message = generator.next() { try take(message) }
+        let manifest = generator.manifest
+        #expect(kinds["report"] == manifest.reportsBetween)
+        #expect(kinds["conflict"] == manifest.conflicts && kinds["duplicate"] == manifest.duplicates)
+        #expect(kinds["reading"] == manifest.readings)
+        #expect(manifest.messages == plan.messages)
+        #expect(manifest.readings + manifest.duplicates + manifest.conflicts == plan.messages)
+        for report in manifest.reports { try take(report) }
+        #expect(manifest.streams.count > 100)
+        for stream in manifest.streams {
+            let (first, last) = try #require(told[stream.stream])
+            #expect(first == stream.first && last == stream.lastSequence, "\(stream), seed \(seed)")
+            var reasons = stream.lost
+            let unknown = reasons.removeValue(forKey: "unknown") ?? 0
+            #expect(reasons == explained[stream.stream] ?? [:], "\(stream), seed \(seed)")
+            let present = Int64(numbers[stream.stream]?.count ?? 0)
+            #expect(
+                last - first + 1 == present + unknown + reasons.values.reduce(0, +), "\(stream), seed \(seed)")
+            for reading in numbers[stream.stream, default: [:]].values {
+                #expect(reading.streamFirst ?? 1 == stream.first && (first...last).contains(reading.sequence))
+            }
+        }
+    }
+
+    @Test func extremesAreWithinTheContractAndScatteredMessagesHaveManyKeys() throws {
+        var plan = FleetPlan(start: start)
+        plan.gateways = 2
+        plan.messages = 300
+        plan.seed = seed
+        plan.extremes = Set(Extreme.allCases)
+        plan.isScattered = true
+        var generator = try FleetGenerator(plan)
+        let decoder = ReadingDecoder()
+        var intervals: Set<Int64> = []
+        var temperatures: Set<Double?> = []
+        var keys: Set<String> = []
+        while let message = generator.next() {
+            let reading = try message.bytes.withUnsafeBytes {
+                try #require(try decoder.decode($0, now: start + 86_400_000).reading)
+            }
+            intervals.insert(reading.intervalMilliseconds)
+            temperatures.insert(reading.values[.temperature])
+            keys.insert(message.keySuffix)
+            #expect(reading.faults.count == 64 && reading.place.map { abs($0.latitude) } == 90)
+            #expect(reading.gatewayID.description.utf8.count == 64 && reading.sensorID.description.utf8.count == 64)
+        }
+        #expect(intervals == [1, 604_800_000] && temperatures == [nil, -100, 200], "seed \(seed)")
+        #expect(keys.count > 20, "seed \(seed)")
+    }
+
+    @Test func refusesNumbersBeyondTheContractAndConflictsOutOfOrder() {
+        var plan = FleetPlan(start: start)
+        plan.jump = 9_007_199_254_740_991
+        #expect(throws: FleetError.self) { try plan.validate() }
+        plan = FleetPlan(start: start)
+        plan.conflicts = 0.1
+        plan.outOfOrder = 0.1
+        #expect(throws: FleetError.self) { try plan.validate() }
+        plan = FleetPlan(start: start)
+        plan.name = "no name"
+        #expect(throws: FleetError.self) { try plan.validate() }
+    }
+}
+
+extension Timestamp {
+    fileprivate static func + (time: Timestamp, milliseconds: Int64) -> Timestamp {
+        Timestamp(milliseconds: time.milliseconds + milliseconds)
     }
 }

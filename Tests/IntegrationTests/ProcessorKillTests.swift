@@ -196,7 +196,7 @@ private struct Truth {
             while let message = generator.next() {
                 switch message.kind {
                 case .malformed(let kind): malformed[message.bytes] = kind
-                case .duplicate, .report: break
+                case .duplicate, .conflict, .report: break
                 case .reading:
                     try writer.beginRow(fields: 1)
                     message.bytes.withUnsafeBytes { writer.append($0) }

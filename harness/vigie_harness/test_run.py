@@ -50,6 +50,8 @@ PARTS = (
     Part("units", [*SWIFT_TEST, "--skip", r"^IntegrationTests\."], 600),
     # One after the other: each starts several programs, and two at once on two cores prove less.
     Part("integration", [*SWIFT_TEST, "--filter", r"^IntegrationTests\.", "--no-parallel"], 2400),
+    # All fleets at the small size: some ten seconds.
+    Part("fleets", [PYTHON, "-m", "vigie_harness.fleets"], 300),
     Part("browser", unittests("Tests/Browser"), 1200),
     Part("dashboard", unittests("dashboard/tests"), 1200),
     Part("demo", unittests("demo/tests"), 600),
