@@ -10,6 +10,8 @@ struct Board: Sendable {
     var number: Int64
     /// How many readings have a number of its stream.
     var readings = 0
+    /// Whether it has told of its first stream.
+    var isAnnounced = false
     /// Whether it has left out the numbers of `FleetPlan.jump`.
     var hasJumped = false
 }

@@ -46,6 +46,8 @@ public struct FleetGenerator: Sequence, IteratorProtocol, Sendable {
     private var sample = 0
     /// Readings that later ones overtake, each with the number of the message that it becomes.
     private var heldBack: [(due: Int, message: FleetMessage)] = []
+    /// The boards whose next number a malformed message has: a reading with it comes before the end.
+    private var claimed: Set<Int> = []
     /// What a duplicate repeats: the latest readings, the oldest of which is overwritten next.
     private var latest: [(message: FleetMessage, reading: Reading)] = []
     private var oldest = 0
@@ -110,16 +112,22 @@ public struct FleetGenerator: Sequence, IteratorProtocol, Sendable {
         return message
     }
 
-    /// Makes what is held back the last messages.
+    /// Makes what is owed the last messages: what is held back, and readings with numbers that malformed ones had.
     public mutating func finish() {
-        plan.messages = produced + heldBack.count
+        plan.messages = produced + owed
     }
 
+    private var owed: Int { heldBack.count + claimed.count }
+
     private mutating func nextMessage() -> FleetMessage {
-        // What is held back must be out before the end.
-        let mustRelease = plan.messages - produced <= heldBack.count
+        // What is owed must be out before the end.
+        let mustRelease = plan.messages - produced <= owed
         if let first = heldBack.firstIndex(where: { mustRelease || $0.due <= produced }) {
             return heldBack.remove(at: first).message
+        }
+        if mustRelease, let board = claimed.min() {
+            while boardOfSample != board { sample += 1 }
+            return reading()
         }
         if random.chance(plan.malformed) { return malformed() }
         if !latest.isEmpty, random.chance(plan.duplicates / (1 - plan.malformed)) {
@@ -132,7 +140,7 @@ public struct FleetGenerator: Sequence, IteratorProtocol, Sendable {
             return conflict()
         }
         let message = reading()
-        if random.chance(plan.outOfOrder), heldBack.count < plan.messages - produced - 1 {
+        if random.chance(plan.outOfOrder), owed < plan.messages - produced - 1 {
             manifest.outOfOrder += 1
             heldBack.append((produced + 1 + random.index(below: FleetGenerator.longestDelay), message))
             return nextMessage()
@@ -143,8 +151,7 @@ public struct FleetGenerator: Sequence, IteratorProtocol, Sendable {
     private mutating func reading() -> FleetMessage {
         while isSilent(sample) { sample += 1 }
         let sensor = sensors[sample % sensors.count]
-        // The boards of a gateway take turns.
-        let board = sensor.gateway * plan.boardsPerGateway + sample / sensors.count % plan.boardsPerGateway
+        let board = boardOfSample
         if random.chance(plan.oddReports) { tellOddly(board) }
         giveNumber(board)
         let reading = measured(sensor, by: boards[board])
@@ -155,10 +162,23 @@ public struct FleetGenerator: Sequence, IteratorProtocol, Sendable {
         return message
     }
 
+    /// The boards of a gateway take turns.
+    private var boardOfSample: Int {
+        let (round, sensor) = sample.quotientAndRemainder(dividingBy: sensors.count)
+        return sensors[sensor].gateway * plan.boardsPerGateway + round % plan.boardsPerGateway
+    }
+
     // MARK: Numbers and reports
 
     /// Gives a board's next number, after what happens to its outbox before.
     private mutating func giveNumber(_ board: Int) {
+        if plan.isAnnounced, !boards[board].isAnnounced {
+            boards[board].isAnnounced = true
+            let stream = manifest.streams[boards[board].stream]
+            tell(
+                GatewayReport(
+                    gatewayID: stream.gateway, streams: [.init(streamID: stream.stream, first: stream.first)]))
+        }
         if random.chance(plan.lost) { leaveOut(1, of: board) }
         if random.chance(plan.reportedLost) {
             let reasons = GatewayReport.GapReason.allCases
@@ -171,6 +191,7 @@ public struct FleetGenerator: Sequence, IteratorProtocol, Sendable {
         if plan.readingsPerStream > 0, boards[board].readings == plan.readingsPerStream { restart(board) }
         boards[board].number += 1
         boards[board].readings += 1
+        claimed.remove(board)
         manifest.streams[boards[board].stream].lastSequence = boards[board].number
     }
 
@@ -302,16 +323,28 @@ public struct FleetGenerator: Sequence, IteratorProtocol, Sendable {
         let malformation = plan.malformations[random.index(below: plan.malformations.count)]
         manifest.malformed[malformation, default: 0] += 1
         let sensor = sensors[random.index(below: sensors.count)]
-        let stream = manifest.streams[boards[sensor.gateway * plan.boardsPerGateway].stream]
-        // The seq of a reading that comes later, so that a processor that admits this by mistake loses that one.
+        let board = sensor.gateway * plan.boardsPerGateway
+        let stream = manifest.streams[boards[board].stream]
+        // The seq of a reading that comes later, so that a processor that admits this by mistake loses that one; or of the
+        // latest one, where it is not sure that the next one comes.
+        var sequence = Swift.max(stream.first, boards[board].number)
+        if isNextNumberSure, claimed.contains(board) || owed + 2 <= plan.messages - produced {
+            claimed.insert(board)
+            sequence = boards[board].number + 1
+        }
         let model = Reading(
-            gatewayID: stream.gateway, sensorID: sensor.id, streamID: stream.stream,
-            sequence: stream.lastSequence + 1, eventTime: plan.eventTime(ofSample: sample),
+            gatewayID: stream.gateway, sensorID: sensor.id, streamID: stream.stream, sequence: sequence,
+            streamFirst: stream.first > 1 ? stream.first : nil, eventTime: plan.eventTime(ofSample: sample),
             intervalMilliseconds: plan.intervalMilliseconds,
             values: [.temperature: 21.5, .co2: 600], place: sensor.place, isSimulated: true)
         return FleetMessage(
             gateway: stream.gateway, bytes: malformation.message(from: model, using: &random),
             kind: .malformed(malformation))
+    }
+
+    /// Whether the number after a board's latest one is that of a reading of the same stream.
+    private var isNextNumberSure: Bool {
+        plan.readingsPerStream == 0 && plan.lost == 0 && plan.reportedLost == 0 && plan.jump == 0
     }
 
     private mutating func remember(_ message: FleetMessage, _ reading: Reading) {

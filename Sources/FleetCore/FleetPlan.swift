@@ -42,6 +42,8 @@ public struct FleetPlan: Sendable, Equatable {
     public var alternation: Int64 = 0
     /// How long nobody measures anything after the first half, in milliseconds of event time.
     public var pause: Int64 = 0
+    /// Whether boards report their first streams before the first reading, as gateways do.
+    public var isAnnounced = false
     /// Readings of a stream, after which its board starts again and has a new one; 0 is never.
     public var readingsPerStream = 0
     /// The first number of every outbox.

@@ -8,6 +8,8 @@ public final class ReadingDecoder {
     private let parser: OpaquePointer
     private var message = vigie_message()
     private let limits: PhysicalLimits
+    /// Whether `message` is one that was parsed.
+    private var isParsed = false
 
     /// Makes a decoder.
     /// - Parameter limits: what numbers may be.
@@ -47,6 +49,7 @@ public final class ReadingDecoder {
     }
 
     private func parse(_ bytes: UnsafeRawBufferPointer?) throws(Rejection) {
+        isParsed = false
         guard let bytes, let base = bytes.baseAddress, bytes.count > 0 else {
             throw Rejection(.empty, detail: "the message has no value")
         }
@@ -56,6 +59,7 @@ public final class ReadingDecoder {
         }
         let outcome = vigie_parse(parser, base, bytes.count, &message)
         guard outcome == VIGIE_PARSED else { throw parserRejection(outcome) }
+        isParsed = true
     }
 
     private func parserRejection(_ outcome: vigie_outcome) -> Rejection {
@@ -130,6 +134,19 @@ public final class ReadingDecoder {
             longitude: try number(VIGIE_LONGITUDE, message.longitude, in: -180...180),
             isSimulated: message.simulated,
             faults: try faults())
+    }
+
+    /// The number of the reading that was rejected last; nil if it does not say one as the contract wants.
+    public var rejectedNumber: RejectedNumber? {
+        let fields = [VIGIE_SCHEMA, VIGIE_GATEWAY_ID, VIGIE_STREAM_ID, VIGIE_SEQ]
+        let present = message.present
+        guard isParsed, !message.is_report, fields.allSatisfy({ present & (1 << UInt32($0)) != 0 }),
+            message.schema == Int64(Reading.schema), Identifier.isValid(message.gateway_id.buffer),
+            let streamID = StreamID(hexadecimal: message.stream_id.buffer), Reading.numbers.contains(message.seq)
+        else { return nil }
+        return RejectedNumber(
+            gatewayID: String(decoding: message.gateway_id.buffer, as: UTF8.self), streamID: streamID,
+            sequence: message.seq)
     }
 
     // MARK: Reports

@@ -38,6 +38,7 @@ struct PlanOptions: Sendable {
     var extremes: WordList<Extreme>?
     var malformedAs: WordList<Malformation>?
     var scattered = false
+    var announced = false
 
     static func options<Owner: Planned>() -> [CommandOption<Owner>] {
         [
@@ -95,6 +96,9 @@ struct PlanOptions: Sendable {
             .value(
                 "malformed-as", "WORDS", \.plan.malformedAs,
                 "What malformed messages are, of: \(WordList<Malformation>.words)."),
+            .flag(
+                "announced", \.plan.announced,
+                "Boards report their first streams before the first reading, as gateways do."),
             .flag("scattered", \.plan.scattered, "The messages of a gateway go to all partitions."),
         ]
     }
@@ -132,6 +136,7 @@ struct PlanOptions: Sendable {
         plan.extremes = Set(extremes?.values ?? [])
         plan.malformations = malformedAs?.values ?? Malformation.allCases
         plan.isScattered = scattered
+        plan.isAnnounced = announced
         if let interval {
             plan.intervalMicroseconds = Int64(clamping: interval / .microseconds(1) as Double)
         } else if rate > 0 {

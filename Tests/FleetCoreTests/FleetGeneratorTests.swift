@@ -117,6 +117,36 @@ private func troubled(messages: Int = 20_000, seed: UInt64 = seed) -> FleetPlan 
         }
     }
 
+    /// A reading may come under the number of a malformed one, but no malformed one has a number that never comes.
+    @Test func theNumbersOfMalformedMessagesCome() throws {
+        var plan = FleetPlan(start: start)
+        plan.gateways = 7
+        plan.messages = 400
+        plan.seed = seed
+        plan.malformed = 0.9
+        plan.malformations = [.impossibleTemperature]
+        plan.outOfOrder = 0.3
+        for readingsPerStream in [0, 3] {
+            plan.readingsPerStream = readingsPerStream
+            var generator = try FleetGenerator(plan)
+            let text = try Regex(
+                "\"stream_id\":\"([0-9a-f]+)\",\"seq\":([0-9]+)", as: (Substring, Substring, Substring).self)
+            var come: Set<String> = []
+            var claimed: Set<String> = []
+            while let message = generator.next() {
+                guard message.kind != .report else { continue }
+                let found = try #require(String(decoding: message.bytes, as: UTF8.self).firstMatch(of: text))
+                let number = "\(found.1) \(found.2)"
+                if message.kind == .reading { come.insert(number) } else { claimed.insert(number) }
+            }
+            #expect(generator.manifest.messages == 400)
+            // A board that has not sent anything has no number that came.
+            let sent = Set(come.map { $0.prefix(16) })
+            #expect(claimed.allSatisfy { come.contains($0) || !sent.contains($0.prefix(16)) }, "seed \(seed)")
+            #expect(claimed.count > 10)
+        }
+    }
+
     @Test func everyStreamEndsWithAReport() throws {
         var generator = try FleetGenerator(troubled(messages: 300))
         while generator.next() != nil {}
@@ -233,6 +263,7 @@ private func troubled(messages: Int = 20_000, seed: UInt64 = seed) -> FleetPlan 
         plan.messages = 4000
         plan.seed = seed
         plan.readingsPerStream = 20
+        plan.isAnnounced = true
         plan.firstNumber = 1000
         plan.jump = 1 << 40
         plan.lost = 0.1
@@ -248,6 +279,7 @@ private func troubled(messages: Int = 20_000, seed: UInt64 = seed) -> FleetPlan 
         var kinds: [String: Int] = [:]
         func take(_ message: FleetMessage) throws {
             kinds["\(message.kind)", default: 0] += 1
+            if kinds.count == 1 { #expect(message.kind == .report, "the first stream is told first") }
             switch try message.bytes.withUnsafeBytes({ try decoder.decodeMessage($0, now: start + 86_400_000) }) {
             case .reading(let decoded):
                 let reading = try #require(decoded.reading)

@@ -177,7 +177,7 @@ import Testing
                     ).encoded())
             })
         try await setting.process()
-        #expect(try site.value("SELECT count(*) FROM sensor_data", as: Int64.self) == 36 && setting.lost() == 3)
+        #expect(try site.value("SELECT count(*) FROM sensor_data", as: Int64.self) == 36 && setting.lost() == 4)
 
         // Sent back too early it is refused again, and only its newest copy counts.
         var output = try await setting.redrive("--reason", "refused_by_database")

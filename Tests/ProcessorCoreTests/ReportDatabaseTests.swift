@@ -426,6 +426,60 @@ struct ReportDatabaseTests {
         #expect(both.gateways == ["h", "g"] && both.reports[0].streams.map(\.stream) == [1, 2])
     }
 
+    // MARK: Rejected readings
+
+    @Test func theNumbersOfRejectedReadingsAreLostUntilTheyComeBack() throws {
+        let reader = Reader()
+        try write([reading(1, of: 1, from: nil)], reader)
+        func rejected(_ number: Int64, of stream: UInt64, by gateway: String = "g", in batch: inout ReadingBatch) {
+            let message = ReadingBatch.Message(partition: 0, offset: reader.offset)
+            batch.reject(
+                message.rejected(Rejection(.outOfRange, detail: "")),
+                number: RejectedNumber(gatewayID: gateway, streamID: StreamID(bits: stream), sequence: number))
+        }
+        var batch = try batch([reading(4, of: 1, from: nil)], from: reader.offset)
+        // Before the reading, after it, of one that is there; of a stream and of a gateway that nobody knows.
+        for number: Int64 in [3, 5, 1] { rejected(number, of: 1, in: &batch) }
+        rejected(9, of: 7, in: &batch)
+        rejected(9, of: 1, by: "stranger", in: &batch)
+        let summary = try BatchTransaction(
+            connection: connection, topic: "t", policy: policy, rules: AlertRules(), now: start, updateInterval: 0
+        ).write(batch, cache: &reader.cache)
+        reader.offset += 1
+        #expect(summary.reports == 0 && summary.rejected == 5 && summary.missing == 3)
+        #expect(try losses == "1:2-2 unknown, 1:3-3 rejected, 1:5-5 rejected")
+        #expect(try streams == "1 1 5 - f 3")
+        #expect(try verify().losses == ["rejected": 2, "unknown": 1])
+        try write([reading(3, of: 1, from: nil), reading(5, of: 1, from: nil)], reader)
+        #expect(try losses == "1:2-2 unknown")
+        #expect(try verify().isGood)
+        // Nobody else may have one of these.
+        var alone = try self.batch([], from: reader.offset)
+        rejected(1, of: 1, by: "stranger", in: &alone)
+        try BatchTransaction(
+            connection: connection, topic: "t", policy: policy, rules: AlertRules(), now: start, updateInterval: 0
+        ).write(alone, cache: &reader.cache)
+        reader.offset += 1
+        let gateways: String = try connection.query("SELECT string_agg(gateway_id, ' ') FROM gateway").value(0, 0)
+        #expect(gateways == "g")
+    }
+
+    @Test func whatIsRejectedSaysNothingOfWhereAStreamBegins() throws {
+        let reader = Reader()
+        try write([reading(1000, of: 1, from: 1000)], reader)
+        var batch = try batch([reading(1001, of: 2, from: 1001)], from: reader.offset)
+        for stream: UInt64 in [1, 2] {
+            batch.reject(
+                ReadingBatch.Message(partition: 0, offset: reader.offset).rejected(
+                    Rejection(.outOfRange, detail: "")),
+                number: RejectedNumber(gatewayID: "g", streamID: StreamID(bits: stream), sequence: 3))
+        }
+        _ = try BatchTransaction(
+            connection: connection, topic: "t", policy: policy, rules: AlertRules(), now: start, updateInterval: 0
+        ).write(batch, cache: &reader.cache)
+        #expect(try losses == "null")
+    }
+
     // MARK: Older databases
 
     @Test func streamsOfAnOlderDatabaseBeganWithOne() throws {

@@ -105,6 +105,33 @@ private struct DocumentedExamples {
         #expect(String(decoding: try reading().encoded(), as: UTF8.self) == expected)
     }
 
+    @Test func aRejectedReadingSaysItsNumberIfItCan() throws {
+        func number(_ text: String) -> RejectedNumber? {
+            let decoder = ReadingDecoder()
+            do {
+                _ = try Array(text.utf8).withUnsafeBytes { try decoder.decodeMessage($0, now: now) }
+                Issue.record("not rejected: \(text)")
+            } catch {}
+            return decoder.rejectedNumber
+        }
+        let own = RejectedNumber(gatewayID: "gw-1", streamID: StreamID(bits: 0xdead_beef), sequence: 7)
+        #expect(number(message(["temperature": "1e9"])) == own)
+        #expect(number(message(["event_time": "\"2036-11-23T23:59:59.250Z\""])) == own)
+        #expect(number(message(["sensor_id": nil])) == own)
+        #expect(number(message(["stream_first": "8"])) == own)
+        for field in ["seq", "stream_id", "gateway_id", "schema"] {
+            #expect(number(message([field: nil])) == nil, "\(field)")
+        }
+        #expect(number(message(["seq": "0"])) == nil && number(message(["gateway_id": "\"ä\""])) == nil)
+        #expect(number(message(["schema": "2"])) == nil && number("[]") == nil)
+        // What was parsed before says nothing of what cannot be.
+        let decoder = ReadingDecoder()
+        for text in [message(["co2": "-1"]), "{"] {
+            do { _ = try Array(text.utf8).withUnsafeBytes { try decoder.decode($0, now: now) } } catch {}
+        }
+        #expect(decoder.rejectedNumber == nil)
+    }
+
     @Test func absentIsNotZero() throws {
         var sparse = try reading()
         sparse.values = [.co2: 0]

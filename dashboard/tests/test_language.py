@@ -47,7 +47,7 @@ class LossReasons(unittest.TestCase):
         reasons = [written or name for name, written in re.findall(r"case (\w+)(?: = \"(\w+)\")?", cases)]
         self.assertGreater(len(reasons), 5)
         for language in (ENGLISH, FRENCH):
-            for reason in [*reasons, "unknown", "other"]:
+            for reason in [*reasons, "unknown", "other", "rejected"]:
                 self.assertIn(f"loss_reason.{reason}", language.texts)
         self.assertEqual(ENGLISH.loss_reason("eaten_by_a_cat"), "eaten by a cat")
 

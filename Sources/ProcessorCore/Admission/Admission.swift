@@ -26,6 +26,8 @@ struct Admission {
     var alerts = AlertChanges()
 
     private let streamTexts: [String]
+    /// Per stream of the batch: whether nothing of it is noted.
+    private var isIgnored: [Bool]
 
     /// A gateway's row was not found although it had just been locked.
     struct MissingState: Error {}
@@ -48,23 +50,44 @@ struct Admission {
             return new
         }
         expired = [Int64](repeating: 0, count: names.count)
+        isIgnored = [Bool](repeating: false, count: names.count)
         streamTexts = names.map(\.streamID.description)
+    }
+
+    /// Finds the streams of which nothing is known but that rejected readings name them.
+    private mutating func markStreamsToIgnore(_ batch: ReadingBatch) {
+        guard batch.reports.contains(where: \.isRejectedReading) else { return }
+        isIgnored = progress.map { $0.before == nil }
+        for row in batch.rows { isIgnored[Int(row.stream)] = false }
+        for report in batch.reports where !report.isRejectedReading {
+            for told in report.streams { isIgnored[Int(told.stream)] = false }
+            for gap in report.gaps { isIgnored[Int(gap.stream)] = false }
+        }
     }
 
     /// Whether a stream's row is to be written.
     func isChanged(_ stream: Int) -> Bool {
+        if isIgnored[stream] { return false }
         guard let before = progress[stream].before else { return true }
         return !progress[stream].after.changes.isEmpty || progress[stream].after.differs(from: before)
     }
 
     /// Takes note of what the batch's reports say.
-    mutating func note(_ reports: [ReadingBatch.Report]) {
+    mutating func note(_ batch: ReadingBatch) {
         var gaps: [Gap: [ClosedRange<Int64>]] = [:]
-        for report in reports {
+        markStreamsToIgnore(batch)
+        for report in batch.reports where !report.isRejectedReading {
             for told in report.streams {
                 progress[Int(told.stream)].after.note(first: told.first, last: told.last, previous: told.previous)
             }
             for gap in report.gaps { gaps[Gap(stream: gap.stream, reason: gap.reason), default: []] += gap.ranges }
+        }
+        for report in batch.reports where report.isRejectedReading {
+            for gap in report.gaps where !isIgnored[Int(gap.stream)] {
+                let first = progress[Int(gap.stream)].after.first
+                let ranges = gap.ranges.filter { $0.lowerBound >= first }
+                gaps[Gap(stream: gap.stream, reason: gap.reason), default: []] += ranges
+            }
         }
         // All ranges of a batch together, so that whoever tells the same again and again costs no more than once.
         for (gap, ranges) in gaps {

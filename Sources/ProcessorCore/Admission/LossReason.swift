@@ -22,11 +22,13 @@ enum LossReason: UInt8, Sendable, CaseIterable, Comparable {
     case unreadable
     /// `GatewayReport.GapReason.stopped`.
     case stopped
+    /// The message is in the rejected topic, from where it may come back.
+    case rejected
 
     /// Reads what a report or the table says.
     init(text: String) {
         guard let reason = GatewayReport.GapReason(rawValue: text) else {
-            self = text == LossReason.unknown.text ? .unknown : .other
+            self = [.unknown, .rejected].first { $0.text == text } ?? .other
             return
         }
         self =
@@ -46,6 +48,7 @@ enum LossReason: UInt8, Sendable, CaseIterable, Comparable {
         switch self {
         case .unknown: "unknown"
         case .other: "other"
+        case .rejected: "rejected"
         case .quarantined: GatewayReport.GapReason.quarantined.rawValue
         case .droppedOldest: GatewayReport.GapReason.droppedOldest.rawValue
         case .droppedNewest: GatewayReport.GapReason.droppedNewest.rawValue

@@ -46,13 +46,18 @@ extension BatchWriter {
             return try await self.refusal { try dryRun(part, holding: heldWindows.gateways) }
         }
         if refused.isEmpty { return batch }
-        let rejected = try await originals(of: refused, in: batch)
+        var rest = batch.keeping(batch.parts.lazy.filter { refused[$0] == nil })
+        // A rejected reading whose loss is refused is in the rejected topic already.
+        let messages = refused.filter { batch.report(ofPart: $0.key)?.isRejectedReading != true }
+        if messages.isEmpty { return rest }
+        let rejected = try await originals(of: messages, in: batch)
         try await rejectedTopic.publish(rejected, now: wallClock.now())
         log.warning(
             "messages that the database refuses went to the rejected topic",
             ["messages": rejected.count, "first": rejected.first?.rejection.detail ?? ""])
-        var rest = batch.keeping(batch.parts.lazy.filter { refused[$0] == nil })
-        for message in rejected { rest.reject(message) }
+        for (index, message) in zip(messages.keys.sorted(), rejected) {
+            rest.reject(message, number: batch.report(ofPart: index) == nil ? batch.number(at: index) : nil)
+        }
         return rest
     }
 

@@ -290,7 +290,7 @@ actor BatchFetcher {
             case .report(let report): batch.append(report, from: ReadingBatch.Message(message))
             }
         } catch {
-            batch.reject(ReadingBatch.Message(message).rejected(error))
+            batch.reject(ReadingBatch.Message(message).rejected(error), number: decoder.rejectedNumber)
         }
     }
 

@@ -75,6 +75,9 @@ struct ReadingBatch: Sendable {
         var gaps: [Gap]
         /// The message itself, should the database refuse what it says.
         var message: Message
+        /// Whether it is no report but a rejected reading, whose number is lost. That is noted only of a stream that is
+        /// known otherwise, and not below its first number: what is rejected says nothing that is not known.
+        var isRejectedReading = false
     }
 
     /// A message as it came.
@@ -218,9 +221,39 @@ struct ReadingBatch: Sendable {
     }
 
     /// Adds a message that is not a reading.
-    mutating func reject(_ message: Rejected) {
+    /// - Parameter number: the number that it has as a reading, which is lost with it; nil if it says none.
+    mutating func reject(_ message: Rejected, number: RejectedNumber? = nil) {
         rejected.append(message)
         keptSize += 256 + (message.value?.count ?? 0) + (message.key?.count ?? 0)
+        guard let number else { return }
+        var name = number.gatewayID
+        let gateway = name.withUTF8 { gatewayIndex($0) }
+        let stream = streamIndex(gateway, number.streamID)
+        reports.append(
+            Report(
+                gateway: gateway, streams: [],
+                gaps: [Report.Gap(stream: stream, reason: .rejected, ranges: [number.sequence...number.sequence])],
+                message: Message(
+                    key: message.key, value: message.value, headers: message.headers, partition: message.partition,
+                    offset: message.offset),
+                isRejectedReading: true))
+    }
+
+    /// The gateways, as indices, of which it holds nothing but rejected readings.
+    var gatewaysOfRejectedReadingsOnly: Set<Int32> {
+        var found = Set(reports.lazy.filter(\.isRejectedReading).map(\.gateway))
+        if found.isEmpty { return [] }
+        for report in reports where !report.isRejectedReading { found.remove(report.gateway) }
+        for row in rows { found.remove(streams[Int(row.stream)].gateway) }
+        return found
+    }
+
+    /// The number of a row.
+    func number(at index: Int) -> RejectedNumber {
+        let row = rows[index]
+        let stream = streams[Int(row.stream)]
+        return RejectedNumber(
+            gatewayID: gateways[Int(stream.gateway)], streamID: stream.streamID, sequence: row.sequence)
     }
 
     /// Its rows and reports, by their indices in `keeping`: first the rows.
@@ -236,22 +269,23 @@ struct ReadingBatch: Sendable {
         var gatewayIndices: [Int32: Int32] = [:]
         var sensorIndices: [Int32: Int32] = [:]
         var streamIndices: [Int32: Int32] = [:]
-        func place(_ old: Int32, in places: inout [Int32: Int32], _ make: () -> Void) -> Int32 {
+        // By its own tables of names, so that it can be added to.
+        func place(_ old: Int32, in places: inout [Int32: Int32], _ make: () -> Int32) -> Int32 {
             if let place = places[old] { return place }
-            let place = Int32(places.count)
+            let place = make()
             places[old] = place
-            make()
             return place
         }
         func gateway(_ old: Int32) -> Int32 {
-            place(old, in: &gatewayIndices) { kept.gateways.append(gateways[Int(old)]) }
+            place(old, in: &gatewayIndices) {
+                var name = gateways[Int(old)]
+                return name.withUTF8 { kept.gatewayIndex($0) }
+            }
         }
         func stream(_ old: Int32) -> Int32 {
             let stream = streams[Int(old)]
             let newGateway = gateway(stream.gateway)
-            return place(old, in: &streamIndices) {
-                kept.streams.append(Stream(gateway: newGateway, streamID: stream.streamID))
-            }
+            return place(old, in: &streamIndices) { kept.streamIndex(newGateway, stream.streamID) }
         }
         for index in indices {
             if var report = report(ofPart: index) {
@@ -268,7 +302,8 @@ struct ReadingBatch: Sendable {
             let (oldSensor, oldFaults) = (Int(row.sensor), Int(row.faults))
             row.stream = stream(row.stream)
             row.sensor = place(row.sensor, in: &sensorIndices) {
-                kept.sensors.append(Sensor(gateway: newGateway, name: sensors[oldSensor].name))
+                var name = sensors[oldSensor].name
+                return name.withUTF8 { kept.sensorIndex(newGateway, $0) }
             }
             if oldFaults >= 0 {
                 row.faults = Int32(kept.faultLists.count)

@@ -116,7 +116,8 @@ struct BatchTransaction {
             summary.rejected = batch.rejected.count
             for message in batch.rejected { summary.rejectedByReason[message.rejection.reason, default: 0] += 1 }
             summary.ingestedAt = now
-            summary.reports = batch.reports.count
+            summary.reports = batch.reports.count { !$0.isRejectedReading }
+            let batch = try withoutStrangers(batch)
             guard !batch.parts.isEmpty else { return summary }
 
             let names = batch.streams.map {
@@ -130,7 +131,7 @@ struct BatchTransaction {
                 into: cache)
             let states = batch.gateways.map { cache[$0] }
             var admission = try Admission(batch: batch, names: names, firstNumbers: firstNumbers, states: states)
-            admission.note(batch.reports)
+            admission.note(batch)
             if !batch.rows.isEmpty {
                 summary.rows = try connection.copyIn(ReadingTable.copy) { writer in
                     try admission.copyRows(
@@ -182,13 +183,28 @@ struct BatchTransaction {
         }
     }
 
+    /// The batch without rejected readings of gateways of which nothing is known: who sends rubbish makes no rows.
+    private func withoutStrangers(_ batch: ReadingBatch) throws -> ReadingBatch {
+        let doubtful = batch.gatewaysOfRejectedReadingsOnly
+        if doubtful.isEmpty { return batch }
+        let known = try GatewayTable(connection: connection).known(among: doubtful.map { batch.gateways[Int($0)] })
+        let strangers = doubtful.filter { !known.contains(batch.gateways[Int($0)]) }
+        if strangers.isEmpty { return batch }
+        return batch.keeping(
+            batch.parts.lazy.filter { part in
+                batch.report(ofPart: part).map { !strangers.contains($0.gateway) } ?? true
+            })
+    }
+
     /// The gateways of a batch with their partitions, and the smallest number that it tells of each of its streams.
     private static func survey(_ batch: ReadingBatch) -> (uses: [GatewayTable.Use], firstNumbers: [Int64]) {
         var uses = batch.gateways.map { GatewayTable.Use(gatewayID: $0) }
-        // Every stream of the batch has one: of a reading, of its entry in a report, or of a gap.
+        // Every stream of the batch has one: of a reading, of its entry in a report, or of a gap; but for those that only
+        // rejected readings name, which are not written.
         var firstNumbers = [Int64](repeating: .max, count: batch.streams.count)
         for report in batch.reports {
             uses[Int(report.gateway)].partition = report.message.partition
+            if report.isRejectedReading { continue }
             for told in report.streams {
                 firstNumbers[Int(told.stream)] = min(firstNumbers[Int(told.stream)], told.first)
             }

@@ -83,6 +83,15 @@ struct GatewayTable {
         return (locked, cutoff)
     }
 
+    /// Those of some gateways that have a row.
+    func known(among gateways: [String]) throws -> Set<String> {
+        let rows = ResultRows(
+            try connection.query(
+                prepared: "SELECT gateway_id FROM gateway WHERE gateway_id = ANY ($1)", [.array(gateways)]),
+            of: GatewayColumn.self)
+        return Set(try rows.map { try $0.value(.gatewayID) })
+    }
+
     /// The gateways whose last messages came from some partitions.
     func gateways(of partitions: Set<Int32>) throws -> Set<String> {
         let rows = ResultRows(

@@ -449,6 +449,7 @@ TEXTS: dict[str, str] = {
     "loss_reason.queue_full": "storage took nothing",
     "loss_reason.unreadable": "not readable on the board",
     "loss_reason.stopped": "stopped while the storage took nothing",
+    "loss_reason.rejected": "rejected, in the rejected topic",
     # Losses
     "operation.losses.title": "Losses",
     "operation.losses.none": "No reading is missing: every stream is without a hole.",

@@ -468,6 +468,7 @@ TEXTS: dict[str, str] = {
     "loss_reason.queue_full": "le stockage ne prenait rien",
     "loss_reason.unreadable": "illisible sur la carte",
     "loss_reason.stopped": "arrêt alors que le stockage ne prenait rien",
+    "loss_reason.rejected": "rejetée, dans le sujet des rejets",
     # Pertes
     "operation.losses.title": "Pertes",
     "operation.losses.none": "Aucune mesure ne manque : aucun flux n’a de trou.",

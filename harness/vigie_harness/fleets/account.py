@@ -181,7 +181,7 @@ def expected_losses(fleet: Fleet, manifests: Sequence[dict]) -> Counter[str]:
             lost = sum(stream["lost"].values())
             found.update(stream["lost"])
             if fleet.rejected:
-                found["unknown"] += stream["last_seq"] - stream["first_seq"] + 1 - lost
+                found["rejected"] += stream["last_seq"] - stream["first_seq"] + 1 - lost
     return +found
 
 
