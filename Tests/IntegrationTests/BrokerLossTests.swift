@@ -64,8 +64,14 @@ import Testing
 
         try await scene.stop()
         try await scene.site.makeTopicAnew(partitions: 1)
+        // One that was on the partition that is gone, and sends nothing any more.
+        try scene.site.database.execute(
+            "INSERT INTO gateway (gateway_id, commit_number, writer_token, kafka_partition) VALUES ('gone', 0, 0, 1)")
         try await scene.send(1500)
         try scene.start()
+        try await waitUntil("the first partition's owner looks after it", within: .seconds(60)) {
+            try scene.site.value("SELECT kafka_partition FROM gateway WHERE gateway_id = 'gone'", as: Int32.self) == 0
+        }
         try await scene.waitForRows(3500)
         try await scene.waitForOtherLogs(1)
         let admin = try KafkaAdmin(configuration: scene.site.kafka)

@@ -56,6 +56,16 @@ struct DatabaseTests {
         return batch
     }
 
+    @Test func gatewaysOfPartitionsThatAreGoneBelongToTheFirstOne() throws {
+        let table = GatewayTable(connection: connection)
+        let partitions: [Int32] = [-1, 0, 1, 2, 9]
+        try table.insert(partitions.map { GatewayTable.Use(gatewayID: "g\($0)", partition: $0) })
+        #expect(try table.moveToFirstPartition(beyond: 2) == ["g-1", "g2", "g9"])
+        #expect(try table.moveToFirstPartition(beyond: 2) == [])
+        #expect(try table.gateways(of: [0]) == ["g-1", "g0", "g2", "g9"])
+        #expect(try table.gateways(of: [1]) == ["g1"])
+    }
+
     private func text(_ sql: String) throws -> String {
         try connection.query("SELECT coalesce((\(sql))::text, 'null')").value(0, 0)
     }

@@ -16,6 +16,8 @@ actor BatchFetcher {
         /// The partitions of which everything is in this batch or an earlier one that was there at a time, by the wall
         /// clock, milliseconds since 1970.
         var reached: [Int32: Int64] = [:]
+        /// How many partitions the topic has, told once to who has the first of them; else nil.
+        var partitionCount: Int?
     }
 
     private let settings: ProcessorSettings
@@ -42,6 +44,8 @@ actor BatchFetcher {
     private var nextLookAtLeaders = ContinuousClock.now
     /// How many partitions the topic has; 0 while that is not known.
     private var partitionCount = 0
+    /// What was told of it while the first partition is this processor's.
+    private var toldPartitionCount: Int?
 
     /// Between two looks at who leads the partitions.
     private static let leaderInterval = Duration.seconds(5)
@@ -176,7 +180,17 @@ actor BatchFetcher {
         defer { reader.hasChanged = false }
         return Fetched(
             batch: batch, partitions: reader.hasChanged ? reader.states.assigned : nil,
-            reached: ends.reached(reader.states.positions))
+            reached: ends.reached(reader.states.positions), partitionCount: newPartitionCount())
+    }
+
+    private func newPartitionCount() -> Int? {
+        guard reader.states.assigned.contains(0) else {
+            toldPartitionCount = nil
+            return nil
+        }
+        guard partitionCount > 0, partitionCount != toldPartitionCount else { return nil }
+        toldPartitionCount = partitionCount
+        return partitionCount
     }
 
     /// Forgets what was fetched and reads on from where the database says, as soon as it does.

@@ -86,6 +86,7 @@ struct ReadingPipeline: Service {
             do {
                 defer { gate.open() }
                 if let partitions = fetched.partitions { try await writer.own(partitions) }
+                if let count = fetched.partitionCount { try await writer.takeGateways(beyond: count) }
                 if !fetched.batch.isEmpty { outcome = try await writer.commit(fetched.batch) }
                 if case .committed = outcome { await writer.confirm(fetched.reached) }
                 try await writer.onProcessingTime()

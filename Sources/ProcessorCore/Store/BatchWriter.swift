@@ -242,6 +242,17 @@ actor BatchWriter {
         incomplete = gateways.filter { !(cache[$0]?.isComplete ?? false) }
     }
 
+    /// Takes up the gateways of partitions that the topic does not have any more, as if their last messages had come from
+    /// partition 0, which is this processor's: somebody must look after their windows and their silence.
+    func takeGateways(beyond partitionCount: Int) async throws {
+        let moved = try await retrying {
+            try GatewayTable(connection: connected()).moveToFirstPartition(beyond: partitionCount)
+        }
+        if moved.isEmpty { return }
+        log.notice("took up gateways of partitions that are gone", ["gateways": moved.count])
+        adopt(moved)
+    }
+
     /// Takes up gateways from the database at the next look.
     func adopt(_ gateways: Set<String>) {
         incomplete.formUnion(gateways)

@@ -92,6 +92,23 @@ struct GatewayTable {
         return Set(try rows.map { try $0.value(.gatewayID) })
     }
 
+    /// Gives the gateways of partitions that are not there to the first one.
+    /// - Parameter partitionCount: how many partitions the topic has.
+    /// - Returns: those gateways.
+    func moveToFirstPartition(beyond partitionCount: Int) throws -> Set<String> {
+        let rows = ResultRows(
+            try connection.query(
+                """
+                WITH locked AS MATERIALIZED (
+                    SELECT gateway_id FROM gateway WHERE kafka_partition NOT BETWEEN 0 AND $1
+                    ORDER BY gateway_id COLLATE "C" FOR UPDATE)
+                UPDATE gateway g SET kafka_partition = 0 FROM locked l WHERE g.gateway_id = l.gateway_id
+                RETURNING g.gateway_id
+                """, [.value(Int32(clamping: partitionCount - 1))]),
+            of: GatewayColumn.self)
+        return Set(try rows.map { try $0.value(.gatewayID) })
+    }
+
     /// The gateways whose last messages came from some partitions.
     func gateways(of partitions: Set<Int32>) throws -> Set<String> {
         let rows = ResultRows(
