@@ -162,8 +162,8 @@ let tests: [Target] = [
     .testTarget(
         name: "IntegrationTests",
         dependencies: [
-            "CRdkafka", "FleetCore", "HTTPClient", "KafkaClient", "PostgresClient", "ReadingDecoding", "Readings",
-            "Outbox", "Platform", "TestSupport",
+            "Alerting", "CRdkafka", "FleetCore", "HTTPClient", "KafkaClient", "PostgresClient", "ProcessorCore",
+            "ReadingDecoding", "Readings", "Outbox", "Platform", "TestSupport", "Windowing",
         ],
         resources: [.copy("Data")]),
 ]

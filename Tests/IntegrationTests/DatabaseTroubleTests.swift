@@ -233,11 +233,7 @@ import Testing
 
         var (had, has): (Int64, Int64) = (0, 0)
         try await stream.trouble("a takeover", signs: Self.gone + ["read-only"]) {
-            try second.execute("ALTER SYSTEM SET primary_conninfo = ''")
-            try second.execute("SELECT pg_reload_conf()")
-            try await waitUntil("nothing is received any more", within: .seconds(120)) {
-                try second.connect().query("SELECT FROM pg_stat_wal_receiver").rowCount == 0
-            }
+            try await second.cutOff()
             try await stream.waitForProgress("on the first server alone")
             had = try stream.rows()
             await first.kill()

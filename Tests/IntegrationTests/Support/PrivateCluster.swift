@@ -225,6 +225,15 @@ final class PrivateCluster {
         _ = await process?.ending()
     }
 
+    /// Lets a follower get nothing more of its primary.
+    func cutOff() async throws {
+        try execute("ALTER SYSTEM SET primary_conninfo = ''")
+        try execute("SELECT pg_reload_conf()")
+        try await waitUntil("nothing is received any more", within: .seconds(120)) {
+            try connect().query("SELECT FROM pg_stat_wal_receiver").rowCount == 0
+        }
+    }
+
     /// Makes a follower a primary.
     func promote() throws {
         try #require(try connect().query("SELECT pg_promote()").value(0, 0, as: Bool.self))
