@@ -96,7 +96,7 @@ final class KafkaHandle: Sendable {
         rd_kafka_conf_set_opaque(native, Unmanaged.passUnretained(callbacks).toOpaque())
         rd_kafka_conf_set_log_cb(native) { handle, level, facility, message in
             guard let handle, let message, let callbacks = Callbacks.of(rd_kafka_opaque(handle)) else { return }
-            if let facility, strcmp(facility, FetchInterruptions.facility) == 0 {
+            if let facility, FetchInterruptions.isTold(by: facility) {
                 callbacks.interruptions.withLock { $0.note(line: String(cString: message)) }
             }
             if level > callbacks.logLevel { return }
