@@ -149,6 +149,36 @@ class Postgres:
             self.psql("CREATE DATABASE vigie", "postgres")
         return self
 
+    def make_standby(self, folder):
+        """A standby in `folder` that has all that this running server has by now, and follows it."""
+        standby = Postgres(folder, self.durable, self.settings)
+        copying = Process(
+            "pg_basebackup",
+            [self.programs / "pg_basebackup", "--pgdata", standby.data, "--checkpoint=fast", "--no-sync",
+             "--dbname", f"host={self.sockets} user=vigie"],
+            standby.log, user=self.user)  # fmt: skip
+        if copying.child.wait() != 0:
+            raise HarnessError(f"pg_basebackup failed; the end of {standby.log}:\n{last_lines(standby.log)}")
+        (standby.data / "standby.signal").touch()
+        standby.settings = self.settings | {"primary_conninfo": f"host={self.sockets} user=vigie"}
+        standby.start()
+        standby.settings = self.settings
+        here = self.psql("SELECT pg_current_wal_lsn()")
+        standby.process.wait_until(
+            lambda: standby.psql(f"SELECT pg_last_wal_replay_lsn() >= '{here}'") == "t", 60)  # fmt: skip
+        return standby
+
+    def cut_off(self):
+        """Lets a standby get nothing more of its primary."""
+        self.psql("ALTER SYSTEM RESET primary_conninfo")
+        self.psql("SELECT pg_reload_conf()")
+        self.process.wait_until(lambda: self.psql("SELECT count(*) FROM pg_stat_wal_receiver") == "0", 60)
+
+    def promote(self):
+        """Makes a primary of a standby."""
+        if self.psql("SELECT pg_promote(true, 60)") != "t":
+            raise HarnessError(f"the standby was not promoted; the end of {self.log}:\n{last_lines(self.log)}")
+
     def stop(self):
         """Ends it in order: open sessions are closed, a last checkpoint is written."""
         if self.process:
@@ -168,10 +198,11 @@ class Postgres:
                 shutil.chown(self.sockets, self.user)
 
     def _is_ready(self):
-        # The eighth line of postmaster.pid is the server's state.
+        # The eighth line of postmaster.pid is the server's state: "standby" is one that can be asked.
         with contextlib.suppress(OSError):
             lines = (self.data / "postmaster.pid").read_text().splitlines()
-            return len(lines) >= 8 and lines[0] == str(self.process.child.pid) and lines[7].strip() == "ready"
+            is_ours = len(lines) >= 8 and lines[0] == str(self.process.child.pid)
+            return is_ours and lines[7].strip() in ("ready", "standby")
         return False
 
     def _configure(self):
@@ -196,4 +227,6 @@ class Postgres:
         (self.data / "pg_ident.conf").write_text(
             "".join(f"vigie {user} {role}\n" for user in sorted(users) for role in roles)
         )
-        (self.data / "pg_hba.conf").write_text(f"local all {','.join(roles)} peer map=vigie\n")
+        (self.data / "pg_hba.conf").write_text(
+            f"local all {','.join(roles)} peer map=vigie\nlocal replication vigie peer map=vigie\n"
+        )

@@ -5,8 +5,9 @@
 Gateways with their own outboxes, two processors, Apache Kafka and PostgreSQL (with fsync), and faults drawn from the
 seed: processes killed, paused, stopped and rolled, connections cut, reset, refused, delayed, throttled and swallowed,
 disks full, outboxes and tables locked, outboxes deleted, damaged, cloned and replaced by older copies, sessions ended,
-leaders killed, partitions added, old messages sent again. Then everything is healed, and an oracle that trusts nothing
-of Vigie compares the tables with what was seen on the topic and in the outboxes.
+standbys promoted, leaders killed, partitions added, readings spread over partitions, old messages sent again, messages
+deleted, the topic made anew. Then everything is healed, and an oracle that trusts nothing of Vigie compares the tables
+with what was seen on the topic and in the outboxes.
 
 The same seed gives the same schedule. What processes do in between is not the same twice, so a failure may need several
 runs to come again. The exit status is 1 if a storm failed; logs and data of such a one are kept.

@@ -7,6 +7,8 @@ import random
 import shutil
 import signal
 import sqlite3
+import subprocess
+import threading
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -668,6 +670,36 @@ class LockTable(_OfSessions):
             self.holder = None
 
 
+class StandbyPromoted(Action):
+    """The database dies, and a standby that lacks its last commits takes its place."""
+
+    name = "standby promoted"
+    weight = 0.8
+    # About what the copy takes: it goes on by itself.
+    duration = (4.0, 8.0)
+
+    @classmethod
+    def targets(cls, layout):
+        return ["postgres"]
+
+    @classmethod
+    def needs(cls, target, layout):
+        return ["postgres", "sessions", "table lock"]
+
+    @classmethod
+    def parameters(cls, chance):
+        return {"commits behind": chance.choice([1, 2, 2, 2, 5])}
+
+    def begin(self):
+        with self.member.held():
+            if not self.member.is_running:
+                raise Void("the database does not run")
+            try:
+                self.world.fail_over(self.fault.parameters["commits behind"])
+            except subprocess.CalledProcessError as error:
+                raise Void(f"the database: {error.stderr.strip()}") from error
+
+
 # The topic
 
 
@@ -716,17 +748,19 @@ class _OfLog(_OfTopic):
 
     def begin(self):
         self.stopped = []
-        # What is not seen before it is deleted could be looked for by nobody.
-        self.ends = self._ends()
-        if self.fault.target == self.STOPPED:
-            self.stopped = [self.world.members[name] for name in self.world.layout.processors]
-            for processor in self.stopped:
-                processor.terminate()
-        try:
-            self.change()
-        except BaseException:
-            self.end()
-            raise
+        # A topic may take longer to come than its fault was to last.
+        with self.world.log_lock:
+            # What is not seen before it is deleted could be looked for by nobody.
+            self.ends = self._ends()
+            if self.fault.target == self.STOPPED:
+                self.stopped = [self.world.members[name] for name in self.world.layout.processors]
+                for processor in self.stopped:
+                    processor.terminate()
+            try:
+                self.change()
+            except BaseException:
+                self.end()
+                raise
 
     def end(self):
         for processor in self.stopped:
@@ -749,8 +783,6 @@ class LogCut(_OfLog):
 
     name = "log cut"
     weight = 0.8
-    # The tap sometimes sees nothing more of the topic after them, and the oracle then condemns good tables.
-    is_asked_for = True
 
     def change(self):
         if not self._wait_for_tap():
@@ -820,13 +852,19 @@ class TopicMadeAnew(LogCut):
                 gateway.resume()
 
     def _wait_until_quiet(self) -> None:
-        """Waits until what the gateways had sent is there and seen."""
-        deadline = time.monotonic() + 5
+        """Waits until what the gateways had sent is there and seen: until nothing has come for a second."""
+        # Whatever keeps it on its way ends: there is no time to wait for it.
+        for node in self.world.layout.nodes:
+            self.world.links[f"to {node}"].heal()
+        deadline = time.monotonic() + 10
+        quiet_since = time.monotonic()
         while time.monotonic() < deadline:
             before, self.ends = self.ends, self._ends()
-            if before == self.ends and self._wait_for_tap():
+            if before != self.ends:
+                quiet_since = time.monotonic()
+            elif time.monotonic() - quiet_since > 1 and self._wait_for_tap():
                 return
-            time.sleep(0.3)
+            time.sleep(0.1)
         raise Void("the tap has not seen all messages")
 
     def _persistently(self, do) -> None:
@@ -865,6 +903,65 @@ class Resend(_OfTopic):
         send_again(self.world, [(message, self.chance.choice(partitions)) for message in chosen])
 
 
+class Spread(Action):
+    """A gateway's readings go to other partitions than its own.
+
+    Either it chooses them otherwise, or all that it sends comes at once on another partition too.
+    """
+
+    name = "spread"
+    weight = 1.5
+    duration = (1.0, 20.0)
+    OTHER, COPIES = "another partitioner", "copies at once"
+
+    @classmethod
+    def targets(cls, layout):
+        return layout.gateways
+
+    @classmethod
+    def needs(cls, target, layout):
+        return [target, Resend.name]
+
+    @classmethod
+    def parameters(cls, chance):
+        return {"of": chance.choice([cls.OTHER, cls.COPIES])}
+
+    def begin(self):
+        self._is_ending = threading.Event()
+        self._thread = None
+        if self.fault.parameters["of"] == self.OTHER:
+            # The default is consistent_random, which is CRC-32 for messages with a key.
+            self.world.restart_with(self.fault.target, self.chance.choice(["murmur2", "fnv1a"]))
+        else:
+            self._thread = threading.Thread(target=self._copy, name=f"copies {self.fault.number}", daemon=True)
+            self._thread.start()
+
+    def end(self):
+        self._is_ending.set()
+        if self._thread:
+            self._thread.join()
+        else:
+            self.world.restart_with(self.fault.target, None)
+
+    def _copy(self) -> None:
+        tap = self.world.tap
+        next_one = len(tap.messages)
+        while not self._is_ending.wait(0.02):
+            fresh = tap.messages[next_one:]
+            next_one += len(fresh)
+            partitions = sorted(tap.positions(self.world.topic))
+            copies = [
+                (message, self.chance.choice(partitions))
+                for message in fresh
+                if partitions and message.topic == self.world.topic and not message.is_resent
+                and message.key == self.fault.target.encode()
+            ]  # fmt: skip
+            if copies:
+                # Where nobody takes them there are none.
+                with contextlib.suppress(Void, KafkaException):
+                    send_again(self.world, copies)
+
+
 def send_again(world: "World", messages: list[tuple[Seen, int]]) -> None:
     """Sends old messages, each to a partition. Void if Kafka takes none."""
     producer = Producer({
@@ -881,7 +978,8 @@ def send_again(world: "World", messages: list[tuple[Seen, int]]) -> None:
 
 KINDS: tuple[type[Action], ...] = (
     Kill, Pause, Terminate, Roll, KillLeader, Cut, Reset, Refuse, Delay, Throttle, BlackHole, DiskFull, OutboxLocked,
-    EndSessions, KillSession, PauseSession, LockTable, AddPartition, Resend, LogCut, TopicMadeAnew,
+    EndSessions, KillSession, PauseSession, LockTable, StandbyPromoted, AddPartition, Resend, Spread, LogCut,
+    TopicMadeAnew,
     OutboxDeleted, OutboxRestored, OutboxDamaged, OutboxCloned,
 )  # fmt: skip
 

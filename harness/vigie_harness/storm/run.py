@@ -127,7 +127,7 @@ def compare(
 
 
 def schedule(plan: Plan, layout: Layout) -> list[Fault]:
-    kinds = [kind for kind in KINDS if kind.name in plan.only or not plan.only and not kind.is_asked_for]
+    kinds = [kind for kind in KINDS if not plan.only or kind.name in plan.only]
     return draw(kinds, layout, plan.seed, plan.faults, plan.every)
 
 

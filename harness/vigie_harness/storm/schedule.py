@@ -58,8 +58,6 @@ class Kind:
     """One or two words, as the timeline shows them."""
     weight: float = 1.0
     """How often it comes, in proportion to the others."""
-    is_asked_for: bool = False
-    """Whether a storm has it only if it is named."""
     duration: tuple[float, float] = (0.0, 0.0)
     """The shortest and the longest, in seconds."""
 

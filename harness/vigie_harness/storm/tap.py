@@ -121,26 +121,32 @@ class Tap:
         looked = 0.0
         try:
             while not self._is_stopping.is_set():
-                if self._anew or time.monotonic() - looked > 1:
+                if self._anew:
+                    # One that has read the old topic may go on with what it knows of that.
+                    consumer.close()
+                    consumer = self._consumer()
                     self._forget(consumer)
+                    looked = 0.0
+                if time.monotonic() - looked > 1:
                     self._assign(consumer)
                     looked = time.monotonic()
                 for message in consumer.consume(500, 0.05):
                     if not message.error():
                         self._take(message)
+        except Exception as error:
+            self.doubtful.append(f"the tap ended: {type(error).__name__}: {error}")
+            raise
         finally:
             consumer.close()
 
     def _forget(self, consumer: Consumer) -> None:
-        """Lets go of topics that were made anew."""
+        """Lets go of topics that were made anew, and goes on with the others."""
         with self._lock:
             for topic in self._anew:
-                gone = [place for place in self._next if place[0] == topic]
-                consumer.incremental_unassign([TopicPartition(*place) for place in gone])
-                for place in gone:
-                    del self._next[place]
+                self._next = {place: offset for place, offset in self._next.items() if place[0] != topic}
                 self._logs[topic] += 1
             self._anew = set()
+            consumer.incremental_assign([TopicPartition(*place, offset) for place, offset in self._next.items()])
 
     def _assign(self, consumer: Consumer) -> None:
         """Goes on with partitions that are new."""

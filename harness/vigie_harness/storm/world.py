@@ -43,6 +43,9 @@ WARM = 21.0
 
 SETTING = Setting(TOPIC, [(size, SLIDE) for size in SIZES], {"temperature": (float("-1e9"), WARM)})
 
+# How long a standby that gets nothing waits for commits that it then lacks, in seconds.
+COMMITS_WITHIN = 10.0
+
 GATEWAYS, PROCESSORS, PARTITIONS = 3, 2, 4
 INTERVALS = (120, 200)
 """Milliseconds between the readings of a gateway's stations."""
@@ -125,6 +128,8 @@ class World:
     ):
         self.folder = folder
         self.seed = seed
+        self.log_lock = threading.Lock()
+        """Of whoever deletes messages of the topic."""
         self.incidents: list[Incident] = []
         self.members: dict[str, Member] = {}
         self.links: dict[str, TcpProxy] = {}
@@ -133,6 +138,7 @@ class World:
         self.clones: dict[str, str] = {}
         """Second gateways on copies of outboxes, by name, with the gateway whose name each sends under."""
         self.cards = Cards()
+        self._standbys = 0
         self._configurations: dict[str, str] = {}
         self._is_stopping = threading.Event()
         self._watch = threading.Thread(target=self._look_after_members, name="watch", daemon=True)
@@ -258,6 +264,52 @@ class World:
                         text = error.read()
                     (self.folder / "logs" / f"{name}-{path}.txt").write_bytes(text)
 
+    def fail_over(self, behind: int) -> int:
+        """Lets the database die and puts a standby in its place that lacks the last `behind` commits of a gateway.
+
+        Nobody else may stop or start the database meanwhile. Returns how many it lacks: fewer if nobody committed.
+        """
+        member = self.members["postgres"]
+        primary = self.postgres
+        self._standbys += 1
+        standby = primary.make_standby(self.folder / f"standby-{self._standbys}")
+        try:
+            standby.cut_off()
+            before = self._commits(standby)
+            deadline = time.monotonic() + COMMITS_WITHIN
+            while (lacks := self._lead(self._commits(primary), before)) < behind and time.monotonic() < deadline:
+                time.sleep(0.05)
+            primary.process.kill()
+            standby.promote()
+        except BaseException:
+            standby.stop()
+            standby.remove()
+            if not primary.process.is_running:
+                primary.start()
+            raise
+        self.postgres = member.server = standby
+        for name in self.layout.processors:
+            self.links[f"{name} to postgres"].target = self._socket
+        primary.stop()
+        primary.remove()
+        return lacks
+
+    @staticmethod
+    def _commits(server: Postgres) -> dict[str, int]:
+        """How often each gateway's readings were committed."""
+        lines = server.psql("SELECT gateway_id, commit_number FROM gateway").splitlines()
+        return {name: int(number) for name, _, number in (line.partition("|") for line in lines)}
+
+    @staticmethod
+    def _lead(now: dict[str, int], before: dict[str, int]) -> int:
+        """The most that a gateway is ahead."""
+        return max((number - before.get(name, 0) for name, number in now.items()), default=0)
+
+    @property
+    def _socket(self) -> str:
+        """Where the database's sessions go: PostgreSQL knows its user by the other end, which is a proxy."""
+        return str(pathlib.Path(self.postgres.sockets) / ".s.PGSQL.5432")
+
     # Outboxes
 
     @property
@@ -298,6 +350,18 @@ class World:
         member.start()
         return member
 
+    def restart_with(self, gateway: str, partitioner: str | None) -> None:
+        """Ends a gateway and starts it with another way to choose partitions; None is the one by default."""
+        text = self._configurations[gateway]
+        if partitioner:
+            topic = f"  topic: {TOPIC}\n"
+            text = text.replace(topic, f"{topic}  properties: {{partitioner: {partitioner}}}\n")
+        member = self.members[gateway]
+        with member.held():
+            member.terminate()
+            (self.folder / "configuration" / f"{gateway}.yaml").write_text(text)
+            member.start()
+
     def fail(self, member: str, sentence: str) -> None:
         """Tells of something that a gateway should have done."""
         self._tell(Incident(time.monotonic(), member, sentence, is_failure=True))
@@ -333,8 +397,7 @@ class World:
     def _prepare_processors(self) -> None:
         self._run_migration()
         for name in self.layout.processors:
-            # PostgreSQL knows its user by the Unix socket's other end, which is the proxy.
-            proxy = TcpProxy(str(pathlib.Path(self.postgres.sockets) / ".s.PGSQL.5432"))
+            proxy = TcpProxy(self._socket)
             self.links[f"{name} to postgres"] = proxy
             connection = (
                 f"host=127.0.0.1 port={proxy.port} user=vigie dbname=vigie application_name={name} sslmode=disable"
