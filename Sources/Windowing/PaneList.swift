@@ -62,11 +62,13 @@ public struct PaneList: Sendable {
         return index
     }
 
-    /// Makes room for a few panes, then at once for all that a sensor comes to: to grow twofold, or by a little many
-    /// times, leaves as much again unused, which of a hundred thousand sensors is half a gigabyte.
+    /// Makes room for a few panes, then at once for all that a sensor comes to, if they are not many: to grow twofold, or
+    /// by a little many times, leaves as much again unused, which of a hundred thousand sensors is half a gigabyte. Where
+    /// there may be many, most of them may never have a reading: room grows by a quarter.
     private mutating func makeRoom(_ policy: WindowPolicy) {
-        let all = Int((policy.longestWindow + policy.lateness) / policy.paneSize) + 3
-        panes.reserveCapacity(panes.count < 8 || panes.count >= all ? panes.count + 4 : all)
+        let all = policy.paneCount
+        let isSmall = panes.count < 8 || panes.count >= all
+        panes.reserveCapacity(isSmall ? panes.count + 4 : all <= 64 ? all : min(all, panes.count + panes.count / 4))
     }
 
     /// The first pane that begins at or after `start`.

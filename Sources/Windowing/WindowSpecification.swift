@@ -33,6 +33,11 @@ public struct WindowPolicy: Sendable, Equatable {
     /// The longest window, milliseconds.
     public let longestWindow: Int64
 
+    /// The most panes of a sensor that has a reading in each.
+    public var paneCount: Int { Int(clamping: (longestWindow + lateness) / paneSize) + 3 }
+    /// In how many windows a reading is.
+    public var windowsPerReading: Int64 { specifications.reduce(0) { $0 + $1.size / $1.slide } }
+
     /// Makes a policy.
     /// - Parameters:
     ///   - specifications: at least one, none twice.

@@ -52,8 +52,9 @@ struct Verify: Command {
     static let summary = "Recompute windows and streams from the raw readings, and print a certificate."
     static let discussion = """
         Also asks the broker, for a few seconds at most, for messages that nobody has read yet. The exit status is 1 if \
-        anything does not agree, if a gateway has several streams whose end was not told, or if readings are missing that \
-        may be among unread messages. Processors may go on running.
+        anything does not agree, if a gateway has several streams whose end was not told, if readings came under numbers \
+        of others and are no rows yet, or if readings are missing that may be among unread messages. Processors may go \
+        on running.
         """
     static var options: [CommandOption<Verify>] {
         [.configuration(\.configuration)]
@@ -68,6 +69,10 @@ struct Verify: Command {
         var description: String { "it is not known how far some streams go" }
     }
 
+    struct OpenConflicts: Error, CustomStringConvertible {
+        var description: String { "readings that came under numbers of others are no rows yet" }
+    }
+
     struct Unfinished: Error, CustomStringConvertible {
         var description: String { "readings are missing, and there are messages that nobody has read yet" }
     }
@@ -77,6 +82,7 @@ struct Verify: Command {
         print(certificate)
         if certificate.mismatchCount > 0 { throw Mismatch() }
         if certificate.openStreamCount > 0 { throw OpenStreams() }
+        if certificate.openConflicts > 0 { throw OpenConflicts() }
         if !certificate.isGood { throw Unfinished() }
     }
 }

@@ -57,6 +57,11 @@ import Testing
     @Test(arguments: [
         ("windows: [{size: 10m, slide: 3m}]", "must divide"),
         ("windows: [{size: 1m}, {size: 1m}]", "twice"),
+        ("windows: [{size: 10m, slide: 1m}, {size: 10m, slide: 5m}]", "one slide"),
+        ("windows: [{size: 365d, slide: 1ms}]", "longer slides"),
+        ("windows: [{size: 1m, slide: 1ms}]", "60000 windows"),
+        ("windows: [{size: 1m, slide: 1s}]\nlateness: 30d", "less lateness"),
+        ("limits: {temperature: {min: -1e308}}", "number"),
         ("windows: [{slide: 1m}]", "size"),
         ("lateness: soon", "duration"),
         ("latenes: 1m", "did you mean \"lateness\""),

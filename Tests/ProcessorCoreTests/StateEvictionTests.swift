@@ -82,6 +82,21 @@ import Windowing
     }
 
     /// A stream with very many ranges goes before any sensor.
+    /// A gateway that begins a stream a minute, or a board that makes them up: the sensors that send go on without a pause.
+    @Test func streamsThatNobodyNeedsLeaveBeforeSensorsThatSend() {
+        let gateway = gateway([sensor("s", lastArrival: 5_000)])
+        for number in 1...1000 {
+            gateway.streams[StreamID(bits: UInt64(number))] = StreamProgress(first: 1)
+            gateway.streamUse[StreamID(bits: UInt64(number))] = Int64(number)
+        }
+        let size = gateway.size(policy).bytes
+        var cache = ["g": gateway]
+        let outcome = StateEviction(bound: size / 2, looksForSilence: true).evict(from: &cache, bytes: size, now: 5_000)
+        #expect(outcome.sensors == 0 && outcome.streams > 500 && outcome.incomplete.isEmpty)
+        #expect(gateway.size(policy).bytes <= size / 2)
+        #expect(gateway.streams[StreamID(bits: 1)] == nil && gateway.streams[StreamID(bits: 1000)] != nil)
+    }
+
     @Test func longListsOfHolesLeaveFirst() {
         let gateway = gateway([sensor("s", lastArrival: 0)])
         let ranges = (1...5000).map { LossRange(first: $0 * 2, last: $0 * 2) }

@@ -46,11 +46,15 @@ struct SensorName: Hashable {
 }
 
 extension GatewayState {
+    /// What a stream takes: its progress, its places in two tables, and its ranges.
+    static func bytes(of stream: StreamProgress) -> Int {
+        MemoryLayout<StreamProgress>.stride + 64 + MemoryLayout<LossRange>.stride * stream.losses.count
+    }
+
     /// What it takes in memory, without what the allocator adds.
     func size(_ policy: WindowPolicy) -> StateSize {
         var size = StateSize()
-        size.bytes = MemoryLayout<StreamProgress>.stride * streams.count
-        for stream in streams.values { size.bytes += MemoryLayout<LossRange>.stride * stream.losses.count }
+        for stream in streams.values { size.bytes += GatewayState.bytes(of: stream) }
         for (name, sensor) in sensors {
             size.sensors += 1
             size.panes += sensor.windows.paneCount

@@ -47,25 +47,42 @@ struct StateEviction {
             && now - sensor.lastArrival > StateEviction.quietTime
     }
 
+    /// What may leave memory, and when it was last needed.
+    private enum Candidate {
+        case stream(StreamID, StreamProgress)
+        case sensor(String, SensorState)
+    }
+
     /// Drops the sensors and streams that have been quiet for longest.
     private func shrink(_ cache: [String: GatewayState], by excess: Int, _ outcome: inout Outcome) {
-        var rest = excess
-        let streams = cache.values.flatMap { state in state.streamUse.map { (state, $0.key, $0.value) } }
-        // A stream with many ranges costs more than anything else, and comes back at once.
-        for (state, streamID, _) in streams.sorted(by: { $0.2 < $1.2 }) where rest > 0 {
-            guard let ranges = state.streams[streamID]?.losses.count, ranges > 1000 else { continue }
-            rest -= ranges * MemoryLayout<LossRange>.stride
-            drop(streamID, of: state, &outcome)
+        var candidates: [(use: Int64, state: GatewayState, candidate: Candidate)] = []
+        for (gatewayID, state) in cache {
+            for (streamID, progress) in state.streams {
+                // A stream with many ranges costs more than anything else, and comes back at once.
+                let use = progress.losses.count > 1000 ? .min : state.streamUse[streamID] ?? .min
+                candidates.append((use, state, .stream(streamID, progress)))
+            }
+            for sensor in state.sensors.values {
+                candidates.append((sensor.lastArrival, state, .sensor(gatewayID, sensor)))
+            }
         }
-        let sensors = cache.flatMap { gatewayID, state in state.sensors.values.map { (gatewayID, state, $0) } }
-        for (gatewayID, state, sensor) in sensors.sorted(by: { $0.2.lastArrival < $1.2.lastArrival }) where rest > 0 {
-            rest -= SensorState.bytes + sensor.windows.paneBytes
-            drop(sensor, of: state, &outcome)
-            // Its windows are still to be written, and its silence to be noticed.
-            if !sensor.windows.isEmpty || looksForSilence && !sensor.alerts.isSilent {
-                state.isWhole = false
-                state.loadedThrough = ""
-                outcome.incomplete.insert(gatewayID)
+        candidates.sort { $0.use < $1.use }
+        var rest = excess
+        for (_, state, candidate) in candidates {
+            if rest <= 0 { break }
+            switch candidate {
+            case .stream(let streamID, let progress):
+                rest -= GatewayState.bytes(of: progress)
+                drop(streamID, of: state, &outcome)
+            case .sensor(let gatewayID, let sensor):
+                rest -= SensorState.bytes + sensor.windows.paneBytes
+                drop(sensor, of: state, &outcome)
+                // Its windows are still to be written, and its silence to be noticed.
+                if !sensor.windows.isEmpty || looksForSilence && !sensor.alerts.isSilent {
+                    state.isWhole = false
+                    state.loadedThrough = ""
+                    outcome.incomplete.insert(gatewayID)
+                }
             }
         }
     }

@@ -162,6 +162,7 @@ public struct Processor: Sendable {
         let ends = await TopicEnds.ask(settings)
         do {
             return try await withConnection { connection in
+                try Migrator.check(connection)
                 try ends.waitForReaders(connection)
                 return try Verification(connection: connection, windows: windows, topicEnds: ends).run()
             }

@@ -210,10 +210,28 @@ public struct ProcessorSettings: Sendable {
             }
         }
         let policy = WindowPolicy(specifications: specifications, lateness: lateness)
-        if policy == nil { root.problem("a window stands twice", at: "windows") }
+        if policy == nil || Set(specifications.map(\.size)).count < specifications.count {
+            root.problem(
+                "a size stands twice: a window's row is found by its size and its beginning, so each size has one slide",
+                at: "windows")
+        }
         // Never used after a problem was reported.
-        return policy ?? WindowPolicy.standIn
+        guard let policy else { return WindowPolicy.standIn }
+        if policy.paneCount > mostPanes || policy.windowsPerReading > mostWindowsPerReading {
+            root.problem(
+                "a reading would be in \(policy.windowsPerReading) windows and a sensor in memory could have"
+                    + " \(policy.paneCount) panes of the greatest common slide; at most \(mostWindowsPerReading) and"
+                    + " \(mostPanes) are allowed: choose longer slides, shorter windows or less lateness",
+                at: "windows")
+            return WindowPolicy.standIn
+        }
+        return policy
     }
+
+    /// The most panes of a sensor, some 36 MB, and the most windows that a reading may be in.
+    private static let (mostPanes, mostWindowsPerReading) = (100_000, Int64(10_000))
+    /// The largest value for which the sums over all readings of a window are exact enough to be compared.
+    private static let mostOfQuantity = 1e9
 
     private static func limits(_ root: Section) -> PhysicalLimits {
         var limits = PhysicalLimits()
@@ -224,8 +242,8 @@ public struct ProcessorSettings: Sendable {
         for quantity in Quantity.all {
             guard let range = section.optionalSection(quantity.name) else { continue }
             let known = limits[quantity]
-            let low = range.value("min", as: .number(), default: known.lowerBound)
-            let high = range.value("max", as: .number(), default: known.upperBound)
+            let low = range.value("min", as: .number(-mostOfQuantity...mostOfQuantity), default: known.lowerBound)
+            let high = range.value("max", as: .number(-mostOfQuantity...mostOfQuantity), default: known.upperBound)
             if low <= high { limits[quantity] = low...high } else { range.problem("min is above max") }
         }
         return limits

@@ -189,8 +189,8 @@ actor BatchWriter {
             metrics.evictions.increment(by: UInt64(outcome.sensors + outcome.streams))
             if !outcome.incomplete.isEmpty {
                 log.warning(
-                    "the sensors' state is larger than it may be (state_size); windows of quiet sensors wait",
-                    ["bytes": size.bytes, "sensors": outcome.sensors])
+                    "the state of sensors and streams is larger than it may be (state_size); windows of quiet sensors wait",
+                    ["bytes": size.bytes, "sensors": outcome.sensors, "streams": outcome.streams])
                 evicted.gateways.formUnion(outcome.incomplete)
                 evicted.retry = .now + BatchWriter.evictionPause
                 incomplete.subtract(outcome.incomplete)

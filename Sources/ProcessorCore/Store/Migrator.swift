@@ -16,6 +16,19 @@ public struct SchemaTooNew: Error, Sendable, CustomStringConvertible {
     }
 }
 
+/// The database was made by an older program, or by none.
+public struct SchemaTooOld: Error, Sendable, CustomStringConvertible {
+    /// The database's last migration; 0 if it has none.
+    public var found: Int64
+    /// The one that this program needs.
+    public var needed: Int64
+
+    /// What is wrong and what to do.
+    public var description: String {
+        "the database has schema \(found), this program needs schema \(needed): run \"vigie-processor migrate\""
+    }
+}
+
 /// Brings the schema up to date, one program at a time.
 struct Migrator {
     /// Held for the length of the migration; "vigie" in ASCII.
@@ -43,6 +56,15 @@ struct Migrator {
             }
             return missing
         }
+    }
+
+    /// Looks whether the schema is the one that this program knows.
+    /// - Throws: `SchemaTooOld`, `SchemaTooNew`, or what the database says.
+    static func check(_ connection: PostgresConnection) throws {
+        let hasTable = try connection.query("SELECT to_regclass('schema_migration') IS NOT NULL").value(0, 0) as Bool
+        let found = hasTable ? try version(connection) : 0
+        if found < Migration.latest { throw SchemaTooOld(found: found, needed: Migration.latest) }
+        if found > Migration.latest { throw SchemaTooNew(found: found, known: Migration.latest) }
     }
 
     private static func version(_ connection: PostgresConnection) throws -> Int64 {

@@ -71,6 +71,7 @@ actor Redriver {
         } catch {
             throw DatabaseAway(error) ?? error
         }
+        try Migrator.check(connection)
         let ends = try await readEnds()
         defer { source?.close() }
         var newest: [String: Newest] = [:]
