@@ -238,13 +238,34 @@ public struct PostgresParameter: Sendable {
         return PostgresParameter(typeIdentifier: Value.typeIdentifier, field: Field(writer.buffer))
     }
 
+    // Of what large arrays are made there is a way that is compiled for the type: another module calls a generic one
+    // through its witnesses, which takes several times as long an element.
+
+    /// A one-dimensional array of int8.
+    public static func array(_ elements: [Int64]) -> PostgresParameter { encoded(elements.lazy.map { Optional($0) }) }
+
+    /// A one-dimensional array of float8, whose elements may be NULL.
+    public static func array(_ elements: [Double?]) -> PostgresParameter { encoded(elements) }
+
+    /// A one-dimensional array of text.
+    public static func array(_ elements: [String]) -> PostgresParameter { encoded(elements.lazy.map { Optional($0) }) }
+
+    /// A one-dimensional array of timestamptz.
+    public static func array(_ elements: [PostgresTimestamp]) -> PostgresParameter {
+        encoded(elements.lazy.map { Optional($0) })
+    }
+
     /// A one-dimensional array, such as `unnest($1::int8[])` takes.
     public static func array<Value: PostgresValue>(_ elements: some Sequence<Value>) -> PostgresParameter {
-        array(elements.lazy.map { Optional($0) })
+        encoded(elements.lazy.map { Optional($0) })
     }
 
     /// A one-dimensional array whose elements may be NULL.
     public static func array<Value: PostgresValue>(_ elements: some Sequence<Value?>) -> PostgresParameter {
+        encoded(elements)
+    }
+
+    private static func encoded<Value: PostgresValue>(_ elements: some Sequence<Value?>) -> PostgresParameter {
         var writer = PostgresFieldWriter(buffer: BinaryBuffer(capacity: 24 + elements.underestimatedCount * 12))
         // Layout: array_send() in PostgreSQL's src/backend/utils/adt/arrayfuncs.c: dimensions, whether there are NULLs,
         // element type; for each dimension its length and lower bound; then each element as a field.

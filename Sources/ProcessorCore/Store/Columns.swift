@@ -59,12 +59,11 @@ extension Collection where Element: TableColumn {
 /// The rows of a result, read by the names of their columns.
 struct ResultRows<Column: ResultColumn>: RandomAccessCollection {
     private let result: PostgresResult
-    private let positions: [String: Int]
+    private let positions: ColumnPositions<Column>
 
     init(_ result: PostgresResult, of _: Column.Type = Column.self) {
         self.result = result
-        positions = Dictionary(
-            (0..<result.columnCount).map { (result.columnName($0), $0) }, uniquingKeysWith: { first, _ in first })
+        positions = ColumnPositions(result)
     }
 
     var startIndex: Int { 0 }
@@ -72,11 +71,29 @@ struct ResultRows<Column: ResultColumn>: RandomAccessCollection {
     subscript(row: Int) -> ResultRow<Column> { ResultRow(result: result, row: row, positions: positions) }
 }
 
+/// Where the columns of a result are. Each name is made and looked up once a result, not once a row.
+private final class ColumnPositions<Column: ResultColumn> {
+    private let byName: [String: Int]
+    private var known: [Column: Int] = [:]
+
+    init(_ result: PostgresResult) {
+        byName = Dictionary(
+            (0..<result.columnCount).map { (result.columnName($0), $0) }, uniquingKeysWith: { first, _ in first })
+    }
+
+    func position(of column: Column) -> Int? {
+        if let position = known[column] { return position }
+        let position = byName[column.name]
+        known[column] = position
+        return position
+    }
+}
+
 /// One row of a result.
 struct ResultRow<Column: ResultColumn> {
     fileprivate let result: PostgresResult
     fileprivate let row: Int
-    fileprivate let positions: [String: Int]
+    fileprivate let positions: ColumnPositions<Column>
 
     /// The value of a column.
     /// - Throws: as `PostgresResult.value`, also if the result has no such column.
@@ -109,7 +126,7 @@ struct ResultRow<Column: ResultColumn> {
     }
 
     private func position(_ column: Column) throws(PostgresError) -> Int {
-        guard let position = positions[column.name] else {
+        guard let position = positions.position(of: column) else {
             throw PostgresError(sqlState: "42703", message: "the result has no column \(column.name)")
         }
         return position

@@ -5,9 +5,9 @@ import Windowing
 
 /// What late readings of a transaction add to final windows.
 ///
-/// A window's row has the counts, means and deviations that make it mergeable, so nearly always one statement folds all of
-/// them in and no raw row is read. A window that has no row yet, or one of an older release without counts, is computed
-/// from the raw rows once, which are found by the index: one range for windows that touch.
+/// A window's row has the counts, means and deviations that make it mergeable, so nearly always a statement for thousands
+/// of windows folds them in and no raw row is read. A window that has no row yet, or one of an older release without
+/// counts, is computed from the raw rows once, which are found by the index: one range for windows that touch.
 struct LateReadings {
     private struct Row {
         var name: SensorName
@@ -34,8 +34,7 @@ struct LateReadings {
 
     /// Writes the windows, after the raw rows of the transaction.
     func write(_ connection: PostgresConnection, policy: WindowPolicy, now: PostgresTimestamp) throws {
-        if rows.isEmpty { return }
-        let rest = try fold(connection, now: now)
+        let rest = try WindowTable.portions(of: rows).flatMap { try LateReadings.fold($0, connection, now: now) }
         if rest.isEmpty { return }
         try recompute(rest, policy: policy, connection).write(connection, now: now)
     }
@@ -63,27 +62,27 @@ struct LateReadings {
             + [.commitNumber]
     }
 
-    /// Folds late readings into rows.
+    /// Folds late readings into rows, with one statement.
     /// - Returns: the windows for which that is not possible.
-    private func fold(_ connection: PostgresConnection, now: PostgresTimestamp) throws -> [Row] {
+    private static func fold(
+        _ rows: ArraySlice<Row>, _ connection: PostgresConnection, now: PostgresTimestamp
+    ) throws -> [Row] {
         enum Answer: String, ResultColumn { case position }
         // Each once, as every column goes through them.
-        let names = rows.map(\.name)
-        let totals = rows.map(\.window.totals)
+        let (names, totals) = (rows.map(\.name), rows.map(\.window.totals))
+        let (sizes, starts) = (rows.map(\.window.specification.size), rows.map(\.window.start))
         let quantities = totals.reduce(into: QuantitySet()) { $0.formUnion($1.quantities) }
-        let parameters = LateReadings.columns(quantities).map { column -> PostgresParameter in
+        let parameters = columns(quantities).map { column -> PostgresParameter in
             if case .commitNumber = column { return .array(rows.map(\.commitNumber)) }
-            return WindowTable.parameter(
-                column, names: names, sizes: rows.lazy.map(\.window.specification.size),
-                starts: rows.lazy.map(\.window.start), totals: totals)
+            return WindowTable.parameter(column, names: names, sizes: sizes, starts: starts, totals: totals)
         }
-        let answer = try connection.query(prepared: LateReadings.statement(quantities), parameters + [.value(now)])
+        let answer = try connection.query(prepared: statement(quantities), parameters + [.value(now)])
         if answer.rowCount == rows.count { return [] }
         var isFolded = [Bool](repeating: false, count: rows.count)
         for row in ResultRows(answer, of: Answer.self) {
             isFolded[Int(try row.value(.position, as: Int64.self)) - 1] = true
         }
-        return rows.indices.filter { !isFolded[$0] }.map { rows[$0] }
+        return zip(rows, isFolded).filter { !$1 }.map(\.0)
     }
 
     /// Merges by the formula of Chan, Golub and LeVeque, as `Summary` does.

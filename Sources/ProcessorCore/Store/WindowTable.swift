@@ -135,7 +135,7 @@ struct WindowRows {
             }
         }
         let known = rows.filter { !$0.result.isNew }
-        if !known.isEmpty { try WindowRows.upsert(known, connection, now: now) }
+        for portion in WindowTable.portions(of: known) { try WindowRows.upsert(portion, connection, now: now) }
     }
 
     private static func copy(_ row: Row, to writer: inout BinaryCopyWriter, now: PostgresTimestamp) throws {
@@ -163,22 +163,22 @@ struct WindowRows {
         }
     }
 
-    private static func upsert(_ rows: [Row], _ connection: PostgresConnection, now: PostgresTimestamp) throws {
-        let results = rows.lazy.map(\.result)
-        let (names, totals) = (rows.map(\.name), rows.map(\.result.totals))
+    private static func upsert(_ rows: ArraySlice<Row>, _ connection: PostgresConnection, now: PostgresTimestamp) throws
+    {
+        let results = rows.map(\.result)
+        let (names, totals) = (rows.map(\.name), results.map(\.totals))
+        let (sizes, starts) = (results.map(\.specification.size), results.map(\.start))
         let parameters = WindowColumn.all.map { column -> PostgresParameter in
             switch column {
             case .windowEnd:
                 .array(results.map { PostgresTimestamp(milliseconds: $0.start + $0.specification.size) })
-            case .coverage: .array(rows.indices.map { totals[$0].coverage(of: rows[$0].result.specification.size) })
+            case .coverage: .array(results.map { $0.totals.coverage(of: $0.specification.size) })
             case .isFinal: .array(results.map(\.isFinal))
-            case .revision: .array(results.map { _ in Int32(0) })
-            case .commitNumber: .array(rows.lazy.map(\.commitNumber))
-            case .updatedAt: .array(results.map { _ in now })
+            case .revision: .array(rows.map { _ in Int32(0) })
+            case .commitNumber: .array(rows.map(\.commitNumber))
+            case .updatedAt: .array(rows.map { _ in now })
             default:
-                WindowTable.parameter(
-                    column, names: names, sizes: results.map(\.specification.size), starts: results.map(\.start),
-                    totals: totals)
+                WindowTable.parameter(column, names: names, sizes: sizes, starts: starts, totals: totals)
             }
         }
         _ = try connection.query(prepared: WindowTable.upsert, parameters)
@@ -207,6 +207,13 @@ enum WindowTable {
         ["COPY", "INSERT INTO", "UPDATE"].contains { statement.hasPrefix("\($0) sensor_data_agg") }
     }
 
+    /// Divides windows into what one statement takes. libpq moves what it has not sent yet after each packet that the kernel
+    /// takes, so tens of megabytes of parameters would be moved over and over; and the server goes through them faster if
+    /// they are near each other.
+    static func portions<Row>(of rows: [Row]) -> [ArraySlice<Row>] {
+        stride(from: 0, to: rows.count, by: 4096).map { rows[$0..<min($0 + 4096, rows.count)] }
+    }
+
     static let copy = "COPY sensor_data_agg (\(WindowColumn.all.names)) FROM STDIN (FORMAT binary)"
 
     static func size(_ milliseconds: String) -> String { "\(milliseconds) * interval '1 millisecond'" }
@@ -221,13 +228,12 @@ enum WindowTable {
 
     /// One array with the values of a column of the key or of what readings add up to.
     static func parameter(
-        _ column: WindowColumn, names: [SensorName], sizes: some Sequence<Int64>, starts: some Sequence<Int64>,
-        totals: [Totals]
+        _ column: WindowColumn, names: [SensorName], sizes: [Int64], starts: [Int64], totals: [Totals]
     ) -> PostgresParameter {
         switch column {
         case .sensorID: .array(names.map(\.sensorID))
         case .gatewayID: .array(names.map(\.gatewayID))
-        case .windowSize: .array(sizes.map { $0 })
+        case .windowSize: .array(sizes)
         case .windowStart: .array(starts.map { PostgresTimestamp(milliseconds: $0) })
         case .statistic(let statistic, let quantity):
             .array(totals.map { statistic.value(of: $0.summaries[quantity]) })
