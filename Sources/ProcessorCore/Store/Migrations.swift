@@ -28,6 +28,7 @@ extension Migration {
         Migration(9, "logs that are recognised", PackageResources._009_logs_sql),
         Migration(10, "conflicts of numbers", PackageResources._010_conflicts_sql),
         Migration(11, "compounds and particles in the air", PackageResources._011_air_quality_sql),
+        Migration(12, "room in the pages of windows", PackageResources._012_room_in_windows_sql),
     ]
 
     /// The number of the last step that this program knows.
