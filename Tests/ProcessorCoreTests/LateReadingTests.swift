@@ -122,9 +122,8 @@ struct LateReadingTests {
 
     // MARK: Folding
 
-    @Test func lateReadingsAreFoldedWithoutReadingRows() throws {
-        let processor = Processor()
-        try write(samples(stride(from: 0, to: 3600, by: 10), from: 1), by: processor, at: 3600)
+    /// From now on `statements` tells the statements on windows.
+    private func noteStatements() throws {
         try connection.execute(
             """
             CREATE TABLE statement (name text);
@@ -133,6 +132,14 @@ struct LateReadingTests {
             CREATE TRIGGER note AFTER INSERT OR UPDATE OR DELETE ON sensor_data_agg
                 FOR EACH STATEMENT EXECUTE FUNCTION note()
             """)
+    }
+
+    private let statements = "SELECT string_agg(name, ',' ORDER BY name) FROM statement"
+
+    @Test func lateReadingsAreFoldedWithoutReadingRows() throws {
+        let processor = Processor()
+        try write(samples(stride(from: 0, to: 3600, by: 10), from: 1), by: processor, at: 3600)
+        try noteStatements()
         // In windows that have readings, two days and another one.
         let late = samples([5, 6, 7, 1000, 1001, 2500, 1002, 1005], from: 1000)
         let read = try reads(of: "sensor_data") {
@@ -140,7 +147,7 @@ struct LateReadingTests {
             #expect(summary.late == 8 && summary.rows == 8)
         }
         #expect(read == (0, 0))
-        #expect(try text("SELECT string_agg(name, ',') FROM statement") == "UPDATE", "one statement for all of them")
+        #expect(try text(statements) == "UPDATE", "one statement for all of them")
         #expect(try text("SELECT sum(late_count) FROM sensor_data_agg WHERE window_size = '1 minute'") == "8")
         #expect(try text("SELECT count(*) FROM sensor_data_agg WHERE revision = 1 AND is_final") == "33")
         try expectAgreement()
@@ -169,8 +176,27 @@ struct LateReadingTests {
     @Test func eightThousandLateReadingsOfOneSensorAreTwoStatements() throws {
         let processor = Processor()
         try write(samples([200_000], from: 1), by: processor, at: 200_000)
+        try noteStatements()
         try write(samples((0..<8000).map { ($0 * 37 % 8000) * 10 }, from: 2), by: processor, at: 200_001)
         #expect(try text("SELECT count(*) FROM sensor_data_agg WHERE window_size = '1 minute' AND is_final") == "1334")
+        // One that finds nothing to fold into, and one that inserts the windows or updates them, which counts as both.
+        #expect(try text(statements) == "INSERT,UPDATE,UPDATE")
+        try expectAgreement()
+    }
+
+    @Test func lateReadingsOfAWeekAreOneStatementAndReadNoRow() throws {
+        let processor = Processor()
+        try write(samples(stride(from: 0, to: 7 * 86_400, by: 10_800), from: 1), by: processor, at: 0)
+        try connection.execute("ANALYZE sensor_data; ANALYZE sensor_data_agg")
+        try noteStatements()
+        let late = (0..<50).map { Int64($0) * 10_800 + 7 }
+        let read = try reads(of: "sensor_data") {
+            let summary = try write(samples(late, from: 1000), by: processor, at: 1)
+            #expect(summary.late == 50 && summary.lateWindows == 550)
+        }
+        #expect(read == (0, 0))
+        #expect(try text(statements) == "UPDATE")
+        #expect(try text("SELECT sum(late_count) FROM sensor_data_agg") == "550")
         try expectAgreement()
     }
 

@@ -151,7 +151,7 @@ actor BatchFetcher {
         var batch = ReadingBatch()
         let began = ContinuousClock.now
         while !shutdown.isMade {
-            let room = batch.room(maximum: settings.maximumBatch)
+            let room = batch.room(maximum: gate.batchLimit)
             if room > 0 {
                 reader.makeRoom()
             } else if gate.wait(milliseconds: 1000) {

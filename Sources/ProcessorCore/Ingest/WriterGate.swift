@@ -6,8 +6,11 @@ final class WriterGate: @unchecked Sendable {
     private let mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
     private let condition = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
     private var isOpen = true
+    private var limit: Int
 
-    init() {
+    /// - Parameter limit: the most messages of the first batch.
+    init(limit: Int) {
+        self.limit = limit
         pthread_mutex_init(mutex, nil)
         var attributes = pthread_condattr_t()
         pthread_condattr_init(&attributes)
@@ -36,6 +39,20 @@ final class WriterGate: @unchecked Sendable {
         isOpen = true
         pthread_cond_broadcast(condition)
         pthread_mutex_unlock(mutex)
+    }
+
+    /// The most messages of the batch that is being fetched.
+    var batchLimit: Int {
+        get {
+            pthread_mutex_lock(mutex)
+            defer { pthread_mutex_unlock(mutex) }
+            return limit
+        }
+        set {
+            pthread_mutex_lock(mutex)
+            limit = newValue
+            pthread_mutex_unlock(mutex)
+        }
     }
 
     /// Blocks until the writer waits.

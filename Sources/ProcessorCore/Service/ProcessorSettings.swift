@@ -91,7 +91,7 @@ public struct ProcessorSettings: Sendable {
         groupProtocol = kafka.value("group_protocol", as: .choice(GroupProtocol.classic), default: .classic)
         if groupProtocol == .consumer { ProcessorSettings.checkConsumerProtocol(self.kafka.properties, kafka) }
         workers = kafka.value("workers", as: .integer(1...64), default: 1)
-        maximumBatch = kafka.value("maximum_batch", as: .integer(1...1_000_000), default: 20_000)
+        maximumBatch = kafka.value("maximum_batch", as: .integer(1...1_000_000), default: 200_000)
 
         let postgres = root.section("postgres")
         self.postgres = postgres.required("connection", as: .text)

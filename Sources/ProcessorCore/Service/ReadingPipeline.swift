@@ -47,7 +47,7 @@ struct ReadingPipeline: Service {
 
     func run() async throws {
         let shutdown = ShutdownRequest.current ?? ShutdownRequest()
-        let gate = WriterGate()
+        let gate = WriterGate(limit: BatchPace(maximum: settings.maximumBatch).limit)
         let fetcher = BatchFetcher(
             settings: settings, worker: worker, shutdown: shutdown, gate: gate, status: status, health: health,
             log: log, wallClock: wallClock)
@@ -55,7 +55,7 @@ struct ReadingPipeline: Service {
             settings.kafka, topic: settings.rejectedTopic, health: health,
             part: ReadingPipeline.rejectedPart(worker: worker, of: settings), log: log)
         let writer = BatchWriter(
-            settings: settings, worker: worker,
+            settings: settings, worker: worker, gate: gate,
             rejectedTopic: RejectedTopic(
                 configuration: settings.kafka, topic: settings.rejectedTopic, sourceTopic: settings.topic,
                 health: rejectedHealth, log: log, clock: clock),

@@ -27,6 +27,8 @@ struct BatchSummary: Sendable, Equatable {
     var rejectedByReason: [Rejection.Reason: Int] = [:]
     /// Rows written to `sensor_data_agg`.
     var windows = 0
+    /// Those of them that were final before, for late readings.
+    var lateWindows = 0
     /// How long writing them took, without those that were computed again.
     var windowDuration = Duration.zero
     /// Sensors that were not in memory.
@@ -147,11 +149,12 @@ struct BatchTransaction {
             summary.duplicates = batch.rows.count - summary.rows - summary.expired - conflicts.count
             summary.late = admission.lateCount
 
-            summary.windows = try writeLateReadings(of: admission.touched, cache, cutoff)
+            summary.lateWindows = try writeLateReadings(of: admission.touched, cache, cutoff)
             let began = ContinuousClock.now
-            summary.windows += try writeWindows(
+            summary.windows = try writeWindows(
                 advancing: admission.touched, updating: batch.gateways.compactMap { cache[$0] }, cache, cutoff)
             summary.windowDuration = began.duration(to: .now)
+            summary.windows += summary.lateWindows
             try tables.save(sensors: admission.touched)
             // A report may name hundreds of streams of which it says nothing new.
             var streams = names.indices.filter { admission.isChanged($0) }.map { index in

@@ -50,20 +50,27 @@ actor BatchWriter {
     private var sensorsLoaded = 0
     private var nextLook = ContinuousClock.now
     private var pace: UpdatePace
+    private var batchPace: BatchPace
+    private let gate: WriterGate
     private var latest = Timestamp(milliseconds: 0)
     /// Whether this is the end, and nothing is tried twice any more.
     private var isStopping = false
 
     nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
 
-    /// - Parameter worker: the number of the worker in this process, from 1.
+    /// - Parameters:
+    ///   - worker: the number of the worker in this process, from 1.
+    ///   - gate: is told how large a batch may be.
     init(
-        settings: ProcessorSettings, worker: Int, rejectedTopic: RejectedTopic, metrics: ProcessorMetrics,
+        settings: ProcessorSettings, worker: Int, gate: WriterGate, rejectedTopic: RejectedTopic,
+        metrics: ProcessorMetrics,
         status: PipelineStatus, health: Health, log: Log, wallClock: any WallClock, clock: any Clock<Duration>
     ) {
         self.settings = settings
         self.worker = worker
+        self.gate = gate
         pace = UpdatePace(wished: settings.updateInterval)
+        batchPace = BatchPace(maximum: settings.maximumBatch)
         executor = ThreadExecutor(name: "writer-\(worker)")
         self.rejectedTopic = rejectedTopic
         self.metrics = metrics
@@ -278,7 +285,9 @@ actor BatchWriter {
             sensorsLoaded += summary.sensorsLoaded
             if sensorsLoaded >= BatchWriter.sensorsWorthMeasuring { nextMeasurement = .now }
             metrics.record(summary)
-            pace.observe(windows: summary.windows, duration: summary.windowDuration)
+            pace.observe(windows: summary.windows - summary.lateWindows, duration: summary.windowDuration)
+            batchPace.observe(messages: summary.messages, lateWindows: summary.lateWindows)
+            gate.batchLimit = batchPace.limit
             status.record(
                 WorkCounts(summary), offsets: batch.offsets.mapValues(\.to.next), samples: batch.samples,
                 duration: duration,
