@@ -37,7 +37,7 @@ def run(arguments, folder, broker, what, share, topic, number):
     return result["steady"]
 
 
-def measure(arguments, what):
+def measure(arguments, what, then):
     with common.servers(arguments) as (folder, broker):
         topics = list(fill(arguments, broker, what))
         print(f"{arguments.messages:,} messages of {GATEWAYS * SENSORS} sensors on {PARTITIONS} partitions", flush=True)
@@ -50,13 +50,18 @@ def measure(arguments, what):
             for share, rate in zip(arguments.shares, rates[1:], strict=True):
                 ratios[share].append(rate / rates[0])
         for share, found in ratios.items():
-            print(f"{share:.0%} {what}: {statistics.median(found):.2f} of the rate without")
+            print(f"{share:.0%} {what}: {statistics.median(found):.2f} of the rate without", flush=True)
+        if then:
+            then(arguments, folder, broker)
 
 
-def main(description, what, shares):
-    """Runs the benchmark of an option of vigie-fleet that takes a share, such as `late`."""
+def main(description, what, shares, then=None):
+    """Runs the benchmark of an option of vigie-fleet that takes a share, such as `late`.
+
+    `then` is called with the arguments, the folder and the broker while the servers are still there.
+    """
     parser = common.parser(description)
     parser.add_argument("--messages", type=positive, default=1_000_000)
     parser.add_argument("--pairs", type=positive, default=3)
     parser.add_argument("--shares", type=lambda text: [float(share) for share in text.split(",")], default=shares)
-    return common.main(lambda arguments: measure(arguments, what), parser.parse_args())
+    return common.main(lambda arguments: measure(arguments, what, then), parser.parse_args())
