@@ -13,7 +13,7 @@ import tempfile
 import psycopg
 
 from .errors import HarnessError, UsageError
-from .processes import Process, last_lines
+from .processes import Process, last_lines, wait_until
 
 # A Unix socket's path has room for 107 bytes (unix(7)).
 LONGEST_SOCKET_PATH = 107
@@ -164,15 +164,18 @@ class Postgres:
         standby.start()
         standby.settings = self.settings
         here = self.psql("SELECT pg_current_wal_lsn()")
-        standby.process.wait_until(
-            lambda: standby.psql(f"SELECT pg_last_wal_replay_lsn() >= '{here}'") == "t", 60)  # fmt: skip
+        wait_until(
+            "the standby has all that the primary had",
+            lambda: standby.psql(f"SELECT pg_last_wal_replay_lsn() >= '{here}'") == "t", interval=0.2)  # fmt: skip
         return standby
 
     def cut_off(self):
         """Lets a standby get nothing more of its primary."""
         self.psql("ALTER SYSTEM RESET primary_conninfo")
         self.psql("SELECT pg_reload_conf()")
-        self.process.wait_until(lambda: self.psql("SELECT count(*) FROM pg_stat_wal_receiver") == "0", 60)
+        wait_until(
+            "the standby receives nothing",
+            lambda: self.psql("SELECT count(*) FROM pg_stat_wal_receiver") == "0", interval=0.2)  # fmt: skip
 
     def promote(self):
         """Makes a primary of a standby."""

@@ -674,7 +674,7 @@ class StandbyPromoted(Action):
     """The database dies, and a standby that lacks its last commits takes its place."""
 
     name = "standby promoted"
-    weight = 0.8
+    weight = 2.5
     # About what the copy takes: it goes on by itself.
     duration = (4.0, 8.0)
 
@@ -782,7 +782,7 @@ class LogCut(_OfLog):
     """Old messages are deleted, as retention does it: some of them, or all that are there."""
 
     name = "log cut"
-    weight = 0.8
+    weight = 1.5
 
     def change(self):
         if not self._wait_for_tap():
@@ -813,7 +813,7 @@ class TopicMadeAnew(LogCut):
     """
 
     name = "topic made anew"
-    weight = 0.8
+    weight = 2.5
 
     @classmethod
     def parameters(cls, chance):

@@ -16,7 +16,7 @@ from ..processes import Process, last_lines
 # How long a program may take to end in order before that is a fault of its own: systemd's default.
 STOP_BOUND = 90.0
 # The longest that a program is given, from its start or the end of a pause, to take charge of its signals.
-LOADING = 2.0
+LOADING = 15.0
 # A stop that takes longer than this is told.
 SLOW_STOP = 15.0
 

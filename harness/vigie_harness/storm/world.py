@@ -278,7 +278,7 @@ class World:
             before = self._commits(standby)
             deadline = time.monotonic() + COMMITS_WITHIN
             while (lacks := self._lead(self._commits(primary), before)) < behind and time.monotonic() < deadline:
-                time.sleep(0.05)
+                time.sleep(0.2)
             primary.process.kill()
             standby.promote()
         except BaseException:
