@@ -104,7 +104,8 @@ def write(
         _write_outbox(connection, view, began)
     _write_cards(connection, cards)
     _write_deleted(connection, gone)
-    connection.execute("ANALYZE storm.tapped; ANALYZE storm.outboxed; ANALYZE storm.excused")
+    # Of Vigie's tables too: a server that was promoted a moment ago does not know yet how they have grown.
+    connection.execute("ANALYZE")
 
 
 def _write_cards(connection: psycopg.Connection, cards: Cards) -> None:
