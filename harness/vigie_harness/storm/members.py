@@ -16,7 +16,7 @@ from ..processes import Process, last_lines
 # How long a program may take to end in order before that is a fault of its own: systemd's default.
 STOP_BOUND = 90.0
 # The longest that a program is given, from its start or the end of a pause, to take charge of its signals.
-LOADING = 15.0
+LOADING = 60.0
 # A stop that takes longer than this is told.
 SLOW_STOP = 15.0
 
@@ -90,8 +90,9 @@ class Member:
                 self._launch()
 
     def _launch(self) -> None:
-        self._running_since = time.monotonic()
         self.launch()
+        # A machine that is short of time may take seconds for that alone.
+        self._running_since = time.monotonic()
         self.starts += 1
 
     def kill(self) -> None:
