@@ -691,13 +691,18 @@ class StandbyPromoted(Action):
         return {"commits behind": chance.choice([1, 2, 2, 2, 5])}
 
     def begin(self):
-        with self.member.held():
-            if not self.member.is_running:
-                raise Void("the database does not run")
-            try:
+        # On a busy machine the one before may not be done.
+        if not self.world.fail_over_lock.acquire(blocking=False):
+            raise Void("another standby is being promoted")
+        try:
+            with self.member.held():
+                if not self.member.is_running:
+                    raise Void("the database does not run")
                 self.world.fail_over(self.fault.parameters["commits behind"])
-            except subprocess.CalledProcessError as error:
-                raise Void(f"the database: {error.stderr.strip()}") from error
+        except subprocess.CalledProcessError as error:
+            raise Void(f"the database: {error.stderr.strip()}") from error
+        finally:
+            self.world.fail_over_lock.release()
 
 
 # The topic

@@ -128,6 +128,8 @@ class World:
     ):
         self.folder = folder
         self.seed = seed
+        self.fail_over_lock = threading.Lock()
+        """Of whoever promotes a standby."""
         self.log_lock = threading.Lock()
         """Of whoever deletes messages of the topic."""
         self.incidents: list[Incident] = []
