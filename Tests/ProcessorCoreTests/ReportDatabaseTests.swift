@@ -456,7 +456,7 @@ struct ReportDatabaseTests {
         // Nobody else may have one of these.
         var alone = try self.batch([], from: reader.offset)
         rejected(1, of: 1, by: "stranger", in: &alone)
-        try BatchTransaction(
+        _ = try BatchTransaction(
             connection: connection, topic: "t", policy: policy, rules: AlertRules(), now: start, updateInterval: 0
         ).write(alone, cache: &reader.cache)
         reader.offset += 1
