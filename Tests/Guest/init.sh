@@ -103,6 +103,7 @@ vigie-simbus status
 simbus set cellar temperature=21.5 humidity=40 pressure=1000
 simbus set office temperature=23 humidity=45 co2=800
 simbus set porch temperature=5.25 humidity=70 battery=3.9
+simbus set kitchen temperature=20 humidity=48 voc_index=110 pm2_5=8.5
 simbus set attic temperature=28 humidity=30 pressure=1010
 simbus set shed temperature=16 humidity=52 pressure=1005
 simbus set hall temperature=19 humidity=50 pressure=990

@@ -23,6 +23,7 @@ LATER = {
     "cellar": {"temperature": -7.5, "humidity": 85, "pressure": 960},
     "office": {"temperature": 31, "humidity": 55, "co2": 2400},
     "porch": {"temperature": -12, "humidity": 20, "battery_voltage": 3.3},
+    "kitchen": {"temperature": 26.5, "humidity": 62, "voc_index": 240, "pm2_5": 35},
     "attic": {"temperature": 45, "humidity": 12, "pressure": 1040},
     "shed": {"temperature": 24, "humidity": 95, "pressure": 970},
     "hall": {"temperature": 9, "humidity": 90, "pressure": 1020},
@@ -35,6 +36,7 @@ CHIPS = {
     (0, None, "0x62", "scd41", "office"),
     (0, None, "0x44", "sht4x", "porch"),
     (0, None, "0x48", "ads1115", "porch"),
+    (0, None, "0x69", "sen55", "kitchen"),
     (1, None, "0x77", "bme280", "attic"),
     (1, None, "0x76", "bmp390", "shed"),
     (1, None, "0x38", "aht20", "shed"),
@@ -132,7 +134,7 @@ class GuestTests(unittest.TestCase):
         for bus, table in re.findall(r"^DETECT (.*)\n((?: {3}.*\n)(?:\d0:.*\n)+)", self.console, re.M):
             rows = [line.split(":", 1)[1].split() for line in table.splitlines()[1:]]
             found[bus] = [cell for row in rows for cell in row if cell != "--"]
-        chips = {"0": ["44", "48", "62", "76"], "1": ["38", "76", "77"], "2": ["62", "70"], "without power": []}
+        chips = {"0": ["44", "48", "62", "69", "76"], "1": ["38", "76", "77"], "2": ["62", "70"], "without power": []}
         self.assertEqual(found, chips)
         self.assertIn("\nTRANSFER 0x60  0x60\n", self.console, "a register, by a combined and by two plain transfers")
         self.assertRegex(self.console, r"\nABSENT .*No such device or address\n")
@@ -170,7 +172,7 @@ class GuestTests(unittest.TestCase):
         sample = self.answer("sample-json")
         self.assertEqual(sample["problems"], [])
         stations = {station["station"]: station for station in sample["stations"]}
-        self.assertEqual(set(stations), {"cellar", "office", "porch"})
+        self.assertEqual(set(stations), {"cellar", "office", "porch", "kitchen"})
         for name, station in stations.items():
             values = {value["quantity"]: value["value"] for value in station["values"]}
             self.assertEqual(set(values) - {"battery_level"}, set(FIRST[name]))

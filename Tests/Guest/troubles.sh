@@ -50,7 +50,7 @@ grep -v sensor_power /gateway.yaml >/run/gateway.yaml
 vigie-gateway run --config /run/gateway.yaml 2>/run/gateway.log &
 gateway_process=$!
 
-all="cellar office porch attic shed hall loft annex"
+all="cellar office porch kitchen attic shed hall loft annex"
 phase starting
 wait_for 120 have 1 "faults = ''" $all
 
@@ -91,13 +91,14 @@ simbus heal
 simbus set cellar temperature=-7.5 humidity=85 pressure=960
 simbus set office temperature=31 humidity=55 co2=2400
 simbus set porch temperature=-12 humidity=20 battery=3.3
+simbus set kitchen temperature=26.5 humidity=62 voc_index=240 pm2_5=35
 simbus set attic temperature=45 humidity=12 pressure=1040
 simbus set shed temperature=24 humidity=95 pressure=970
 simbus set hall temperature=9 humidity=90 pressure=1020
 simbus set loft temperature=55 humidity=8 pressure=1030
 simbus set annex temperature=17.5 humidity=35 co2=5000
 phase between
-wait_for 120 have 1 "faults = '' AND round(temperature) IN (-8, -7, 31, -12, 45, 24, 9, 55, 17, 18)" $all
+wait_for 120 have 1 "faults = '' AND round(temperature) IN (-8, -7, 31, -12, 26, 27, 45, 24, 9, 55, 17, 18)" $all
 
 phase changed
 wait_for 120 have 1 TRUE $all
