@@ -68,7 +68,16 @@ class Batch:
 
     @property
     def count(self) -> int:
+        """How many readings."""
         return len(self.offset)
+
+    @property
+    def stream_names(self) -> list[tuple[str, int]]:
+        return [(self.gateways[gateway], bits) for gateway, bits in self.streams]
+
+    @property
+    def sensor_names(self) -> list[tuple[str, str]]:
+        return [(self.gateways[gateway], name) for gateway, name in self.sensors]
 
     def message(self, row: int, rejection: Rejection, own_stream: str | None = None) -> Rejected:
         """A message of the range as it came."""
@@ -118,7 +127,10 @@ class BatchDecoder:
                 rejected.append(batch.message(row, rejection))
                 continue
             if isinstance(decoded, Report):
-                reports.append((names.gateway(decoded.gateway_id), decoded))
+                gateway = names.gateway(decoded.gateway_id)
+                reports.append((gateway, decoded))
+                for told in [*decoded.streams, *(gap for gap in decoded.gaps if gap.ranges)]:
+                    names.stream(gateway, told.stream_id)
             else:
                 names.fill(columns, row, decoded)
         rows = numpy.flatnonzero(columns.pop("is_reading"))

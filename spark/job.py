@@ -1,0 +1,11 @@
+"""For spark-submit: `spark-submit spark/job.py --config processor.yaml`."""
+
+import pathlib
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+
+from vigie_spark.job import main  # noqa: E402
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,349 @@
+"""What the tests of the Spark job share: databases, topics, both engines, and comparisons of what they wrote.
+
+VIGIE_KAFKA and VIGIE_POSTGRES say where the servers are (tools/with-services), VIGIE_BIN where Vigie's programs are.
+"""
+
+import contextlib
+import dataclasses
+import itertools
+import json
+import os
+import pathlib
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+
+import confluent_kafka
+import psycopg
+import pyarrow
+import pytest
+import yaml
+from confluent_kafka.admin import AdminClient, NewTopic
+from vigie_spark.job import locate
+from vigie_spark.offsets import Position, Range
+from vigie_spark.settings import Settings, read_settings
+from vigie_spark.task import Worker
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+PROGRAMS = pathlib.Path(os.environ.get("VIGIE_BIN") or ROOT / ".build" / "debug")
+
+needs_servers = pytest.mark.skipif(
+    not (os.environ.get("VIGIE_KAFKA") and os.environ.get("VIGIE_POSTGRES")), reason="run with tools/with-services"
+)
+needs_connector = pytest.mark.skipif(
+    not os.environ.get("VIGIE_SPARK_JARS"), reason="VIGIE_SPARK_JARS names no folder with Spark's Kafka connector"
+)
+
+_numbers = itertools.count()
+
+
+def unique(name: str) -> str:
+    return f"{name}_{os.getpid()}_{next(_numbers)}"
+
+
+def wait_until(what: str, is_so: Callable[[], object], bound: float = 60):
+    """Waits for a state and returns what `is_so` returned."""
+    deadline = time.monotonic() + bound
+    while not (found := is_so()):
+        assert time.monotonic() < deadline, f"not within {bound:.0f} s: {what}"
+        time.sleep(0.05)
+    return found
+
+
+# MARK: Servers
+
+
+def make_topic(partitions: int = 2) -> str:
+    """A topic of its own, with the topic of its rejected messages."""
+    name = unique("readings").replace("_", "-")
+    admin = AdminClient({"bootstrap.servers": os.environ["VIGIE_KAFKA"]})
+    topics = [NewTopic(name, partitions, 1), NewTopic(f"{name}.a", 1, 1), NewTopic(f"{name}.b", 1, 1)]
+    for future in admin.create_topics(topics).values():
+        future.result()
+    return name
+
+
+def produce(topic: str, count: int, *options: str, seed: int = 1, gateways: int = 20) -> None:
+    subprocess.run(
+        [PROGRAMS / "vigie-fleet", "produce", "--bootstrap", os.environ["VIGIE_KAFKA"], "--topic", topic,
+         "--count", str(count), "--seed", str(seed), "--gateways", str(gateways), *options],
+        check=True, capture_output=True,
+    )  # fmt: skip
+
+
+def send(topic: str, messages: list[tuple[bytes | None, bytes | None]], partition: int = 0) -> None:
+    """Sends messages, each a key and a value."""
+    producer = confluent_kafka.Producer({"bootstrap.servers": os.environ["VIGIE_KAFKA"], "linger.ms": 5})
+    for key, value in messages:
+        producer.produce(topic, key=key, value=value, partition=partition)
+        producer.poll(0)
+    assert producer.flush(30) == 0
+
+
+def ends(topic: str) -> dict[int, int]:
+    consumer = confluent_kafka.Consumer({"bootstrap.servers": os.environ["VIGIE_KAFKA"], "group.id": "tests"})
+    try:
+        partitions = consumer.list_topics(topic, timeout=10).topics[topic].partitions
+        return {
+            partition: consumer.get_watermark_offsets(confluent_kafka.TopicPartition(topic, partition), timeout=10)[1]
+            for partition in partitions
+        }
+    finally:
+        consumer.close()
+
+
+def read_all(topic: str) -> list[confluent_kafka.Message]:
+    """All messages of a topic with one partition, once more."""
+    consumer = confluent_kafka.Consumer(
+        {"bootstrap.servers": os.environ["VIGIE_KAFKA"], "group.id": "tests", "auto.offset.reset": "earliest"}
+    )
+    try:
+        consumer.assign([confluent_kafka.TopicPartition(topic, 0, 0)])
+        end, messages = ends(topic)[0], []
+        while not messages or messages[-1].offset() < end - 1:
+            if not end:
+                return []
+            messages += [message for message in consumer.consume(500, 0.1) if not message.error()]
+        return messages
+    finally:
+        consumer.close()
+
+
+@dataclasses.dataclass
+class Centre:
+    """A database of its own, and the configuration with which either engine works on it."""
+
+    connection: str
+    file: pathlib.Path
+    settings: Settings
+
+    def query(self, sql: str, *parameters) -> list[tuple]:
+        with psycopg.connect(self.connection, autocommit=True) as connection:
+            return connection.execute(sql, parameters or None).fetchall()
+
+    def next_offsets(self) -> dict[int, int]:
+        return dict(self.query(
+            "SELECT kafka_partition, next_offset FROM consumed_offset WHERE topic = %s", self.settings.kafka.topic
+        ))  # fmt: skip
+
+    def has_read(self, topic: str) -> bool:
+        found = self.next_offsets()
+        return all(found.get(partition, 0) >= end for partition, end in ends(topic).items())
+
+
+def make_centre(folder: pathlib.Path, topic: str, side: str = "a", **configuration) -> Centre:
+    """A migrated database. `side` names the topic of rejected messages."""
+    folder.mkdir(exist_ok=True)
+    name, server = unique("vigie_spark"), os.environ["VIGIE_POSTGRES"]
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    connection = psycopg.conninfo.make_conninfo(server, dbname=name)
+    file = folder / f"{name}.yaml"
+    root = {
+        "kafka": {"bootstrap": os.environ["VIGIE_KAFKA"], "topic": topic, "rejected_topic": f"{topic}.{side}",
+                  "group": name, "instance": name},
+        "postgres": {"connection": connection},
+        "rules": {"temperature": {"warning": {"above": 30}}, "co2": {"warning": {"above": 1200}}},
+    } | configuration  # fmt: skip
+    file.write_text(yaml.safe_dump(root))
+    subprocess.run([PROGRAMS / "vigie-processor", "migrate", "--config", file], check=True, capture_output=True)
+    return Centre(connection, file, read_settings(file))
+
+
+# MARK: Engines
+
+
+@contextlib.contextmanager
+def running(command: list, log: pathlib.Path, **environment) -> Iterator[subprocess.Popen]:
+    """A program; it is killed in the end if it still runs."""
+    with log.open("ab") as output:
+        child = subprocess.Popen(command, stdout=output, stderr=output, env=os.environ | environment)
+    try:
+        yield child
+    finally:
+        if child.poll() is None:
+            child.kill()
+        child.wait()
+
+
+@contextlib.contextmanager
+def processor(centre: Centre) -> Iterator[subprocess.Popen]:
+    command = [PROGRAMS / "vigie-processor", "run", "--config", centre.file]
+    with running(command, centre.file.with_suffix(".processor.log")) as child:
+        yield child
+
+
+@contextlib.contextmanager
+def spark_job(centre: Centre, batch: int = 200_000) -> Iterator[subprocess.Popen]:
+    command = [sys.executable, ROOT / "spark" / "job.py", "--master", "local[2]", "--config", centre.file,
+               "--batch", str(batch)]  # fmt: skip
+    log = centre.file.with_suffix(".spark.log")
+    with running(command, log, SPARK_LOCAL_IP="127.0.0.1", PYSPARK_PYTHON=sys.executable) as child:
+        yield child
+
+
+def run_processor(centre: Centre, bound: float = 60) -> None:
+    """The processor until it has read all that there is and was told to stop."""
+    with processor(centre) as child:
+        wait_until("the processor has read all", lambda: centre.has_read(centre.settings.kafka.topic), bound)
+        child.terminate()
+        assert child.wait(30) == 0
+
+
+MESSAGE = pyarrow.schema([
+    ("partition", pyarrow.int32()), ("offset", pyarrow.int64()), ("timestamp", pyarrow.timestamp("us")),
+    ("timestampType", pyarrow.int32()), ("key", pyarrow.binary()), ("value", pyarrow.binary()),
+    ("headers", pyarrow.list_(pyarrow.struct([("key", pyarrow.string()), ("value", pyarrow.binary())]))),
+])  # fmt: skip
+
+
+def table_of(messages: list[confluent_kafka.Message]) -> pyarrow.Table:
+    """Messages as Spark gives them to a task."""
+    rows = [
+        {"partition": message.partition(), "offset": message.offset(), "timestamp": message.timestamp()[1] * 1000,
+         "timestampType": message.timestamp()[0] - 1, "key": message.key(), "value": message.value(),
+         "headers": [{"key": key, "value": value} for key, value in message.headers() or []] or None}
+        for message in messages
+    ]  # fmt: skip
+    return pyarrow.Table.from_pylist(rows, schema=MESSAGE)
+
+
+class Tasks:
+    """What Spark's tasks do, without Spark: ranges of chosen sizes, one after the other."""
+
+    def __init__(self, centre: Centre, largest: int, seed: int = 1):
+        self.centre = centre
+        self._largest = largest
+        self._random = random.Random(seed)
+        self.worker = Worker(centre.settings)
+
+    def run(self, at_most: int = 2**62) -> list:
+        """Commits ranges until all is read, at most so many."""
+        topic, summaries = self.centre.settings.kafka.topic, []
+        positions = locate(self.centre.settings)
+        consumer = confluent_kafka.Consumer(
+            {"bootstrap.servers": os.environ["VIGIE_KAFKA"], "group.id": "tests", "isolation.level": "read_committed"}
+        )
+        try:
+            for partition, end in ends(topic).items():
+                position: Position = positions[partition]
+                while position.next < end and len(summaries) < at_most:
+                    until = min(end, position.next + self._random.randint(1, self._largest))
+                    consumer.assign([confluent_kafka.TopicPartition(topic, partition, position.next)])
+                    messages: list[confluent_kafka.Message] = []
+                    while not messages or messages[-1].offset() < until - 1:
+                        messages += [message for message in consumer.consume(500, 0.1)
+                                     if not message.error()]  # fmt: skip
+                    messages = [message for message in messages if message.offset() < until]
+                    planned = Range(partition, position.next, until, position.generation)
+                    summaries.append(self.worker.commit(planned, table_of(messages)))
+                    position = dataclasses.replace(position, next=until)
+        finally:
+            consumer.close()
+        return summaries
+
+
+# MARK: Comparisons
+
+_NOT_COMPARED = {"sensor_data": {"ingested_at", "commit_number"}}
+
+
+def columns(centre: Centre, table: str) -> list[str]:
+    return [name for (name,) in centre.query(
+        "SELECT column_name FROM information_schema.columns WHERE table_name = %s ORDER BY ordinal_position", table
+    ) if name not in _NOT_COMPARED.get(table, ())]  # fmt: skip
+
+
+def rows(centre: Centre) -> list[tuple]:
+    names = ", ".join(columns(centre, "sensor_data"))
+    return centre.query(f"SELECT {names} FROM sensor_data ORDER BY kafka_partition, kafka_offset")
+
+
+def losses(centre: Centre) -> list[tuple]:
+    return centre.query(
+        "SELECT gateway_id, stream_id, first_seq, last_seq, after_time, before_time, reason FROM loss ORDER BY 1, 2, 3"
+    )
+
+
+def streams(centre: Centre) -> list[tuple]:
+    return centre.query("""
+        SELECT gateway_id, stream_id, first_seq, last_seq, last_event_time, end_seq, previous_stream_id, previous_known,
+            lost FROM stream_progress ORDER BY 1, 2
+    """)
+
+
+def sensors(centre: Centre) -> list[tuple]:
+    names = [name for name in columns(centre, "sensor") if name not in ("last_arrival", "last_commit", "final_through")]
+    return centre.query(f"SELECT {', '.join(names)} FROM sensor ORDER BY gateway_id, sensor_id")
+
+
+def rejected(centre: Centre) -> set[tuple]:
+    """The rejected messages by their source positions, with reasons."""
+    found = set()
+    for message in read_all(centre.settings.kafka.rejected_topic):
+        headers = {name: (value or b"").decode() for name, value in message.headers()}
+        found.add((int(headers["vigie-partition"]), int(headers["vigie-offset"]), headers["vigie-reason"],
+                   headers.get("vigie-own-stream"), message.key(), message.value()))  # fmt: skip
+    return found
+
+
+def details(centre: Centre) -> dict[tuple[int, int], str]:
+    """What the headers of rejected messages say for a person."""
+    found = {}
+    for message in read_all(centre.settings.kafka.rejected_topic):
+        headers = {name: (value or b"").decode() for name, value in message.headers()}
+        # The clocks of the two engines differ.
+        detail = headers["vigie-detail"].split(" is in the future of ")[0]
+        found[int(headers["vigie-partition"]), int(headers["vigie-offset"])] = detail
+    return found
+
+
+def assert_windows_equal(left: Centre, right: Centre) -> int:
+    """Compares final windows as design 6 says what equal means; returns how many."""
+    key = ("gateway_id", "sensor_id", "window_size", "window_start")
+    names = columns(left, "sensor_data_agg")
+    found = []
+    for centre in (left, right):
+        rows_ = centre.query(f"SELECT {', '.join(names)} FROM sensor_data_agg WHERE is_final")
+        windows = [dict(zip(names, row, strict=True)) for row in rows_]
+        found.append({tuple(window[name] for name in key): window for window in windows})
+    ours, theirs = found
+    assert ours.keys() == theirs.keys(), (
+        f"only one side: {sorted(map(str, ours.keys() ^ theirs.keys()))[:6]} of {len(ours)} and {len(theirs)}"
+    )
+    exact = [name for name in names if name.endswith(("_count", "_min", "_max", "covered_ms", "coverage"))]
+    quantities = [name.removesuffix("_avg") for name in names if name.endswith("_avg")]
+    for place, one in ours.items():
+        other = theirs[place]
+        for name in exact:
+            assert one[name] == other[name], (place, name, one[name], other[name])
+        for name in quantities:
+            mean = one[f"{name}_avg"]
+            for statistic, tolerance in (("avg", 1e-9), ("stddev", 1e-6)):
+                pair = one[f"{name}_{statistic}"], other[f"{name}_{statistic}"]
+                if None in pair:
+                    assert pair == (None, None), (place, name, statistic, pair)
+                else:
+                    assert abs(pair[0] - pair[1]) <= tolerance * max(1, abs(mean)), (place, name, statistic, pair)
+    return len(ours)
+
+
+def verify(centre: Centre) -> str:
+    """The certificate; it must agree."""
+    result = subprocess.run([PROGRAMS / "vigie-processor", "verify", "--config", centre.file], capture_output=True,
+                            text=True)  # fmt: skip
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout
+
+
+def reading(seq: int, event_time: int, gateway: str = "g-1", stream: str = "00000000000000aa", **fields) -> bytes:
+    """A reading as a gateway writes it."""
+    from vigie_spark.strict import write_time
+
+    entries = {
+        "schema": 1, "gateway_id": gateway, "sensor_id": f"{gateway}-s", "stream_id": stream, "seq": seq,
+        "event_time": write_time(event_time), "time_quality": "synced", "interval_ms": 1000, "temperature": 20.5,
+    } | fields  # fmt: skip
+    return json.dumps(entries).encode()

@@ -1,0 +1,306 @@
+"""The job: Spark Structured Streaming over Spark's own Kafka connector, begun again wherever PostgreSQL says.
+
+A query is a thing to throw away. Every start has a new checkpoint folder and begins at the offsets in PostgreSQL; whatever
+goes wrong ends the query, and the next one begins there. Each micro-batch has one task a partition, and each task one
+transaction (`task`), so nothing but a row of counts comes to the driver.
+"""
+
+import argparse
+import dataclasses
+import json
+import logging
+import os
+import pathlib
+import random
+import shutil
+import signal
+import sys
+import tempfile
+import threading
+import time
+
+import psycopg
+from pyspark.sql import DataFrame, SparkSession
+
+from . import tables
+from .kafka import KafkaUnreachable, LogReader
+from .native import LibraryMissing, library
+from .offsets import Position, Range, Restart
+from .settings import Settings, SettingsError, read_settings
+from .task import REPORT_SQL, task
+from .transaction import Summary, position_of
+
+log = logging.getLogger("vigie.spark")
+
+
+class SchemaUnknown(Exception):
+    """The database has another schema than this engine knows."""
+
+
+# MARK: Before a start
+
+
+def stored_positions(connection: psycopg.Connection, topic: str) -> dict[int, Position]:
+    return {partition: position_of(row) for partition, *row in connection.execute(tables.POSITIONS, (topic,))}
+
+
+def check_schema(connection: psycopg.Connection) -> None:
+    try:
+        found = connection.execute(tables.SCHEMA_NUMBER).fetchone()[0]
+    except psycopg.errors.UndefinedTable:
+        found = 0
+    if found != tables.SCHEMA:
+        remedy = "run `vigie-processor migrate`" if found < tables.SCHEMA else "run a newer job"
+        raise SchemaUnknown(f"the database has schema {found}, this job knows {tables.SCHEMA}: {remedy}")
+
+
+def locate(settings: Settings) -> dict[int, Position]:
+    """Where each partition is to be read from, once its log was compared with the one that was read before."""
+    topic = settings.kafka.topic
+    reader = LogReader(settings.kafka)
+    try:
+        with psycopg.connect(settings.postgres, autocommit=True, connect_timeout=10) as connection:
+            check_schema(connection)
+            bounds = reader.bounds()
+            stored = stored_positions(connection, topic)
+            if new := bounds.keys() - stored.keys():
+                connection.execute(tables.INSERT_POSITIONS, (topic, sorted(new)))
+                stored = stored_positions(connection, topic)
+            for partition, move in reader.compare(stored).items():
+                log.warning("partition %s: %s, reading from offset %s", partition, move.reason, move.to.next)
+                if not advance(connection, topic, partition, stored[partition], move.to):
+                    raise Restart(f"somebody else reads partition {partition}")
+                stored[partition] = move.to
+            return {partition: stored[partition] for partition in bounds}
+    finally:
+        reader.close()
+
+
+def advance(connection: psycopg.Connection, topic: str, partition: int, since: Position, until: Position) -> bool:
+    """Writes how far a partition was read where nothing else is to be written; False if somebody else did."""
+    mark = dataclasses.astuple(until.last) if until.last else (None,) * 4
+    now = time.time_ns() // 1_000_000
+    done = connection.execute(
+        tables.ADVANCE,
+        (until.next, until.generation, *mark, now, topic, partition, since.next, since.generation),
+    )
+    return done.rowcount == 1
+
+
+# MARK: A query
+
+
+def planned_ends(checkpoint: pathlib.Path, batch: int, topic: str) -> dict[int, int]:
+    """Where the ranges of a micro-batch end: Spark writes them to the checkpoint before it runs one. Rows do not say it,
+    as the last offsets of a range may be markers of transactions."""
+    lines = (checkpoint / "offsets" / str(batch)).read_text().splitlines()
+    return {int(partition): end for partition, end in json.loads(lines[2])[topic].items()}
+
+
+class Query:
+    """One run of the streaming query, from the offsets in PostgreSQL until something ends it."""
+
+    def __init__(self, spark: SparkSession, settings: Settings, starts: dict[int, Position], trigger: str):
+        self._settings = settings
+        self._generations = {partition: position.generation for partition, position in starts.items()}
+        self._next = {partition: position.next for partition, position in starts.items()}
+        self._checkpoint = pathlib.Path(tempfile.mkdtemp(prefix="vigie-spark-checkpoint-"))
+        self.total = Summary()
+        self.restart: Restart | None = None
+        topic = settings.kafka.topic
+        frame = (
+            spark.readStream.format("kafka")
+            .option("kafka.bootstrap.servers", settings.kafka.properties["bootstrap.servers"])
+            .option("subscribe", topic)
+            .option("startingOffsets", json.dumps({topic: {str(partition): next_ for partition, next_ in self._next.items()}}))
+            .option("kafka.isolation.level", "read_committed")
+            .option("failOnDataLoss", "false")
+            .option("includeHeaders", "true")
+            .option("maxOffsetsPerTrigger", settings.batch)
+            .load()
+        )
+        self._query = (
+            frame.writeStream.queryName("vigie")
+            .foreachBatch(self._run)
+            .option("checkpointLocation", self._checkpoint.as_uri())
+            .trigger(processingTime=trigger)
+            .start()
+        )
+
+    def await_end(self, seconds: float) -> bool:
+        """Waits for the query's end. Raises what ended it, Restart if the query is to begin again."""
+        try:
+            return bool(self._query.awaitTermination(seconds))
+        except Exception:
+            if self.restart:
+                raise self.restart from None
+            raise
+
+    def stop(self) -> None:
+        """Ends the query. What runs is undone or committed; PostgreSQL knows."""
+        self._query.stop()
+        shutil.rmtree(self._checkpoint, ignore_errors=True)
+
+    def _run(self, frame: DataFrame, batch: int) -> None:
+        try:
+            self._commit(frame, batch)
+        except Restart as restart:
+            self.restart = restart
+            raise
+
+    def _commit(self, frame: DataFrame, batch: int) -> None:
+        plan = self._plan(batch)
+        columns = frame.select("partition", "offset", "timestamp", "timestampType", "key", "value", "headers")
+        reports = columns.mapInArrow(task(self._settings, plan), REPORT_SQL).collect()
+        for report in reports:
+            if report.restart:
+                raise Restart(report.restart)
+        done = {report.partition for report in reports}
+        self._pass_markers([planned for partition, planned in plan.items() if partition not in done])
+        self._next |= {partition: planned.end for partition, planned in plan.items()}
+        counts = {name: sum(report[name] for report in reports) for name in dataclasses.asdict(self.total)}
+        for name, count in counts.items():
+            setattr(self.total, name, getattr(self.total, name) + count)
+        log.info("batch %s: %s", batch, {name: count for name, count in counts.items() if count})
+
+    def _plan(self, batch: int) -> dict[int, Range]:
+        plan = {}
+        for partition, end in planned_ends(self._checkpoint, batch, self._settings.kafka.topic).items():
+            start = self._next.get(partition)
+            if start is None:
+                raise Restart(f"partition {partition} is new")
+            if end < start:
+                raise Restart(f"partition {partition} ends at {end}, and was read up to {start}")
+            if end > start:
+                plan[partition] = Range(partition, start, end, self._generations[partition])
+        return plan
+
+    def _pass_markers(self, ranges: list[Range]) -> None:
+        """Notes ranges without a message: nothing but markers of transactions, or messages that were not committed."""
+        if not ranges:
+            return
+        topic = self._settings.kafka.topic
+        with psycopg.connect(self._settings.postgres, autocommit=True, connect_timeout=10) as connection:
+            stored = stored_positions(connection, topic)
+            for planned in ranges:
+                position = stored.get(planned.partition)
+                if position and position.generation == planned.generation and position.next >= planned.end:
+                    continue
+                since = Position(planned.start, planned.generation)
+                until = Position(planned.end, planned.generation, position.last if position else None)
+                if not advance(connection, topic, planned.partition, since, until):
+                    raise Restart(f"partition {planned.partition} is not at {planned.start} any more")
+
+
+# MARK: The job
+
+
+class Job:
+    """Runs queries until it is told to stop."""
+
+    def __init__(self, spark: SparkSession, settings: Settings, trigger: str = "200 milliseconds"):
+        self._spark = spark
+        self._settings = settings
+        self._trigger = trigger
+        self._stopping = threading.Event()
+
+    def stop(self) -> None:
+        self._stopping.set()
+
+    def run(self) -> None:
+        """Returns after `stop`. Raises what no second try mends."""
+        backoff = 0.1
+        while not self._stopping.is_set():
+            query = None
+            try:
+                query = Query(self._spark, self._settings, locate(self._settings), self._trigger)
+                log.info("the query runs")
+                while not self._stopping.is_set() and not query.await_end(0.5):
+                    if query.total.messages:
+                        backoff = 0.1
+            except Restart as restart:
+                log.warning("the query begins again: %s", restart)
+                self._stopping.wait(0.1)
+            except (SchemaUnknown, SettingsError, LibraryMissing):
+                raise
+            except (KafkaUnreachable, psycopg.Error) as error:
+                log.warning("cannot begin, trying again in %.1f s: %s", backoff, str(error).strip())
+                backoff = self._wait(backoff)
+            except Exception as error:
+                log.warning("the query ended, trying again in %.1f s: %s", backoff, _root_cause(error))
+                log.debug("", exc_info=True)
+                backoff = self._wait(backoff)
+            finally:
+                if query:
+                    query.stop()
+
+    def _wait(self, backoff: float) -> float:
+        self._stopping.wait(backoff * random.uniform(0.5, 1))
+        return min(backoff * 2, 10)
+
+
+def _root_cause(error: Exception) -> str:
+    """The line of a failed query's message that says why: Spark's own frames are around it."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    named = [line for line in lines if "Error" in line or "Exception" in line]
+    return " | ".join((named or lines)[-2:])[:500]
+
+
+def jars() -> list[str]:
+    """The connector's jars in the folder that VIGIE_SPARK_JARS names; none if it is not set, as under spark-submit."""
+    folder = os.environ.get("VIGIE_SPARK_JARS")
+    if not folder:
+        return []
+    found = sorted(str(path.resolve()) for path in pathlib.Path(folder).glob("*.jar"))
+    if not any("spark-sql-kafka" in path for path in found):
+        raise SettingsError(f"VIGIE_SPARK_JARS: {folder} has no Kafka connector of Spark")
+    return found
+
+
+def session(name: str, master: str | None) -> SparkSession:
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    builder = SparkSession.builder.appName(name)
+    if master:
+        builder = builder.master(master)
+    if found := jars():
+        builder = builder.config("spark.jars", ",".join(found))
+    return (
+        builder.config("spark.sql.session.timeZone", "UTC")
+        # Every executor's Python keeps its connection to PostgreSQL from task to task.
+        .config("spark.python.worker.reuse", "true")
+        .config("spark.sql.execution.arrow.maxRecordsPerBatch", "20000")
+        .config("spark.sql.streaming.numRecentProgressUpdates", "20")
+        .getOrCreate()
+    )
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="vigie-spark", description="Vigie's processor on Apache Spark.")
+    parser.add_argument("--config", required=True, help="the processor's configuration file")
+    parser.add_argument("--master", help="Spark's master, such as local[2]; by default what spark-submit says")
+    parser.add_argument("--batch", type=int, default=200_000, help="the most messages of a micro-batch (200000)")
+    parser.add_argument("--trigger", default="200 milliseconds", help="the least time between two micro-batches")
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
+    logging.getLogger("py4j").setLevel(logging.WARNING)
+    try:
+        settings = read_settings(arguments.config, arguments.batch)
+        library()
+        with psycopg.connect(settings.postgres, autocommit=True, connect_timeout=10) as connection:
+            check_schema(connection)
+        spark = session("vigie", arguments.master)
+    except (SettingsError, LibraryMissing, SchemaUnknown) as error:
+        print(f"vigie-spark: {error}", file=sys.stderr)
+        return 2
+    spark.sparkContext.setLogLevel("WARN")
+    job = Job(spark, settings, arguments.trigger)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: job.stop())
+    try:
+        job.run()
+    except (SettingsError, LibraryMissing, SchemaUnknown) as error:
+        print(f"vigie-spark: {error}", file=sys.stderr)
+        return 2
+    finally:
+        spark.stop()
+    return 0

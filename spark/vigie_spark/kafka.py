@@ -1,0 +1,205 @@
+"""Kafka beside Spark's own connector: the log is recognised before it is read, and rejected messages are sent."""
+
+import contextlib
+import dataclasses
+import logging
+import time
+from collections.abc import Iterator, Mapping
+
+import confluent_kafka
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
+
+from .decoding import MessageMark, Rejected, mark
+from .offsets import Position
+from .settings import KafkaSettings
+from .strict import write_time
+
+log = logging.getLogger("vigie.spark")
+
+# Seconds that a broker has for an answer.
+ANSWER = 30
+
+
+class KafkaUnreachable(Exception):
+    """The broker does not answer, or refuses; it is tried again."""
+
+
+# MARK: The log
+
+
+@dataclasses.dataclass(frozen=True)
+class Move:
+    """Where reading goes on, if not where it was."""
+
+    to: Position
+    reason: str
+
+
+def recognise(stored: Position, low: int, end: int, found: MessageMark | None) -> Move | None:
+    """Compares a partition with the log that was read before (design 4.6).
+
+    Args:
+        stored: as PostgreSQL has it.
+        low, end: the offsets that the broker has, the end excluded.
+        found: the first message at the offset of the last message consumed or after it; None if there is none.
+
+    Returns: None if it is the same log and goes on where it was.
+    """
+    last = stored.last
+    if last is None:
+        if stored.next < low:
+            return Move(dataclasses.replace(stored, next=low), "the broker has deleted its first messages")
+        if stored.next <= end:
+            return None
+    elif last.offset < low:
+        following = max(low, stored.next)
+        if following <= end:
+            if following == stored.next:
+                return None
+            return Move(dataclasses.replace(stored, next=following), "the broker has deleted the messages to go on from")
+    elif found == last:
+        return None
+    return Move(Position(low, stored.generation + 1, last), "its log is another one than was read before")
+
+
+class LogReader:
+    """Asks the broker about the partitions of the topic, without a group. It is for one thread."""
+
+    def __init__(self, settings: KafkaSettings):
+        self._topic = settings.topic
+        self._consumer = Consumer(
+            dict(settings.properties)
+            | {"group.id": "vigie-spark-unused", "enable.auto.commit": "false", "enable.partition.eof": "true",
+               "isolation.level": "read_committed", "auto.offset.reset": "error"}
+        )  # fmt: skip
+
+    def close(self) -> None:
+        self._consumer.close()
+
+    def bounds(self) -> dict[int, tuple[int, int]]:
+        """The first offset and the end of each partition."""
+        with _answering():
+            topic = self._consumer.list_topics(self._topic, timeout=ANSWER).topics[self._topic]
+            if topic.error:
+                raise KafkaException(topic.error)
+            return {
+                partition: self._consumer.get_watermark_offsets(TopicPartition(self._topic, partition), timeout=ANSWER)
+                for partition in topic.partitions
+            }
+
+    def first_messages(self, offsets: Mapping[int, int], ends: Mapping[int, int]) -> dict[int, MessageMark | None]:
+        """The first message of each partition at an offset or after it; None if there is none."""
+        found: dict[int, MessageMark | None] = {
+            partition: None for partition, offset in offsets.items() if offset >= ends[partition]
+        }
+        waiting = offsets.keys() - found.keys()
+        self._consumer.assign([TopicPartition(self._topic, partition, offsets[partition]) for partition in waiting])
+        deadline = time.monotonic() + ANSWER
+        with _answering():
+            while waiting:
+                message = self._consumer.poll(1)
+                if time.monotonic() > deadline:
+                    raise KafkaUnreachable(f"the broker does not give the messages of partitions {sorted(waiting)}")
+                if message is None or message.partition() not in waiting:
+                    continue
+                if error := message.error():
+                    # Its offset may lie outside of what the broker has, or only markers of transactions follow.
+                    if error.code() not in (KafkaError._PARTITION_EOF, KafkaError._AUTO_OFFSET_RESET):
+                        raise KafkaException(error)
+                    found[message.partition()] = None
+                else:
+                    kind, milliseconds = message.timestamp()
+                    stamp = None if kind == confluent_kafka.TIMESTAMP_NOT_AVAILABLE else milliseconds
+                    found[message.partition()] = mark(message.offset(), stamp, message.key(), message.value())
+                waiting = waiting - {message.partition()}
+            self._consumer.unassign()
+        return found
+
+    def compare(self, stored: Mapping[int, Position]) -> dict[int, Move]:
+        """The partitions whose reading goes on elsewhere than PostgreSQL says."""
+        bounds = self.bounds()
+        offsets = {
+            partition: position.last.offset
+            for partition, position in stored.items()
+            if position.last and partition in bounds and bounds[partition][0] <= position.last.offset
+        }
+        found = self.first_messages(offsets, {partition: end for partition, (_, end) in bounds.items()})
+        moves = {
+            partition: recognise(stored[partition], *bounds[partition], found.get(partition))
+            for partition in bounds.keys() & stored.keys()
+        }
+        return {partition: move for partition, move in moves.items() if move}
+
+
+@contextlib.contextmanager
+def _answering() -> Iterator[None]:
+    try:
+        yield
+    except KafkaException as error:
+        raise KafkaUnreachable(str(error.args[0])) from None
+
+
+# MARK: Rejected messages
+
+
+class RejectedTopic:
+    """The topic of messages that become no rows: each goes there unchanged, with headers that say why, where and when."""
+
+    def __init__(self, settings: KafkaSettings):
+        self._settings = settings
+        self._producer = Producer(
+            dict(settings.properties)
+            | {"acks": "all", "enable.idempotence": "true", "message.max.bytes": "1000000000",
+               "message.timeout.ms": str(ANSWER * 1000)}
+        )  # fmt: skip
+
+    def publish(self, partition: int, messages: list[Rejected], now: int) -> None:
+        """Sends messages and returns when the broker has acknowledged all of them; KafkaUnreachable if it does not."""
+        too_large = self._send([(message, message.value, self._headers(partition, message, now)) for message in messages])
+        # The message itself was just below the limit. It must not stop those behind it, so its notice goes without it.
+        notices = []
+        for message in too_large:
+            size = str(len(message.value or b"")).encode()
+            headers = [*self._headers(partition, message, now, with_own=False), ("vigie-omitted", size)]
+            notices.append((message, None, headers))
+        for message in self._send(notices):
+            log.error("the broker refuses the notice of the rejected message %s@%s", partition, message.offset)
+
+    def _headers(self, partition: int, message: Rejected, now: int, with_own: bool = True) -> list[tuple[str, bytes]]:
+        texts = {
+            "vigie-reason": message.rejection.reason, "vigie-detail": str(message.rejection),
+            "vigie-topic": self._settings.topic, "vigie-partition": str(partition),
+            "vigie-offset": str(message.offset), "vigie-time": write_time(now),
+        }  # fmt: skip
+        if message.own_stream:
+            texts["vigie-own-stream"] = message.own_stream
+        return [*(message.headers if with_own else []), *((name, text.encode()) for name, text in texts.items())]
+
+    def _send(self, messages: list[tuple[Rejected, bytes | None, list]]) -> list[Rejected]:
+        """Returns those that are too large; KafkaUnreachable if another one is not taken."""
+        too_large: list[Rejected] = []
+        failures: list[KafkaError] = []
+
+        def settle(message: Rejected, error: KafkaError | None) -> None:
+            if error and error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
+                too_large.append(message)
+            elif error:
+                failures.append(error)
+
+        for message, value, headers in messages:
+            while True:
+                try:
+                    self._producer.produce(
+                        self._settings.rejected_topic, value=value, key=message.key, headers=headers,
+                        on_delivery=lambda error, _, message=message: settle(message, error),
+                    )  # fmt: skip
+                    break
+                except BufferError:
+                    self._producer.poll(0.1)
+                except KafkaException as error:
+                    settle(message, error.args[0])
+                    break
+        self._producer.flush()
+        if failures:
+            raise KafkaUnreachable(f"the rejected topic takes no messages: {failures[0]}")
+        return too_large

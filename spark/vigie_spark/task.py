@@ -1,0 +1,137 @@
+"""What a task does on an executor: one partition's range, from Arrow batches to a commit in PostgreSQL."""
+
+import dataclasses
+import logging
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+
+import psycopg
+import pyarrow
+
+from . import tables
+from .decoding import BatchDecoder
+from .kafka import RejectedTopic
+from .offsets import Position, Range, Restart, Verdict, judge_range
+from .settings import Settings
+from .strict import Rejection
+from .transaction import Database, StaleOffset, Summary, UnannouncedConflicts, write
+
+log = logging.getLogger("vigie.spark")
+
+# What a task says of its range: one row.
+REPORT = pyarrow.schema(
+    [("partition", pyarrow.int32()), ("restart", pyarrow.string()),
+     *((field.name, pyarrow.int64()) for field in dataclasses.fields(Summary))]
+)  # fmt: skip
+REPORT_SQL = ", ".join(
+    f"{field.name} {'int' if field.name == 'partition' else 'string' if field.name == 'restart' else 'long'}"
+    for field in REPORT
+)
+
+
+class Worker:
+    """What a Python process of an executor keeps between tasks."""
+
+    def __init__(self, settings: Settings):
+        self.settings = settings
+        self.database = Database(settings)
+        self.decoder = BatchDecoder(settings.limits)
+        self.rejected = RejectedTopic(settings.kafka)
+
+    def commit(self, planned: Range, messages: pyarrow.Table) -> Summary:
+        """Commits what is still to be committed of a range; Restart if the query is to begin again."""
+        while True:
+            stored = self.database.position(planned.partition)
+            if judge_range(stored, planned) is Verdict.DONE:
+                return Summary()
+            try:
+                return self._commit(planned, messages, stored)
+            except StaleOffset as stale:
+                # Another attempt, or the other engine: PostgreSQL says how far it came.
+                log.info("%s", stale)
+
+    def _commit(self, planned: Range, messages: pyarrow.Table, stored: Position) -> Summary:
+        if stored.next > planned.start:
+            rest = [offset >= stored.next for offset in messages.column("offset").to_pylist()]
+            messages = messages.filter(pyarrow.array(rest, pyarrow.bool_()))
+        now = max(time.time_ns() // 1_000_000, self.database.clock())
+        batch = self.decoder.decode(planned.partition, messages, now)
+        if batch.rejected:
+            self.rejected.publish(planned.partition, batch.rejected, now)
+        self.database.prepare_days(batch, now)
+        until = Position(planned.end, stored.generation, batch.last or stored.last)
+        announced: set[tuple[str, int]] = set()
+        while True:
+            try:
+                return write(self.database, batch, stored, until, now, announced)
+            except UnannouncedConflicts as found:
+                originals = []
+                for conflict in found.conflicts:
+                    sequence = int(batch.readings["sequence"][conflict.row])
+                    stream = batch.streams[batch.readings["stream"][conflict.row]][1]
+                    detail = f"another reading has the number {sequence} of the stream {stream:016x}"
+                    rejection = Rejection("sequence_conflict", detail, "seq")
+                    row = int(batch.readings["row"][conflict.row])
+                    originals.append(batch.message(row, rejection, f"{conflict.own_stream:016x}"))
+                    announced.add((conflict.gateway_id, conflict.own_stream))
+                self.rejected.publish(planned.partition, originals, now)
+
+    def close(self) -> None:
+        self.database.close()
+
+
+_workers: dict[int, Worker] = {}
+
+
+def worker(settings: Settings) -> Worker:
+    """The worker of this process; made anew after a fork or with other settings."""
+    known = _workers.get(os.getpid())
+    if known is None or known.settings != settings or known.database.connection.closed:
+        _workers.clear()
+        _workers[os.getpid()] = known = Worker(settings)
+    return known
+
+
+def forget_worker() -> None:
+    known = _workers.pop(os.getpid(), None)
+    if known:
+        known.close()
+
+
+def task(
+    settings: Settings, plan: Mapping[int, Range]
+) -> Callable[[Iterable[pyarrow.RecordBatch]], Iterator[pyarrow.RecordBatch]]:
+    """The function for `mapInArrow`. `plan` has the range of each partition."""
+
+    def run(batches: Iterable[pyarrow.RecordBatch]) -> Iterator[pyarrow.RecordBatch]:
+        batches = [batch for batch in batches if batch.num_rows]
+        if not batches:
+            return
+        messages = pyarrow.Table.from_batches(batches)
+        partitions = messages.column("partition").unique().to_pylist()
+        if len(partitions) != 1:
+            raise ValueError(f"a task has messages of several partitions: {partitions}")
+        summary, restart = Summary(), None
+        try:
+            summary = worker(settings).commit(plan[partitions[0]], messages)
+        except Restart as found:
+            restart = str(found)
+        except psycopg.errors.LockNotAvailable:
+            _end_paused_sessions(settings)
+            forget_worker()
+            raise
+        except Exception:
+            forget_worker()
+            raise
+        row = {"partition": partitions[0], "restart": restart, **dataclasses.asdict(summary)}
+        yield pyarrow.RecordBatch.from_pylist([row], schema=REPORT)
+
+    return run
+
+
+def _end_paused_sessions(settings: Settings) -> None:
+    with psycopg.connect(settings.postgres, autocommit=True, connect_timeout=10) as connection:
+        ended = connection.execute(tables.END_PAUSED_SESSIONS).rowcount
+        if ended:
+            log.warning("ended %s sessions that held locks and did not go on", ended)

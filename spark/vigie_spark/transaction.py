@@ -1,0 +1,626 @@
+"""One range of one partition in one PostgreSQL transaction: offsets, rows, windows, sensors, streams and holes.
+
+The order of the statements and of the locks is the processor's (documentation/architecture.md): the partition's offset,
+the gateways in the order of their names' bytes, then what hangs on them.
+"""
+
+import dataclasses
+import secrets
+import struct
+from collections.abc import Iterable, Sequence
+
+import numpy
+import psycopg
+
+from . import native, tables
+from .admission import (
+    NEVER,
+    STATUSES,
+    Judged,
+    Sensors,
+    admit,
+    advance,
+    compare_within,
+    first_numbers,
+    judge,
+    note_reports,
+    own_stream,
+)
+from .days import DAY, missing_spans, written
+from .decoding import Batch, MessageMark
+from .offsets import Position
+from .quantities import AGGREGATED_NAMES, NAMES
+from .settings import Settings
+from .streams import REASONS, LossRange, StreamProgress, reason_of
+from .strict import NO_STREAM, NOT_TOLD, stream_before
+from .windows import SUMS, Outlook, Totals, joined, merged, outlook, panes_of
+
+# PostgreSQL counts microseconds from 2000-01-01.
+_EPOCH_2000 = 946_684_800_000
+_LONGEST_TIME = 2**62
+
+
+class StaleOffset(Exception):
+    """The offset in the database is not the one that the batch begins with: somebody else has the partition."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Conflict:
+    """A reading that came under a number that another reading has."""
+
+    row: int
+    """Its place in the batch."""
+    gateway_id: str
+    own_stream: int
+    """The stream that is made for it."""
+
+
+class UnannouncedConflicts(Exception):
+    """Conflicts that are not in the rejected topic yet: they go there first, then the transaction is tried again."""
+
+    def __init__(self, conflicts: list[Conflict]):
+        super().__init__(f"{len(conflicts)} conflicts")
+        self.conflicts = conflicts
+
+
+@dataclasses.dataclass
+class Summary:
+    """What a committed range came to."""
+
+    messages: int = 0
+    rows: int = 0
+    duplicates: int = 0
+    conflicts: int = 0
+    expired: int = 0
+    late: int = 0
+    reports: int = 0
+    rejected: int = 0
+    windows: int = 0
+    slow: int = 0
+    """Messages that the strict decoder decided."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Cutoff:
+    """How far retention has come, milliseconds since 1970; NEVER where nothing is deleted."""
+
+    readings: int
+    windows: int
+
+
+class Database:
+    """The connection of one process to PostgreSQL, and what is known of its partitions."""
+
+    def __init__(self, settings: Settings):
+        self.settings = settings
+        self.connection = psycopg.connect(
+            settings.postgres, application_name="vigie-spark", autocommit=True, connect_timeout=10
+        )
+        self._days: set[int] = set()
+
+    def close(self) -> None:
+        self.connection.close()
+
+    def clock(self) -> int:
+        """The database's clock, milliseconds since 1970."""
+        return self.connection.execute(tables.DATABASE_CLOCK).fetchone()[0]
+
+    def position(self, partition: int) -> Position | None:
+        row = self.connection.execute(
+            tables.POSITION_OF_PARTITION, (self.settings.kafka.topic, partition)
+        ).fetchone()
+        return position_of(row) if row else None
+
+    def prepare_days(self, batch: Batch, now: int) -> None:
+        """Makes the day partitions that a batch needs, outside of its transaction."""
+        days = set(numpy.unique(batch.readings["event_time"] // DAY).tolist()) - self._days
+        if not days:
+            return
+        first = cutoff(self.connection).readings // DAY
+        needed = {day for day in days if day >= first}
+        with self.connection.transaction():
+            if missing_spans(needed, now // DAY, self._existing()):
+                self.connection.execute(tables.PARTITION_LOCK)
+                for since, until, name in missing_spans(needed, now // DAY, self._existing()):
+                    self.connection.execute(tables.make_partition(name, written(since), written(until)))
+        self._days |= needed
+
+    def _existing(self) -> list[tuple[int, int]]:
+        rows = self.connection.execute(tables.EXISTING_PARTITIONS).fetchall()
+        return [(-_LONGEST_TIME if since is None else since, _LONGEST_TIME if until is None else until)
+                for since, until in rows]  # fmt: skip
+
+    def forget_days(self) -> None:
+        """After an error that may mean that a partition is gone."""
+        self._days.clear()
+
+
+def position_of(row: tuple) -> Position:
+    """A position from the columns `tables.POSITION`."""
+    following, generation, offset, timestamp, size, checksum = row
+    last = None if offset is None else MessageMark(offset, timestamp, size, checksum)
+    return Position(following, generation, last)
+
+
+def cutoff(connection: psycopg.Connection) -> Cutoff:
+    readings, windows = connection.execute(tables.CUTOFF).fetchone() or (None, None)
+    return Cutoff(NEVER if readings is None else readings, NEVER if windows is None else windows)
+
+
+def write(
+    database: Database, batch: Batch, since: Position, until: Position, now: int, announced: set[tuple[str, int]]
+) -> Summary:
+    """Commits a batch, or nothing of it.
+
+    Args:
+        since: where PostgreSQL is, which is where the batch begins.
+        now: the time of the transaction, milliseconds since 1970.
+        announced: the conflicts that are in the rejected topic, by gateways and own streams.
+
+    Raises: StaleOffset, UnannouncedConflicts, or what psycopg says.
+    """
+    with database.connection.transaction():
+        database.connection.execute(tables.BEGIN)
+        transaction = _Transaction(database.connection, database.settings, now)
+        transaction.advance_offset(batch.partition, since, until)
+        return transaction.write(batch, announced)
+
+
+class _Transaction:
+    def __init__(self, connection: psycopg.Connection, settings: Settings, now: int):
+        self.connection = connection
+        self.settings = settings
+        self.policy = settings.windows
+        self.now = now
+        self.commits: dict[str, int] = {}
+        self.trusted: dict[str, bool] = {}
+        self.window_count = 0
+
+    # Offsets
+
+    def advance_offset(self, partition: int, since: Position, until: Position) -> None:
+        last = until.last
+        mark = (last.offset, last.timestamp, last.size, last.checksum) if last else (None,) * 4
+        done = self.connection.execute(
+            tables.ADVANCE,
+            (until.next, until.generation, *mark, self.now, self.settings.kafka.topic, partition, since.next,
+             since.generation),
+        )  # fmt: skip
+        if done.rowcount != 1:
+            raise StaleOffset(f"partition {partition} is not at {since.next} of log {since.generation} any more")
+
+    # A batch
+
+    def write(self, batch: Batch, announced: set[tuple[str, int]]) -> Summary:
+        summary = Summary(messages=batch.messages.num_rows, reports=len(batch.reports), rejected=len(batch.rejected),
+                          slow=batch.slow)  # fmt: skip
+        if not batch.gateways:
+            return summary
+        taken_over = self.lock(batch.gateways, batch.partition)
+        kept_since = cutoff(self.connection)
+        stream_places = {stream: place for place, stream in enumerate(batch.streams)}
+        names = batch.stream_names
+        progress, is_new = self.load_streams(names, first_numbers(batch, stream_places))
+        note_reports(batch, stream_places, progress)
+        admitted = admit(batch, progress)
+
+        event_time = batch.readings["event_time"]
+        is_kept = admitted & (event_time >= kept_since.readings)
+        summary.expired = self.add_expired(batch, admitted & ~is_kept, names)
+        sensors = self.load_sensors(batch.sensor_names, taken_over)
+        judged = judge(batch, numpy.flatnonzero(is_kept), sensors, self.settings.rules, self.policy)
+        in_windows = ~judged.is_late if self.settings.drops_late else numpy.ones(len(judged.rows), dtype=bool)
+        summary.rows = self.copy_readings(batch, judged, in_windows)
+        summary.late = int(judged.is_late.sum())
+        conflicts = self.conflicts(batch, admitted, kept_since.readings, announced)
+        summary.conflicts = len(conflicts)
+        summary.duplicates = batch.count - summary.rows - summary.expired - summary.conflicts
+
+        self.write_windows(batch, judged, in_windows, sensors, kept_since)
+        summary.windows = self.window_count
+        self.note_conflicts(batch, conflicts, admitted, names)
+        self.save_streams(names, progress, is_new)
+        return summary
+
+    # Gateways
+
+    def lock(self, gateways: Sequence[str], partition: int | None) -> list[str]:
+        """Locks gateways and gives them the next commit number and a new token.
+
+        Returns those whose windows somebody else wrote last.
+        """
+        # Random, and negative: this transaction leaves every due window of these gateways in its row.
+        token = -1 - secrets.randbelow(tables.LARGEST_TOKEN)
+        self._lock(gateways, token, partition)
+        if missing := sorted(set(gateways) - self.commits.keys(), key=str.encode):
+            self.connection.execute(tables.INSERT_GATEWAYS, (partition, missing))
+            self._lock(missing, token, partition)
+        return [gateway for gateway, is_trusted in self.trusted.items() if not is_trusted]
+
+    def _lock(self, gateways: Sequence[str], token: int, partition: int | None) -> None:
+        rows = self.connection.execute(tables.LOCK_GATEWAYS, (list(gateways), token, partition))
+        for gateway, commit, previous_token in rows:
+            self.commits[gateway] = commit
+            # Of a gateway whose row was just made there is nothing that could be behind.
+            self.trusted[gateway] = commit == 1 or tables.is_trusted(previous_token)
+
+    # Streams
+
+    def load_streams(
+        self, names: list[tuple[str, int]], first: numpy.ndarray
+    ) -> tuple[list[StreamProgress], list[bool]]:
+        """The progress of streams, and which of them have no row yet."""
+        columns = ([gateway for gateway, _ in names], [f"{bits:016x}" for _, bits in names])
+        found = {row[:2]: row[2:] for row in self.connection.execute(tables.STREAMS, columns)}
+        losses: dict[tuple[str, str], list[LossRange]] = {}
+        if found:
+            known = list(found)
+            for gateway, stream, *loss in self.connection.execute(
+                tables.LOSSES, ([name[0] for name in known], [name[1] for name in known])
+            ):
+                first_number, last, before, after, reason = loss
+                losses.setdefault((gateway, stream), []).append(
+                    LossRange(first_number, last, reason_of(reason), before, after)
+                )
+        progress, is_new = [], []
+        for place, name in enumerate(zip(*columns, strict=True)):
+            row = found.get(name)
+            is_new.append(row is None)
+            if row is None:
+                progress.append(StreamProgress(first=int(first[place])))
+                continue
+            first_number, last, last_event_time, end, previous, is_previous_known = row
+            told = stream_before(int(previous, 16)) if previous else NO_STREAM if is_previous_known else NOT_TOLD
+            progress.append(StreamProgress(first_number, last, last_event_time, end, told, losses.get(name, ())))
+        return progress, is_new
+
+    def save_streams(self, names, progress: list[StreamProgress], is_new: list[bool]) -> None:
+        changed = [place for place, state in enumerate(progress) if is_new[place] or state.is_changed]
+        if not changed:
+            return
+        rows, gone, new = [], [], []
+        for place in changed:
+            (gateway, bits), state = names[place], progress[place]
+            stream = f"{bits:016x}"
+            previous = f"{state.previous[1]:016x}" if state.previous[0] == 2 else None
+            rows.append((gateway, stream, state.first, state.last, state.last_event_time, state.end, previous,
+                         state.previous != NOT_TOLD, state.losses.numbers, self.now))  # fmt: skip
+            removed, written_ = state.ranges_to_write()
+            gone += [(gateway, stream, first) for first in removed]
+            new += [(gateway, stream, loss.first, loss.last, loss.time_before, loss.time_after, REASONS[loss.reason],
+                     self.now) for loss in written_]  # fmt: skip
+        self.connection.execute(tables.SAVE_STREAMS, _columns(rows))
+        if gone:
+            self.connection.execute(tables.DELETE_LOSSES, _columns(gone))
+        if new:
+            self.connection.execute(tables.INSERT_LOSSES, _columns(new))
+
+    def add_expired(self, batch: Batch, is_expired: numpy.ndarray, names) -> int:
+        places, counts = numpy.unique(batch.readings["stream"][is_expired], return_counts=True)
+        if len(places):
+            rows = [(names[place][0], f"{names[place][1]:016x}", count)
+                    for place, count in zip(places.tolist(), counts.tolist(), strict=True)]  # fmt: skip
+            self.connection.execute(tables.ADD_EXPIRED, _columns(rows))
+        return int(is_expired.sum())
+
+    # Rows
+
+    def copy_readings(self, batch: Batch, judged: Judged, in_windows: numpy.ndarray) -> int:
+        """Writes the rows, in the order of their offsets."""
+        count = len(judged.rows)
+        if not count:
+            return 0
+        order = numpy.argsort(judged.rows)
+        rows = judged.rows[order]
+        readings = batch.readings
+        sensor, stream = readings["sensor"][rows], readings["stream"][rows]
+        gateway_of_sensor = numpy.array([gateway for gateway, _ in batch.sensors], dtype=numpy.int32)
+        gateway = gateway_of_sensor[sensor]
+        commit = numpy.array([self.commits[name] for name in batch.gateways], dtype=numpy.int64)
+        has = readings["quantities"][rows]
+
+        def texts(codes, values):
+            return codes, native.Dictionary([value.encode() for value in values])
+
+        def constant(value, kind):
+            return numpy.full(count, value, dtype=kind), None
+
+        columns = {
+            "gateway_id": texts(gateway, batch.gateways),
+            "sensor_id": texts(sensor, [name for _, name in batch.sensors]),
+            "stream_id": texts(stream, [f"{bits:016x}" for _, bits in batch.streams]),
+            "seq": (readings["sequence"][rows], None),
+            "event_time": ((readings["event_time"][rows] - _EPOCH_2000) * 1000, None),
+            "time_quality": texts(readings["is_estimated"][rows], ("synced", "estimated")),
+            "interval_ms": (readings["interval"][rows].astype(numpy.int32), None),
+            "faults": (readings["faults"][rows], native.Dictionary([_text_array(faults) for faults in batch.faults])),
+            "latitude": (readings["latitude"][rows], readings["has_latitude"][rows] == 0),
+            "longitude": (readings["longitude"][rows], readings["has_longitude"][rows] == 0),
+            "simulated": (readings["is_simulated"][rows], None),
+            "status": texts(judged.status[order], STATUSES),
+            "late": (judged.is_late[order], None),
+            "kafka_partition": constant(batch.partition, numpy.int32),
+            "kafka_offset": (batch.offset[rows], None),
+            "ingested_at": constant((self.now - _EPOCH_2000) * 1000, numpy.int64),
+            "commit_number": (commit[gateway], None),
+            "in_windows": (in_windows[order], None),
+        }
+        for place, name in enumerate(NAMES):
+            columns[name] = (readings["values"][place, rows], has >> place & 1 == 0)
+        stream = native.encode_rows([columns[name] for name in tables.READING], count)
+        with self.connection.cursor().copy(tables.COPY_READINGS) as copy:
+            copy.write(stream)
+        return count
+
+    # Conflicts
+
+    def conflicts(
+        self, batch: Batch, admitted: numpy.ndarray, cutoff: int, announced: set[tuple[str, int]]
+    ) -> list[Conflict]:
+        """The readings whose numbers other readings have. UnannouncedConflicts if any is neither in the rejected topic
+        nor in the table."""
+        differing, older = compare_within(batch, admitted, cutoff)
+        differing += self._different(batch, older)
+        if not differing:
+            return []
+        conflicts = [self._conflict(batch, row) for row in sorted(differing)]
+        new = {(conflict.gateway_id, conflict.own_stream): conflict for conflict in reversed(conflicts)}
+        new = {name: conflict for name, conflict in new.items() if name not in announced}
+        if new:
+            rows = _columns([(gateway, f"{bits:016x}") for gateway, bits in new])
+            for gateway, stream in self.connection.execute(tables.KNOWN_CONFLICTS, rows):
+                new.pop((gateway, int(stream, 16)))
+        if new:
+            raise UnannouncedConflicts(sorted(new.values(), key=lambda conflict: conflict.row))
+        return conflicts
+
+    def _different(self, batch: Batch, rows: list[int]) -> list[int]:
+        """Which readings differ from the rows with their numbers, or have none at their sensor and time."""
+        if not rows:
+            return []
+        readings = batch.readings
+        times = readings["event_time"][rows].tolist()
+        sensors = [batch.sensor_names[place] for place in readings["sensor"][rows].tolist()]
+        streams = [batch.streams[place][1] for place in readings["stream"][rows].tolist()]
+        values = [
+            [readings["values"][place, row].item() if readings["quantities"][row] >> place & 1 else None for row in rows]
+            for place in range(len(NAMES))
+        ]
+        same = {position for (position,) in self.connection.execute(
+            tables.SAME_READINGS,
+            (rows, [name[0] for name in sensors], [name[1] for name in sensors], times,
+             [f"{bits:016x}" for bits in streams], readings["sequence"][rows].tolist(), *values, min(times), max(times)),
+        )}  # fmt: skip
+        return [row for row in rows if row not in same]
+
+    def _conflict(self, batch: Batch, row: int) -> Conflict:
+        readings = batch.readings
+        gateway, sensor = batch.sensor_names[readings["sensor"][row]]
+        has = int(readings["quantities"][row])
+        values = {place: readings["values"][place, row].item() for place in range(len(NAMES)) if has >> place & 1}
+        bits = own_stream(gateway, batch.streams[readings["stream"][row]][1], int(readings["sequence"][row]), sensor,
+                          int(readings["event_time"][row]), values)  # fmt: skip
+        return Conflict(row, gateway, bits)
+
+    def note_conflicts(self, batch: Batch, conflicts: list[Conflict], admitted: numpy.ndarray, names) -> None:
+        """Writes conflicts, and settles those whose readings have come under their own streams."""
+        if conflicts:
+            readings, rows = batch.readings, {}
+            for conflict in conflicts:
+                row = conflict.row
+                gateway, sensor = batch.sensor_names[readings["sensor"][row]]
+                rows.setdefault((gateway, conflict.own_stream), (
+                    gateway, f"{conflict.own_stream:016x}", f"{batch.streams[readings['stream'][row]][1]:016x}",
+                    int(readings["sequence"][row]), sensor, int(readings["event_time"][row]),
+                    self.settings.kafka.topic, batch.partition, int(batch.offset[row]), self.now,
+                ))  # fmt: skip
+            self.connection.execute(tables.INSERT_CONFLICTS, _columns(list(rows.values())))
+        own = numpy.unique(batch.readings["stream"][admitted & (batch.readings["sequence"] == 1)]).tolist()
+        if own:
+            rows = _columns([(names[place][0], f"{names[place][1]:016x}") for place in own])
+            self.connection.execute(tables.SETTLE_CONFLICTS, (self.now, *rows))
+
+    # Sensors
+
+    def load_sensors(self, names: list[tuple[str, str]], taken_over: list[str]) -> Sensors:
+        """The sensors as their rows have them, those without a row as unknown; behind them the others of gateways that
+        are taken over, as far as they may have readings in open windows."""
+        rows = list(self.connection.execute(tables.SENSORS, _columns(names))) if names else []
+        if taken_over:
+            known = set(names)
+            others = self.connection.execute(tables.OPEN_SENSORS, (taken_over, self.policy.longest))
+            others = [row for row in others if row[:2] not in known]
+            names, rows = names + [row[:2] for row in others], rows + others
+        sensors = Sensors.unknown(names)
+        self._fill(sensors, {name: place for place, name in enumerate(names)}, rows)
+        return sensors
+
+    def _fill(self, sensors: Sensors, places: dict, rows: Iterable[tuple]) -> None:
+        for gateway, sensor, largest, interval, first, arrival, final, quantities, commit in rows:
+            place = places[gateway, sensor]
+            sensors.largest[place], sensors.interval[place] = largest, interval
+            sensors.first_event_time[place], sensors.last_arrival[place] = first, arrival
+            sensors.final_through[place] = NEVER if final is None else final
+            sensors.last_commit[place] = commit
+            sensors.quantities[place] = quantities
+
+    def save_sensors(self, batch: Batch, judged: Judged, sensors: Sensors, newest: numpy.ndarray) -> None:
+        """Writes sensors: all facts of those with a new latest reading, else only what the windows need."""
+        touched = numpy.unique(judged.sensor)
+        self.save_states(sensors, touched[newest[touched] < 0])
+        readings, seen = batch.readings, []
+        for place in touched[newest[touched] >= 0].tolist():
+            row = judged.rows[newest[place]]
+            has = int(readings["quantities"][row])
+            faults = readings["faults"][row]
+            seen.append((
+                *self._state(sensors, place), int(readings["event_time"][row]), int(readings["interval"][row]),
+                STATUSES[judged.status[newest[place]]],
+                *(readings["values"][index, row].item() if has >> index & 1 else None for index in range(len(NAMES))),
+                batch.faults[faults] if faults >= 0 else None,
+                readings["latitude"][row].item() if readings["has_latitude"][row] else None,
+                readings["longitude"][row].item() if readings["has_longitude"][row] else None,
+                "estimated" if readings["is_estimated"][row] else "synced", bool(readings["is_simulated"][row]),
+            ))  # fmt: skip
+        if seen:
+            self.connection.execute(tables.SAVE_SENSORS, _columns(seen))
+
+    def save_states(self, sensors: Sensors, places: numpy.ndarray) -> None:
+        """Writes what the windows need of sensors that have a row."""
+        if len(places):
+            rows = [self._state(sensors, place) for place in places.tolist()]
+            self.connection.execute(tables.SAVE_SENSOR_STATES, _columns(rows))
+
+    def _state(self, sensors: Sensors, place: int) -> tuple:
+        columns = (sensors.first_event_time, sensors.last_arrival, sensors.final_through, sensors.quantities,
+                   sensors.last_commit)  # fmt: skip
+        return (*sensors.names[place], *(int(column[place]) for column in columns))
+
+    # Windows
+
+    def write_windows(
+        self, batch: Batch, judged: Judged, in_windows: numpy.ndarray, sensors: Sensors, kept_since: Cutoff
+    ) -> None:
+        """Folds a batch into its windows, writes those that have become due, and the sensors themselves."""
+        is_trusted = numpy.array([self.trusted[gateway] for gateway, _ in sensors.names], dtype=bool)
+        event_time = batch.readings["event_time"][judged.rows]
+        stand = outlook(self.policy, sensors, is_trusted, judged, event_time)
+        self.settle_windows(sensors.names, stand, panes_of(batch, judged, in_windows, self.policy), kept_since)
+        commit = numpy.array([self.commits[gateway] for gateway, _ in sensors.names], dtype=numpy.int64)
+        newest = advance(sensors, judged, batch, self.now, commit)
+        sensors.final_through = stand.final_after
+        self.save_sensors(batch, judged, sensors, newest)
+        is_rest = stand.final_after != stand.final_before
+        is_rest[judged.sensor] = False
+        self.save_states(sensors, numpy.flatnonzero(is_rest))
+
+    def settle_windows(
+        self, names: list[tuple[str, str]], stand: Outlook, panes: Totals | None, kept_since: Cutoff
+    ) -> None:
+        """Brings the rows of windows to where the sensors stand.
+
+        Args:
+            panes: what the transaction's readings add; None for nothing.
+        """
+        self._reopen(names, stand)
+        parts = [stand.windows(panes, is_earlier=False)] if panes is not None else []
+        ranges = [(*names[place], since, until, self.commits[names[place][0]], place)
+                  for place, since, until in stand.earlier_ranges()]  # fmt: skip
+        if ranges:
+            parts.append(stand.windows(self._panes(ranges), is_earlier=True))
+        parts = [part for part in parts if len(part)]
+        if parts:
+            windows = joined(parts) if len(parts) > 1 else merged(parts[0])
+            is_kept = windows.start >= max(kept_since.readings, kept_since.windows)
+            windows = windows.take(numpy.flatnonzero(is_kept))
+            has_row = stand.has_row(windows)
+            missing = self._fold(names, stand, windows.take(numpy.flatnonzero(has_row)))
+            self._save(names, stand, windows.take(numpy.flatnonzero(~has_row)))
+            if len(missing):
+                self._recompute(names, stand, missing)
+        self._finish(names, stand)
+
+    def _reopen(self, names, stand: Outlook) -> None:
+        rows = [
+            (names[place][1], names[place][0], specification.size, int(stand.final[place]) - specification.size)
+            for place in numpy.flatnonzero(stand.is_reopened).tolist()
+            for specification in self.policy.specifications
+        ]
+        if rows:
+            self.connection.execute(tables.REOPEN_WINDOWS, (self.now, *_columns(rows)))
+
+    def _finish(self, names, stand: Outlook) -> None:
+        rows = [
+            (names[place][1], names[place][0], specification.size,
+             max(int(stand.final[place]), 0) - specification.size, int(stand.final_after[place]) - specification.size,
+             self.commits[names[place][0]])
+            for place in numpy.flatnonzero(stand.final_after > stand.final).tolist()
+            for specification in self.policy.specifications
+        ]  # fmt: skip
+        if rows:
+            self.connection.execute(tables.FINISH_WINDOWS, (self.now, *_columns(rows)))
+
+    def _panes(self, ranges: list[tuple]) -> Totals:
+        """The panes of raw rows: of (gateway, sensor, since, until, commit to leave out, place of the sensor)."""
+        pane = self.policy.pane
+        times = (min(range_[2] for range_ in ranges), max(range_[3] for range_ in ranges))
+        columns = _columns([range_[:5] for range_ in ranges])
+        rows = self.connection.execute(tables.PANES, (*columns, pane, *times)).fetchall()
+        places = [range_[5] for range_ in ranges]
+        values = list(zip(*rows, strict=True)) or [()] * (2 + len(tables.PANE))
+        columns = {
+            name: numpy.array(column, dtype=numpy.int64 if name.endswith(("_count", "_ms")) else numpy.float64)
+            for name, column in zip(tables.PANE, values[2:], strict=True)
+        }
+        return Totals(
+            numpy.array([places[position - 1] for position in values[0]], dtype=numpy.int64),
+            numpy.full(len(rows), pane, dtype=numpy.int64), numpy.array(values[1], dtype=numpy.int64), columns,
+        )  # fmt: skip
+
+    def _parameters(self, names, stand: Outlook, windows: Totals, revision: numpy.ndarray) -> list[list]:
+        """A column for each of `tables.WINDOW`."""
+        sensors = [names[place] for place in windows.sensor.tolist()]
+        columns = {
+            "sensor_id": [sensor for _, sensor in sensors], "gateway_id": [gateway for gateway, _ in sensors],
+            "window_size": windows.size.tolist(), "window_start": windows.start.tolist(),
+            "is_final": (windows.end <= stand.final_after[windows.sensor]).tolist(), "revision": revision.tolist(),
+            "commit_number": [self.commits[gateway] for gateway, _ in sensors],
+        }  # fmt: skip
+        for name in SUMS:
+            columns[name] = windows.columns[name].tolist()
+        for name in AGGREGATED_NAMES:
+            count = windows.columns[f"{name}_count"]
+            columns[f"{name}_count"] = count.tolist()
+            for statistic in ("avg", "min", "max"):
+                columns[f"{name}_{statistic}"] = _where(windows.columns[f"{name}_{statistic}"], count > 0)
+            columns[f"{name}_stddev"] = _where(windows.deviation(name), count > 1)
+        return [columns[name] for name in tables.WINDOW]
+
+    def _fold(self, names, stand: Outlook, windows: Totals) -> Totals:
+        """Folds windows into their rows; those that stay final get a revision. Returns those that cannot be folded."""
+        if not len(windows):
+            return windows
+        is_late = windows.end <= stand.final[windows.sensor]
+        parameters = self._parameters(names, stand, windows, is_late.astype(numpy.int32))
+        folded = numpy.zeros(len(windows), dtype=bool)
+        for (position,) in self.connection.execute(tables.FOLD_WINDOWS, (self.now, *parameters)):
+            folded[position - 1] = True
+        self.window_count += int(folded.sum())
+        return windows.take(numpy.flatnonzero(~folded))
+
+    def _save(self, names, stand: Outlook, windows: Totals) -> None:
+        if len(windows):
+            parameters = self._parameters(names, stand, windows, numpy.zeros(len(windows), dtype=numpy.int32))
+            self.connection.execute(tables.SAVE_WINDOWS, (self.now, *parameters))
+            self.window_count += len(windows)
+
+    def _recompute(self, names, stand: Outlook, windows: Totals) -> None:
+        """Computes windows from raw rows, those of the transaction included."""
+        ranges = [
+            (*names[place], start, start + size, -1, row)
+            for row, (place, start, size) in enumerate(
+                zip(windows.sensor.tolist(), windows.start.tolist(), windows.size.tolist(), strict=True))
+        ]  # fmt: skip
+        panes = self._panes(ranges)
+        rows = panes.sensor
+        whole = dataclasses.replace(
+            panes, sensor=windows.sensor[rows], size=windows.size[rows], start=windows.start[rows]
+        )
+        self._save(names, stand, merged(whole))
+
+
+def _columns(rows: Sequence[tuple]) -> list[list]:
+    """Rows as columns."""
+    return [list(column) for column in zip(*rows, strict=True)]
+
+
+def _where(values: numpy.ndarray, is_there: numpy.ndarray) -> list:
+    return [value if there else None for value, there in zip(values.tolist(), is_there.tolist(), strict=True)]
+
+
+def _text_array(faults: str) -> bytes:
+    """A text[] as array_send() writes it."""
+    elements = [fault.encode() for fault in faults.split(" ")]
+    text_type = 25
+    head = struct.pack(">iiiii", 1, 0, text_type, len(elements), 1)
+    return head + b"".join(struct.pack(">i", len(element)) + element for element in elements)
