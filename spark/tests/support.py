@@ -180,7 +180,10 @@ def spark_job(centre: Centre, batch: int = 200_000) -> Iterator[subprocess.Popen
     command = [sys.executable, ROOT / "spark" / "job.py", "--master", "local[2]", "--config", centre.file,
                "--batch", str(batch)]  # fmt: skip
     log = centre.file.with_suffix(".spark.log")
-    with running(command, log, SPARK_LOCAL_IP="127.0.0.1", PYSPARK_PYTHON=sys.executable) as child:
+    # A JVM that compiles little starts sooner, and a test ends soon after.
+    quick = "--driver-java-options '-XX:TieredStopAtLevel=1 -XX:+UseSerialGC' --conf spark.ui.enabled=false pyspark-shell"
+    with running(command, log, SPARK_LOCAL_IP="127.0.0.1", PYSPARK_PYTHON=sys.executable,
+                 PYSPARK_SUBMIT_ARGS=quick) as child:  # fmt: skip
         yield child
 
 

@@ -270,6 +270,7 @@ def session(name: str, master: str | None) -> SparkSession:
         .config("spark.python.worker.reuse", "true")
         .config("spark.sql.execution.arrow.maxRecordsPerBatch", "20000")
         .config("spark.sql.streaming.numRecentProgressUpdates", "20")
+        .config("spark.ui.showConsoleProgress", "false")
         .getOrCreate()
     )
 
