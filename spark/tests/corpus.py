@@ -25,18 +25,38 @@ TIMES = (
 KEYS = ("schema", "gateway_id", "sensor_id", "stream_id", "seq", "stream_first", "event_time", "time_quality",
         "interval_ms", "temperature", "humidity", "co2", "pressure", "battery_level", "battery_voltage", "voc_index",
         "pm2_5", "faults", "latitude", "longitude", "simulated", "report", "unknown")  # fmt: skip
-FRAGMENTS = (b"\xff", b"\xc3", b"\xed\xa0\x80", b"\x00", b" ", b"\n", b"{", b"}", b",", b'"', b"\xef\xbb\xbf", b"{}", b"x")
+FRAGMENTS = (
+    b"\xff",
+    b"\xc3",
+    b"\xed\xa0\x80",
+    b"\x00",
+    b" ",
+    b"\n",
+    b"{",
+    b"}",
+    b",",
+    b'"',
+    b"\xef\xbb\xbf",
+    b"{}",
+    b"x",
+)
 
 
 def _reading(chance: random.Random, number: int, now: int) -> dict[str, str]:
     fields = {
         "schema": 1, "gateway_id": f"g-{chance.randrange(5)}", "sensor_id": f"s-{chance.randrange(3)}",
-        "stream_id": f"{chance.randrange(4):016x}", "seq": number, "event_time": write_time(now - chance.randrange(7_200_000)),
+        "stream_id": f"{chance.randrange(4):016x}", "seq": number,
+        "event_time": write_time(now - chance.randrange(10**7)),
         "time_quality": chance.choice(("synced", "estimated")), "interval_ms": 1000, "temperature": 20.5,
         "humidity": 40, "co2": 411.0, "simulated": True,
     }  # fmt: skip
     if chance.random() < 0.3:
-        fields |= {"latitude": 48.2, "longitude": 16.3, "faults": ["scd41:crc"], "stream_first": chance.randint(1, number)}
+        fields |= {
+            "latitude": 48.2,
+            "longitude": 16.3,
+            "faults": ["scd41:crc"],
+            "stream_first": chance.randint(1, number),
+        }
     return {key: json.dumps(value) for key, value in fields.items()}
 
 
@@ -45,8 +65,12 @@ def _report(chance: random.Random, number: int) -> dict[str, str]:
     gaps = [{"stream_id": f"{9:016x}", "reason": "thinned", "ranges": [[1, number], [number + 2, number + 3]]}]
     report = json.dumps({"streams": streams, "gaps": gaps})
     for _ in range(chance.randrange(3)):
-        old = chance.choice(('"first"', '"last"', '"previous"', '"stream_id"', '"reason"', '"ranges"', "1", "null", "[[", "{"))
-        new = chance.choice(('"first"', '"last"', "null", "1.0", "0", "-1", '"x"', "[[", "[", "{", '"ranges": 3, "ranges"'))
+        old = chance.choice(
+            ('"first"', '"last"', '"previous"', '"stream_id"', '"reason"', '"ranges"', "1", "null", "[[", "{")
+        )
+        new = chance.choice(
+            ('"first"', '"last"', "null", "1.0", "0", "-1", '"x"', "[[", "[", "{", '"ranges": 3, "ranges"')
+        )
         report = report.replace(old, new, 1)
     return {"schema": "1", "gateway_id": json.dumps(f"g-{chance.randrange(5)}"), "report": report}
 
@@ -55,7 +79,9 @@ def message(chance: random.Random, number: int, now: int) -> bytes | None:
     """One message. `now` is in milliseconds since 1970."""
     kind = chance.random()
     if kind < 0.01:
-        return chance.choice((None, b"", b"[]", b"5", b"null", b'"x"', b"{", b"}", b"x" * 65_537, b" " * 65_530 + b"{}"))
+        return chance.choice(
+            (None, b"", b"[]", b"5", b"null", b'"x"', b"{", b"}", b"x" * 65_537, b" " * 65_530 + b"{}")
+        )
     fields = _report(chance, number) if kind < 0.1 else _reading(chance, number, now)
     items = list(fields.items())
     for _ in range(chance.choice((0, 0, 1, 1, 1, 2))):

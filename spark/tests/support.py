@@ -10,6 +10,7 @@ import json
 import os
 import pathlib
 import random
+import signal
 import subprocess
 import sys
 import time
@@ -21,6 +22,7 @@ import pyarrow
 import pytest
 import yaml
 from confluent_kafka.admin import AdminClient, NewTopic
+
 from vigie_spark.job import locate
 from vigie_spark.offsets import Position, Range
 from vigie_spark.settings import Settings, read_settings
@@ -159,13 +161,19 @@ def make_centre(folder: pathlib.Path, topic: str, side: str = "a", **configurati
 def running(command: list, log: pathlib.Path, **environment) -> Iterator[subprocess.Popen]:
     """A program; it is killed in the end if it still runs."""
     with log.open("ab") as output:
-        child = subprocess.Popen(command, stdout=output, stderr=output, env=os.environ | environment)
+        child = subprocess.Popen(command, stdout=output, stderr=output, env=os.environ | environment,
+                                 start_new_session=True)  # fmt: skip
     try:
         yield child
     finally:
         if child.poll() is None:
-            child.kill()
-        child.wait()
+            kill(child)
+
+
+def kill(child: subprocess.Popen) -> None:
+    """SIGKILL, also to what the program has started: Spark's Python has a JVM as its child."""
+    os.killpg(child.pid, signal.SIGKILL)
+    child.wait()
 
 
 @contextlib.contextmanager
@@ -181,7 +189,9 @@ def spark_job(centre: Centre, batch: int = 200_000) -> Iterator[subprocess.Popen
                "--batch", str(batch)]  # fmt: skip
     log = centre.file.with_suffix(".spark.log")
     # A JVM that compiles little starts sooner, and a test ends soon after.
-    quick = "--driver-java-options '-XX:TieredStopAtLevel=1 -XX:+UseSerialGC' --conf spark.ui.enabled=false pyspark-shell"
+    quick = (
+        "--driver-java-options '-XX:TieredStopAtLevel=1 -XX:+UseSerialGC' --conf spark.ui.enabled=false pyspark-shell"
+    )
     with running(command, log, SPARK_LOCAL_IP="127.0.0.1", PYSPARK_PYTHON=sys.executable,
                  PYSPARK_SUBMIT_ARGS=quick) as child:  # fmt: skip
         yield child
@@ -278,7 +288,9 @@ def streams(centre: Centre) -> list[tuple]:
 
 
 def sensors(centre: Centre) -> list[tuple]:
-    names = [name for name in columns(centre, "sensor") if name not in ("last_arrival", "last_commit", "final_through")]
+    names = [
+        name for name in columns(centre, "sensor") if name not in ("last_arrival", "last_commit", "final_through")
+    ]
     return centre.query(f"SELECT {', '.join(names)} FROM sensor ORDER BY gateway_id, sensor_id")
 
 

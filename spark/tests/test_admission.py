@@ -6,6 +6,7 @@ import random
 import numpy
 import pyarrow
 import pytest
+
 from vigie_spark.admission import Sensors, admit, judge
 from vigie_spark.decoding import Batch
 from vigie_spark.quantities import AGGREGATED_BITS, QUANTITIES
@@ -61,7 +62,9 @@ def test_runs_admit_what_readings_admit_one_by_one():
             if start > 1:
                 progress[0].note_gap([(start, start + 2)], 5)
         admitted = admit(batch_of(rows), ours)
-        expected = [theirs[row["stream"]].admit(row["sequence"], row["event_time"], row["stream_first"]) for row in rows]
+        expected = [
+            theirs[row["stream"]].admit(row["sequence"], row["event_time"], row["stream_first"]) for row in rows
+        ]
         assert admitted.tolist() == expected
         assert [facts(progress) for progress in ours] == [facts(progress) for progress in theirs]
 

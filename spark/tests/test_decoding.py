@@ -10,6 +10,7 @@ import numpy
 import pyarrow
 import pytest
 import support
+
 from vigie_spark import native
 from vigie_spark.decoding import BatchDecoder
 from vigie_spark.quantities import NAMES, QUANTITIES
@@ -79,7 +80,10 @@ def test_columns_say_what_the_strict_decoder_says():
 def test_quantities_are_those_of_the_contract():
     schema = json.loads((support.ROOT / "documentation" / "reading.schema.json").read_text())["properties"]
     for quantity in QUANTITIES:
-        assert (schema[quantity.name]["minimum"], schema[quantity.name]["maximum"]) == (quantity.lowest, quantity.highest)
+        assert (schema[quantity.name]["minimum"], schema[quantity.name]["maximum"]) == (
+            quantity.lowest,
+            quantity.highest,
+        )
 
 
 def contract_examples() -> list[tuple[bytes, str]]:

@@ -25,4 +25,6 @@ def test_tasks_write_what_the_processor_writes(tmp_path):
     assert support.assert_windows_equal(left, right) > 100
     assert sum(summary.late for summary in summaries) > 100
     # Only what is no reading in its usual form takes the slow path.
-    assert sum(summary.slow for summary in summaries) == sum(summary.rejected + summary.reports for summary in summaries)
+    assert sum(summary.slow for summary in summaries) == sum(
+        summary.rejected + summary.reports for summary in summaries
+    )

@@ -1,6 +1,7 @@
 """The rule of offsets and of logs, case by case."""
 
 import pytest
+
 from vigie_spark.decoding import MessageMark
 from vigie_spark.kafka import recognise
 from vigie_spark.offsets import Position, Range, Restart, Verdict, judge_range

@@ -226,7 +226,7 @@ def _running_largest(event_time, sensor, starts, initial) -> tuple[numpy.ndarray
     """The largest event time of each row's sensor before it, and with it."""
     if not len(event_time):
         return event_time, event_time
-    # One running maximum over all sensors: each lies above the ones before it. Event times are below 2^42 (the year 2109).
+    # One running maximum over all sensors: each lies above the ones before it, as event times are below 2^42 (2109).
     shift = numpy.cumsum(numpy.isin(numpy.arange(len(sensor)), starts)).astype(numpy.int64) << 42
     running = numpy.maximum.accumulate(shift + event_time) - shift
     before = numpy.concatenate([[NEVER], running[:-1]])

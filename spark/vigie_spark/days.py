@@ -13,7 +13,11 @@ def _span(length: str, day: int) -> tuple[int, int, str]:
     date = datetime.date(1970, 1, 1) + datetime.timedelta(days=day)
     match length:
         case "year":
-            first, until, name = date.replace(month=1, day=1), date.replace(year=date.year + 1, month=1, day=1), f"{date:%Y}"
+            first, until, name = (
+                date.replace(month=1, day=1),
+                date.replace(year=date.year + 1, month=1, day=1),
+                f"{date:%Y}",
+            )
         case "month":
             first = date.replace(day=1)
             until, name = (first + datetime.timedelta(days=31)).replace(day=1), f"{date:%Y%m}"
@@ -23,9 +27,7 @@ def _span(length: str, day: int) -> tuple[int, int, str]:
     return (first - epoch).days, (until - epoch).days, f"sensor_data_{name}"
 
 
-def missing_spans(
-    days: Iterable[int], today: int, existing: list[tuple[int, int]]
-) -> list[tuple[int, int, str]]:
+def missing_spans(days: Iterable[int], today: int, existing: list[tuple[int, int]]) -> list[tuple[int, int, str]]:
     """The partitions to make so that each of some days since 1970 has one: first day, end, name."""
     existing, spans = list(existing), []
     for day in sorted(days):

@@ -144,7 +144,9 @@ class BatchDecoder:
             self._lowest.ctypes.data, self._highest.ctypes.data, self._limits.earliest,
             now + self._limits.future_tolerance, self._limits.largest_number, self._limits.longest_interval,
         )  # fmt: skip
-        pointers = native.NativeColumns(*(column.ctypes.data for column in columns.values()), columns["values"].shape[1])
+        pointers = native.NativeColumns(
+            *(column.ctypes.data for column in columns.values()), columns["values"].shape[1]
+        )
         batch = self._library.vigie_batch_new(self._limits.largest_message, native.QUANTITY_NAMES, len(QUANTITIES))
         if not batch:
             raise MemoryError("no memory for a batch")

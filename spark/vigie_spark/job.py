@@ -1,6 +1,6 @@
 """The job: Spark Structured Streaming over Spark's own Kafka connector, begun again wherever PostgreSQL says.
 
-A query is a thing to throw away. Every start has a new checkpoint folder and begins at the offsets in PostgreSQL; whatever
+A query may end at any moment. Every start has a new checkpoint folder and begins at the offsets in PostgreSQL; what
 goes wrong ends the query, and the next one begins there. Each micro-batch has one task a partition, and each task one
 transaction (`task`), so nothing but a row of counts comes to the driver.
 """
@@ -23,11 +23,12 @@ import psycopg
 from pyspark.sql import DataFrame, SparkSession
 
 from . import tables
+from .idle import CaughtUp
 from .kafka import KafkaUnreachable, LogReader
 from .native import LibraryMissing, library
 from .offsets import Position, Range, Restart
 from .settings import Settings, SettingsError, read_settings
-from .task import REPORT_SQL, task
+from .task import REPORT_SQL, task, time_task
 from .transaction import Summary, position_of
 
 log = logging.getLogger("vigie.spark")
@@ -91,8 +92,10 @@ def advance(connection: psycopg.Connection, topic: str, partition: int, since: P
 
 
 def planned_ends(checkpoint: pathlib.Path, batch: int, topic: str) -> dict[int, int]:
-    """Where the ranges of a micro-batch end: Spark writes them to the checkpoint before it runs one. Rows do not say it,
-    as the last offsets of a range may be markers of transactions."""
+    """Where the ranges of a micro-batch end: Spark writes them to the checkpoint before it runs one.
+
+    Rows do not say it, as the last offsets of a range may be markers of transactions.
+    """
     lines = (checkpoint / "offsets" / str(batch)).read_text().splitlines()
     return {int(partition): end for partition, end in json.loads(lines[2])[topic].items()}
 
@@ -112,7 +115,10 @@ class Query:
             spark.readStream.format("kafka")
             .option("kafka.bootstrap.servers", settings.kafka.properties["bootstrap.servers"])
             .option("subscribe", topic)
-            .option("startingOffsets", json.dumps({topic: {str(partition): next_ for partition, next_ in self._next.items()}}))
+            .option(
+                "startingOffsets",
+                json.dumps({topic: {str(partition): next_ for partition, next_ in self._next.items()}}),
+            )
             .option("kafka.isolation.level", "read_committed")
             .option("failOnDataLoss", "false")
             .option("includeHeaders", "true")
@@ -192,6 +198,57 @@ class Query:
                     raise Restart(f"partition {planned.partition} is not at {planned.start} any more")
 
 
+# MARK: The passing of time
+
+
+class Clock:
+    """Looks every few seconds for what the passing of time makes due, also without messages: a task a partition."""
+
+    def __init__(self, spark: SparkSession, settings: Settings):
+        self._spark = spark
+        self._settings = settings
+        self._caught_up = CaughtUp()
+        self._next = 0.0
+        self._reader: LogReader | None = None
+        self._connection: psycopg.Connection | None = None
+
+    def look(self) -> None:
+        """Does what is due, if it is time for a look. A look that fails is repeated; the query goes on."""
+        if time.monotonic() < self._next:
+            return
+        self._next = time.monotonic() + self._settings.update_interval / 1000
+        try:
+            self._confirm()
+            stretches = self._caught_up.stretches
+            if stretches:
+                context = self._spark.sparkContext
+                context.parallelize(sorted(stretches.items()), len(stretches)).foreachPartition(
+                    time_task(self._settings)
+                )
+        except Exception as error:
+            log.warning("cannot look at what time makes due: %s", _root_cause(error))
+            self.close()
+
+    def _confirm(self) -> None:
+        """Notes the partitions of which everything is in the database that was there a moment ago."""
+        if self._reader is None:
+            self._reader = LogReader(self._settings.kafka)
+        if self._connection is None:
+            self._connection = psycopg.connect(self._settings.postgres, autocommit=True, connect_timeout=10)
+        now = time.time_ns() // 1_000_000
+        bounds = self._reader.bounds()
+        for partition, position in stored_positions(self._connection, self._settings.kafka.topic).items():
+            if partition in bounds and position.next >= bounds[partition][1]:
+                self._caught_up.confirm(partition, now)
+
+    def close(self) -> None:
+        if self._reader:
+            self._reader.close()
+        if self._connection:
+            self._connection.close()
+        self._reader = self._connection = None
+
+
 # MARK: The job
 
 
@@ -210,6 +267,7 @@ class Job:
     def run(self) -> None:
         """Returns after `stop`. Raises what no second try mends."""
         backoff = 0.1
+        clock = Clock(self._spark, self._settings)
         while not self._stopping.is_set():
             query = None
             try:
@@ -218,6 +276,7 @@ class Job:
                 while not self._stopping.is_set() and not query.await_end(0.5):
                     if query.total.messages:
                         backoff = 0.1
+                    clock.look()
             except Restart as restart:
                 log.warning("the query begins again: %s", restart)
                 self._stopping.wait(0.1)
@@ -233,6 +292,7 @@ class Job:
             finally:
                 if query:
                     query.stop()
+        clock.close()
 
     def _wait(self, backoff: float) -> float:
         self._stopping.wait(backoff * random.uniform(0.5, 1))

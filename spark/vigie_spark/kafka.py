@@ -56,7 +56,9 @@ def recognise(stored: Position, low: int, end: int, found: MessageMark | None) -
         if following <= end:
             if following == stored.next:
                 return None
-            return Move(dataclasses.replace(stored, next=following), "the broker has deleted the messages to go on from")
+            return Move(
+                dataclasses.replace(stored, next=following), "the broker has deleted the messages to go on from"
+            )
     elif found == last:
         return None
     return Move(Position(low, stored.generation + 1, last), "its log is another one than was read before")
@@ -143,7 +145,7 @@ def _answering() -> Iterator[None]:
 
 
 class RejectedTopic:
-    """The topic of messages that become no rows: each goes there unchanged, with headers that say why, where and when."""
+    """The topic of messages that become no rows: each goes there unchanged, with headers that say why."""
 
     def __init__(self, settings: KafkaSettings):
         self._settings = settings
@@ -155,7 +157,9 @@ class RejectedTopic:
 
     def publish(self, partition: int, messages: list[Rejected], now: int) -> None:
         """Sends messages and returns when the broker has acknowledged all of them; KafkaUnreachable if it does not."""
-        too_large = self._send([(message, message.value, self._headers(partition, message, now)) for message in messages])
+        too_large = self._send(
+            [(message, message.value, self._headers(partition, message, now)) for message in messages]
+        )
         # The message itself was just below the limit. It must not stop those behind it, so its notice goes without it.
         notices = []
         for message in too_large:

@@ -155,8 +155,8 @@ class Dictionary:
 def encode_rows(columns: list[tuple], count: int) -> memoryview:
     """Rows as the stream that `COPY ... FROM STDIN (FORMAT binary)` takes.
 
-    A column is (codes, Dictionary), codes below zero for NULL, or (numbers, where NULL) with None for nowhere. Numbers are
-    written with the width of their type, true or false as a byte.
+    A column is (codes, Dictionary), codes below zero for NULL, or (numbers, where NULL) with None for nowhere. Numbers
+    are written with the width of their type, true or false as a byte.
     """
     natives = (CopyColumn * len(columns))()
     kept = []  # What the pointers point to.
@@ -179,5 +179,3 @@ def encode_rows(columns: list[tuple], count: int) -> memoryview:
     stream = numpy.empty(library().vigie_copy_size(natives, len(columns), count), dtype=numpy.uint8)
     library().vigie_copy_encode(natives, len(columns), count, stream.ctypes.data)
     return memoryview(stream)
-
-

@@ -113,6 +113,8 @@ class Settings:
     """Whether no window counts late readings (`late_policy: drop`)."""
     idle_timeout: int
     """Milliseconds."""
+    update_interval: int
+    """How often to look for what the passing of time makes due, milliseconds."""
     limits: Limits
     rules: tuple[QuantityRule, ...]
     """In the order of QUANTITIES."""
@@ -145,9 +147,14 @@ def settings_of(root: Mapping, folder: pathlib.Path, batch: int) -> Settings:
         windows=_windows(root),
         drops_late=policy == "drop",
         idle_timeout=milliseconds(root.get("idle_timeout", "60s"), "idle_timeout"),
+        update_interval=milliseconds(root.get("update_interval", "5s"), "update_interval"),
         limits=_limits(root),
-        rules=tuple(_rule((root.get("rules") or {}).get(quantity.name) or {}, quantity.name)
-                    if quantity.is_aggregated else QuantityRule() for quantity in QUANTITIES),
+        rules=tuple(
+            _rule((root.get("rules") or {}).get(quantity.name) or {}, quantity.name)
+            if quantity.is_aggregated
+            else QuantityRule()
+            for quantity in QUANTITIES
+        ),
         batch=batch,
     )
 
@@ -183,7 +190,6 @@ def _rule(section: Mapping, name: str) -> QuantityRule:
         float(critical.get("below", -math.inf)), float(critical.get("above", math.inf)),
         float(section.get("hysteresis", 0)), milliseconds(section.get("for", "0s"), f"rules.{name}.for"),
     )  # fmt: skip
-
 
 
 def _kafka(section: Mapping, folder: pathlib.Path) -> KafkaSettings:

@@ -82,15 +82,13 @@ class Report:
 _IDENTIFIER = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _FAULT = re.compile(rb"[A-Za-z0-9._-]{1,64}:[A-Za-z0-9._-]{1,64}")
 _HEXADECIMAL = re.compile(rb"[0-9A-Fa-f]{16}")
-_TIME = re.compile(
-    rb"(\d{4})-(\d\d)-(\d\d)[Tt](\d\d):(\d\d):(\d\d)(?:\.(\d+))?(?:[Zz]|([+-])(\d\d):(\d\d))", re.ASCII
-)
+_TIME = re.compile(rb"(\d{4})-(\d\d)-(\d\d)[Tt](\d\d):(\d\d):(\d\d)(?:\.(\d+))?(?:[Zz]|([+-])(\d\d):(\d\d))", re.ASCII)
 _EPOCH = datetime.date(1970, 1, 1).toordinal()
 _REQUIRED = ("schema", "gateway_id", "sensor_id", "stream_id", "seq", "event_time", "time_quality", "interval_ms")
 
 
 def read_time(text: bytes) -> int | None:
-    """An RFC 3339 date-time in milliseconds since 1970; None if it is none. Digits beyond the millisecond are dropped."""
+    """An RFC 3339 date-time in milliseconds since 1970, without digits beyond those; None if it is none."""
     match = _TIME.fullmatch(text)
     if not match:
         return None
@@ -208,7 +206,10 @@ class StrictDecoder:
                 values[index] = message.quantities[index]
                 _check_number(values[index], *limits.ranges[index], quantity.name)
         places = []
-        for field, value, bound in ((native.LATITUDE, message.latitude, 90.0), (native.LONGITUDE, message.longitude, 180.0)):
+        for field, value, bound in (
+            (native.LATITUDE, message.latitude, 90.0),
+            (native.LONGITUDE, message.longitude, 180.0),
+        ):
             if message.has(field):
                 _check_number(value, -bound, bound, self._name(field))
             places.append(value if message.has(field) else None)
@@ -287,5 +288,3 @@ def _check(value: int, lowest: int, highest: int, field: str) -> None:
 def _check_number(value: float, lowest: float, highest: float, field: str) -> None:
     if not lowest <= value <= highest:
         raise Rejection("out_of_range", f"found {value}, allowed is {float(lowest)} to {float(highest)}", field)
-
-

@@ -28,6 +28,11 @@ def _milliseconds(time: str) -> str:
     return f"CASE WHEN isfinite({time}) THEN (extract(epoch FROM {time}) * 1000)::int8 END"
 
 
+def _typed(value: str, kind: str) -> str:
+    """A value that travels as milliseconds if it is a time."""
+    return _time(value) if kind == TIME else value
+
+
 def _arrays(columns: dict[str, str]) -> str:
     """`unnest(%s::text[], ...)` with one array a column. Times come in milliseconds."""
     arrays = (f"%s::{'int8' if kind == TIME else kind}[]" for kind in columns.values())
@@ -36,7 +41,7 @@ def _arrays(columns: dict[str, str]) -> str:
 
 def _values(columns: dict[str, str], table: str) -> str:
     """What `_arrays` gives, with the types of the columns."""
-    return ", ".join(_time(f"{table}.{name}") if kind == TIME else f"{table}.{name}" for name, kind in columns.items())
+    return ", ".join(_typed(f"{table}.{name}", kind) for name, kind in columns.items())
 
 
 def _look_up(table: str, columns: dict[str, str]) -> str:
@@ -57,8 +62,8 @@ SET LOCAL jit = off; SET LOCAL work_mem = '64MB';
 LOCK TABLE ONLY sensor_data IN ROW EXCLUSIVE MODE
 """
 
-# Sessions of this role that have a transaction of more than ten seconds, hold locks on gateways or offsets, and wait for
-# their client: a processor or a task that was stopped by a signal, or whose machine sleeps.
+# Sessions of this role that have a transaction of more than ten seconds, hold locks on gateways or offsets, and wait
+# for their client: a processor or a task that was stopped by a signal, or whose machine sleeps.
 END_PAUSED_SESSIONS = """
 SELECT pg_terminate_backend(a.pid) FROM pg_stat_activity a
 WHERE a.datname = current_database() AND a.usename = current_user AND a.pid <> pg_backend_pid()
@@ -114,7 +119,9 @@ INSERT_GATEWAYS = """
 INSERT INTO gateway (gateway_id, commit_number, writer_token, kafka_partition)
 SELECT gateway_id, 0, 0, %s FROM unnest(%s::text[]) AS n (gateway_id) ON CONFLICT DO NOTHING
 """
-GATEWAYS_OF_PARTITION = 'SELECT gateway_id FROM gateway WHERE kafka_partition = %s ORDER BY gateway_id COLLATE "C"'
+GATEWAYS_OF_PARTITION = """
+SELECT gateway_id, writer_token FROM gateway WHERE kafka_partition = %s ORDER BY gateway_id COLLATE "C"
+"""
 
 # MARK: retention, expired, partitions of sensor_data
 
@@ -187,11 +194,12 @@ COPY_READINGS = f"COPY sensor_data ({names(READING)}) FROM STDIN (FORMAT binary)
 
 _CANDIDATE = {"position": "int8", "gateway_id": "text", "sensor_id": "text", "event_time": TIME, "stream_id": "text",
               "seq": "int8"} | dict.fromkeys(NAMES, "float8")  # fmt: skip
-# Which of some readings have a row with their number, at their sensor and time, from which no quantity differs that both
-# have. LATERAL with a limit, so that each is found by the index.
+# Which of some readings have a row with their number, at their sensor and time, from which no quantity differs that
+# both have. LATERAL with a limit, so that each is found by the index.
 SAME_READINGS = f"""
-SELECT c.position FROM (SELECT {", ".join(_time(f"a.{name}") + f" AS {name}" if kind == TIME else f"a.{name}"
-                                          for name, kind in _CANDIDATE.items())}
+SELECT c.position FROM (SELECT {
+    ", ".join(_typed(f"a.{name}", kind) + f" AS {name}" for name, kind in _CANDIDATE.items())
+}
     FROM {_arrays(_CANDIDATE)} AS a ({names(_CANDIDATE)}) OFFSET 0) AS c
 CROSS JOIN LATERAL (SELECT FROM sensor_data d
     WHERE d.gateway_id = c.gateway_id AND d.sensor_id = c.sensor_id AND d.event_time = c.event_time
@@ -232,7 +240,11 @@ WHERE c.gateway_id = n.gateway_id AND c.own_stream_id = n.own_stream_id AND c.se
 SENSOR = {"gateway_id": "text", "sensor_id": "text"}
 SENSOR_STATE = {"first_event_time": TIME, "last_arrival": TIME, "final_through": TIME, "quantities": "int2",
                 "last_commit": "int8"}  # fmt: skip
-SENSOR_LATEST = {"last_event_time": TIME, "interval_ms": "int4", "last_status": "text"} | dict.fromkeys(NAMES, "float8") | {"faults": "text", "latitude": "float8", "longitude": "float8", "time_quality": "text", "simulated": "bool"}  # fmt: skip
+SENSOR_LATEST = {
+    "last_event_time": TIME, "interval_ms": "int4", "last_status": "text",
+    **dict.fromkeys(NAMES, "float8"),
+    "faults": "text", "latitude": "float8", "longitude": "float8", "time_quality": "text", "simulated": "bool",
+}
 _SENSOR_READ = ", ".join(
     _milliseconds(f"t.{name}") if kind == TIME else f"t.{name}"
     for name, kind in (SENSOR | {"last_event_time": TIME, "interval_ms": "int4"} | SENSOR_STATE).items()
@@ -248,15 +260,19 @@ _SENSOR_ROW = SENSOR | SENSOR_STATE | SENSOR_LATEST
 # A sensor's faults come as one text: an array of arrays would have to be rectangular.
 SAVE_SENSORS = f"""
 INSERT INTO sensor ({names(_SENSOR_ROW)})
-SELECT {", ".join("string_to_array(s.faults, ' ')" if name == "faults"
-                  else _time(f"s.{name}") if kind == TIME else f"s.{name}" for name, kind in _SENSOR_ROW.items())}
+SELECT {
+    ", ".join(
+        "string_to_array(s.faults, ' ')" if name == "faults" else _time(f"s.{name}") if kind == TIME else f"s.{name}"
+        for name, kind in _SENSOR_ROW.items()
+    )
+}
 FROM {_arrays(_SENSOR_ROW)} AS s ({names(_SENSOR_ROW)})
 ON CONFLICT ({names(SENSOR)}) DO UPDATE SET
     {", ".join(f"{name} = excluded.{name}" for name in SENSOR_STATE | SENSOR_LATEST)}
 """
 SAVE_SENSOR_STATES = f"""
 UPDATE sensor t SET
-    {", ".join(f"{name} = {value}" for name, value in zip(SENSOR_STATE, _values(SENSOR_STATE, "s").split(", "), strict=True))}
+    {", ".join(f"{name} = {_typed(f's.{name}', kind)}" for name, kind in SENSOR_STATE.items())}
 FROM {_arrays(SENSOR | SENSOR_STATE)} AS s ({names(SENSOR | SENSOR_STATE)})
 WHERE t.gateway_id = s.gateway_id AND t.sensor_id = s.sensor_id
 """
@@ -285,7 +301,7 @@ def _window_value(name: str, kind: str) -> str:
             return "least(1, w.covered_ms::float8 / w.window_size)"
         case "updated_at":
             return _time("%s")
-    return _time(f"w.{name}") if kind == TIME else f"w.{name}"
+    return _typed(f"w.{name}", kind)
 
 
 # The first parameter is the time, as in the next statement.
@@ -294,8 +310,15 @@ INSERT INTO sensor_data_agg ({names(_WINDOW_ROW)})
 SELECT {", ".join(_window_value(name, kind) for name, kind in _WINDOW_ROW.items())}
 FROM {_arrays(WINDOW)} AS w ({names(WINDOW)})
 ON CONFLICT ({names(_WINDOW_KEY)}) DO UPDATE SET
-    {", ".join("revision = sensor_data_agg.revision + sensor_data_agg.is_final::integer" if name == "revision"
-               else f"{name} = excluded.{name}" for name in _WINDOW_ROW if name not in _WINDOW_KEY)}
+    {
+    ", ".join(
+        "revision = sensor_data_agg.revision + sensor_data_agg.is_final::integer"
+        if name == "revision"
+        else f"{name} = excluded.{name}"
+        for name in _WINDOW_ROW
+        if name not in _WINDOW_KEY
+    )
+}
 """
 
 
@@ -311,7 +334,9 @@ def _folded(name: str) -> str:
         return (f"{name}_{statistic} = CASE WHEN {new} = 0 THEN a.{name}_{statistic} "
                 f"WHEN {known} = 0 THEN w.{name}_{statistic} ELSE {expression} END")  # fmt: skip
 
-    spread = f"{deviations('a')} + {deviations('w')} + {difference} ^ 2 * ({known}::float8 * {new} / ({known} + {new}))"
+    spread = (
+        f"{deviations('a')} + {deviations('w')} + {difference} ^ 2 * ({known}::float8 * {new} / ({known} + {new}))"
+    )
     return ", ".join([
         either("avg", f"a.{name}_avg + {difference} * ({new}::float8 / ({known} + {new}))"),
         f"{name}_min = least(a.{name}_min, w.{name}_min)", f"{name}_max = greatest(a.{name}_max, w.{name}_max)",
@@ -348,7 +373,10 @@ WHERE a.sensor_id = w.sensor_id AND a.gateway_id = w.gateway_id AND a.window_siz
 
 # MARK: Panes from raw rows
 
-PANE = (*SUMS, *(f"{name}_{what}" for name in AGGREGATED_NAMES for what in ("count", "avg", "deviations", "min", "max")))
+PANE = (
+    *SUMS,
+    *(f"{name}_{what}" for name in AGGREGATED_NAMES for what in ("count", "avg", "deviations", "min", "max")),
+)
 _PANE_SUMS = {
     "reading_count": "count(*)", "warning_count": "count(*) FILTER (WHERE d.status = 'warning')",
     "failure_count": "count(*) FILTER (WHERE d.status = 'failure')", "late_count": "count(*) FILTER (WHERE d.late)",
@@ -357,8 +385,8 @@ _PANE_SUMS = {
 _PANE_VALUES = {"count": "count(d.{0})", "avg": "coalesce(avg(d.{0}), 0)",
                 "deviations": "coalesce(var_pop(d.{0}) * count(d.{0}), 0)", "min": "coalesce(min(d.{0}), 0)",
                 "max": "coalesce(max(d.{0}), 0)"}  # fmt: skip
-# The panes of stretches of event time of sensors, without the rows of one commit of their gateways (-1: of none). LATERAL,
-# so that each is found by the index; the bounds of all together keep the other days out.
+# The panes of stretches of event time of sensors, without the rows of one commit of their gateways (-1: of none).
+# LATERAL, so that each is found by the index; the bounds of all together keep the other days out.
 PANES = f"""
 SELECT r.position, p.* FROM (
     SELECT gateway_id, sensor_id, {_time("since")} AS since, {_time("until")} AS until, commit_number, position

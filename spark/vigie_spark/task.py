@@ -11,11 +11,12 @@ import pyarrow
 
 from . import tables
 from .decoding import BatchDecoder
+from .idle import Stretch
 from .kafka import RejectedTopic
 from .offsets import Position, Range, Restart, Verdict, judge_range
 from .settings import Settings
 from .strict import Rejection
-from .transaction import Database, StaleOffset, Summary, UnannouncedConflicts, write
+from .transaction import Database, StaleOffset, Summary, UnannouncedConflicts, pass_time, write
 
 log = logging.getLogger("vigie.spark")
 
@@ -126,6 +127,26 @@ def task(
             raise
         row = {"partition": partitions[0], "restart": restart, **dataclasses.asdict(summary)}
         yield pyarrow.RecordBatch.from_pylist([row], schema=REPORT)
+
+    return run
+
+
+def time_task(settings: Settings) -> Callable[[Iterable[tuple[int, Stretch | None]]], None]:
+    """The function for `foreachPartition` that writes what the passing of time makes due.
+
+    Each element is a partition of the topic, with the time in which silence means something.
+    """
+
+    def run(partitions: Iterable[tuple[int, Stretch | None]]) -> None:
+        for partition, stretch in partitions:
+            try:
+                pass_time(worker(settings).database, partition, stretch, time.time_ns() // 1_000_000)
+            except psycopg.errors.LockNotAvailable:
+                # A batch has the gateways; the next look comes soon.
+                log.debug("the gateways of partition %s are locked", partition)
+            except Exception:
+                forget_worker()
+                raise
 
     return run
 

@@ -28,6 +28,7 @@ from .admission import (
 )
 from .days import DAY, missing_spans, written
 from .decoding import Batch, MessageMark
+from .idle import Stretch, idle_through
 from .offsets import Position
 from .quantities import AGGREGATED_NAMES, NAMES
 from .settings import Settings
@@ -106,9 +107,7 @@ class Database:
         return self.connection.execute(tables.DATABASE_CLOCK).fetchone()[0]
 
     def position(self, partition: int) -> Position | None:
-        row = self.connection.execute(
-            tables.POSITION_OF_PARTITION, (self.settings.kafka.topic, partition)
-        ).fetchone()
+        row = self.connection.execute(tables.POSITION_OF_PARTITION, (self.settings.kafka.topic, partition)).fetchone()
         return position_of(row) if row else None
 
     def prepare_days(self, batch: Batch, now: int) -> None:
@@ -164,6 +163,40 @@ def write(
         transaction = _Transaction(database.connection, database.settings, now)
         transaction.advance_offset(batch.partition, since, until)
         return transaction.write(batch, announced)
+
+
+def pass_time(database: Database, partition: int, stretch: Stretch | None, now: int) -> int:
+    """Writes what the passing of time makes due of the gateways of a partition, in portions: windows of silent sensors
+    become final, and what the processor left is completed.
+
+    Args:
+        stretch: in what time silence means something; None for none.
+
+    Returns: how many windows were written.
+    """
+    settings, written_ = database.settings, 0
+    tokens = dict(database.connection.execute(tables.GATEWAYS_OF_PARTITION, (partition,)))
+    gateways = list(tokens)
+    for start in range(0, len(gateways), MOST_GATEWAYS):
+        portion = gateways[start : start + MOST_GATEWAYS]
+        # A look without locks: most of the time nothing is due.
+        looked = _Transaction(database.connection, settings, now)
+        sensors = looked.load_sensors([], portion)
+        due = {gateway for gateway, _ in sensors.names if not tables.is_trusted(tokens[gateway])}
+        if stretch:
+            ends = idle_through(sensors, stretch, settings.idle_timeout, settings.windows)
+            due |= {sensors.names[place][0] for place in numpy.flatnonzero(ends != NEVER).tolist()}
+        if due:
+            with database.connection.transaction():
+                database.connection.execute(tables.BEGIN)
+                transaction = _Transaction(database.connection, settings, now)
+                transaction.pass_time(sorted(due, key=str.encode), stretch)
+                written_ += transaction.window_count
+    return written_
+
+
+# The most gateways whose rows are locked at once without a batch.
+MOST_GATEWAYS = 500
 
 
 class _Transaction:
@@ -222,9 +255,21 @@ class _Transaction:
         self.save_streams(names, progress, is_new)
         return summary
 
+    # The passing of time
+
+    def pass_time(self, gateways: list[str], stretch: Stretch | None) -> None:
+        self.lock(gateways, None, inserting=False)
+        sensors = self.load_sensors([], list(self.commits))
+        ends = idle_through(sensors, stretch, self.settings.idle_timeout, self.policy) if stretch else None
+        is_trusted = numpy.array([self.trusted[gateway] for gateway, _ in sensors.names], dtype=bool)
+        stand = outlook(self.policy, sensors, is_trusted, idle_through=ends)
+        self.settle_windows(sensors.names, stand, None, cutoff(self.connection))
+        sensors.final_through = stand.final_after
+        self.save_states(sensors, numpy.flatnonzero(stand.final_after != stand.final_before))
+
     # Gateways
 
-    def lock(self, gateways: Sequence[str], partition: int | None) -> list[str]:
+    def lock(self, gateways: Sequence[str], partition: int | None, inserting: bool = True) -> list[str]:
         """Locks gateways and gives them the next commit number and a new token.
 
         Returns those whose windows somebody else wrote last.
@@ -232,7 +277,7 @@ class _Transaction:
         # Random, and negative: this transaction leaves every due window of these gateways in its row.
         token = -1 - secrets.randbelow(tables.LARGEST_TOKEN)
         self._lock(gateways, token, partition)
-        if missing := sorted(set(gateways) - self.commits.keys(), key=str.encode):
+        if inserting and (missing := sorted(set(gateways) - self.commits.keys(), key=str.encode)):
             self.connection.execute(tables.INSERT_GATEWAYS, (partition, missing))
             self._lock(missing, token, partition)
         return [gateway for gateway, is_trusted in self.trusted.items() if not is_trusted]
@@ -383,14 +428,16 @@ class _Transaction:
         sensors = [batch.sensor_names[place] for place in readings["sensor"][rows].tolist()]
         streams = [batch.streams[place][1] for place in readings["stream"][rows].tolist()]
         values = [
-            [readings["values"][place, row].item() if readings["quantities"][row] >> place & 1 else None for row in rows]
+            [
+                readings["values"][place, row].item() if readings["quantities"][row] >> place & 1 else None
+                for row in rows
+            ]
             for place in range(len(NAMES))
         ]
-        same = {position for (position,) in self.connection.execute(
-            tables.SAME_READINGS,
-            (rows, [name[0] for name in sensors], [name[1] for name in sensors], times,
-             [f"{bits:016x}" for bits in streams], readings["sequence"][rows].tolist(), *values, min(times), max(times)),
-        )}  # fmt: skip
+        columns = (rows, [name[0] for name in sensors], [name[1] for name in sensors], times,
+                   [f"{bits:016x}" for bits in streams], readings["sequence"][rows].tolist(), *values)  # fmt: skip
+        found = self.connection.execute(tables.SAME_READINGS, (*columns, min(times), max(times)))
+        same = {position for (position,) in found}
         return [row for row in rows if row not in same]
 
     def _conflict(self, batch: Batch, row: int) -> Conflict:

@@ -71,9 +71,7 @@ def merged(totals: Totals) -> Totals:
     order = numpy.lexsort((totals.start, totals.size, totals.sensor))
     totals = totals.take(order)
     is_new = numpy.ones(len(totals), dtype=bool)
-    is_new[1:] = (
-        (numpy.diff(totals.sensor) != 0) | (numpy.diff(totals.size) != 0) | (numpy.diff(totals.start) != 0)
-    )
+    is_new[1:] = (numpy.diff(totals.sensor) != 0) | (numpy.diff(totals.size) != 0) | (numpy.diff(totals.start) != 0)
     starts = numpy.flatnonzero(is_new)
     if len(starts) == len(totals):
         return totals
