@@ -133,6 +133,13 @@ test-dashboard: dependencies ## Run the dashboard's tests: its logic, and in a r
 	swift build --build-tests -Xswiftc -warnings-as-errors
 	$(WITH_SERVICES) $(TEST_RUN) dashboard browser
 
+.PHONY: test-spark
+test-spark: dependencies ## Run the Spark job's tests on Apache Kafka, PostgreSQL and real Spark; VIGIE_SPARK_JARS=folder
+	spark/environment
+	swift build --product vigie-processor
+	swift build --product vigie-fleet
+	tools/with-services --broker apache -- .vigie/spark/venv/bin/python -m pytest -q spark/tests
+
 .PHONY: test-hardware
 test-hardware: dependencies ## Run the release gateway in a virtual machine, on simulated chips of Debian's kernel
 	$(SWIFT_RELEASE) --product vigie-gateway

@@ -45,7 +45,7 @@ def unique(name: str) -> str:
     return f"{name}_{os.getpid()}_{next(_numbers)}"
 
 
-def wait_until(what: str, is_so: Callable[[], object], bound: float = 60):
+def wait_until(what: str, is_so: Callable[[], object], bound: float = 300):
     """Waits for a state and returns what `is_so` returned."""
     deadline = time.monotonic() + bound
     while not (found := is_so()):
@@ -147,7 +147,12 @@ def make_centre(folder: pathlib.Path, topic: str, side: str = "a", **configurati
         "kafka": {"bootstrap": os.environ["VIGIE_KAFKA"], "topic": topic, "rejected_topic": f"{topic}.{side}",
                   "group": name, "instance": name},
         "postgres": {"connection": connection},
-        "rules": {"temperature": {"warning": {"above": 30}}, "co2": {"warning": {"above": 1200}}},
+        "rules": {
+            "temperature": {"warning": {"above": 23}, "critical": {"above": 40}, "hysteresis": 0.5, "for": "2s"},
+            "co2": {"warning": {"above": 1200}, "critical": {"above": 3000}, "hysteresis": 50},
+            "humidity": {"warning": {"below": 20}},
+        },
+        "alerts": {"fault": {}, "loss": {"for": "10s"}, "conflict": {"severity": "critical"}},
     } | configuration  # fmt: skip
     file.write_text(yaml.safe_dump(root))
     subprocess.run([PROGRAMS / "vigie-processor", "migrate", "--config", file], check=True, capture_output=True)
@@ -197,7 +202,7 @@ def spark_job(centre: Centre, batch: int = 200_000) -> Iterator[subprocess.Popen
         yield child
 
 
-def run_processor(centre: Centre, bound: float = 60) -> None:
+def run_processor(centre: Centre, bound: float = 300) -> None:
     """The processor until it has read all that there is and was told to stop."""
     with processor(centre) as child:
         wait_until("the processor has read all", lambda: centre.has_read(centre.settings.kafka.topic), bound)
@@ -313,6 +318,25 @@ def details(centre: Centre) -> dict[tuple[int, int], str]:
         detail = headers["vigie-detail"].split(" is in the future of ")[0]
         found[int(headers["vigie-partition"]), int(headers["vigie-offset"])] = detail
     return found
+
+
+def alerts(centre: Centre) -> list[tuple]:
+    """Alerts about what readings say. Those about holes depend on where batches end."""
+    return centre.query("""
+        SELECT gateway_id, sensor_id, kind, variable, severity, pending_since, opened_at, escalated_at, closed_at,
+            value, worst_value, detail
+        FROM alert WHERE kind IN ('threshold', 'battery', 'fault') ORDER BY 1, 2, 3, 4, 6, 7
+    """)
+
+
+def alert_states(centre: Centre) -> list[tuple]:
+    """What is pending or open about what readings say, and which alerts about holes and conflicts are open."""
+    return centre.query("""
+        SELECT gateway_id, sensor_id, kind, variable, side, since, critical_since, worst, detail, severity
+        FROM alert_state WHERE kind IN ('threshold', 'battery', 'fault')
+        UNION ALL SELECT gateway_id, sensor_id, kind, variable, NULL, NULL, NULL, NULL, NULL, severity
+        FROM alert_state WHERE kind IN ('loss', 'conflict') ORDER BY 1, 2, 3, 4
+    """)
 
 
 def assert_windows_equal(left: Centre, right: Centre) -> int:

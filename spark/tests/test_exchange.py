@@ -80,6 +80,8 @@ def test_tasks_and_processor_take_turns(tmp_path):
     assert support.rows(centre) == support.rows(expected)
     assert support.losses(centre) == support.losses(expected)
     assert support.streams(centre) == support.streams(expected)
+    assert support.alerts(centre) == support.alerts(expected)
+    assert support.alert_states(centre) == support.alert_states(expected)
     support.assert_windows_equal(centre, expected)
 
 
@@ -88,7 +90,10 @@ def test_tasks_and_processor_take_turns(tmp_path):
 def test_what_is_late_or_silent_ends_in_final_windows(tmp_path, late_policy):
     """A sensor falls silent, its windows become final by the clock, then it sends what it had measured meanwhile."""
     topic = support.make_topic(1)
-    centre = support.make_centre(tmp_path, topic, late_policy=late_policy, lateness="1m", idle_timeout="10s")
+    centre = support.make_centre(
+        tmp_path, topic, late_policy=late_policy, lateness="1m", idle_timeout="10s",
+        alerts={"silence": {"severity": "critical", "intervals": 5, "at_least": "15s"}},
+    )
     tasks = support.Tasks(centre, largest=10**6)
     start = tasks.worker.database.clock() - 7_200_000
     start -= start % 60_000
@@ -110,6 +115,8 @@ def test_what_is_late_or_silent_ends_in_final_windows(tmp_path, late_policy):
     assert windows("NOT is_final") > 0
     pass_time(tasks.worker.database, 0, Stretch(now - 20_000, now), now)
     assert windows("NOT is_final") == 0
+    opened = centre.query("SELECT kind, sensor_id, severity, closed_at FROM alert")
+    assert opened == [("silence", "g-1-s", "critical", None)]
     support.verify(centre)
     # It goes on where it was: what was final is open again, and then late readings come.
     send(range(101, 131))
@@ -120,3 +127,5 @@ def test_what_is_late_or_silent_ends_in_final_windows(tmp_path, late_policy):
     assert centre.query("SELECT count(*) FROM sensor_data WHERE late")[0][0] > 0
     support.verify(centre)
     assert support.losses(centre) == []
+    assert centre.query("SELECT count(*) FROM alert WHERE kind = 'silence' AND closed_at IS NOT NULL") == [(1,)]
+    assert centre.query("SELECT count(*) FROM alert_state") == [(0,)]

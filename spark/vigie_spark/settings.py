@@ -77,6 +77,56 @@ class QuantityRule:
 
 
 @dataclasses.dataclass(frozen=True)
+class FaultRule:
+    """When a chip's faults are an alert: every reading must have had one for so long, milliseconds of event time."""
+
+    severity: str
+    minimum_duration: int
+
+
+@dataclasses.dataclass(frozen=True)
+class SilenceRule:
+    """When a sensor that sends nothing is an alert."""
+
+    severity: str
+    intervals: int
+    """After so many of its own intervals."""
+    least: int
+    """But never before this, milliseconds."""
+
+    def limit(self, interval: int) -> int:
+        return max(self.least, self.intervals * interval)
+
+
+@dataclasses.dataclass(frozen=True)
+class LossRule:
+    """When holes in a stream are an alert, and when they are history; milliseconds of the stream's event time."""
+
+    severity: str
+    minimum_duration: int
+    clear_after: int
+
+
+@dataclasses.dataclass(frozen=True)
+class ConflictRule:
+    """How bad readings under the numbers of others are."""
+
+    severity: str
+
+
+@dataclasses.dataclass(frozen=True)
+class AlertRules:
+    """All rules of the centre. What is None is no alert."""
+
+    quantities: tuple[QuantityRule, ...]
+    """In the order of QUANTITIES."""
+    fault: FaultRule | None = None
+    silence: SilenceRule | None = None
+    loss: LossRule | None = None
+    conflict: ConflictRule | None = None
+
+
+@dataclasses.dataclass(frozen=True)
 class Limits:
     """What a number of the contract may be; beyond it a message is rejected."""
 
@@ -116,8 +166,9 @@ class Settings:
     update_interval: int
     """How often to look for what the passing of time makes due, milliseconds."""
     limits: Limits
-    rules: tuple[QuantityRule, ...]
-    """In the order of QUANTITIES."""
+    rules: AlertRules
+    notifies: bool
+    """Whether there is a webhook to tell of alerts."""
     batch: int
     """The most messages of all partitions in one micro-batch."""
 
@@ -149,12 +200,8 @@ def settings_of(root: Mapping, folder: pathlib.Path, batch: int) -> Settings:
         idle_timeout=milliseconds(root.get("idle_timeout", "60s"), "idle_timeout"),
         update_interval=milliseconds(root.get("update_interval", "5s"), "update_interval"),
         limits=_limits(root),
-        rules=tuple(
-            _rule((root.get("rules") or {}).get(quantity.name) or {}, quantity.name)
-            if quantity.is_aggregated
-            else QuantityRule()
-            for quantity in QUANTITIES
-        ),
+        rules=_rules(root),
+        notifies=bool(root.get("webhook")),
         batch=batch,
     )
 
@@ -181,6 +228,39 @@ def _limits(root: Mapping) -> Limits:
         ranges[index] = (float(range_.get("min", ranges[index][0])), float(range_.get("max", ranges[index][1])))
     tolerance = milliseconds(root.get("future_tolerance", "5m"), "future_tolerance")
     return dataclasses.replace(limits, ranges=tuple(ranges), future_tolerance=tolerance)
+
+
+def _rules(root: Mapping) -> AlertRules:
+    quantities = root.get("rules") or {}
+    rules = AlertRules(
+        tuple(
+            _rule(quantities.get(quantity.name) or {}, quantity.name) if quantity.is_aggregated else QuantityRule()
+            for quantity in QUANTITIES
+        )
+    )
+    alerts = root.get("alerts") or {}
+
+    def severity(section: Mapping) -> str:
+        return section.get("severity", "warning")
+
+    found: dict = {}
+    for kind, section in alerts.items():
+        section = section or {}
+        match kind:
+            case "fault":
+                found[kind] = FaultRule(severity(section), milliseconds(section.get("for", "0s"), "alerts.fault.for"))
+            case "silence":
+                least = milliseconds(section.get("at_least", "60s"), "alerts.silence.at_least")
+                found[kind] = SilenceRule(severity(section), int(section.get("intervals", 5)), least)
+            case "loss":
+                duration = milliseconds(section.get("for", "600s"), "alerts.loss.for")
+                clear_after = milliseconds(section.get("clear_after", "1d"), "alerts.loss.clear_after")
+                found[kind] = LossRule(severity(section), duration, clear_after)
+            case "conflict":
+                found[kind] = ConflictRule(severity(section))
+            case _:
+                raise SettingsError(f"alerts.{kind}: there is no such alert")
+    return dataclasses.replace(rules, **found)
 
 
 def _rule(section: Mapping, name: str) -> QuantityRule:

@@ -227,12 +227,13 @@ AND NOT EXISTS (SELECT FROM loss l WHERE l.gateway_id = c.gateway_id AND l.strea
 INSERT_CONFLICTS = f"""
 INSERT INTO sequence_conflict ({names(_CONFLICT)}, settled_at)
 SELECT {_values(_CONFLICT, "c")}, CASE WHEN {_IS_ADMITTED} THEN {_time("c.detected_at")} END
-FROM {_arrays(_CONFLICT)} AS c ({names(_CONFLICT)}) ON CONFLICT DO NOTHING
+FROM {_arrays(_CONFLICT)} AS c ({names(_CONFLICT)}) ON CONFLICT DO NOTHING RETURNING gateway_id
 """
 SETTLE_CONFLICTS = f"""
 UPDATE sequence_conflict c SET settled_at = {_time("%s")}
 FROM unnest(%s::text[], %s::text[]) AS n (gateway_id, own_stream_id)
 WHERE c.gateway_id = n.gateway_id AND c.own_stream_id = n.own_stream_id AND c.settled_at IS NULL
+RETURNING c.gateway_id
 """
 
 # MARK: sensor
@@ -400,4 +401,76 @@ CROSS JOIN LATERAL (
         AND d.event_time >= r.since AND d.event_time < r.until AND d.commit_number <> r.commit_number
         AND d.event_time >= {_time("%s")} AND d.event_time < {_time("%s")} AND d.in_windows
     GROUP BY pane) p
+"""
+
+# MARK: alert_state, alert, alert_notification
+
+ALERT_STATE = {
+    "gateway_id": "text", "sensor_id": "text", "kind": "text", "variable": "text", "side": "text", "since": TIME,
+    "critical_since": TIME, "worst": "float8", "detail": "text", "severity": "text", "alert_id": "int8",
+}
+_ALERT_STATE_READ = ", ".join(
+    _milliseconds(f"t.{name}") if kind == TIME else f"t.{name}" for name, kind in ALERT_STATE.items()
+)
+_ALERT_ORDER = "ORDER BY t.gateway_id, t.sensor_id, t.since, t.kind, t.variable"
+SENSOR_ALERTS = f"SELECT {_ALERT_STATE_READ} FROM {_look_up('alert_state', SENSOR)} {_ALERT_ORDER}"
+# Of streams and gateways, by all of the key.
+OTHER_ALERTS = f"""
+SELECT {_ALERT_STATE_READ}
+FROM {_look_up("alert_state", SENSOR | {"kind": "text", "variable": "text"})} {_ALERT_ORDER}
+"""
+# Of a sensor all, of a stream or a gateway one; the variable is null for all.
+DELETE_ALERT_STATES = """
+DELETE FROM alert_state s
+USING unnest(%s::text[], %s::text[], %s::text[], %s::text[]) AS d (gateway_id, sensor_id, kind, variable)
+WHERE s.gateway_id = d.gateway_id AND s.sensor_id = d.sensor_id
+    AND (d.kind IS NULL OR s.kind = d.kind AND s.variable = d.variable)
+"""
+INSERT_ALERT_STATES = f"""
+INSERT INTO alert_state ({names(ALERT_STATE)}) SELECT {_values(ALERT_STATE, "n")}
+FROM {_arrays(ALERT_STATE)} AS n ({names(ALERT_STATE)})
+"""
+ALERT_IDS = "SELECT nextval('alert_id') FROM generate_series(1, %s)"
+ALERT = {
+    "id": "int8", "gateway_id": "text", "sensor_id": "text", "kind": "text", "variable": "text",
+    "severity": "text", "pending_since": TIME, "opened_at": TIME, "escalated_at": TIME, "closed_at": TIME,
+    "value": "float8", "worst_value": "float8", "detail": "text", "updated_at": TIME,
+}
+INSERT_ALERTS = f"""
+INSERT INTO alert ({names(ALERT)}) SELECT {_values(ALERT, "n")} FROM {_arrays(ALERT)} AS n ({names(ALERT)})
+"""
+ALERT_CHANGE = {"id": "int8", "severity": "text", "detail": "text", "escalated_at": TIME, "closed_at": TIME,
+                "worst_value": "float8"}  # fmt: skip
+UPDATE_ALERTS = f"""
+UPDATE alert a SET severity = u.severity, detail = u.detail, updated_at = {_time("%s")},
+    escalated_at = coalesce({_time("u.escalated_at")}, a.escalated_at),
+    closed_at = coalesce({_time("u.closed_at")}, a.closed_at), worst_value = u.worst_value
+FROM {_arrays(ALERT_CHANGE)} AS u ({names(ALERT_CHANGE)}) WHERE a.id = u.id
+"""
+_TOLD = {"id": "int8", "event": "text", "severity": "text", "time": TIME, "value": "float8", "worst": "float8",
+         "detail": "text"}  # fmt: skip
+
+
+def _text_time(time: str) -> str:
+    return f"to_char({time} AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"')"
+
+
+# What the webhook is to be told; the content is made now, so that it is the same however often it is sent.
+NOTIFY = f"""
+INSERT INTO alert_notification (alert_id, event, payload, created_at, next_attempt_at)
+SELECT n.id, n.event, json_build_object('event', n.event, 'alert_id', n.id, 'kind', a.kind, 'variable', a.variable,
+    'severity', n.severity, 'gateway_id', a.gateway_id, 'sensor_id', a.sensor_id, 'time', {_text_time(_time("n.time"))},
+    'since', {_text_time("a.pending_since")}, 'opened_at', {_text_time("a.opened_at")}, 'value', n.value,
+    'worst_value', n.worst, 'detail', n.detail)::text, {_time("%s")}, {_time("%s")}
+FROM {_arrays(_TOLD)} WITH ORDINALITY AS n ({names(_TOLD)}, position) JOIN alert a ON a.id = n.id ORDER BY n.position
+"""
+OPEN_CONFLICTS = """
+SELECT n.gateway_id, (SELECT count(*) FROM sequence_conflict c
+    WHERE c.gateway_id = n.gateway_id AND c.settled_at IS NULL) FROM unnest(%s::text[]) AS n (gateway_id)
+"""
+# Of gateways' sensors those that may become silent: whose silence is no alert yet.
+SPEAKING_SENSORS = f"""
+SELECT {_SENSOR_READ} FROM unnest(%s::text[]) AS n (gateway_id) CROSS JOIN LATERAL (
+    SELECT * FROM sensor t WHERE t.gateway_id = n.gateway_id AND NOT EXISTS (SELECT FROM alert_state a
+        WHERE a.gateway_id = t.gateway_id AND a.sensor_id = t.sensor_id AND a.kind = 'silence') OFFSET 0) t
 """

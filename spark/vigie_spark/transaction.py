@@ -15,6 +15,7 @@ import psycopg
 from . import native, tables
 from .admission import (
     NEVER,
+    OK,
     STATUSES,
     Judged,
     Sensors,
@@ -26,11 +27,13 @@ from .admission import (
     note_reports,
     own_stream,
 )
+from .alert_rows import AlertRows, columns_of
+from .alerts import Alerts
 from .days import DAY, missing_spans, written
 from .decoding import Batch, MessageMark
 from .idle import Stretch, idle_through
 from .offsets import Position
-from .quantities import AGGREGATED_NAMES, NAMES
+from .quantities import AGGREGATED, AGGREGATED_NAMES, NAMES
 from .settings import Settings
 from .streams import REASONS, LossRange, StreamProgress, reason_of
 from .strict import NO_STREAM, NOT_TOLD, stream_before
@@ -186,6 +189,7 @@ def pass_time(database: Database, partition: int, stretch: Stretch | None, now: 
         if stretch:
             ends = idle_through(sensors, stretch, settings.idle_timeout, settings.windows)
             due |= {sensors.names[place][0] for place in numpy.flatnonzero(ends != NEVER).tolist()}
+            due |= {gateway for gateway, _, _, _ in looked.silent_sensors(portion, stretch)}
         if due:
             with database.connection.transaction():
                 database.connection.execute(tables.BEGIN)
@@ -208,6 +212,7 @@ class _Transaction:
         self.commits: dict[str, int] = {}
         self.trusted: dict[str, bool] = {}
         self.window_count = 0
+        self.alerts = AlertRows(connection, settings.notifies, now)
 
     # Offsets
 
@@ -241,7 +246,7 @@ class _Transaction:
         is_kept = admitted & (event_time >= kept_since.readings)
         summary.expired = self.add_expired(batch, admitted & ~is_kept, names)
         sensors = self.load_sensors(batch.sensor_names, taken_over)
-        judged = judge(batch, numpy.flatnonzero(is_kept), sensors, self.settings.rules, self.policy)
+        judged = judge(batch, numpy.flatnonzero(is_kept), sensors, self.settings.rules.quantities, self.policy)
         in_windows = ~judged.is_late if self.settings.drops_late else numpy.ones(len(judged.rows), dtype=bool)
         summary.rows = self.copy_readings(batch, judged, in_windows)
         summary.late = int(judged.is_late.sum())
@@ -251,7 +256,10 @@ class _Transaction:
 
         self.write_windows(batch, judged, in_windows, sensors, kept_since)
         summary.windows = self.window_count
-        self.note_conflicts(batch, conflicts, admitted, names)
+        self.move_sensor_alerts(batch, judged, sensors)
+        self.move_stream_alerts(names, progress, is_new)
+        self.move_conflict_alerts(self.note_conflicts(batch, conflicts, admitted, names))
+        self.alerts.save()
         self.save_streams(names, progress, is_new)
         return summary
 
@@ -266,6 +274,23 @@ class _Transaction:
         self.settle_windows(sensors.names, stand, None, cutoff(self.connection))
         sensors.final_through = stand.final_after
         self.save_states(sensors, numpy.flatnonzero(stand.final_after != stand.final_before))
+        silent = self.silent_sensors(list(self.commits), stretch)
+        alerts = self.alerts.of_sensors([(gateway, sensor) for gateway, sensor, _, _ in silent])
+        for gateway, sensor, since, interval in silent:
+            alerts[gateway, sensor].look(stretch.through, since, interval, self.settings.rules.silence)
+        self.alerts.save()
+
+    def silent_sensors(self, gateways: list[str], stretch: Stretch | None) -> list[tuple[str, str, int, int]]:
+        """The sensors whose silence becomes an alert, each with the beginning of its silence and its interval."""
+        rule, found = self.settings.rules.silence, []
+        if rule and stretch:
+            for gateway, sensor, _, interval, _, arrival, *_ in self.connection.execute(
+                tables.SPEAKING_SENSORS, (gateways,)
+            ):
+                since = max(stretch.since, arrival)
+                if stretch.through - since >= rule.limit(interval):
+                    found.append((gateway, sensor, since, interval))
+        return found
 
     # Gateways
 
@@ -334,18 +359,18 @@ class _Transaction:
             gone += [(gateway, stream, first) for first in removed]
             new += [(gateway, stream, loss.first, loss.last, loss.time_before, loss.time_after, REASONS[loss.reason],
                      self.now) for loss in written_]  # fmt: skip
-        self.connection.execute(tables.SAVE_STREAMS, _columns(rows))
+        self.connection.execute(tables.SAVE_STREAMS, columns_of(rows))
         if gone:
-            self.connection.execute(tables.DELETE_LOSSES, _columns(gone))
+            self.connection.execute(tables.DELETE_LOSSES, columns_of(gone))
         if new:
-            self.connection.execute(tables.INSERT_LOSSES, _columns(new))
+            self.connection.execute(tables.INSERT_LOSSES, columns_of(new))
 
     def add_expired(self, batch: Batch, is_expired: numpy.ndarray, names) -> int:
         places, counts = numpy.unique(batch.readings["stream"][is_expired], return_counts=True)
         if len(places):
             rows = [(names[place][0], f"{names[place][1]:016x}", count)
                     for place, count in zip(places.tolist(), counts.tolist(), strict=True)]  # fmt: skip
-            self.connection.execute(tables.ADD_EXPIRED, _columns(rows))
+            self.connection.execute(tables.ADD_EXPIRED, columns_of(rows))
         return int(is_expired.sum())
 
     # Rows
@@ -412,7 +437,7 @@ class _Transaction:
         new = {(conflict.gateway_id, conflict.own_stream): conflict for conflict in reversed(conflicts)}
         new = {name: conflict for name, conflict in new.items() if name not in announced}
         if new:
-            rows = _columns([(gateway, f"{bits:016x}") for gateway, bits in new])
+            rows = columns_of([(gateway, f"{bits:016x}") for gateway, bits in new])
             for gateway, stream in self.connection.execute(tables.KNOWN_CONFLICTS, rows):
                 new.pop((gateway, int(stream, 16)))
         if new:
@@ -449,8 +474,12 @@ class _Transaction:
                           int(readings["event_time"][row]), values)  # fmt: skip
         return Conflict(row, gateway, bits)
 
-    def note_conflicts(self, batch: Batch, conflicts: list[Conflict], admitted: numpy.ndarray, names) -> None:
-        """Writes conflicts, and settles those whose readings have come under their own streams."""
+    def note_conflicts(self, batch: Batch, conflicts: list[Conflict], admitted: numpy.ndarray, names) -> list[str]:
+        """Writes conflicts, and settles those whose readings have come under their own streams.
+
+        Returns the gateways of which conflicts were added or settled.
+        """
+        gateways = set()
         if conflicts:
             readings, rows = batch.readings, {}
             for conflict in conflicts:
@@ -461,18 +490,73 @@ class _Transaction:
                     int(readings["sequence"][row]), sensor, int(readings["event_time"][row]),
                     self.settings.kafka.topic, batch.partition, int(batch.offset[row]), self.now,
                 ))  # fmt: skip
-            self.connection.execute(tables.INSERT_CONFLICTS, _columns(list(rows.values())))
+            added = self.connection.execute(tables.INSERT_CONFLICTS, columns_of(list(rows.values())))
+            gateways |= {gateway for (gateway,) in added}
         own = numpy.unique(batch.readings["stream"][admitted & (batch.readings["sequence"] == 1)]).tolist()
         if own:
-            rows = _columns([(names[place][0], f"{names[place][1]:016x}") for place in own])
-            self.connection.execute(tables.SETTLE_CONFLICTS, (self.now, *rows))
+            rows = columns_of([(names[place][0], f"{names[place][1]:016x}") for place in own])
+            settled = self.connection.execute(tables.SETTLE_CONFLICTS, (self.now, *rows))
+            gateways |= {gateway for (gateway,) in settled}
+        return sorted(gateways)
+
+    # Alerts
+
+    def move_sensor_alerts(self, batch: Batch, judged: Judged, sensors: Sensors) -> None:
+        """Moves the alerts of sensors by their readings, in the order of arrival.
+
+        A loop over the readings of sensors with which something is or becomes wrong: hysteresis is sequential. Of the
+        others it sees nothing.
+        """
+        if not len(judged.rows):
+            return
+        starts = numpy.flatnonzero(numpy.diff(judged.sensor, prepend=-1))
+        ends = numpy.append(starts[1:], len(judged.sensor))
+        places = judged.sensor[starts].tolist()
+        alerts = self.alerts.of_sensors([sensors.names[place] for place in places])
+        troubles = numpy.flatnonzero(judged.status != OK)
+        for place, start, end in zip(places, starts.tolist(), ends.tolist(), strict=True):
+            of_sensor = alerts[sensors.names[place]]
+            row = start
+            while row < end:
+                if not of_sensor.states and judged.status[row] == OK:
+                    following = numpy.searchsorted(troubles, row)
+                    row = int(troubles[following]) if following < len(troubles) else end
+                    continue
+                of_sensor.arrive(self.now)
+                if judged.is_newest[row]:
+                    self._evaluate(batch, int(judged.rows[row]), of_sensor)
+                row += 1
+
+    def _evaluate(self, batch: Batch, row: int, alerts: Alerts) -> None:
+        readings = batch.readings
+        has, faults = int(readings["quantities"][row]), int(readings["faults"][row])
+        values = {place: readings["values"][place, row].item() for place in AGGREGATED if has >> place & 1}
+        names = batch.faults[faults].split(" ") if faults >= 0 else []
+        alerts.evaluate(values, names, int(readings["event_time"][row]), self.settings.rules)
+
+    def move_stream_alerts(self, names, progress: list[StreamProgress], is_new: list[bool]) -> None:
+        rule = self.settings.rules.loss
+        places = [
+            place for place, state in enumerate(progress)
+            if (is_new[place] or state.is_changed) and (not is_new[place] or rule and len(state.losses))
+        ]  # fmt: skip
+        keys = [(names[place][0], "loss", f"{names[place][1]:016x}") for place in places]
+        for place, alerts in zip(places, self.alerts.of_others(keys), strict=True):
+            alerts.evaluate_losses(alerts.key[1], progress[place], rule)
+
+    def move_conflict_alerts(self, gateways: list[str]) -> None:
+        if not gateways:
+            return
+        counts = dict(self.connection.execute(tables.OPEN_CONFLICTS, (gateways,)))
+        for alerts in self.alerts.of_others([(gateway, "conflict", "") for gateway in gateways]):
+            alerts.evaluate_conflicts(counts[alerts.gateway_id], self.now, self.settings.rules.conflict)
 
     # Sensors
 
     def load_sensors(self, names: list[tuple[str, str]], taken_over: list[str]) -> Sensors:
         """The sensors as their rows have them, those without a row as unknown; behind them the others of gateways that
         are taken over, as far as they may have readings in open windows."""
-        rows = list(self.connection.execute(tables.SENSORS, _columns(names))) if names else []
+        rows = list(self.connection.execute(tables.SENSORS, columns_of(names))) if names else []
         if taken_over:
             known = set(names)
             others = self.connection.execute(tables.OPEN_SENSORS, (taken_over, self.policy.longest))
@@ -510,13 +594,13 @@ class _Transaction:
                 "estimated" if readings["is_estimated"][row] else "synced", bool(readings["is_simulated"][row]),
             ))  # fmt: skip
         if seen:
-            self.connection.execute(tables.SAVE_SENSORS, _columns(seen))
+            self.connection.execute(tables.SAVE_SENSORS, columns_of(seen))
 
     def save_states(self, sensors: Sensors, places: numpy.ndarray) -> None:
         """Writes what the windows need of sensors that have a row."""
         if len(places):
             rows = [self._state(sensors, place) for place in places.tolist()]
-            self.connection.execute(tables.SAVE_SENSOR_STATES, _columns(rows))
+            self.connection.execute(tables.SAVE_SENSOR_STATES, columns_of(rows))
 
     def _state(self, sensors: Sensors, place: int) -> tuple:
         columns = (sensors.first_event_time, sensors.last_arrival, sensors.final_through, sensors.quantities,
@@ -574,7 +658,7 @@ class _Transaction:
             for specification in self.policy.specifications
         ]
         if rows:
-            self.connection.execute(tables.REOPEN_WINDOWS, (self.now, *_columns(rows)))
+            self.connection.execute(tables.REOPEN_WINDOWS, (self.now, *columns_of(rows)))
 
     def _finish(self, names, stand: Outlook) -> None:
         rows = [
@@ -585,13 +669,13 @@ class _Transaction:
             for specification in self.policy.specifications
         ]  # fmt: skip
         if rows:
-            self.connection.execute(tables.FINISH_WINDOWS, (self.now, *_columns(rows)))
+            self.connection.execute(tables.FINISH_WINDOWS, (self.now, *columns_of(rows)))
 
     def _panes(self, ranges: list[tuple]) -> Totals:
         """The panes of raw rows: of (gateway, sensor, since, until, commit to leave out, place of the sensor)."""
         pane = self.policy.pane
         times = (min(range_[2] for range_ in ranges), max(range_[3] for range_ in ranges))
-        columns = _columns([range_[:5] for range_ in ranges])
+        columns = columns_of([range_[:5] for range_ in ranges])
         rows = self.connection.execute(tables.PANES, (*columns, pane, *times)).fetchall()
         places = [range_[5] for range_ in ranges]
         values = list(zip(*rows, strict=True)) or [()] * (2 + len(tables.PANE))
@@ -654,11 +738,6 @@ class _Transaction:
             panes, sensor=windows.sensor[rows], size=windows.size[rows], start=windows.start[rows]
         )
         self._save(names, stand, merged(whole))
-
-
-def _columns(rows: Sequence[tuple]) -> list[list]:
-    """Rows as columns."""
-    return [list(column) for column in zip(*rows, strict=True)]
 
 
 def _where(values: numpy.ndarray, is_there: numpy.ndarray) -> list:
