@@ -50,7 +50,7 @@ def wait_until(what: str, is_so: Callable[[], object], bound: float = 300):
     deadline = time.monotonic() + bound
     while not (found := is_so()):
         assert time.monotonic() < deadline, f"not within {bound:.0f} s: {what}"
-        time.sleep(0.05)
+        time.sleep(0.5)
     return found
 
 

@@ -319,7 +319,13 @@ def jars() -> list[str]:
 
 def session(name: str, master: str | None) -> SparkSession:
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-    builder = SparkSession.builder.appName(name)
+    # Executors find this package where the driver has it, or have one of their own.
+    package = str(pathlib.Path(__file__).resolve().parents[1])
+    path = os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")]))
+    os.environ["PYTHONPATH"] = path
+    builder = SparkSession.builder.appName(name).config("spark.executorEnv.PYTHONPATH", path)
+    if named := os.environ.get("VIGIE_SPARK_LIBRARY"):
+        builder = builder.config("spark.executorEnv.VIGIE_SPARK_LIBRARY", named)
     if master:
         builder = builder.master(master)
     if found := jars():
