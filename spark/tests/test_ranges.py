@@ -1,0 +1,73 @@
+"""A range that comes twice, in part, too early, of another log, or to two tasks at once, on real servers."""
+
+import concurrent.futures
+import dataclasses
+
+import pytest
+import support
+
+from vigie_spark.job import locate
+from vigie_spark.offsets import Range, Restart
+from vigie_spark.task import Worker
+from vigie_spark.transaction import Summary
+
+
+def messages_of(topic: str, start: int, end: int):
+    found = [message for message in support.read_all(topic) if start <= message.offset() < end]
+    return support.table_of(found)
+
+
+@support.needs_servers
+def test_ranges_that_do_not_begin_where_the_database_is(tmp_path):
+    topic = support.make_topic(1)
+    centre = support.make_centre(tmp_path, topic)
+    start = 1_795_800_000_000
+    support.send(topic, [(b"g-1", support.reading(number, start + number * 1000)) for number in range(1, 301)])
+    locate(centre.settings)
+    worker = Worker(centre.settings)
+    count = "SELECT count(*) FROM sensor_data"
+
+    def commit(first: int, end: int, generation: int = 0) -> Summary:
+        return worker.commit(Range(0, first, end, generation), messages_of(topic, first, end))
+
+    assert commit(0, 100).rows == 100
+    # Another attempt of the same task, and one that began before the other engine got on.
+    assert commit(0, 100) == Summary()
+    assert commit(0, 150).rows == 50
+    assert centre.query(count) == [(150,)]
+    for first, end, generation in ((200, 300, 0), (150, 300, 1)):
+        with pytest.raises(Restart):
+            commit(first, end, generation)
+    assert centre.next_offsets() == {0: 150}
+    # Two tasks at once with one range: one of them commits it.
+    others = [Worker(centre.settings) for _ in range(3)]
+    planned, table = Range(0, 150, 300, 0), messages_of(topic, 150, 300)
+    with concurrent.futures.ThreadPoolExecutor(3) as pool:
+        summaries = list(pool.map(lambda other: other.commit(planned, table), others))
+    assert sorted(summary.rows for summary in summaries) == [0, 0, 150]
+    assert centre.query(count) == [(300,)]
+    support.verify(centre)
+
+
+@support.needs_servers
+def test_a_log_that_was_made_anew_is_read_from_its_start(tmp_path):
+    topic, other = support.make_topic(1), support.make_topic(1)
+    centre = support.make_centre(tmp_path, topic)
+    start = 1_795_800_000_000
+    readings = [(b"g-1", support.reading(number, start + number * 1000)) for number in range(1, 61)]
+    support.send(topic, readings[:40])
+    support.Tasks(centre, largest=15).run()
+    assert locate(centre.settings)[0].next == 40
+    # The same place in another topic stands for the topic made anew: it has other messages at these offsets.
+    with support.psycopg.connect(centre.connection, autocommit=True) as connection:
+        connection.execute("UPDATE consumed_offset SET topic = %s", (other,))
+    support.send(other, readings[20:] + readings[:5])
+    kafka = dataclasses.replace(centre.settings.kafka, topic=other)
+    moved = dataclasses.replace(centre, settings=dataclasses.replace(centre.settings, kafka=kafka))
+    position = locate(moved.settings)[0]
+    assert (position.next, position.generation) == (0, 1)
+    summaries = support.Tasks(moved, largest=15).run()
+    assert sum(summary.rows for summary in summaries) == 20
+    assert sum(summary.duplicates for summary in summaries) == 25
+    assert centre.query("SELECT count(*), max(seq) FROM sensor_data") == [(60, 60)]
+    assert support.losses(centre) == []
