@@ -28,7 +28,7 @@ from .kafka import KafkaUnreachable, LogReader
 from .native import LibraryMissing, library
 from .offsets import Position, Range, Restart
 from .settings import Settings, SettingsError, read_settings
-from .task import REPORT_SQL, task, time_task
+from .task import LOOK_SQL, LOOKED_SQL, REPORT_SQL, task, time_task
 from .transaction import Summary, position_of
 
 log = logging.getLogger("vigie.spark")
@@ -219,12 +219,15 @@ class Clock:
         self._next = time.monotonic() + self._settings.update_interval / 1000
         try:
             self._confirm()
-            stretches = self._caught_up.stretches
-            if stretches:
-                context = self._spark.sparkContext
-                context.parallelize(sorted(stretches.items()), len(stretches)).foreachPartition(
-                    time_task(self._settings)
-                )
+            rows = [
+                (partition, stretch.since, stretch.through)
+                for partition, stretch in sorted(self._caught_up.stretches.items())
+            ]
+            if rows:
+                frame = self._spark.createDataFrame(rows, LOOK_SQL)
+                looked = frame.mapInArrow(time_task(self._settings), LOOKED_SQL).collect()
+                if written := sum(row.windows for row in looked):
+                    log.info("the passing of time: %s windows", written)
         except Exception as error:
             log.warning("cannot look at what time makes due: %s", _root_cause(error))
             self.close()
@@ -255,7 +258,7 @@ class Clock:
 class Job:
     """Runs queries until it is told to stop."""
 
-    def __init__(self, spark: SparkSession, settings: Settings, trigger: str = "200 milliseconds"):
+    def __init__(self, spark: SparkSession, settings: Settings, trigger: str = "500 milliseconds"):
         self._spark = spark
         self._settings = settings
         self._trigger = trigger
@@ -346,7 +349,7 @@ def main() -> int:
     parser.add_argument("--config", required=True, help="the processor's configuration file")
     parser.add_argument("--master", help="Spark's master, such as local[2]; by default what spark-submit says")
     parser.add_argument("--batch", type=int, default=200_000, help="the most messages of a micro-batch (200000)")
-    parser.add_argument("--trigger", default="200 milliseconds", help="the least time between two micro-batches")
+    parser.add_argument("--trigger", default="500 milliseconds", help="the least time between two micro-batches")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     logging.getLogger("py4j").setLevel(logging.WARNING)

@@ -100,9 +100,10 @@ def forget_worker() -> None:
         known.close()
 
 
-def task(
-    settings: Settings, plan: Mapping[int, Range]
-) -> Callable[[Iterable[pyarrow.RecordBatch]], Iterator[pyarrow.RecordBatch]]:
+Task = Callable[[Iterable[pyarrow.RecordBatch]], Iterator[pyarrow.RecordBatch]]
+
+
+def task(settings: Settings, plan: Mapping[int, Range]) -> Task:
     """The function for `mapInArrow`. `plan` has the range of each partition."""
 
     def run(batches: Iterable[pyarrow.RecordBatch]) -> Iterator[pyarrow.RecordBatch]:
@@ -131,24 +132,41 @@ def task(
     return run
 
 
-def time_task(settings: Settings) -> Callable[[Iterable[tuple[int, Stretch | None]]], None]:
-    """The function for `foreachPartition` that writes what the passing of time makes due.
+# What a look at the passing of time is given, and what it says: one row a partition.
+LOOK_SQL = "partition int, since long, through long"
+LOOKED_SQL = "partition int, windows long"
 
-    Each element is a partition of the topic, with the time in which silence means something.
+
+def time_task(settings: Settings) -> Task:
+    """The function for `mapInArrow` that writes what the passing of time makes due.
+
+    Each row is a partition of the topic, with the time in which silence means something. As an Arrow function it has
+    the processes of the micro-batches, with their connections.
     """
 
-    def run(partitions: Iterable[tuple[int, Stretch | None]]) -> None:
-        for partition, stretch in partitions:
-            try:
-                pass_time(worker(settings).database, partition, stretch, time.time_ns() // 1_000_000)
-            except psycopg.errors.LockNotAvailable:
-                # A batch has the gateways; the next look comes soon.
-                log.debug("the gateways of partition %s are locked", partition)
-            except Exception:
-                forget_worker()
-                raise
+    def run(batches: Iterable[pyarrow.RecordBatch]) -> Iterator[pyarrow.RecordBatch]:
+        for batch in batches:
+            windows = []
+            for row in batch.to_pylist():
+                stretch = Stretch(row["since"], row["through"])
+                windows.append(_pass_time(settings, row["partition"], stretch))
+            yield pyarrow.RecordBatch.from_arrays(
+                [batch.column("partition"), pyarrow.array(windows, pyarrow.int64())], ["partition", "windows"]
+            )
 
     return run
+
+
+def _pass_time(settings: Settings, partition: int, stretch: Stretch) -> int:
+    try:
+        return pass_time(worker(settings).database, partition, stretch, time.time_ns() // 1_000_000)
+    except psycopg.errors.LockNotAvailable:
+        # A batch has the gateways; the next look comes soon.
+        log.debug("the gateways of partition %s are locked", partition)
+        return 0
+    except Exception:
+        forget_worker()
+        raise
 
 
 def _end_paused_sessions(settings: Settings) -> None:
