@@ -132,10 +132,6 @@ class Database:
         return [(-_LONGEST_TIME if since is None else since, _LONGEST_TIME if until is None else until)
                 for since, until in rows]  # fmt: skip
 
-    def forget_days(self) -> None:
-        """After an error that may mean that a partition is gone."""
-        self._days.clear()
-
 
 def position_of(row: tuple) -> Position:
     """A position from the columns `tables.POSITION`."""
