@@ -87,9 +87,9 @@ def send(topic: str, messages: list[tuple[bytes | None, bytes | None]], partitio
 def ends(topic: str) -> dict[int, int]:
     consumer = confluent_kafka.Consumer({"bootstrap.servers": os.environ["VIGIE_KAFKA"], "group.id": "tests"})
     try:
-        partitions = consumer.list_topics(topic, timeout=10).topics[topic].partitions
+        partitions = consumer.list_topics(topic, timeout=60).topics[topic].partitions
         return {
-            partition: consumer.get_watermark_offsets(confluent_kafka.TopicPartition(topic, partition), timeout=10)[1]
+            partition: consumer.get_watermark_offsets(confluent_kafka.TopicPartition(topic, partition), timeout=60)[1]
             for partition in partitions
         }
     finally:
