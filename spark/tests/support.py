@@ -177,7 +177,8 @@ def running(command: list, log: pathlib.Path, **environment) -> Iterator[subproc
 
 def kill(child: subprocess.Popen) -> None:
     """SIGKILL, also to what the program has started: Spark's Python has a JVM as its child."""
-    os.killpg(child.pid, signal.SIGKILL)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(child.pid, signal.SIGKILL)
     child.wait()
 
 
