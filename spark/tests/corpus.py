@@ -119,4 +119,12 @@ def message(chance: random.Random, number: int, now: int) -> bytes | None:
 
 def messages(seed: int, count: int, now: int) -> list[bytes | None]:
     chance = random.Random(seed)
-    return [message(chance, number, now) for number in range(1, count + 1)]
+    made: list[bytes | None] = []
+    for number in range(1, count + 1):
+        if made and chance.random() < 0.05:
+            # The same number again, with the same values or others.
+            again = chance.choice(made) or b""
+            made.append(again.replace(b"20.5", chance.choice((b"20.5", b"21.5"))))
+        else:
+            made.append(message(chance, number, now))
+    return made

@@ -15,7 +15,7 @@ from vigie_spark import native
 from vigie_spark.decoding import BatchDecoder
 from vigie_spark.quantities import NAMES, QUANTITIES
 from vigie_spark.settings import Limits
-from vigie_spark.strict import Reading, Rejection, StrictDecoder, read_time
+from vigie_spark.strict import Reading, Rejection, StrictDecoder, read_time, write_time
 
 SEED = int(os.environ.get("VIGIE_SEED") or random.randrange(2**31))
 NOW = 1_795_800_000_000
@@ -120,6 +120,12 @@ def test_times(text, milliseconds):
     assert read_time(text) == milliseconds
 
 
+def test_times_as_they_are_written():
+    for text in ("0000-01-01T00:00:00.000Z", "0000-02-29T23:59:59.999Z", "0001-01-01T00:00:00.000Z",
+                 "1969-12-31T23:59:59.999Z", "2026-11-24T08:15:30.123Z", "9999-12-31T23:59:59.999Z"):  # fmt: skip
+        assert write_time(read_time(text.encode())) == text
+
+
 def test_rows_for_copy():
     """The stream as PostgreSQL's documentation describes it."""
     stream = native.encode_rows(
@@ -148,4 +154,7 @@ def test_both_engines_give_the_same_verdicts(tmp_path):
     assert support.rows(left) == support.rows(right)
     assert support.losses(left) == support.losses(right)
     assert support.streams(left) == support.streams(right)
+    found = [centre.query("SELECT gateway_id, own_stream_id, seq, kafka_offset FROM sequence_conflict ORDER BY 1, 2")
+             for centre in (left, right)]  # fmt: skip
+    assert found[0] == found[1] and found[0]
     assert sum(summary.conflicts for summary in summaries) > 0

@@ -113,9 +113,14 @@ def read_time(text: bytes) -> int | None:
 
 
 def write_time(milliseconds: int) -> str:
-    """A time as the processor writes it."""
-    moment = datetime.datetime(1970, 1, 1) + datetime.timedelta(milliseconds=milliseconds)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{milliseconds % 1000:03d}Z"
+    """A time as the processor writes it, from the year 0 on."""
+    # Python's calendar begins with year 1; the Gregorian one repeats after 400 years.
+    shift = 400 if milliseconds < -62_135_596_800_000 else 0
+    day, rest = divmod(milliseconds, 86_400_000)
+    date = datetime.date.fromordinal(day + _EPOCH + shift * 146_097 // 400)
+    minutes, rest = divmod(rest, 60_000)
+    time = f"{minutes // 60:02d}:{minutes % 60:02d}:{rest // 1000:02d}.{rest % 1000:03d}"
+    return f"{date.year - shift:04d}-{date:%m-%d}T{time}Z"
 
 
 class StrictDecoder:
@@ -264,7 +269,7 @@ class StrictDecoder:
 def _time(milliseconds: int) -> str:
     try:
         return write_time(milliseconds)
-    except OverflowError:
+    except (OverflowError, ValueError):
         return str(milliseconds)
 
 
