@@ -9,7 +9,7 @@ from .quantities import AGGREGATED_NAMES, NAMES
 from .windows import SUMS
 
 # The schema that this engine knows, `schema_migration.number`.
-SCHEMA = 11
+SCHEMA = 12
 
 TIME = "timestamptz"
 
