@@ -294,9 +294,7 @@ def streams(centre: Centre) -> list[tuple]:
 
 
 def sensors(centre: Centre) -> list[tuple]:
-    names = [
-        name for name in columns(centre, "sensor") if name not in ("last_arrival", "last_commit", "final_through")
-    ]
+    names = [name for name in columns(centre, "sensor") if name not in ("last_arrival", "last_commit", "final_through")]
     return centre.query(f"SELECT {', '.join(names)} FROM sensor ORDER BY gateway_id, sensor_id")
 
 

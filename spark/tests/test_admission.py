@@ -30,7 +30,7 @@ def batch_of(rows: list[dict]) -> Batch:
     }  # fmt: skip
     streams = [(0, place) for place in range(8)]
     return Batch(0, pyarrow.table({}), ["g"], streams, [(0, f"s{place}") for place in range(8)], ["a:b"], readings,
-                 numpy.arange(len(rows)), [], [], 0)  # fmt: skip
+                 numpy.arange(len(rows)), [], [], [], 0)  # fmt: skip
 
 
 def facts(progress: StreamProgress) -> tuple:

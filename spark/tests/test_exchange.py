@@ -35,8 +35,11 @@ def test_processor_and_spark_take_turns(tmp_path):
             with engine(centre) as child:
                 support.wait_until(
                     f"{engine.__name__} gets on",
-                    lambda before=before, more=more: sum(centre.next_offsets().values()) >= before + more
-                    or fleet.poll() is not None and centre.has_read(topic),
+                    lambda before=before, more=more: (
+                        sum(centre.next_offsets().values()) >= before + more
+                        or fleet.poll() is not None
+                        and centre.has_read(topic)
+                    ),
                     BOUND,
                 )
                 assert child.poll() is None
@@ -91,7 +94,11 @@ def test_what_is_late_or_silent_ends_in_final_windows(tmp_path, late_policy):
     """A sensor falls silent, its windows become final by the clock, then it sends what it had measured meanwhile."""
     topic = support.make_topic(1)
     centre = support.make_centre(
-        tmp_path, topic, late_policy=late_policy, lateness="1m", idle_timeout="10s",
+        tmp_path,
+        topic,
+        late_policy=late_policy,
+        lateness="1m",
+        idle_timeout="10s",
         alerts={"silence": {"severity": "critical", "intervals": 5, "at_least": "15s"}},
     )
     tasks = support.Tasks(centre, largest=10**6)

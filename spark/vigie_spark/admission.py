@@ -13,7 +13,7 @@ import numpy
 from .decoding import Batch
 from .quantities import AGGREGATED, AGGREGATED_BITS, NAMES
 from .settings import QuantityRule, WindowPolicy
-from .streams import StreamProgress, reason_of, united
+from .streams import REJECTED, StreamProgress, reason_of, united
 
 OK, WARNING, FAILURE = 0, 1, 2
 STATUSES = ("ok", "warning", "failure")
@@ -66,8 +66,24 @@ def first_numbers(batch: Batch, stream_places: dict) -> numpy.ndarray:
     return first
 
 
-def note_reports(batch: Batch, stream_places: dict, progress: Sequence[StreamProgress]) -> None:
-    """Takes note of what a batch's reports say of streams."""
+def named_streams(batch: Batch, stream_places: dict) -> numpy.ndarray:
+    """Which streams of a batch a reading or a report names, and not only rejected readings."""
+    named = numpy.zeros(len(batch.streams), dtype=bool)
+    named[batch.readings["stream"]] = True
+    for gateway, report in batch.reports:
+        for told in [*report.streams, *(gap for gap in report.gaps if gap.ranges)]:
+            named[stream_places[gateway, told.stream_id]] = True
+    return named
+
+
+def note_reports(
+    batch: Batch, stream_places: dict, progress: Sequence[StreamProgress], rejected: Sequence[tuple[int, int]] = ()
+) -> None:
+    """Takes note of what a batch's reports say of streams, and of the numbers of rejected readings.
+
+    `rejected` has numbers of streams that are known otherwise, each with its stream's place. What is rejected says
+    nothing of where a stream begins.
+    """
     gaps: dict[tuple[int, int], list] = {}
     for gateway, report in batch.reports:
         for told in report.streams:
@@ -76,6 +92,9 @@ def note_reports(batch: Batch, stream_places: dict, progress: Sequence[StreamPro
             if gap.ranges:
                 key = (stream_places[gateway, gap.stream_id], reason_of(gap.reason))
                 gaps.setdefault(key, []).extend(gap.ranges)
+    for place, number in rejected:
+        if number >= progress[place].first:
+            gaps.setdefault((place, REJECTED), []).append((number, number))
     # All ranges of a batch together, so that whoever tells the same again and again costs no more than once.
     for (place, reason), ranges in gaps.items():
         progress[place].note_gap(united(ranges), reason)

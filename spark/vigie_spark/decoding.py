@@ -63,6 +63,8 @@ class Batch:
     reports: list[tuple[int, Report]]
     """With the places of their gateways."""
     rejected: list[Rejected]
+    rejected_numbers: list[tuple[int, int]]
+    """The numbers of rejected readings that say one, each with the place of its stream."""
     slow: int
     """How many messages the strict decoder decided."""
 
@@ -115,16 +117,19 @@ class BatchDecoder:
             for name, kind in native.COLUMNS.items()
         }
         names = self._decode_fast(messages.column("value"), columns, now)
-        reports, rejected = [], []
+        reports, rejected, rejected_numbers = [], [], []
         slow = numpy.flatnonzero(columns["is_reading"] == 0)
         batch = Batch(partition, messages, names.gateways, names.streams, names.sensors, names.faults, {},
-                      numpy.empty(0, numpy.int64), reports, rejected, len(slow))  # fmt: skip
+                      numpy.empty(0, numpy.int64), reports, rejected, rejected_numbers, len(slow))  # fmt: skip
         values = messages.column("value")
         for row in slow.tolist():
             try:
                 decoded = self._strict.decode(values[row].as_py(), now)
             except Rejection as rejection:
                 rejected.append(batch.message(row, rejection))
+                if number := self._strict.rejected_number:
+                    gateway_id, stream_id, sequence = number
+                    rejected_numbers.append((names.stream(names.gateway(gateway_id), stream_id), sequence))
                 continue
             if isinstance(decoded, Report):
                 gateway = names.gateway(decoded.gateway_id)

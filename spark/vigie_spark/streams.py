@@ -12,8 +12,8 @@ from .strict import NOT_TOLD
 
 # Of two reasons of one number the one that stands later here holds. `other` is a reason of a newer gateway.
 REASONS = ("unknown", "other", "quarantined", "dropped_oldest", "dropped_newest", "thinned", "queue_full", "unreadable",
-           "stopped")  # fmt: skip
-UNKNOWN = 0
+           "stopped", "rejected")  # fmt: skip
+UNKNOWN, REJECTED = 0, REASONS.index("rejected")
 
 
 def reason_of(text: str) -> int:

@@ -133,6 +133,7 @@ class StrictDecoder:
         if not self._parser:
             raise MemoryError("no memory for a parser")
         self._message = native.Message()
+        self._is_parsed = False
 
     def __del__(self):
         if getattr(self, "_parser", None):
@@ -140,6 +141,7 @@ class StrictDecoder:
 
     def decode(self, value: bytes | None, now: int) -> Reading | Report:
         """What a message is. Rejection if it is neither; `now` is in milliseconds since 1970."""
+        self._is_parsed = False
         if not value:
             raise Rejection("empty", "the message has no value")
         if len(value) > self._limits.largest_message:
@@ -147,7 +149,23 @@ class StrictDecoder:
         outcome = self._library.vigie_parse(self._parser, value, len(value), ctypes.byref(self._message))
         if outcome != native.PARSED:
             raise self._rejection(outcome)
+        self._is_parsed = True
         return self._report() if self._message.is_report else self._reading(now)
+
+    @property
+    def rejected_number(self) -> tuple[str, int, int] | None:
+        """The gateway, stream and number of the reading that was rejected last; None if it does not say them as the
+        contract wants."""
+        message = self._message
+        named = all(message.has(native.FIELDS.index(name)) for name in ("schema", "gateway_id", "stream_id", "seq"))
+        if not self._is_parsed or message.is_report or not named or message.schema != 1:
+            return None
+        gateway_id, stream_id = message.gateway_id.value, message.stream_id.value
+        if not _IDENTIFIER.fullmatch(gateway_id) or not _HEXADECIMAL.fullmatch(stream_id):
+            return None
+        if not 1 <= message.seq <= self._limits.largest_number:
+            return None
+        return gateway_id.decode(), int(stream_id, 16), message.seq
 
     def _rejection(self, outcome: int) -> Rejection:
         message = self._message

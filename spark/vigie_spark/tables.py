@@ -119,6 +119,7 @@ INSERT_GATEWAYS = """
 INSERT INTO gateway (gateway_id, commit_number, writer_token, kafka_partition)
 SELECT gateway_id, 0, 0, %s FROM unnest(%s::text[]) AS n (gateway_id) ON CONFLICT DO NOTHING
 """
+KNOWN_GATEWAYS = "SELECT gateway_id FROM gateway WHERE gateway_id = ANY (%s::text[])"
 GATEWAYS_OF_PARTITION = """
 SELECT gateway_id, writer_token FROM gateway WHERE kafka_partition = %s ORDER BY gateway_id COLLATE "C"
 """
@@ -242,9 +243,15 @@ SENSOR = {"gateway_id": "text", "sensor_id": "text"}
 SENSOR_STATE = {"first_event_time": TIME, "last_arrival": TIME, "final_through": TIME, "quantities": "int2",
                 "last_commit": "int8"}  # fmt: skip
 SENSOR_LATEST = {
-    "last_event_time": TIME, "interval_ms": "int4", "last_status": "text",
+    "last_event_time": TIME,
+    "interval_ms": "int4",
+    "last_status": "text",
     **dict.fromkeys(NAMES, "float8"),
-    "faults": "text", "latitude": "float8", "longitude": "float8", "time_quality": "text", "simulated": "bool",
+    "faults": "text",
+    "latitude": "float8",
+    "longitude": "float8",
+    "time_quality": "text",
+    "simulated": "bool",
 }
 _SENSOR_READ = ", ".join(
     _milliseconds(f"t.{name}") if kind == TIME else f"t.{name}"
@@ -335,9 +342,7 @@ def _folded(name: str) -> str:
         return (f"{name}_{statistic} = CASE WHEN {new} = 0 THEN a.{name}_{statistic} "
                 f"WHEN {known} = 0 THEN w.{name}_{statistic} ELSE {expression} END")  # fmt: skip
 
-    spread = (
-        f"{deviations('a')} + {deviations('w')} + {difference} ^ 2 * ({known}::float8 * {new} / ({known} + {new}))"
-    )
+    spread = f"{deviations('a')} + {deviations('w')} + {difference} ^ 2 * ({known}::float8 * {new} / ({known} + {new}))"
     return ", ".join([
         either("avg", f"a.{name}_avg + {difference} * ({new}::float8 / ({known} + {new}))"),
         f"{name}_min = least(a.{name}_min, w.{name}_min)", f"{name}_max = greatest(a.{name}_max, w.{name}_max)",
@@ -406,8 +411,17 @@ CROSS JOIN LATERAL (
 # MARK: alert_state, alert, alert_notification
 
 ALERT_STATE = {
-    "gateway_id": "text", "sensor_id": "text", "kind": "text", "variable": "text", "side": "text", "since": TIME,
-    "critical_since": TIME, "worst": "float8", "detail": "text", "severity": "text", "alert_id": "int8",
+    "gateway_id": "text",
+    "sensor_id": "text",
+    "kind": "text",
+    "variable": "text",
+    "side": "text",
+    "since": TIME,
+    "critical_since": TIME,
+    "worst": "float8",
+    "detail": "text",
+    "severity": "text",
+    "alert_id": "int8",
 }
 _ALERT_STATE_READ = ", ".join(
     _milliseconds(f"t.{name}") if kind == TIME else f"t.{name}" for name, kind in ALERT_STATE.items()
@@ -432,9 +446,20 @@ FROM {_arrays(ALERT_STATE)} AS n ({names(ALERT_STATE)})
 """
 ALERT_IDS = "SELECT nextval('alert_id') FROM generate_series(1, %s)"
 ALERT = {
-    "id": "int8", "gateway_id": "text", "sensor_id": "text", "kind": "text", "variable": "text",
-    "severity": "text", "pending_since": TIME, "opened_at": TIME, "escalated_at": TIME, "closed_at": TIME,
-    "value": "float8", "worst_value": "float8", "detail": "text", "updated_at": TIME,
+    "id": "int8",
+    "gateway_id": "text",
+    "sensor_id": "text",
+    "kind": "text",
+    "variable": "text",
+    "severity": "text",
+    "pending_since": TIME,
+    "opened_at": TIME,
+    "escalated_at": TIME,
+    "closed_at": TIME,
+    "value": "float8",
+    "worst_value": "float8",
+    "detail": "text",
+    "updated_at": TIME,
 }
 INSERT_ALERTS = f"""
 INSERT INTO alert ({names(ALERT)}) SELECT {_values(ALERT, "n")} FROM {_arrays(ALERT)} AS n ({names(ALERT)})

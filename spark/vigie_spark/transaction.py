@@ -24,6 +24,7 @@ from .admission import (
     compare_within,
     first_numbers,
     judge,
+    named_streams,
     note_reports,
     own_stream,
 )
@@ -228,14 +229,17 @@ class _Transaction:
     def write(self, batch: Batch, announced: set[tuple[str, int]]) -> Summary:
         summary = Summary(messages=batch.messages.num_rows, reports=len(batch.reports), rejected=len(batch.rejected),
                           slow=batch.slow)  # fmt: skip
-        if not batch.gateways:
-            return summary
-        taken_over = self.lock(batch.gateways, batch.partition)
-        kept_since = cutoff(self.connection)
         stream_places = {stream: place for place, stream in enumerate(batch.streams)}
+        named = named_streams(batch, stream_places)
+        gateways = self.without_strangers(batch, named)
+        if not gateways:
+            return summary
+        taken_over = self.lock(gateways, batch.partition)
+        kept_since = cutoff(self.connection)
         names = batch.stream_names
         progress, is_new = self.load_streams(names, first_numbers(batch, stream_places))
-        note_reports(batch, stream_places, progress)
+        is_known = named | ~numpy.array(is_new, dtype=bool)
+        note_reports(batch, stream_places, progress, [entry for entry in batch.rejected_numbers if is_known[entry[0]]])
         admitted = admit(batch, progress)
 
         event_time = batch.readings["event_time"]
@@ -253,11 +257,22 @@ class _Transaction:
         self.write_windows(batch, judged, in_windows, sensors, kept_since)
         summary.windows = self.window_count
         self.move_sensor_alerts(batch, judged, sensors)
-        self.move_stream_alerts(names, progress, is_new)
+        known = numpy.flatnonzero(is_known).tolist()
+        streams = tuple([column[place] for place in known] for column in (names, progress, is_new))
+        self.move_stream_alerts(*streams)
         self.move_conflict_alerts(self.note_conflicts(batch, conflicts, admitted, names))
         self.alerts.save()
-        self.save_streams(names, progress, is_new)
+        self.save_streams(*streams)
         return summary
+
+    def without_strangers(self, batch: Batch, named: numpy.ndarray) -> list[str]:
+        """The gateways of a batch, without those of which nothing is known but that rejected readings name them: who
+        sends rubbish makes no rows."""
+        certain = {batch.streams[place][0] for place in numpy.flatnonzero(named).tolist()}
+        certain |= {gateway for gateway, _ in batch.reports}
+        doubtful = [name for place, name in enumerate(batch.gateways) if place not in certain]
+        found = {name for (name,) in self.connection.execute(tables.KNOWN_GATEWAYS, (doubtful,))} if doubtful else set()
+        return [name for place, name in enumerate(batch.gateways) if place in certain or name in found]
 
     # The passing of time
 
