@@ -9,6 +9,7 @@ import tempfile
 import time
 import types
 import unittest
+from unittest import mock
 
 from confluent_kafka import Producer
 
@@ -16,6 +17,7 @@ from vigie_harness.kafka.cluster import KafkaCluster
 from vigie_harness.kafka.finding import find_kafka
 from vigie_harness.kafka.home import KafkaMissing
 from vigie_harness.processes import wait_until
+from vigie_harness.storm import members
 from vigie_harness.storm.cards import Cards, contents, copy
 from vigie_harness.storm.disk import SmallDisk
 from vigie_harness.storm.faults import OutboxDamaged, OutboxDeleted, OutboxRestored
@@ -63,7 +65,9 @@ class MemberTests(FolderTests):
         self.assertIn("did not end", self.incidents[0].sentence)
 
     def test_a_stop_by_the_signal_is_a_failure_and_one_with_a_status_is_told(self):
-        self.started("echo ready; exec sleep 60").terminate()
+        # A program that never handles the signal is waited for as one that is still being loaded.
+        with mock.patch.object(members, "LOADING", 0.1):
+            self.started("echo ready; exec sleep 60").terminate()
         self.assertEqual([each.is_failure for each in self.incidents], [True])
         (self.folder / "log").unlink()
         self.started("trap 'exit 1' TERM; echo ready; while :; do sleep 0.01; done").terminate()

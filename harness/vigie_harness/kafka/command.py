@@ -420,8 +420,9 @@ def serve(arguments: argparse.Namespace) -> int:
     try:
         cluster.start()
         commands = Commands(cluster)
-        say(cluster_facts(cluster))
+        # Before it is said: whoever reads that may ask for the end at once.
         serves = True
+        say(cluster_facts(cluster))
         for line in sys.stdin:
             say(commands.obey(line))
     except BrokenPipeError:
