@@ -32,14 +32,18 @@ static inline ssize_t vigie_send(int socket, const void *bytes, size_t count) {
 #include <sys/syscall.h>
 #include <unistd.h>
 
-// Which file a path leads to, and its length: statx(2) without the times. From Linux 6.13 on, a file whose times somebody has
-// read gets new ones with its next write, and fdatasync(2) then writes its inode, too. The C library declares statx(2)
-// only with _GNU_SOURCE, which Swift's importer does not define.
+// Which file a path leads to, or a descriptor with an empty path and VIGIE_EMPTY_PATH, and its length: statx(2) without the
+// times. From Linux 6.13 on, a file whose times somebody has read gets new ones with its next write, and fdatasync(2) then
+// writes its inode, too. The C library declares statx(2) and AT_EMPTY_PATH only with _GNU_SOURCE, which Swift's importer
+// does not define.
 // Returns 0, or -1 with errno.
-static inline int vigie_file_of_path(
-    const char *path, int flags, unsigned long long *device, unsigned long long *inode, unsigned long long *bytes) {
+enum { VIGIE_EMPTY_PATH = 0x1000 };
+
+static inline int vigie_file(
+    int descriptor, const char *path, int flags, unsigned long long *device, unsigned long long *inode,
+    unsigned long long *bytes) {
     struct statx status;
-    if (syscall(SYS_statx, AT_FDCWD, path, flags, STATX_INO | STATX_SIZE, &status) != 0) return -1;
+    if (syscall(SYS_statx, descriptor, path, flags, STATX_INO | STATX_SIZE, &status) != 0) return -1;
     *device = (unsigned long long)status.stx_dev_major << 32 | status.stx_dev_minor;
     *inode = status.stx_ino;
     *bytes = status.stx_size;

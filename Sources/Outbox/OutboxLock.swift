@@ -114,22 +114,22 @@ struct FileIdentity: Equatable {
 
     /// Nil if there is none under the path.
     init?(path: String) {
-        self.init(path, 0)
+        self.init(AT_FDCWD, path, 0)
     }
 
     /// What stands under the path itself, be it a link; nil if nothing does.
     init?(itself path: String) {
-        self.init(path, AT_SYMLINK_NOFOLLOW)
+        self.init(AT_FDCWD, path, AT_SYMLINK_NOFOLLOW)
     }
 
     /// Nil if the descriptor is closed.
     init?(descriptor: Int32) {
-        self.init("/proc/self/fd/\(descriptor)", 0)
+        self.init(descriptor, "", Int32(VIGIE_EMPTY_PATH))
     }
 
-    private init?(_ path: String, _ flags: Int32) {
+    private init?(_ descriptor: Int32, _ path: String, _ flags: Int32) {
         var (device, inode, bytes) = (UInt64(), UInt64(), UInt64())
-        guard vigie_file_of_path(path, flags, &device, &inode, &bytes) == 0 else { return nil }
+        guard vigie_file(descriptor, path, flags, &device, &inode, &bytes) == 0 else { return nil }
         self.device = device
         self.inode = inode
         self.bytes = Int64(clamping: bytes)
