@@ -1,5 +1,13 @@
 import Readings
 
+/// What a process of the centre does.
+package enum ProcessorRole: String, Sendable {
+    /// Reads the topic, and keeps the tables in shape.
+    case processing
+    /// Only keeps the tables in shape and sends alerts to the webhook, beside another engine that reads the topic.
+    case maintenance
+}
+
 /// Who this processor is; does not change while it runs.
 package struct ProcessorIdentity: Sendable, Equatable {
     package var instance: String
@@ -9,10 +17,11 @@ package struct ProcessorIdentity: Sendable, Equatable {
     package var topic: String
     package var group: String
     package var startedAt: Timestamp
+    package var role: ProcessorRole
 
     package init(
         instance: String, host: String, processID: Int32, version: String, topic: String, group: String,
-        startedAt: Timestamp
+        startedAt: Timestamp, role: ProcessorRole = .processing
     ) {
         self.instance = instance
         self.host = host
@@ -21,6 +30,7 @@ package struct ProcessorIdentity: Sendable, Equatable {
         self.topic = topic
         self.group = group
         self.startedAt = startedAt
+        self.role = role
     }
 }
 

@@ -144,15 +144,23 @@ package final class StatusCollector: Sendable {
 
     /// This process's pipelines, as the others are to see them.
     package func members(endpoint: String?) -> [ProcessorMember] {
-        pipelines.map { pipeline in
+        guard identity.role == .processing else { return [member(1, endpoint: endpoint)] }
+        return pipelines.map { pipeline in
+            var member = member(Int32(pipeline.worker), endpoint: endpoint)
             let partitions = pipeline.partitions
-            return ProcessorMember(
-                instance: identity.instance, worker: Int32(pipeline.worker), host: identity.host,
-                processID: identity.processID, version: identity.version, partitions: partitions.map(\.partition),
-                endpoint: endpoint, lag: partitions.totalLag,
-                messagesPerSecond: pipeline.messagesPerSecond, state: health.word, startedAt: identity.startedAt,
-                age: 0)
+            member.partitions = partitions.map(\.partition)
+            member.lag = partitions.totalLag
+            member.messagesPerSecond = pipeline.messagesPerSecond
+            return member
         }
+    }
+
+    /// This process, as one that reads nothing.
+    private func member(_ worker: Int32, endpoint: String?) -> ProcessorMember {
+        ProcessorMember(
+            instance: identity.instance, worker: worker, host: identity.host, processID: identity.processID,
+            version: identity.version, partitions: [], endpoint: endpoint, lag: nil, messagesPerSecond: 0,
+            state: health.word, startedAt: identity.startedAt, age: 0)
     }
 
     // MARK: What is shown

@@ -12,7 +12,8 @@ extension StatusReport {
         return [
             "version": .string(identity.version), "instance": .string(identity.instance),
             "host": .string(identity.host), "process_id": .of(identity.processID), "topic": .string(identity.topic),
-            "group": .string(identity.group), "started_at": .of(identity.startedAt.milliseconds),
+            "group": .string(identity.group), "role": .string(identity.role.rawValue),
+            "started_at": .of(identity.startedAt.milliseconds),
             "now": .of(now.milliseconds), "uptime_seconds": .number(uptime),
             "health": [
                 "state": .string(state), "ready": .bool(isReady), "good": .bool(isGood),

@@ -11,7 +11,7 @@ extension StatusReport {
         var text = """
             vigie-processor \(identity.version)  \(identity.instance)  \(state.uppercased())
               process     \(identity.processID) on \(identity.host), up \(PlainNumbers.seconds(uptime))
-              reads       \(identity.topic), group \(identity.group)
+              \(reads)
 
             """
         for (name, state) in parts where state != .healthy { text += "  \(name)    \(state.text)\n" }
@@ -19,15 +19,34 @@ extension StatusReport {
         return text + "\n"
     }
 
-    private var work: String {
-        let (counts, size, latency) = (counts, size, latency)
-        if counts.messages == 0 {
-            return "  nothing has come yet: \(partitionsInWords)\n\n"
+    private var reads: String {
+        switch identity.role {
+        case .processing: "reads       \(identity.topic), group \(identity.group)"
+        case .maintenance: "reads       nothing: maintenance beside another engine, which reads \(identity.topic)"
         }
+    }
+
+    private var work: String {
+        switch identity.role {
+        case .processing where counts.messages == 0: "  nothing has come yet: \(partitionsInWords)\n\n"
+        case .processing: StatusReport.lines(processed + whole)
+        case .maintenance: StatusReport.lines(whole)
+        }
+    }
+
+    private static func lines(_ entries: [(name: String, value: String)]) -> String {
+        entries.map { name, value in
+            "  " + name + String(repeating: " ", count: max(1, 12 - name.count)) + value + "\n"
+        }.joined() + "\n"
+    }
+
+    /// What has become of messages.
+    private var processed: [(name: String, value: String)] {
+        let (counts, size, latency) = (counts, size, latency)
         let stages = LatencyStage.allCases.map {
             "\($0.rawValue) \(PlainNumbers.between(self.latency(of: $0).quantile(0.5)))"
         }
-        var lines = [
+        return [
             (
                 "throughput",
                 "\(PlainNumbers.rate(messagesPerSecond)) messages/s, \(PlainNumbers.rate(rowsPerSecond)) rows/s, "
@@ -53,6 +72,11 @@ extension StatusReport {
                     + PlainNumbers.bytes(Double(size.bytes))
             ),
         ]
+    }
+
+    /// What holds for the database and this process, whatever it does.
+    private var whole: [(name: String, value: String)] {
+        var lines: [(name: String, value: String)] = []
         if let database { lines.append(("missing", "\(PlainNumbers.count(database.missing)) readings")) }
         if let alerts = database?.alerts {
             let open = alerts.map { "\(PlainNumbers.count($0.count)) \($0.kind) (\($0.severity))" }
@@ -64,9 +88,7 @@ extension StatusReport {
                 "\(PlainNumbers.share(history.last?.cpuShare)) of a core, "
                     + PlainNumbers.bytes(history.last?.residentBytes)
             ))
-        return lines.map { name, value in
-            "  " + name + String(repeating: " ", count: max(1, 12 - name.count)) + value + "\n"
-        }.joined() + "\n"
+        return lines
     }
 
     private var partitionsInWords: String {

@@ -7,15 +7,27 @@ let defaultConfiguration = "/etc/vigie/processor.yaml"
 struct Run: Command {
     static let name = "run"
     static let summary = "Process readings until SIGTERM or SIGINT."
-    static let discussion = "Brings the schema up to date first, and waits for a database or a broker that is away."
+    static let discussion = """
+        Brings the schema up to date first, and waits for a database or a broker that is away.
+
+        With --maintenance it reads no readings and asks no broker: beside another engine that reads the topic, the Spark
+        job, it makes partitions ahead, keeps retention, and tells the webhook of alerts.
+        """
     static var options: [CommandOption<Run>] {
-        [.configuration(\.configuration)]
+        [
+            .configuration(\.configuration),
+            .flag(
+                "maintenance", short: "m", \.isMaintenanceOnly,
+                "Only what the database needs beside another engine: partitions ahead, retention, the webhook."),
+        ]
     }
     static let receivesSignals = true
     var configuration = defaultConfiguration
+    var isMaintenanceOnly = false
 
     func run() async throws {
-        try await Processor(ProcessorSettings(file: configuration, checkingFiles: true)).run()
+        try await Processor(ProcessorSettings(file: configuration, checkingFiles: true))
+            .run(maintenanceOnly: isMaintenanceOnly)
     }
 }
 

@@ -251,6 +251,21 @@ private func time(_ seconds: Double) -> Timestamp { Timestamp(milliseconds: 1_00
         #expect(collector.report(now: time(2)).databaseTrouble == "no room")
     }
 
+    @Test func whoDoesMaintenanceOnlySaysSo() throws {
+        var own = identity
+        own.role = .maintenance
+        let collector = StatusCollector(identity: own, health: health, registry: registry)
+        health.report("maintenance", .healthy)
+        collector.note(DatabaseView(members: [], missing: 7, alerts: []))
+        let members = collector.members(endpoint: "http://127.0.0.1:1/")
+        #expect(members.map(\.worker) == [1] && members.allSatisfy { $0.partitions.isEmpty && $0.lag == nil })
+        #expect(members.first?.state == "healthy" && members.first?.endpoint == "http://127.0.0.1:1/")
+        let report = collector.report(now: time(1))
+        #expect(report.isGood && report.text.contains("nothing: maintenance beside another engine, which reads t"))
+        #expect(report.text.contains("missing     7 readings") && !report.text.contains("throughput"))
+        #expect(try object(report.json)["role"] as? String == "maintenance")
+    }
+
     @Test func theTextSaysWhatThePageSays() {
         let collector = collector()
         let pipeline = collector.addPipeline()

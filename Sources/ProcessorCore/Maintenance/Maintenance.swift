@@ -55,11 +55,11 @@ actor Maintenance: Service {
                 daysAhead: settings.daysAhead, now: wallClock.now(), connection)
             if made > 0 { log.info("made the partitions of days to come", ["partitions": made]) }
             if settings.retention.isSet { try applyRetention(connection) }
-            health.report("maintenance", .healthy)
+            health.report(Processor.maintenancePart, .healthy)
             return Maintenance.interval
         } catch {
             log.warning("maintenance is put off", ["error": "\(error)", "for": "\(Maintenance.retryInterval)"])
-            health.report("maintenance", .degraded("\(error)"))
+            health.report(Processor.maintenancePart, .degraded("\(error)"))
             return Maintenance.retryInterval
         }
     }

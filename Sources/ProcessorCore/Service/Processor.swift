@@ -33,10 +33,15 @@ public struct Processor: Sendable {
     /// - Throws: `SchemaTooNew`, `DatabaseAway` when the time is over, or what the database refuses for good.
     @discardableResult
     public func migrate(within bound: Duration) async throws -> [String] {
-        try await migrate(Health(), until: .now + bound)
+        try await migrate(Health(), part: Processor.maintenancePart, until: .now + bound)
     }
 
-    private func migrate(_ health: Health, until end: ContinuousClock.Instant? = nil) async throws -> [String] {
+    /// What this process's work on the tables is reported under.
+    static let maintenancePart = "maintenance"
+
+    private func migrate(
+        _ health: Health, part: String, until end: ContinuousClock.Instant? = nil
+    ) async throws -> [String] {
         var backoff = Backoff.ofServers
         let rules = settings.rules
         var told = ""
@@ -54,14 +59,16 @@ public struct Processor: Sendable {
                 let reason = away?.advice ?? "\(error)"
                 if reason != told { log.warning("the database is away, waiting for it", ["reason": reason]) }
                 told = reason
-                health.report(ReadingPipeline.healthPart(worker: 1, of: settings), .degraded(reason))
+                health.report(part, .degraded(reason))
                 try await Task.sleep(for: backoff.next())
             }
         }
     }
 
     /// Runs until SIGTERM or SIGINT.
-    public func run() async throws {
+    /// - Parameter maintenanceOnly: whether another engine reads the topic. Then there is no consumer, but partitions are
+    ///   made ahead, retention is kept, and the webhook is told of alerts.
+    public func run(maintenanceOnly: Bool = false) async throws {
         let registry = MetricsRegistry()
         registry.addProcessMetrics()
         let health = Health()
@@ -69,10 +76,13 @@ public struct Processor: Sendable {
         let (wallClock, clock) = (SystemWallClock(), ContinuousClock())
         let collector = StatusCollector(
             identity: ProcessorIdentity(
-                instance: settings.instance, host: ProcessorSettings.hostName, processID: getpid(),
-                version: Release.version, topic: settings.topic, group: settings.group, startedAt: wallClock.now()),
+                // The other engine may have the name from the same configuration.
+                instance: maintenanceOnly ? "\(settings.instance)-maintenance" : settings.instance,
+                host: ProcessorSettings.hostName, processID: getpid(), version: Release.version, topic: settings.topic,
+                group: settings.group, startedAt: wallClock.now(), role: maintenanceOnly ? .maintenance : .processing),
             health: health, registry: registry)
-        let workers = (1...settings.workers).map { worker in
+        let workers = (0..<(maintenanceOnly ? 0 : settings.workers)).map { index in
+            let worker = index + 1
             health.report(ReadingPipeline.healthPart(worker: worker, of: settings), .starting)
             health.report(ReadingPipeline.kafkaPart(worker: worker, of: settings), .starting)
             let pipeline = ReadingPipeline(
@@ -89,6 +99,7 @@ public struct Processor: Sendable {
             endpoint = made
         }
         defer { endpoint?.stop() }
+        if maintenanceOnly { health.report(Processor.maintenancePart, .starting) }
         let maintenance = Maintenance(
             settings: settings, metrics: metrics, health: health, log: log, wallClock: wallClock, clock: clock)
         let statusService = StatusService(
@@ -107,7 +118,9 @@ public struct Processor: Sendable {
         // The endpoint is there already, and says so while the database is away.
         let watchdog = SystemdWatchdog(health: health, log: log)
         try await ServiceGroup(members, log: log, watchdog: watchdog).run { [self] in
-            for name in try await migrate(health) { log.info("migrated", ["step": name]) }
+            let part =
+                maintenanceOnly ? Processor.maintenancePart : ReadingPipeline.healthPart(worker: 1, of: settings)
+            for name in try await migrate(health, part: part) { log.info("migrated", ["step": name]) }
             await grantExistingReader()
         }
     }

@@ -324,6 +324,7 @@ function members(status) {
 
 function show(status) {
   const { counts, state, latency } = status;
+  document.body.classList.toggle("maintenance", status.role === "maintenance");
   document.title = `${status.instance} · Vigie processor`;
   text("instance", status.instance);
   text("identity", `Process ${status.process_id} on ${status.host}`);
@@ -397,7 +398,10 @@ function showCondition(isAnswered) {
   const bad = lastStatus.health.parts.filter((part) => !part.name.startsWith("postgres") && !["healthy", "starting"].includes(part.state));
   if (trouble) banner("warn", "PostgreSQL cannot be used; reading pauses and goes on by itself.", trouble);
   else if (bad.length > 0) banner("warn", "Not everything works.", bad.map((part) => `${part.name}: ${part.state}`).join("; "));
-  else if (lastStatus.counts.messages === 0) {
+  else if (lastStatus.role === "maintenance") {
+    banner("info", "This process does maintenance only.",
+      `Another engine reads ${lastStatus.topic}; this one makes partitions ahead, keeps retention and tells the webhook of alerts.`);
+  } else if (lastStatus.counts.messages === 0) {
     banner("info", "Nothing has come yet.", lastStatus.partitions.length === 0
       ? "No partition is assigned so far: the consumer group may still be forming, or other processors have them all."
       : `${lastStatus.partitions.length} partitions of ${lastStatus.topic} are assigned and hold nothing new.`);
