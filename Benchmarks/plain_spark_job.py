@@ -32,7 +32,12 @@ def main(master, bootstrap, topic, url, batch):
         .getOrCreate()
     )
     spark.sparkContext.setLogLevel("WARN")
-    properties = {"driver": "org.postgresql.Driver", "batchsize": "10000"}
+    properties = {
+        "driver": "org.postgresql.Driver",
+        "batchsize": "10000",
+        "user": "plain",
+        "password": os.environ["VIGIE_BENCHMARK_PASSWORD"],
+    }
     aggregates = [F.count("*").alias("reading_count")] + [
         function(name).alias(f"{name}_{part}")
         for name in QUANTITIES

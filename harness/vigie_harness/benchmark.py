@@ -252,7 +252,8 @@ def servers(arguments):
     folder = pathlib.Path(tempfile.mkdtemp(prefix="benchmark-", dir=parent))
     folder.chmod(0o711)
     # The commits' own times tell when a row was there.
-    postgres = Postgres(folder / "postgres", settings={"track_commit_timestamp": "on"})
+    settings = {"track_commit_timestamp": "on"} | getattr(arguments, "postgres_settings", {})
+    postgres = Postgres(folder / "postgres", settings=settings)
     started = []
     try:
         broker, arguments.client_environment = make_broker(
@@ -262,6 +263,7 @@ def servers(arguments):
             started.append(service)
             service.start()
         arguments.postgres = postgres.connection
+        arguments.postgres_data = postgres.data
         print(
             f"{os.cpu_count()} cores, shared with the broker ({broker.description}) and PostgreSQL {postgres.version} "
             "(fsync on)",
