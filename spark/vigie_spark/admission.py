@@ -119,7 +119,8 @@ def admit(batch: Batch, progress: Sequence[StreamProgress]) -> numpy.ndarray:
         while start < end:
             whole = None
             if run_first >= state.first:
-                whole = state.admit_run(int(sequence[start]), int(sequence[end - 1]), int(event_time[end - 1]))
+                first, last = int(sequence[start]), int(sequence[end - 1])
+                whole = state.admit_run(first, last, int(event_time[start]), int(event_time[end - 1]))
             if whole is not None:
                 admitted[order[start:end]] = whole
                 break

@@ -142,7 +142,7 @@ class StreamProgress:
 
     # Readings
 
-    def admit_run(self, first: int, last: int, last_time: int) -> bool | None:
+    def admit_run(self, first: int, last: int, first_time: int, last_time: int) -> bool | None:
         """Admits readings with the numbers from `first` to `last` in order, if that is simple.
 
         True if all are admitted, False if all were before; None if each is to be looked at, and nothing was done.
@@ -155,6 +155,10 @@ class StreamProgress:
             loss = self.losses.first_through(first)
             if not loss or loss.first > last:
                 return False
+            if loss.first <= first and last <= loss.last:
+                self._take(first, last, loss, first_time, last_time)
+                self._note_admitted(last, last_time)
+                return True
         return None
 
     def admit(self, sequence: int, event_time: int, stream_first: int = 1) -> bool:
@@ -171,22 +175,26 @@ class StreamProgress:
             loss = self.losses.containing(sequence)
             if not loss:
                 return False
-            self._take(sequence, loss, event_time)
-        if sequence > self.last_admitted:
-            self.last_admitted = sequence
-            self.last_event_time = event_time
+            self._take(sequence, sequence, loss, event_time, event_time)
+        self._note_admitted(sequence, event_time)
         return True
 
-    def _take(self, sequence: int, loss: LossRange, event_time: int) -> None:
+    def _note_admitted(self, number: int, event_time: int) -> None:
+        if number > self.last_admitted:
+            self.last_admitted = number
+            self.last_event_time = event_time
+
+    def _take(self, first: int, last: int, loss: LossRange, first_time: int, last_time: int) -> None:
+        """Admits all numbers from `first` to `last`, which a range contains, with the event times of these two."""
         self._remove(loss)
-        if loss.first < sequence:
-            self._set(dataclasses.replace(loss, last=sequence - 1, time_after=event_time))
-        elif left := self.losses.ending_with(sequence - 1):
-            self._set(dataclasses.replace(left, time_after=event_time))
-        if loss.last > sequence:
-            self._set(dataclasses.replace(loss, first=sequence + 1, time_before=event_time))
-        elif right := self.losses.beginning_with(sequence + 1):
-            self._set(dataclasses.replace(right, time_before=event_time))
+        if loss.first < first:
+            self._set(dataclasses.replace(loss, last=first - 1, time_after=first_time))
+        elif left := self.losses.ending_with(first - 1):
+            self._set(dataclasses.replace(left, time_after=first_time))
+        if loss.last > last:
+            self._set(dataclasses.replace(loss, first=last + 1, time_before=last_time))
+        elif right := self.losses.beginning_with(last + 1):
+            self._set(dataclasses.replace(right, time_before=last_time))
 
     # Reports
 
