@@ -123,6 +123,9 @@ class Query:
                 json.dumps({topic: {str(partition): next_ for partition, next_ in self._next.items()}}),
             )
             .option("kafka.isolation.level", "read_committed")
+            # A task asks for the partition's bounds between two fetches, and the fetch that it has begun before, behind the
+            # last message, is waited for in vain: half a second by default. Nobody fetches between two micro-batches.
+            .option("kafka.fetch.max.wait.ms", "10")
             .option("failOnDataLoss", "false")
             .option("includeHeaders", "true")
             .option("maxOffsetsPerTrigger", settings.batch)
