@@ -19,6 +19,9 @@ TEST_RUN := $(BEGIN)/python -m vigie_harness.test_run
 # Beside a build: fetches Kafka if there is none, and makes what quick starts need. What is wrong the demo or test run says.
 PREPARE_KAFKA := $(if $(VIGIE_KAFKA)$(filter stand-in,$(KAFKA)),,.vigie/venv/bin/vigie-kafka prepare >.vigie/kafka-prepare.log 2>&1 &)
 
+# The same for the Spark job: Python packages, most of them PySpark, and its library.
+PREPARE_SPARK := spark/environment >.vigie/spark-prepare.log 2>&1 &
+
 .PHONY: help
 help: ## This list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | \
@@ -124,7 +127,7 @@ test: dependencies named-kafka lint programs-for-tests ## Run all tests on Apach
 
 .PHONY: programs-for-tests
 programs-for-tests: dependencies
-	$(PREPARE_KAFKA) swift build --build-tests -Xswiftc -warnings-as-errors && wait
+	$(PREPARE_KAFKA) $(PREPARE_SPARK) swift build --build-tests -Xswiftc -warnings-as-errors && wait
 	$(SWIFT_RELEASE) --product vigie-gateway
 	$(SWIFT_RELEASE) --product vigie-simbus
 
@@ -134,11 +137,11 @@ test-dashboard: dependencies ## Run the dashboard's tests: its logic, and in a r
 	$(WITH_SERVICES) $(TEST_RUN) dashboard browser
 
 .PHONY: test-spark
-test-spark: dependencies ## Run the Spark job's tests on Apache Kafka, PostgreSQL and real Spark; VIGIE_SPARK_JARS=folder
+test-spark: dependencies ## Run all of the Spark job's tests on Apache Kafka, PostgreSQL and real Spark; VIGIE_SPARK_JARS=folder
 	spark/environment
 	swift build --product vigie-processor
 	swift build --product vigie-fleet
-	tools/with-services --broker apache -- .vigie/spark/venv/bin/python -m pytest -q spark/tests
+	tools/with-services --broker apache -- .vigie/spark/venv/bin/python -m pytest -q -rs -p no:cacheprovider spark/tests
 
 .PHONY: test-hardware
 test-hardware: dependencies ## Run the release gateway in a virtual machine, on simulated chips of Debian's kernel

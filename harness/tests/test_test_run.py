@@ -24,13 +24,15 @@ time.sleep(600)
 
 
 class Skipped(unittest.TestCase):
-    def test_the_lines_of_both_runners_are_understood(self):
+    def test_the_lines_of_all_runners_are_understood(self):
         for line, test in (
             ('➜ Test b() skipped: "because"', "b(): because"),
             ("➜ Test nothing() skipped.", "nothing(): no reason given"),
             ('➜ Test "a name" skipped: "because "quoted""', '"a name": because "quoted"'),
             ("test_x (module.Class.test_x) ... skipped 'no java'", "module.Class.test_x: no java"),
             ('setUpClass (module.Class) ... skipped "needs Kafka: it\'s away"', "module.Class: needs Kafka: it's away"),
+            ("spark/tests ... skipped 'no PyPI'", "spark/tests: no PyPI"),
+            ("SKIPPED [2] spark/tests/test_a.py:12: no connector", "spark/tests/test_a.py:12: no connector"),
         ):
             self.assertEqual(test_run.skipped_test(line), test)
 
@@ -46,7 +48,7 @@ class Skipped(unittest.TestCase):
 
 
 class Failed(unittest.TestCase):
-    def test_the_words_of_both_runners_are_understood(self):
+    def test_the_words_of_all_runners_are_understood(self):
         failures = test_run.Failures()
         rule = "=" * 70
         for line in (
@@ -57,6 +59,7 @@ class Failed(unittest.TestCase):
             "-" * 70, "Ran 2 tests in 0.1s", "FAILED (failures=1, errors=1)",
             "✘ Test bad() recorded an issue at File.swift:1:2: Expectation failed: a == b",
             "✘ Test bad() failed after 0.002 seconds with 1 issue.",
+            "FAILED spark/tests/test_a.py::test_x[1] - assert 1 == 2", "ERROR spark/tests/test_b.py",
         ):  # fmt: skip
             failures.read(line)
         self.assertEqual(
@@ -65,6 +68,8 @@ class Failed(unittest.TestCase):
                 "a.B.test_x: AssertionError: 1 != 2",
                 "a.C: HarnessError: no broker",
                 "bad() recorded an issue at File.swift:1:2: Expectation failed: a == b",
+                "spark/tests/test_a.py::test_x[1]: assert 1 == 2",
+                "spark/tests/test_b.py: no reason given",
             ],
         )
 

@@ -52,6 +52,8 @@ PARTS = (
     Part("integration", [*SWIFT_TEST, "--filter", r"^IntegrationTests\.", "--no-parallel"], 2400),
     # All fleets at the small size: some ten seconds.
     Part("fleets", [PYTHON, "-m", "vigie_harness.fleets"], 300),
+    # What is short of the Spark job's tests: one session of Spark, some two minutes.
+    Part("spark", [PYTHON, "-m", "vigie_harness.spark_tests"], 900),
     Part("browser", unittests("Tests/Browser"), 1200),
     Part("dashboard", unittests("dashboard/tests"), 1200),
     Part("demo", unittests("demo/tests"), 600),
@@ -72,6 +74,8 @@ class Outcome:
 
 # unittest: test_x (module.Class.test_x) ... skipped 'why'
 _UNITTEST = re.compile(r"^(?:(\w+) \((\S+)\).*?|.*) \.\.\. skipped ['\"](.*)['\"]$")
+# pytest, with -rs: SKIPPED [1] folder/test_file.py:12: why
+_PYTEST = re.compile(r"^SKIPPED \[\d+\] (\S+?): (.*)$")
 # Swift Testing: ➜ Test name() skipped: "why". Of a suite that does not run it names each test too.
 _SWIFT = re.compile(r"^\S+\s+Test (.+?) skipped(?:: \"(.*)\"|\.)$")
 
@@ -80,6 +84,8 @@ def skipped_test(line: str) -> str | None:
     """The test that a line says did not run, with the reason."""
     if found := _UNITTEST.match(line):
         return f"{found[2] or line.partition(' ... ')[0]}: {found[3]}"
+    if found := _PYTEST.match(line):
+        return f"{found[1]}: {found[2]}"
     if found := _SWIFT.match(line):
         return f"{found[1]}: {found[2] or 'no reason given'}"
     return None
@@ -93,6 +99,8 @@ class Failures:
     _RULE = re.compile(r"^[-=]{70}$")
     # Swift Testing: ✘ Test name() recorded an issue at File.swift:1:2: what
     _SWIFT = re.compile(r"^\S+\s+Test (.+? recorded an issue .*)$")
+    # pytest: FAILED folder/test_file.py::test_x - AssertionError: why
+    _PYTEST = re.compile(r"^(?:FAILED|ERROR) (\S+\.py\S*)(?: - (.*))?$")
 
     def __init__(self):
         self.found = []
@@ -102,6 +110,8 @@ class Failures:
     def read(self, line: str) -> None:
         if found := self._SWIFT.match(line):
             self.found.append(found[1])
+        elif found := self._PYTEST.match(line):
+            self.found.append(f"{found[1]}: {found[2] or 'no reason given'}")
         elif found := self._UNITTEST.match(line):
             self._name, self._reason = found[1] or found[2], ""
         elif self._name and self._RULE.match(line):

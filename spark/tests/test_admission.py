@@ -13,6 +13,8 @@ from vigie_spark.quantities import AGGREGATED_BITS, QUANTITIES
 from vigie_spark.settings import QuantityRule, WindowPolicy, WindowSpecification
 from vigie_spark.streams import StreamProgress, united
 
+pytestmark = pytest.mark.ci
+
 SEED = int(os.environ.get("VIGIE_SEED") or random.randrange(2**31))
 POLICY = WindowPolicy((WindowSpecification(600, 60), WindowSpecification(60, 60)), lateness=300)
 

@@ -17,6 +17,8 @@ from vigie_spark.quantities import NAMES, QUANTITIES
 from vigie_spark.settings import Limits
 from vigie_spark.strict import Reading, Rejection, StrictDecoder, read_time, write_time
 
+pytestmark = pytest.mark.ci
+
 SEED = int(os.environ.get("VIGIE_SEED") or random.randrange(2**31))
 NOW = 1_795_800_000_000
 

@@ -6,6 +6,8 @@ from vigie_spark.decoding import MessageMark
 from vigie_spark.kafka import recognise
 from vigie_spark.offsets import Position, Range, Restart, Verdict, judge_range
 
+pytestmark = pytest.mark.ci
+
 PLANNED = Range(partition=4, start=100, end=200, generation=2)
 
 

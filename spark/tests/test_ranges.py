@@ -11,6 +11,8 @@ from vigie_spark.offsets import Range, Restart
 from vigie_spark.task import Worker
 from vigie_spark.transaction import Summary
 
+pytestmark = pytest.mark.ci
+
 
 def messages_of(topic: str, start: int, end: int):
     found = [message for message in support.read_all(topic) if start <= message.offset() < end]

@@ -5,11 +5,14 @@ import random
 import statistics
 
 import numpy
+import pytest
 
 from vigie_spark.admission import NEVER, Sensors
 from vigie_spark.quantities import AGGREGATED_NAMES
 from vigie_spark.settings import WindowPolicy, WindowSpecification
 from vigie_spark.windows import SUMS, Totals, merged, outlook
+
+pytestmark = pytest.mark.ci
 
 SEED = int(os.environ.get("VIGIE_SEED") or random.randrange(2**31))
 POLICY = WindowPolicy((WindowSpecification(600, 60), WindowSpecification(60, 60), WindowSpecification(90, 30)), 300)

@@ -20,6 +20,7 @@ import threading
 import time
 
 import psycopg
+import pyspark
 from pyspark.sql import DataFrame, SparkSession, functions
 
 from . import tables
@@ -321,29 +322,33 @@ def _root_cause(error: Exception) -> str:
 
 
 def jars() -> list[str]:
-    """The connector's jars in the folder that VIGIE_SPARK_JARS names; none if it is not set, as under spark-submit."""
-    folder = os.environ.get("VIGIE_SPARK_JARS")
-    if not folder:
-        return []
-    found = sorted(str(path.resolve()) for path in pathlib.Path(folder).glob("*.jar"))
-    if not any("spark-sql-kafka" in path for path in found):
-        raise SettingsError(f"VIGIE_SPARK_JARS: {folder} has no Kafka connector of Spark")
-    return found
+    """The connector's jars: in the folder that VIGIE_SPARK_JARS names, else where `spark/environment` has put them."""
+    fetched = pathlib.Path(__file__).resolve().parents[2] / ".vigie" / "spark" / "jars"
+    named = os.environ.get("VIGIE_SPARK_JARS")
+    folder = pathlib.Path(named) if named else fetched
+    found = sorted(folder.resolve().glob("*.jar"))
+    # One of another version would fail in the middle of a batch, with the name of a class.
+    connector = f"spark-sql-kafka-0-10_2.13-{pyspark.__version__}.jar"
+    if connector not in (path.name for path in found):
+        remedy = "correct VIGIE_SPARK_JARS, or unset it" if named else "run spark/environment"
+        raise SettingsError(f"{folder} has no {connector}, the connector of this PySpark: {remedy}")
+    return [str(path) for path in found]
 
 
 def session(name: str, master: str | None) -> SparkSession:
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-    # Executors find this package where the driver has it, or have one of their own.
-    package = str(pathlib.Path(__file__).resolve().parents[1])
-    path = os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")]))
-    os.environ["PYTHONPATH"] = path
-    builder = SparkSession.builder.appName(name).config("spark.executorEnv.PYTHONPATH", path)
-    if named := os.environ.get("VIGIE_SPARK_LIBRARY"):
-        builder = builder.config("spark.executorEnv.VIGIE_SPARK_LIBRARY", named)
+    builder = SparkSession.builder.appName(name)
+    # Under spark-submit its command line says it all (spark/submit).
+    if "PYSPARK_GATEWAY_PORT" not in os.environ:
+        # Executors find this package where the driver has it.
+        package = str(pathlib.Path(__file__).resolve().parents[1])
+        path = os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")]))
+        os.environ["PYTHONPATH"] = path
+        builder = builder.config("spark.executorEnv.PYTHONPATH", path).config("spark.jars", ",".join(jars()))
+        if named := os.environ.get("VIGIE_SPARK_LIBRARY"):
+            builder = builder.config("spark.executorEnv.VIGIE_SPARK_LIBRARY", named)
     if master:
         builder = builder.master(master)
-    if found := jars():
-        builder = builder.config("spark.jars", ",".join(found))
     return (
         builder.config("spark.sql.session.timeZone", "UTC")
         # Every executor's Python keeps its connection to PostgreSQL from task to task.

@@ -397,7 +397,8 @@ class _Transaction:
         sensor, stream = readings["sensor"][rows], readings["stream"][rows]
         gateway_of_sensor = numpy.array([gateway for gateway, _ in batch.sensors], dtype=numpy.int32)
         gateway = gateway_of_sensor[sensor]
-        commit = numpy.array([self.commits[name] for name in batch.gateways], dtype=numpy.int64)
+        # Those of whom nothing but rejected readings came are not locked, and have no row.
+        commit = numpy.array([self.commits.get(name, 0) for name in batch.gateways], dtype=numpy.int64)
         has = readings["quantities"][rows]
 
         def texts(codes, values):

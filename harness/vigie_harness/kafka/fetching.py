@@ -1,7 +1,7 @@
 """Fetches Apache Kafka by Debian's maven: what pom.xml names, and of it only the jars that libs.sha256 pins.
 
 It comes into .vigie/kafka whole or not at all. A registry that cannot be reached is found out within seconds, and is
-not asked again for a day.
+not asked again for a day. Spark's Kafka connector comes the same way (`vigie_harness.spark_jars`).
 """
 
 import contextlib
@@ -49,9 +49,16 @@ def say_on_standard_error(text: str) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class Fetch:
-    """Where it comes to, and from what. The defaults are the project's; tests have their own."""
+    """What comes where, and from what. The defaults are the project's Kafka; tests have their own."""
 
     folder: pathlib.Path = STATE / "kafka"
+    subject: str = "Apache Kafka"
+    command: str = "tools/kafka fetch"
+    """Tries at once."""
+    below: str = "libs"
+    """Where the jars are in the folder."""
+    found: Callable[[pathlib.Path], KafkaHome | pathlib.Path] = KafkaHome.at
+    """What is in the folder; KafkaMissing if it is not all there."""
     pom: pathlib.Path = FOLDER / "pom.xml"
     checksums: pathlib.Path = FOLDER / "libs.sha256"
     maven: Callable[[], str] = install_maven
@@ -71,23 +78,21 @@ class Fetch:
         """What maven said."""
         return self.folder.with_name(f"{self.folder.name}-fetch.log")
 
-    def __call__(self, asks_again: bool = False) -> KafkaHome:
+    def __call__(self, asks_again: bool = False):
         """What is there, or was fetched now. KafkaMissing says why it cannot be had."""
         self.folder.parent.mkdir(parents=True, exist_ok=True)
         with self._locked():
             if self.folder.is_dir():
-                return KafkaHome.at(self.folder)
+                return self.found(self.folder)
             if not asks_again:
                 self._respect_failure()
             try:
                 self._fetch()
             except KafkaMissing as missing:
                 self.failure.write_text(str(missing))
-                raise KafkaMissing(
-                    f"{missing}. It is tried again in a day, and at once by `tools/kafka fetch`"
-                ) from None
+                raise KafkaMissing(f"{missing}. It is tried again in a day, and at once by `{self.command}`") from None
             self.failure.unlink(missing_ok=True)
-            return KafkaHome.at(self.folder)
+            return self.found(self.folder)
 
     @contextlib.contextmanager
     def _locked(self):
@@ -101,20 +106,20 @@ class Fetch:
             if 0 <= age < DAY:
                 raise KafkaMissing(
                     f"{self.failure.read_text()}. That was {_words(age)} ago; it is tried again after a day, and "
-                    "at once by `tools/kafka fetch`"
+                    f"at once by `{self.command}`"
                 )
 
     def _fetch(self) -> None:
         pinned = dict(reversed(line.split()) for line in self.checksums.read_text().splitlines())
         maven = self.maven()
-        self.say(f"Fetching Apache Kafka by maven ({len(pinned)} jars); what it says is in {self.log}")
+        self.say(f"Fetching {self.subject} by maven ({len(pinned)} jars); what it says is in {self.log}")
         began = time.monotonic()
-        with tempfile.TemporaryDirectory(prefix="kafka-fetch-", dir=self.folder.parent) as name:
+        with tempfile.TemporaryDirectory(prefix=f"{self.folder.name}-fetch-", dir=self.folder.parent) as name:
             work = pathlib.Path(name)
             self._run(maven, work)
-            self._verify(work / "kafka/libs", pinned)
-            (work / "kafka").rename(self.folder)
-        self.say(f"Apache Kafka is in {self.folder}, after {time.monotonic() - began:.0f} s; all checksums are right")
+            self._verify(work / "fetched" / self.below, pinned)
+            (work / "fetched").rename(self.folder)
+        self.say(f"{self.subject} is in {self.folder}, after {time.monotonic() - began:.0f} s; all checksums are right")
 
     def _run(self, maven: str, work: pathlib.Path) -> None:
         self.log.unlink(missing_ok=True)
@@ -123,7 +128,8 @@ class Fetch:
             f"-Daether.connector.connectTimeout={CONNECT}", f"-Daether.connector.requestTimeout={ANSWER}",
             f"-Dmaven.wagon.http.retryHandler.count={RETRIES}",
             f"-Daether.connector.http.retryHandler.count={RETRIES}", *self.options,
-            f"{self.plugin}:copy-dependencies", "-DincludeScope=runtime", f"-DoutputDirectory={work}/kafka/libs",
+            f"{self.plugin}:copy-dependencies", "-DincludeScope=runtime",
+            f"-DoutputDirectory={work / 'fetched' / self.below}",
         ]  # fmt: skip
         process = Process("maven", command, self.log, signal.SIGTERM)
         try:
