@@ -2,6 +2,7 @@
 
 import dataclasses
 import zlib
+from collections.abc import Mapping, Sequence
 
 import numpy
 import pyarrow
@@ -67,6 +68,8 @@ class Batch:
     """The numbers of rejected readings that say one, each with the place of its stream."""
     slow: int
     """How many messages the strict decoder decided."""
+    report_rows: list[int] = dataclasses.field(default_factory=list)
+    """The place in `messages` of each report."""
 
     @property
     def count(self) -> int:
@@ -86,6 +89,95 @@ class Batch:
         columns = {name: self.messages.column(name)[row].as_py() for name in ("offset", "key", "value", "headers")}
         headers = [(header["key"], header["value"]) for header in columns["headers"] or []]
         return Rejected(columns["offset"], columns["key"], columns["value"], headers, rejection, own_stream)
+
+    # Parts: readings, then reports, then the numbers of rejected readings, by their places in `keeping`.
+
+    @property
+    def part_count(self) -> int:
+        return self.count + len(self.reports) + len(self.rejected_numbers)
+
+    def message_of_part(self, part: int, rejection: Rejection) -> Rejected | None:
+        """The message of a part as it came; None of a rejected reading, whose message is rejected already."""
+        if part < self.count:
+            return self.message(int(self.readings["row"][part]), rejection)
+        part -= self.count
+        return self.message(self.report_rows[part], rejection) if part < len(self.reports) else None
+
+    def keeping(self, parts: Sequence[int]) -> "Batch":
+        """The same batch with only some of its parts, ascending, and only their names. Messages and rejected ones
+        stay."""
+        places = numpy.asarray(parts, dtype=numpy.int64)
+        rows = places[places < self.count]
+        others = (places[places >= self.count] - self.count).tolist()
+        reports = [place for place in others if place < len(self.reports)]
+        numbers = [place - len(self.reports) for place in others if place >= len(self.reports)]
+        kept = dataclasses.replace(
+            self, readings={name: column[..., rows] for name, column in self.readings.items()},
+            offset=self.offset[rows], reports=[self.reports[place] for place in reports],
+            rejected_numbers=[self.rejected_numbers[place] for place in numbers], rejected=list(self.rejected),
+            report_rows=[self.report_rows[place] for place in reports],
+        )  # fmt: skip
+        kept._forget_names()
+        return kept
+
+    def _forget_names(self) -> None:
+        """Leaves out the names that nothing in the batch has."""
+        places = {stream: place for place, stream in enumerate(self.streams)}
+        streams = set(numpy.unique(self.readings["stream"]).tolist())
+        streams |= {place for place, _ in self.rejected_numbers}
+        for gateway, report in self.reports:
+            streams |= {places[gateway, told.stream_id]
+                        for told in [*report.streams, *(gap for gap in report.gaps if gap.ranges)]}  # fmt: skip
+        sensors = numpy.unique(self.readings["sensor"]).tolist()
+        faults = [place for place in numpy.unique(self.readings["faults"]).tolist() if place >= 0]
+        gateways = {self.streams[place][0] for place in streams} | {self.sensors[place][0] for place in sensors}
+        gateways |= {gateway for gateway, _ in self.reports}
+        new_gateway = {old: new for new, old in enumerate(sorted(gateways))}
+        new_stream = {old: new for new, old in enumerate(sorted(streams))}
+
+        def renumbered(name: str, kept: Sequence[int], count: int) -> numpy.ndarray:
+            new = numpy.full(count + 1, -1, dtype=self.readings[name].dtype)
+            new[list(kept)] = numpy.arange(len(kept))
+            # -1, which stands for nothing, is the last one, and stays.
+            return new[self.readings[name]]
+
+        self.readings |= {
+            "stream": renumbered("stream", sorted(streams), len(self.streams)),
+            "sensor": renumbered("sensor", sensors, len(self.sensors)),
+            "faults": renumbered("faults", faults, len(self.faults)),
+        }
+        self.streams = [(new_gateway[gateway], bits) for gateway, bits in
+                        (self.streams[place] for place in sorted(streams))]  # fmt: skip
+        self.sensors = [(new_gateway[self.sensors[place][0]], self.sensors[place][1]) for place in sensors]
+        self.faults = [self.faults[place] for place in faults]
+        self.gateways = [self.gateways[place] for place in sorted(gateways)]
+        self.reports = [(new_gateway[gateway], report) for gateway, report in self.reports]
+        self.rejected_numbers = [(new_stream[place], number) for place, number in self.rejected_numbers]
+
+    def without(self, messages: Mapping[int, Rejected | None]) -> "Batch":
+        """The batch without some parts, by their places, whose messages are rejected; None where that is so already.
+
+        The numbers of readings are lost with them.
+        """
+        kept = self.keeping([part for part in range(self.part_count) if part not in messages])
+        places = {name: place for place, name in enumerate(kept.gateways)}
+        streams = {stream: place for place, stream in enumerate(kept.streams)}
+        for part, message in sorted(messages.items()):
+            if message is None:
+                continue
+            kept.rejected.append(message)
+            if part < self.count:
+                gateway, bits = self.streams[self.readings["stream"][part]]
+                name = self.gateways[gateway]
+                if name not in places:
+                    places[name] = len(kept.gateways)
+                    kept.gateways.append(name)
+                stream = (places[name], bits)
+                if stream not in streams:
+                    streams[stream] = len(kept.streams)
+                    kept.streams.append(stream)
+                kept.rejected_numbers.append((streams[stream], int(self.readings["sequence"][part])))
+        return kept
 
     @property
     def last(self) -> MessageMark | None:
@@ -117,10 +209,11 @@ class BatchDecoder:
             for name, kind in native.COLUMNS.items()
         }
         names = self._decode_fast(messages.column("value"), columns, now)
-        reports, rejected, rejected_numbers = [], [], []
+        reports, report_rows, rejected, rejected_numbers = [], [], [], []
         slow = numpy.flatnonzero(columns["is_reading"] == 0)
         batch = Batch(partition, messages, names.gateways, names.streams, names.sensors, names.faults, {},
-                      numpy.empty(0, numpy.int64), reports, rejected, rejected_numbers, len(slow))  # fmt: skip
+                      numpy.empty(0, numpy.int64), reports, rejected, rejected_numbers, len(slow),
+                      report_rows)  # fmt: skip
         values = messages.column("value")
         for row in slow.tolist():
             try:
@@ -134,6 +227,7 @@ class BatchDecoder:
             if isinstance(decoded, Report):
                 gateway = names.gateway(decoded.gateway_id)
                 reports.append((gateway, decoded))
+                report_rows.append(row)
                 for told in [*decoded.streams, *(gap for gap in decoded.gaps if gap.ranges)]:
                     names.stream(gateway, told.stream_id)
             else:

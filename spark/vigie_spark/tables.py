@@ -75,6 +75,8 @@ WHERE a.datname = current_database() AND a.usename = current_user AND a.pid <> p
 """
 
 SCHEMA_NUMBER = "SELECT coalesce(max(number), 0) FROM schema_migration"
+# What is deferred is otherwise only checked by a COMMIT.
+CHECK_NOW = "SET CONSTRAINTS ALL IMMEDIATE"
 DATABASE_CLOCK = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::int8"
 
 # MARK: consumed_offset
@@ -110,7 +112,8 @@ WITH locked AS MATERIALIZED (
     SELECT g.gateway_id, g.writer_token AS previous_token FROM unnest(%s::text[]) AS n (gateway_id)
         JOIN gateway g ON g.gateway_id = n.gateway_id
     ORDER BY g.gateway_id COLLATE "C" FOR UPDATE OF g)
-UPDATE gateway g SET commit_number = g.commit_number + 1, writer_token = %s,
+UPDATE gateway g SET commit_number = g.commit_number + 1,
+    writer_token = CASE WHEN l.gateway_id = ANY (%s::text[]) THEN %s ELSE %s END,
     kafka_partition = coalesce(%s::int4, g.kafka_partition)
 FROM locked l WHERE g.gateway_id = l.gateway_id
 RETURNING g.gateway_id, g.commit_number, l.previous_token
@@ -376,6 +379,11 @@ FROM unnest(%s::text[], %s::text[], %s::int8[], %s::int8[], %s::int8[], %s::int8
 WHERE a.sensor_id = w.sensor_id AND a.gateway_id = w.gateway_id AND a.window_size = {_SIZE}
     AND a.window_start > {_time("w.after")} AND a.window_start <= {_time("w.through")} AND NOT a.is_final
 """
+
+
+def writes_windows(statement: str) -> bool:
+    return statement.lstrip().startswith(("INSERT INTO sensor_data_agg", "UPDATE sensor_data_agg"))
+
 
 # MARK: Panes from raw rows
 

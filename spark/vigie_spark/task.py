@@ -10,13 +10,23 @@ import psycopg
 import pyarrow
 
 from . import tables
-from .decoding import BatchDecoder
+from .decoding import Batch, BatchDecoder
 from .idle import Stretch
 from .kafka import RejectedTopic
 from .offsets import Position, Range, Restart, Verdict, judge_range
 from .settings import Settings
 from .strict import Rejection
-from .transaction import Database, StaleOffset, Summary, UnannouncedConflicts, pass_time, write
+from .transaction import (
+    Conflict,
+    Database,
+    Refused,
+    StaleOffset,
+    Summary,
+    UnannouncedConflicts,
+    isolate,
+    pass_time,
+    write,
+)
 
 log = logging.getLogger("vigie.spark")
 
@@ -63,20 +73,45 @@ class Worker:
         self.database.prepare_days(batch, now)
         until = Position(planned.end, stored.generation, batch.last or stored.last)
         announced: set[tuple[str, int]] = set()
+        self.database.held.release(time.monotonic())
+        trials = self.database.trials
         while True:
             try:
-                return write(self.database, batch, stored, until, now, announced)
+                summary = write(self.database, batch, stored, until, now, announced)
+                held = len(self.database.held.gateways.intersection(batch.gateways))
+                return dataclasses.replace(summary, trials=self.database.trials - trials, held=held)
             except UnannouncedConflicts as found:
-                originals = []
-                for conflict in found.conflicts:
-                    sequence = int(batch.readings["sequence"][conflict.row])
-                    stream = batch.streams[batch.readings["stream"][conflict.row]][1]
-                    detail = f"another reading has the number {sequence} of the stream {stream:016x}"
-                    rejection = Rejection("sequence_conflict", detail, "seq")
-                    row = int(batch.readings["row"][conflict.row])
-                    originals.append(batch.message(row, rejection, f"{conflict.own_stream:016x}"))
-                    announced.add((conflict.gateway_id, conflict.own_stream))
-                self.rejected.publish(planned.partition, originals, now)
+                self._announce(batch, found.conflicts, now)
+                announced |= {(conflict.gateway_id, conflict.own_stream) for conflict in found.conflicts}
+            except Refused:
+                batch = self._isolate(batch, stored, until, now)
+
+    def _announce(self, batch: Batch, conflicts: list[Conflict], now: int) -> None:
+        """Sends conflicts to the rejected topic."""
+        originals = []
+        for conflict in conflicts:
+            sequence = int(batch.readings["sequence"][conflict.row])
+            stream = batch.streams[batch.readings["stream"][conflict.row]][1]
+            detail = f"another reading has the number {sequence} of the stream {stream:016x}"
+            rejection = Rejection("sequence_conflict", detail, "seq")
+            row = int(batch.readings["row"][conflict.row])
+            originals.append(batch.message(row, rejection, f"{conflict.own_stream:016x}"))
+        self.rejected.publish(batch.partition, originals, now)
+
+    def _isolate(self, batch: Batch, since: Position, until: Position, now: int) -> Batch:
+        """The batch without what the database refuses, whose messages go to the rejected topic."""
+        batch, reasons = isolate(self.database, batch, since, until, now)
+        if not reasons:
+            return batch
+        messages = {
+            part: batch.message_of_part(part, Rejection("refused_by_database", reason))
+            for part, reason in sorted(reasons.items())
+        }
+        rejected = [message for message in messages.values() if message]
+        self.rejected.publish(batch.partition, rejected, now)
+        log.warning("%s messages that the database refuses went to the rejected topic: %s", len(rejected),
+                    next(iter(reasons.values())))  # fmt: skip
+        return batch.without(messages)
 
     def close(self) -> None:
         self.database.close()

@@ -5,9 +5,11 @@ the gateways in the order of their names' bytes, then what hangs on them.
 """
 
 import dataclasses
+import logging
 import secrets
 import struct
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy
 import psycopg
@@ -33,12 +35,15 @@ from .alerts import Alerts
 from .days import DAY, missing_spans, written
 from .decoding import Batch, MessageMark
 from .idle import Stretch, idle_through
+from .isolation import HeldWindows, described, may_be_the_fault_of_a_row, refused
 from .offsets import Position
 from .quantities import AGGREGATED, AGGREGATED_NAMES, NAMES
 from .settings import Settings
 from .streams import REASONS, LossRange, StreamProgress, reason_of
 from .strict import NO_STREAM, NOT_TOLD, stream_before
-from .windows import SUMS, Outlook, Totals, joined, merged, outlook, panes_of
+from .windows import SUMS, Outlook, Totals, floored, joined, merged, outlook, panes_of
+
+log = logging.getLogger("vigie.spark")
 
 # PostgreSQL counts microseconds from 2000-01-01.
 _EPOCH_2000 = 946_684_800_000
@@ -83,6 +88,10 @@ class Summary:
     windows: int = 0
     slow: int = 0
     """Messages that the strict decoder decided."""
+    trials: int = 0
+    """Transactions that were rolled back to find what the database refuses."""
+    held: int = 0
+    """Gateways whose windows the database refuses."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,14 +102,42 @@ class Cutoff:
     windows: int
 
 
+class _Cursor(psycopg.Cursor):
+    """Tells its connection the statement that it begins, as an error of psycopg does not say it."""
+
+    def execute(self, query, *arguments, **options):
+        self.connection.statement = query
+        return super().execute(query, *arguments, **options)
+
+    def copy(self, statement, *arguments, **options):
+        self.connection.statement = statement
+        return super().copy(statement, *arguments, **options)
+
+
+class Connection(psycopg.Connection):
+    statement = ""
+    """What was begun last."""
+
+
+class Refused(Exception):
+    """The database refuses a transaction for what it is to write, and would take it without some of it."""
+
+    def __init__(self, error: psycopg.Error, statement: str):
+        self.statement = statement
+        super().__init__(described(error, statement))
+
+
 class Database:
-    """The connection of one process to PostgreSQL, and what is known of its partitions."""
+    """The connection of one process to PostgreSQL, and what is known of its partitions and of refused windows."""
 
     def __init__(self, settings: Settings):
         self.settings = settings
-        self.connection = psycopg.connect(
-            settings.postgres, application_name="vigie-spark", autocommit=True, connect_timeout=10
-        )
+        self.connection = Connection.connect(
+            settings.postgres, application_name="vigie-spark", autocommit=True, connect_timeout=10,
+            cursor_factory=_Cursor,
+        )  # fmt: skip
+        self.held = HeldWindows()
+        self.trials = 0
         self._days: set[int] = set()
 
     def close(self) -> None:
@@ -127,6 +164,59 @@ class Database:
                 for since, until, name in missing_spans(needed, now // DAY, self._existing()):
                     self.connection.execute(tables.make_partition(name, written(since), written(until)))
         self._days |= needed
+
+    def transact(self, now: int, body: Callable[["_Transaction"], object]) -> None:
+        """Commits what `body` writes, or nothing of it. Raises Refused, or what psycopg or `body` says."""
+        try:
+            with self.connection.transaction():
+                body(self._begin(now))
+                self.connection.statement = "COMMIT"
+        except psycopg.Error as error:
+            raise self._refusal(error) from error
+
+    def refusal(self, now: int, body: Callable[["_Transaction"], object], held: frozenset[str]) -> Refused | None:
+        """Why the database refuses what `body` writes; None if it would take it. Nothing of it is kept.
+
+        Args:
+            held: the gateways whose windows are left out.
+        """
+        self.trials += 1
+        try:
+            with self.connection.transaction(force_rollback=True):
+                body(self._begin(now, held))
+                self.connection.execute(tables.CHECK_NOW)
+        except psycopg.Error as error:
+            if self.connection.statement == tables.CHECK_NOW:
+                self.connection.statement = "COMMIT"
+            found = self._refusal(error)
+            if not isinstance(found, Refused):
+                raise
+            return found
+        return None
+
+    def _begin(self, now: int, held: frozenset[str] | None = None) -> "_Transaction":
+        self.connection.execute(tables.BEGIN)
+        held = self.held.gateways if held is None else held
+        return _Transaction(self.connection, self.settings, now, held)
+
+    def _refusal(self, error: psycopg.Error) -> Exception:
+        return Refused(error, self.connection.statement) if may_be_the_fault_of_a_row(error) else error
+
+    def hold_windows(self, gateways: Sequence[str], refusal: Callable[[Sequence[str]], str | None]) -> None:
+        """Finds the gateways whose windows the database refuses, and holds these back."""
+        found = refused(gateways, refusal)
+        if not found:
+            return
+        names = sorted(gateways[place] for place in found)
+        self.held.hold(names, time.monotonic())
+        more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+        log.error(
+            "the database refuses the windows of %s%s; they wait for its operator: %s", names[0], more,
+            found[min(found)],
+        )  # fmt: skip
+
+    def forget_days(self) -> None:
+        self._days = set()
 
     def _existing(self) -> list[tuple[int, int]]:
         rows = self.connection.execute(tables.EXISTING_PARTITIONS).fetchall()
@@ -156,13 +246,68 @@ def write(
         now: the time of the transaction, milliseconds since 1970.
         announced: the conflicts that are in the rejected topic, by gateways and own streams.
 
-    Raises: StaleOffset, UnannouncedConflicts, or what psycopg says.
+    Raises: StaleOffset, UnannouncedConflicts, Refused, or what psycopg says.
     """
-    with database.connection.transaction():
-        database.connection.execute(tables.BEGIN)
-        transaction = _Transaction(database.connection, database.settings, now)
+    summary = Summary()
+
+    def body(transaction: "_Transaction") -> None:
+        nonlocal summary
         transaction.advance_offset(batch.partition, since, until)
-        return transaction.write(batch, announced)
+        summary = transaction.write(batch, announced)
+
+    database.transact(now, body)
+    return summary
+
+
+def isolate(
+    database: Database, batch: Batch, since: Position, until: Position, now: int
+) -> tuple[Batch, dict[int, str]]:
+    """Finds what the database refuses of a batch, in transactions that are rolled back.
+
+    Refused windows cost no reading: they are held back, and `database` remembers whose.
+
+    Returns: the batch, and why which of its parts are refused; none if windows were held back, or if the database
+    takes the batch by now.
+
+    Raises: Refused if the database refuses what it holds already, or what psycopg says.
+    """
+
+    def refusal(some: Batch, held: frozenset[str]) -> Refused | None:
+        def body(transaction: "_Transaction") -> None:
+            transaction.advance_offset(some.partition, since, until)
+            transaction.write(some, None)
+
+        return database.refusal(now, body, held)
+
+    def text(found: Refused | None) -> str | None:
+        return str(found) if found else None
+
+    # A day's partition may have been dropped between two batches.
+    database.forget_days()
+    database.prepare_days(batch, now)
+    held = database.held.gateways
+    found = refusal(batch, held)
+    if found is None:
+        return batch, {}
+    log.warning("the database refuses a part of a batch, looking for it: %s", found)
+    if tables.writes_windows(found.statement):
+        everybody = frozenset(batch.gateways)
+        database.hold_windows(
+            batch.gateways, lambda some: text(refusal(batch, held | everybody - frozenset(some)))
+        )  # fmt: skip
+        return batch, {}
+    # What is refused without any reading is no reading's fault.
+    known = [gateway for gateway in batch.gateways if gateway not in held]
+
+    def refusal_of_time(gateways: Sequence[str]) -> Refused | None:
+        return database.refusal(now, lambda transaction: transaction.pass_time(list(gateways), None), frozenset())
+
+    if found := refusal_of_time(known):
+        if not tables.writes_windows(found.statement):
+            raise found
+        database.hold_windows(known, lambda some: text(refusal_of_time(some)))
+        return batch, {}
+    return batch, refused(range(batch.part_count), lambda parts: text(refusal(batch.keeping(parts), held)))
 
 
 def pass_time(database: Database, partition: int, stretch: Stretch | None, now: int) -> int:
@@ -175,25 +320,50 @@ def pass_time(database: Database, partition: int, stretch: Stretch | None, now: 
     Returns: how many windows were written.
     """
     settings, written_ = database.settings, 0
+    database.held.release(time.monotonic())
     tokens = dict(database.connection.execute(tables.GATEWAYS_OF_PARTITION, (partition,)))
-    gateways = list(tokens)
+    gateways = [gateway for gateway in tokens if gateway not in database.held.gateways]
     for start in range(0, len(gateways), MOST_GATEWAYS):
         portion = gateways[start : start + MOST_GATEWAYS]
         # A look without locks: most of the time nothing is due.
-        looked = _Transaction(database.connection, settings, now)
+        looked = _Transaction(database.connection, settings, now, frozenset())
         sensors = looked.load_sensors([], portion)
         due = {gateway for gateway, _ in sensors.names if not tables.is_trusted(tokens[gateway])}
         if stretch:
             ends = idle_through(sensors, stretch, settings.idle_timeout, settings.windows)
             due |= {sensors.names[place][0] for place in numpy.flatnonzero(ends != NEVER).tolist()}
             due |= {gateway for gateway, _, _, _ in looked.silent_sensors(portion, stretch)}
-        if due:
-            with database.connection.transaction():
-                database.connection.execute(tables.BEGIN)
-                transaction = _Transaction(database.connection, settings, now)
-                transaction.pass_time(sorted(due, key=str.encode), stretch)
-                written_ += transaction.window_count
+        written_ += _pass_time(database, sorted(due, key=str.encode), stretch, now)
     return written_
+
+
+def _pass_time(database: Database, gateways: list[str], stretch: Stretch | None, now: int) -> int:
+    """The same of some gateways; what the database refuses of their windows is held back."""
+    if not gateways:
+        return 0
+    count = 0
+
+    def body(transaction: "_Transaction", some: Sequence[str] = gateways) -> None:
+        nonlocal count
+        transaction.pass_time(list(some), stretch)
+        count = transaction.window_count
+
+    def refusal(some: Sequence[str]) -> str | None:
+        found = database.refusal(now, lambda transaction: body(transaction, some), frozenset())
+        return str(found) if found else None
+
+    try:
+        database.transact(now, body)
+        return count
+    except Refused as found:
+        log.warning("the database refuses windows, looking for them: %s", found)
+    database.hold_windows(gateways, refusal)
+    rest = [gateway for gateway in gateways if gateway not in database.held.gateways]
+    # What is refused for another reason is tried again at the next look, and then says why.
+    if rest and len(rest) < len(gateways):
+        database.transact(now, lambda transaction: body(transaction, rest))
+        return count
+    return 0
 
 
 # The most gateways whose rows are locked at once without a batch.
@@ -201,9 +371,10 @@ MOST_GATEWAYS = 500
 
 
 class _Transaction:
-    def __init__(self, connection: psycopg.Connection, settings: Settings, now: int):
+    def __init__(self, connection: psycopg.Connection, settings: Settings, now: int, held: frozenset[str]):
         self.connection = connection
         self.settings = settings
+        self.held = held
         self.policy = settings.windows
         self.now = now
         self.commits: dict[str, int] = {}
@@ -226,7 +397,8 @@ class _Transaction:
 
     # A batch
 
-    def write(self, batch: Batch, announced: set[tuple[str, int]]) -> Summary:
+    def write(self, batch: Batch, announced: set[tuple[str, int]] | None) -> Summary:
+        """Writes a batch. `announced` is None if it does not matter, as nothing is kept."""
         summary = Summary(messages=batch.messages.num_rows, reports=len(batch.reports), rejected=len(batch.rejected),
                           slow=batch.slow)  # fmt: skip
         stream_places = {stream: place for place, stream in enumerate(batch.streams)}
@@ -277,6 +449,8 @@ class _Transaction:
     # The passing of time
 
     def pass_time(self, gateways: list[str], stretch: Stretch | None) -> None:
+        if not gateways:
+            return
         self.lock(gateways, None, inserting=False)
         sensors = self.load_sensors([], list(self.commits))
         ends = idle_through(sensors, stretch, self.settings.idle_timeout, self.policy) if stretch else None
@@ -310,7 +484,8 @@ class _Transaction:
 
         Returns those whose windows somebody else wrote last.
         """
-        # Random, and negative: this transaction leaves every due window of these gateways in its row.
+        # Random, and negative: this transaction leaves every due window of these gateways in its row, but of those
+        # whose windows are held back.
         token = -1 - secrets.randbelow(tables.LARGEST_TOKEN)
         self._lock(gateways, token, partition)
         if inserting and (missing := sorted(set(gateways) - self.commits.keys(), key=str.encode)):
@@ -319,7 +494,8 @@ class _Transaction:
         return [gateway for gateway, is_trusted in self.trusted.items() if not is_trusted]
 
     def _lock(self, gateways: Sequence[str], token: int, partition: int | None) -> None:
-        rows = self.connection.execute(tables.LOCK_GATEWAYS, (list(gateways), token, partition))
+        parameters = (list(gateways), sorted(self.held), -token, token, partition)
+        rows = self.connection.execute(tables.LOCK_GATEWAYS, parameters)
         for gateway, commit, previous_token in rows:
             self.commits[gateway] = commit
             # Of a gateway whose row was just made there is nothing that could be behind.
@@ -397,7 +573,7 @@ class _Transaction:
         sensor, stream = readings["sensor"][rows], readings["stream"][rows]
         gateway_of_sensor = numpy.array([gateway for gateway, _ in batch.sensors], dtype=numpy.int32)
         gateway = gateway_of_sensor[sensor]
-        # Those of whom nothing but rejected readings came are not locked, and have no row.
+        # A stranger has no commits, and no readings.
         commit = numpy.array([self.commits.get(name, 0) for name in batch.gateways], dtype=numpy.int64)
         has = readings["quantities"][rows]
 
@@ -437,7 +613,7 @@ class _Transaction:
     # Conflicts
 
     def conflicts(
-        self, batch: Batch, admitted: numpy.ndarray, cutoff: int, announced: set[tuple[str, int]]
+        self, batch: Batch, admitted: numpy.ndarray, cutoff: int, announced: set[tuple[str, int]] | None
     ) -> list[Conflict]:
         """The readings whose numbers other readings have. UnannouncedConflicts if any is neither in the rejected topic
         nor in the table."""
@@ -446,6 +622,8 @@ class _Transaction:
         if not differing:
             return []
         conflicts = [self._conflict(batch, row) for row in sorted(differing)]
+        if announced is None:
+            return conflicts
         new = {(conflict.gateway_id, conflict.own_stream): conflict for conflict in reversed(conflicts)}
         new = {name: conflict for name, conflict in new.items() if name not in announced}
         if new:
@@ -628,7 +806,16 @@ class _Transaction:
         is_trusted = numpy.array([self.trusted[gateway] for gateway, _ in sensors.names], dtype=bool)
         event_time = batch.readings["event_time"][judged.rows]
         stand = outlook(self.policy, sensors, is_trusted, judged, event_time)
-        self.settle_windows(sensors.names, stand, panes_of(batch, judged, in_windows, self.policy), kept_since)
+        is_held = numpy.array([gateway in self.held for gateway, _ in sensors.names], dtype=bool)
+        panes = panes_of(batch, judged, in_windows, self.policy)
+        if is_held.any():
+            self.settle_windows(sensors.names, stand.without(is_held), panes, kept_since)
+            # Nothing of theirs becomes final, and what late readings fall into is final no more.
+            first = numpy.full(len(sensors.names), 2**62, dtype=numpy.int64)
+            numpy.minimum.at(first, judged.sensor, floored(event_time, self.policy.pane))
+            stand.final_after = numpy.where(is_held, numpy.minimum(stand.final, first), stand.final_after)
+        else:
+            self.settle_windows(sensors.names, stand, panes, kept_since)
         commit = numpy.array([self.commits[gateway] for gateway, _ in sensors.names], dtype=numpy.int64)
         newest = advance(sensors, judged, batch, self.now, commit)
         sensors.final_through = stand.final_after

@@ -132,6 +132,17 @@ class Outlook:
     is_trusted: numpy.ndarray
     """Whether the row of each window that was due holds all readings before the transaction."""
 
+    def without(self, is_left_out: numpy.ndarray) -> "Outlook":
+        """The same with nothing due of some sensors."""
+
+        def never(times: numpy.ndarray) -> numpy.ndarray:
+            return numpy.where(is_left_out, NEVER, times)
+
+        return dataclasses.replace(
+            self, largest_before=never(self.largest_before), final_before=never(self.final_before),
+            final=never(self.final), final_after=never(self.final_after), largest=never(self.largest),
+        )  # fmt: skip
+
     def due(self, largest: numpy.ndarray, slide: int) -> numpy.ndarray:
         """Windows that end at or before it are due: their last slide has begun."""
         return numpy.where(largest == NEVER, NEVER, floored(largest, slide) + slide)
