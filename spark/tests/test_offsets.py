@@ -42,11 +42,11 @@ READ = Position(100, 2, LAST)
         (READ, 100, 500, None, None),
         (READ, 150, 500, None, Position(150, 2, LAST)),
         # Another message, none at that offset, out of range: another log.
-        (READ, 0, 500, MessageMark(99, 5, 10, 78), Position(0, 3, LAST)),
-        (READ, 0, 500, MessageMark(99, 6, 10, 77), Position(0, 3, LAST)),
-        (READ, 0, 500, MessageMark(101, 5, 10, 77), Position(0, 3, LAST)),
-        (READ, 20, 500, None, Position(20, 3, LAST)),
-        (READ, 0, 50, None, Position(0, 3, LAST)),
+        (READ, 0, 500, MessageMark(99, 5, 10, 78), Position(0, 3)),
+        (READ, 0, 500, MessageMark(99, 6, 10, 77), Position(0, 3)),
+        (READ, 0, 500, MessageMark(101, 5, 10, 77), Position(0, 3)),
+        (READ, 20, 500, None, Position(20, 3)),
+        (READ, 0, 50, None, Position(0, 3)),
         # Nobody has read anything yet.
         (Position(0), 0, 0, None, None),
         (Position(0), 30, 90, None, Position(30)),

@@ -13,6 +13,39 @@ def columns_of(rows: Sequence[tuple]) -> list[list]:
     return [list(column) for column in zip(*rows, strict=True)]
 
 
+# MARK: Alerts about logs
+
+
+def open_log_alert(
+    connection: psycopg.Connection, topic: str, partition: int, detail: str, notifies: bool, now: int
+) -> None:
+    """Opens an alert that a partition has another log than was read before, unless one is open."""
+    variable = f"{topic}[{partition}]"
+    opened = connection.execute(tables.OPEN_LOG_ALERT, (variable, detail, now, now, now, now)).fetchall()
+    _tell_of_logs(connection, OPENED, opened, notifies, now)
+
+
+def close_log_alerts(
+    connection: psycopg.Connection, topic: str, partitions: Iterable[int], notifies: bool, now: int
+) -> int:
+    """Closes the alerts about the logs of partitions that were read to their ends; returns how many."""
+    variables = [f"{topic}[{partition}]" for partition in partitions]
+    closed = connection.execute(tables.CLOSE_LOG_ALERTS, (variables, now, now)).fetchall()
+    _tell_of_logs(connection, CLOSED, closed, notifies, now)
+    return len(closed)
+
+
+def _tell_of_logs(
+    connection: psycopg.Connection, event: str, alerts: list[tuple], notifies: bool, now: int
+) -> None:  # fmt: skip
+    if notifies and alerts:
+        rows = [(number, event, "warning", now, None, None, detail) for number, detail in alerts]
+        connection.execute(tables.NOTIFY, (now, now, *columns_of(rows)))
+
+
+# MARK: Alerts of gateways
+
+
 class AlertRows:
     """The alerts that a transaction has to do with: loaded once, moved, and written at once."""
 

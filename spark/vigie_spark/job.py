@@ -24,6 +24,7 @@ import pyspark
 from pyspark.sql import DataFrame, SparkSession, functions
 
 from . import tables
+from .alert_rows import close_log_alerts, open_log_alert
 from .idle import CaughtUp
 from .kafka import KafkaUnreachable, LogReader
 from .native import LibraryMissing, library
@@ -73,8 +74,13 @@ def locate(settings: Settings) -> dict[int, Position]:
                 stored = stored_positions(connection, topic)
             for partition, move in reader.compare(stored).items():
                 log.warning("partition %s: %s, reading from offset %s", partition, move.reason, move.to.next)
-                if not advance(connection, topic, partition, stored[partition], move.to):
-                    raise Restart(f"somebody else reads partition {partition}")
+                since, now = stored[partition], time.time_ns() // 1_000_000
+                with connection.transaction():
+                    if not advance(connection, topic, partition, since, move.to):
+                        raise Restart(f"somebody else reads partition {partition}")
+                    if move.to.generation != since.generation:
+                        detail = f"read up to offset {since.next} of another log; reading from offset {move.to.next}"
+                        open_log_alert(connection, topic, partition, detail, settings.notifies, now)
                 stored[partition] = move.to
             return {partition: stored[partition] for partition in bounds}
     finally:
@@ -251,10 +257,16 @@ class Clock:
         if self._connection is None:
             self._connection = psycopg.connect(self._settings.postgres, autocommit=True, connect_timeout=10)
         now = time.time_ns() // 1_000_000
+        topic = self._settings.kafka.topic
         bounds = self._reader.bounds()
-        for partition, position in stored_positions(self._connection, self._settings.kafka.topic).items():
-            if partition in bounds and position.next >= bounds[partition][1]:
-                self._caught_up.confirm(partition, now)
+        stored = stored_positions(self._connection, topic)
+        reached = [partition for partition, (_, end) in bounds.items()
+                   if partition in stored and stored[partition].next >= end]  # fmt: skip
+        for partition in reached:
+            self._caught_up.confirm(partition, now)
+        with self._connection.transaction():
+            if closed := close_log_alerts(self._connection, topic, reached, self._settings.notifies, now):
+                log.info("%s partitions with another log were read to their ends", closed)
 
     def close(self) -> None:
         if self._reader:

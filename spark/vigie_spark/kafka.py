@@ -7,7 +7,8 @@ import time
 from collections.abc import Iterator, Mapping
 
 import confluent_kafka
-from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from .decoding import MessageMark, Rejected, mark
 from .offsets import Position
@@ -61,7 +62,7 @@ def recognise(stored: Position, low: int, end: int, found: MessageMark | None) -
             )
     elif found == last:
         return None
-    return Move(Position(low, stored.generation + 1, last), "its log is another one than was read before")
+    return Move(Position(low, stored.generation + 1), "its log is another one than was read before")
 
 
 class LogReader:
@@ -69,63 +70,91 @@ class LogReader:
 
     def __init__(self, settings: KafkaSettings):
         self._topic = settings.topic
+        self._admin = AdminClient(dict(settings.properties))
         self._consumer = Consumer(
             dict(settings.properties)
             | {"group.id": "vigie-spark-unused", "enable.auto.commit": "false", "enable.partition.eof": "true",
-               "isolation.level": "read_committed", "auto.offset.reset": "error"}
+               "isolation.level": "read_committed", "auto.offset.reset": "error",
+               # One message is wanted at a time, at once.
+               "fetch.wait.max.ms": "10", "max.partition.fetch.bytes": "1"}
         )  # fmt: skip
 
     def close(self) -> None:
         self._consumer.close()
 
-    def bounds(self) -> dict[int, tuple[int, int]]:
-        """The first offset and the end of each partition."""
+    def partitions(self) -> list[int]:
         with _answering():
             topic = self._consumer.list_topics(self._topic, timeout=ANSWER).topics[self._topic]
             if topic.error:
                 raise KafkaException(topic.error)
-            return {
-                partition: self._consumer.get_watermark_offsets(TopicPartition(self._topic, partition), timeout=ANSWER)
-                for partition in topic.partitions
-            }
+            return sorted(topic.partitions)
 
-    def first_messages(self, offsets: Mapping[int, int], ends: Mapping[int, int]) -> dict[int, MessageMark | None]:
-        """The first message of each partition at an offset or after it; None if there is none."""
-        found: dict[int, MessageMark | None] = {
-            partition: None for partition, offset in offsets.items() if offset >= ends[partition]
-        }
-        waiting = offsets.keys() - found.keys()
-        self._consumer.assign([TopicPartition(self._topic, partition, offsets[partition]) for partition in waiting])
-        deadline = time.monotonic() + ANSWER
+    def bounds(self) -> dict[int, tuple[int, int]]:
+        """The first offset of each partition, and the end of what can be read of it."""
+        partitions = self.partitions()
         with _answering():
-            while waiting:
-                message = self._consumer.poll(1)
-                if time.monotonic() > deadline:
-                    raise KafkaUnreachable(f"the broker does not give the messages of partitions {sorted(waiting)}")
-                if message is None or message.partition() not in waiting:
-                    continue
-                if error := message.error():
-                    # Its offset may lie outside of what the broker has, or only markers of transactions follow.
-                    if error.code() not in (KafkaError._PARTITION_EOF, KafkaError._AUTO_OFFSET_RESET):
-                        raise KafkaException(error)
-                    found[message.partition()] = None
-                else:
-                    kind, milliseconds = message.timestamp()
-                    stamp = None if kind == confluent_kafka.TIMESTAMP_NOT_AVAILABLE else milliseconds
-                    found[message.partition()] = mark(message.offset(), stamp, message.key(), message.value())
-                waiting = waiting - {message.partition()}
+            first, end = (
+                self._admin.list_offsets(
+                    {TopicPartition(self._topic, partition): which for partition in partitions},
+                    isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=ANSWER,
+                )
+                for which in (OffsetSpec.earliest(), OffsetSpec.latest())
+            )  # fmt: skip
+            ends = {place.partition: future.result().offset for place, future in end.items()}
+            return {place.partition: (future.result().offset, ends[place.partition]) for place, future in first.items()}
+
+    def first_messages(self, offsets: Mapping[int, int]) -> dict[int, MessageMark | None]:
+        """The first message of each partition at an offset or after it; None if there is none, or if the offset is out
+        of the broker's range."""
+        found: dict[int, MessageMark | None] = {}
+        waiting = set(offsets)
+        if not waiting:
+            return found
+        self._consumer.assign([TopicPartition(self._topic, partition, offsets[partition]) for partition in waiting])
+        try:
+            with _answering():
+                self._receive(waiting, found)
+        finally:
             self._consumer.unassign()
         return found
 
+    def _receive(self, waiting: set[int], found: dict[int, MessageMark | None]) -> None:
+        deadline = time.monotonic() + ANSWER
+        while waiting:
+            message = self._consumer.poll(1)
+            if time.monotonic() > deadline:
+                raise KafkaUnreachable(f"the broker does not give the messages of partitions {sorted(waiting)}")
+            if message is None or message.partition() not in waiting:
+                continue
+            if error := message.error():
+                # Its offset may lie outside of what the broker has, or only markers of transactions follow.
+                if error.code() not in (KafkaError._PARTITION_EOF, KafkaError._AUTO_OFFSET_RESET):
+                    raise KafkaException(error)
+                found[message.partition()] = None
+            else:
+                kind, milliseconds = message.timestamp()
+                stamp = None if kind == confluent_kafka.TIMESTAMP_NOT_AVAILABLE else milliseconds
+                found[message.partition()] = mark(message.offset(), stamp, message.key(), message.value())
+            waiting.remove(message.partition())
+
+    def has(self, partition: int, last: MessageMark) -> bool:
+        """Whether a partition still has a message that was read, or has deleted it."""
+        if self.first_messages({partition: last.offset})[partition] == last:
+            return True
+        bounds = self.bounds()
+        return partition in bounds and last.offset < bounds[partition][0]
+
     def compare(self, stored: Mapping[int, Position]) -> dict[int, Move]:
         """The partitions whose reading goes on elsewhere than PostgreSQL says."""
-        bounds = self.bounds()
+        partitions = self.partitions()
         offsets = {
-            partition: position.last.offset
-            for partition, position in stored.items()
-            if position.last and partition in bounds and bounds[partition][0] <= position.last.offset
+            partition: stored[partition].last.offset
+            for partition in partitions
+            if partition in stored and stored[partition].last
         }
-        found = self.first_messages(offsets, {partition: end for partition, (_, end) in bounds.items()})
+        found = self.first_messages(offsets)
+        # Asked afterwards: these are the bounds of the log that gave the messages, or of one that is newer.
+        bounds = self.bounds()
         moves = {
             partition: recognise(stored[partition], *bounds[partition], found.get(partition))
             for partition in bounds.keys() & stored.keys()

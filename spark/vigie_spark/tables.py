@@ -497,6 +497,28 @@ SELECT n.id, n.event, json_build_object('event', n.event, 'alert_id', n.id, 'kin
     'worst_value', n.worst, 'detail', n.detail)::text, {_time("%s")}, {_time("%s")}
 FROM {_arrays(_TOLD)} WITH ORDINALITY AS n ({names(_TOLD)}, position) JOIN alert a ON a.id = n.id ORDER BY n.position
 """
+# Alerts about logs are no gateway's: `gateway_id` and `sensor_id` are empty, `variable` names the partition. One that
+# is open already stays. Values: the variable, what was found, and the time four times.
+_LOG_ALERT = "gateway_id = '' AND sensor_id = '' AND kind = 'log'"
+OPEN_LOG_ALERT = f"""
+WITH opened AS (
+    INSERT INTO alert
+        (id, gateway_id, sensor_id, kind, variable, severity, detail, pending_since, opened_at, updated_at)
+    VALUES (nextval('alert_id'), '', '', 'log', %s, 'warning', %s, {_time("%s")}, {_time("%s")}, {_time("%s")})
+    ON CONFLICT (gateway_id, sensor_id, kind, variable) WHERE closed_at IS NULL DO NOTHING
+    RETURNING id, variable, detail
+), noted AS (
+    INSERT INTO alert_state (gateway_id, sensor_id, kind, variable, since, detail, severity, alert_id)
+    SELECT '', '', 'log', variable, {_time("%s")}, detail, 'warning', id FROM opened
+)
+SELECT id, detail FROM opened
+"""
+# Values: the variables, and the time twice.
+CLOSE_LOG_ALERTS = f"""
+WITH over AS (DELETE FROM alert_state WHERE {_LOG_ALERT} AND variable = ANY (%s::text[]) RETURNING alert_id)
+UPDATE alert a SET closed_at = greatest({_time("%s")}, opened_at), updated_at = {_time("%s")}
+FROM over WHERE a.id = over.alert_id RETURNING id, detail
+"""
 OPEN_CONFLICTS = """
 SELECT n.gateway_id, (SELECT count(*) FROM sequence_conflict c
     WHERE c.gateway_id = n.gateway_id AND c.settled_at IS NULL) FROM unnest(%s::text[]) AS n (gateway_id)

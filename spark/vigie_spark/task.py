@@ -12,7 +12,7 @@ import pyarrow
 from . import tables
 from .decoding import Batch, BatchDecoder
 from .idle import Stretch
-from .kafka import RejectedTopic
+from .kafka import LogReader, RejectedTopic
 from .offsets import Position, Range, Restart, Verdict, judge_range
 from .settings import Settings
 from .strict import Rejection
@@ -49,6 +49,7 @@ class Worker:
         self.database = Database(settings)
         self.decoder = BatchDecoder(settings.limits)
         self.rejected = RejectedTopic(settings.kafka)
+        self.log = LogReader(settings.kafka)
 
     def commit(self, planned: Range, messages: pyarrow.Table) -> Summary:
         """Commits what is still to be committed of a range; Restart if the query is to begin again."""
@@ -63,6 +64,10 @@ class Worker:
                 log.info("%s", stale)
 
     def _commit(self, planned: Range, messages: pyarrow.Table, stored: Position) -> Summary:
+        # Asked once the messages are here: if the log still has what was read last, they are of the same log, however
+        # quickly the topic may be made anew while the query runs. Spark's connector does not notice that.
+        if stored.last and not self.log.has(planned.partition, stored.last):
+            raise Restart(f"the log of partition {planned.partition} is another one than was read before")
         if stored.next > planned.start:
             rest = [offset >= stored.next for offset in messages.column("offset").to_pylist()]
             messages = messages.filter(pyarrow.array(rest, pyarrow.bool_()))
@@ -115,6 +120,7 @@ class Worker:
 
     def close(self) -> None:
         self.database.close()
+        self.log.close()
 
 
 _workers: dict[int, Worker] = {}
