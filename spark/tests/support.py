@@ -14,7 +14,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import confluent_kafka
 import psycopg
@@ -48,6 +48,8 @@ def _missing_connector() -> str | None:
 needs_connector = pytest.mark.skipif(
     os.environ.get("VIGIE_SPARK_REQUIRED") != "1" and bool(_missing_connector()), reason=_missing_connector() or ""
 )
+
+SEED = int(os.environ.get("VIGIE_SEED") or random.randrange(2**31))
 
 _numbers = itertools.count()
 
@@ -201,14 +203,17 @@ def processor(centre: Centre) -> Iterator[subprocess.Popen]:
 
 
 @contextlib.contextmanager
-def spark_job(centre: Centre, batch: int = 200_000) -> Iterator[subprocess.Popen]:
+def spark_job(
+    centre: Centre, batch: int = 200_000, ui: bool = False, conf: Mapping[str, str] | None = None
+) -> Iterator[subprocess.Popen]:
     command = [sys.executable, ROOT / "spark" / "job.py", "--master", "local[2]", "--config", centre.file,
                "--batch", str(batch)]  # fmt: skip
     log = centre.file.with_suffix(".spark.log")
     # A JVM that compiles little starts sooner, and a test ends soon after.
-    quick = (
-        "--driver-java-options '-XX:TieredStopAtLevel=1 -XX:+UseSerialGC' --conf spark.ui.enabled=false pyspark-shell"
+    options = " ".join(
+        f"--conf {name}={value}" for name, value in {"spark.ui.enabled": str(ui).lower(), **(conf or {})}.items()
     )
+    quick = f"--driver-java-options '-XX:TieredStopAtLevel=1 -XX:+UseSerialGC' {options} pyspark-shell"
     with running(command, log, SPARK_LOCAL_IP="127.0.0.1", PYSPARK_PYTHON=sys.executable,
                  PYSPARK_SUBMIT_ARGS=quick) as child:  # fmt: skip
         yield child

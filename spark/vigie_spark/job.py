@@ -27,6 +27,7 @@ from . import tables
 from .alert_rows import close_log_alerts, open_log_alert
 from .idle import CaughtUp
 from .kafka import KafkaUnreachable, LogReader
+from .kafka_settings import FileUnusable
 from .native import LibraryMissing, library
 from .offsets import Position, Range, Restart
 from .settings import Settings, SettingsError, read_settings
@@ -123,7 +124,7 @@ class Query:
         topic = settings.kafka.topic
         frame = (
             spark.readStream.format("kafka")
-            .option("kafka.bootstrap.servers", settings.kafka.properties["bootstrap.servers"])
+            .options(**settings.kafka.connector())
             .option("subscribe", topic)
             .option(
                 "startingOffsets",
@@ -309,7 +310,7 @@ class Job:
                 self._stopping.wait(0.1)
             except (SchemaUnknown, SettingsError, LibraryMissing):
                 raise
-            except (KafkaUnreachable, psycopg.Error) as error:
+            except (KafkaUnreachable, FileUnusable, psycopg.Error) as error:
                 log.warning("cannot begin, trying again in %.1f s: %s", backoff, str(error).strip())
                 backoff = self._wait(backoff)
             except Exception as error:
@@ -359,6 +360,9 @@ def session(name: str, master: str | None) -> SparkSession:
         builder = builder.config("spark.executorEnv.PYTHONPATH", path).config("spark.jars", ",".join(jars()))
         if named := os.environ.get("VIGIE_SPARK_LIBRARY"):
             builder = builder.config("spark.executorEnv.VIGIE_SPARK_LIBRARY", named)
+    # The name of a file, which every node has at the same place; a password never travels so.
+    if named := os.environ.get("PGPASSFILE"):
+        builder = builder.config("spark.executorEnv.PGPASSFILE", named)
     if master:
         builder = builder.master(master)
     return (
@@ -372,8 +376,14 @@ def session(name: str, master: str | None) -> SparkSession:
     )
 
 
+def _complain(error: Exception) -> None:
+    for line in str(error).splitlines():
+        print(f"vigie-spark: {line}", file=sys.stderr)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="vigie-spark", description="Vigie's processor on Apache Spark.")
+    parser.add_argument("--check", action="store_true", help="validate the configuration and exit")
     parser.add_argument("--config", required=True, help="the processor's configuration file")
     parser.add_argument("--master", help="Spark's master, such as local[2]; by default what spark-submit says")
     parser.add_argument("--batch", type=int, default=200_000, help="the most messages of a micro-batch (200000)")
@@ -382,22 +392,27 @@ def main() -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     logging.getLogger("py4j").setLevel(logging.WARNING)
     try:
-        settings = read_settings(arguments.config, arguments.batch)
+        settings = read_settings(arguments.config, arguments.batch, checking_files=True)
+        if arguments.check:
+            print(f"{arguments.config}: valid")
+            return 0
         library()
         with psycopg.connect(settings.postgres, autocommit=True, connect_timeout=10) as connection:
             check_schema(connection)
         spark = session("vigie", arguments.master)
     except (SettingsError, LibraryMissing, SchemaUnknown) as error:
-        print(f"vigie-spark: {error}", file=sys.stderr)
+        _complain(error)
         return 2
     spark.sparkContext.setLogLevel("WARN")
+    if page := spark.sparkContext.uiWebUrl:
+        log.info("its page is at %s", page)
     job = Job(spark, settings, arguments.trigger)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: job.stop())
     try:
         job.run()
     except (SettingsError, LibraryMissing, SchemaUnknown) as error:
-        print(f"vigie-spark: {error}", file=sys.stderr)
+        _complain(error)
         return 2
     finally:
         spark.stop()

@@ -5,14 +5,15 @@ import dataclasses
 import logging
 import time
 from collections.abc import Iterator, Mapping
+from typing import Literal
 
 import confluent_kafka
 from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from .decoding import MessageMark, Rejected, mark
+from .kafka_settings import FileUnusable, KafkaSettings
 from .offsets import Position
-from .settings import KafkaSettings
 from .strict import write_time
 
 log = logging.getLogger("vigie.spark")
@@ -23,6 +24,13 @@ ANSWER = 30
 
 class KafkaUnreachable(Exception):
     """The broker does not answer, or refuses; it is tried again."""
+
+
+def _properties(settings: KafkaSettings, kind: Literal["consumer", "producer"]) -> dict[str, str]:
+    try:
+        return settings.client(kind)
+    except FileUnusable as error:
+        raise KafkaUnreachable(str(error)) from None
 
 
 # MARK: The log
@@ -72,7 +80,7 @@ class LogReader:
         self._topic = settings.topic
         self._admin = AdminClient(dict(settings.properties))
         self._consumer = Consumer(
-            dict(settings.properties)
+            _properties(settings, "consumer")
             | {"group.id": "vigie-spark-unused", "enable.auto.commit": "false", "enable.partition.eof": "true",
                "isolation.level": "read_committed", "auto.offset.reset": "error",
                # One message is wanted at a time, at once.
@@ -179,7 +187,7 @@ class RejectedTopic:
     def __init__(self, settings: KafkaSettings):
         self._settings = settings
         self._producer = Producer(
-            dict(settings.properties)
+            _properties(settings, "producer")
             | {"acks": "all", "enable.idempotence": "true", "message.max.bytes": "1000000000",
                "message.timeout.ms": str(ANSWER * 1000)}
         )  # fmt: skip

@@ -1,32 +1,40 @@
-"""The processor's configuration file, as far as this engine needs it: the same file gives both engines their rules.
+"""The processor's configuration file: the same file gives both engines their rules.
 
-`vigie-processor check` finds mistakes in it; here only what this engine cannot do is refused.
+Everything in it is read and checked here too, also what only the processor needs, so that a file that one engine takes
+is one that the other takes. What this engine cannot do is refused by name.
 """
 
 import dataclasses
+import ipaddress
 import math
+import os
 import pathlib
 import re
-from collections.abc import Mapping
 
-import yaml
+import psycopg
 
+from .configuration import (
+    BOOLEAN,
+    TEXT,
+    Section,
+    Setting,
+    SettingsError,
+    choice,
+    decode,
+    duration,
+    number,
+    size,
+    whole_number,
+)
+from .kafka_settings import KafkaSettings, check_clients, read_kafka
 from .quantities import QUANTITIES
 
+__all__ = ["KafkaSettings", "Settings", "SettingsError", "read_settings"]
 
-class SettingsError(Exception):
-    """The configuration asks for something that is not a setting, or that this engine cannot do."""
-
-
-_UNITS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
-
-
-def milliseconds(text: str | int, name: str) -> int:
-    """A duration such as `10m`; SettingsError if it is none."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)", str(text))
-    if not match:
-        raise SettingsError(f"{name}: {text} is no duration such as 10s")
-    return int(float(match[1]) * _UNITS[match[2]])
+MOST_PANES, MOST_WINDOWS_PER_READING = 100_000, 10_000
+"""The most panes of a sensor in the processor's memory, and the most windows that a reading may be in."""
+LARGEST_LIMIT = 1e9
+"""The largest value for which the sums over all readings of a window are exact enough to be compared."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,6 +56,15 @@ class WindowPolicy:
     def pane(self) -> int:
         """The greatest common slide."""
         return math.gcd(*(specification.slide for specification in self.specifications))
+
+    @property
+    def pane_count(self) -> int:
+        """The most panes of a sensor that has a reading in each."""
+        return (self.longest + self.lateness) // self.pane + 3
+
+    @property
+    def windows_per_reading(self) -> int:
+        return sum(specification.size // specification.slide for specification in self.specifications)
 
     @property
     def longest(self) -> int:
@@ -143,21 +160,16 @@ class Limits:
 
 
 @dataclasses.dataclass(frozen=True)
-class KafkaSettings:
-    """How to reach the cluster: librdkafka's properties, as the processor sets them."""
-
-    topic: str
-    rejected_topic: str
-    properties: Mapping[str, str]
-
-
-@dataclasses.dataclass(frozen=True)
 class Settings:
     """What the job needs of the processor's configuration file."""
 
     kafka: KafkaSettings
-    postgres: str
-    """A libpq connection string."""
+    postgres: str = dataclasses.field(repr=False)
+    """A libpq connection string. It may hold a password, although a file that `passfile=` names is better."""
+    group: str
+    """The processor's group, of which the heartbeat makes this job a member."""
+    instance: str
+    """The name of this job in it."""
     windows: WindowPolicy
     drops_late: bool
     """Whether no window counts late readings (`late_policy: drop`)."""
@@ -173,115 +185,230 @@ class Settings:
     """The most messages of all partitions in one micro-batch."""
 
 
-def read_settings(file: str | pathlib.Path, batch: int = 200_000) -> Settings:
-    """Reads the processor's configuration file; SettingsError if this engine cannot do what it says."""
-    path = pathlib.Path(file)
-    try:
-        root = yaml.safe_load(path.read_text())
-    except (OSError, yaml.YAMLError) as error:
-        raise SettingsError(f"{file} cannot be read: {error}") from None
-    if not isinstance(root, dict):
-        raise SettingsError(f"{file} is no configuration of the processor")
-    return settings_of(root, path.parent, batch)
+def read_settings(file: str | os.PathLike, batch: int = 200_000, checking_files: bool = False) -> Settings:
+    """Reads the processor's configuration file.
+
+    Args:
+        batch: the most messages of all partitions in one micro-batch.
+        checking_files: whether everything is looked at that keeps the job from starting: also the files that the
+            configuration names, and what the clients of Kafka and PostgreSQL take.
+
+    Raises: ConfigurationError with all problems, each with its line.
+    """
+    folder = pathlib.Path(os.path.abspath(file)).parent
+    return decode(file, lambda root: _settings(root, folder, batch, checking_files))
 
 
-def settings_of(root: Mapping, folder: pathlib.Path, batch: int) -> Settings:
-    connection = (root.get("postgres") or {}).get("connection")
-    if not connection:
-        raise SettingsError("postgres.connection is missing")
-    policy = root.get("late_policy", "recompute")
-    if policy not in ("recompute", "drop"):
-        raise SettingsError(f"late_policy: {policy} is neither recompute nor drop")
+def _settings(root: Section, folder: pathlib.Path, batch: int, checking_files: bool) -> Settings:
+    section = root.section("kafka")
+    kafka = read_kafka(section, folder)
+    group = section.value("group", TEXT, "vigie-processor")
+    instance = section.optional("instance", TEXT) or kafka.properties.get("group.instance.id") or os.uname().nodename
+    # Spark shares the partitions, so these mean nothing here.
+    section.optional("group_protocol", choice("classic", "consumer"))
+    section.optional("workers", whole_number(1, 64))
+    section.optional("maximum_batch", whole_number(1, 1_000_000))
+    postgres = _postgres(root.section("postgres"), checking_files)
+    _monitoring(root)
+    lateness = root.value("lateness", duration(), 600_000)
+    windows = _windows(root, lateness)
+    late_policy = root.value("late_policy", choice("recompute", "drop"), "recompute")
+    idle_timeout = root.value("idle_timeout", duration(), 60_000)
+    if retention := root.optional_section("retention"):
+        # Nothing that may be open can be deleted, and whole days are.
+        least = windows.longest + lateness + idle_timeout + 86_400_000
+        retention.optional("readings", duration(least))
+        retention.optional("windows", duration(least))
+    update_interval = root.value("update_interval", duration(), 5000)
+    root.optional("state_size", size(1 << 20))
+    limits = _limits(root)
+    rules = _rules(root)
+    notifies = _webhook(root)
+    root.optional("log_level", choice("error", "warning", "notice", "info", "debug"))
+    if checking_files and root.is_document_valid:
+        check_clients(section, kafka)
     return Settings(
-        kafka=_kafka(root.get("kafka") or {}, folder),
-        postgres=connection,
-        windows=_windows(root),
-        drops_late=policy == "drop",
-        idle_timeout=milliseconds(root.get("idle_timeout", "60s"), "idle_timeout"),
-        update_interval=milliseconds(root.get("update_interval", "5s"), "update_interval"),
-        limits=_limits(root),
-        rules=_rules(root),
-        notifies=bool(root.get("webhook")),
-        batch=batch,
-    )
-
-
-def _windows(root: Mapping) -> WindowPolicy:
-    specifications = []
-    for window in root.get("windows") or [{"size": "10m", "slide": "1m"}, {"size": "1m"}]:
-        size = milliseconds(window["size"], "windows.size")
-        slide = milliseconds(window.get("slide", window["size"]), "windows.slide")
-        if slide <= 0 or size % slide:
-            raise SettingsError("windows: the slide must divide the size")
-        specifications.append(WindowSpecification(size, slide))
-    if len({specification.size for specification in specifications}) < len(specifications):
-        raise SettingsError("windows: a size stands twice")
-    return WindowPolicy(tuple(specifications), milliseconds(root.get("lateness", "10m"), "lateness"))
-
-
-def _limits(root: Mapping) -> Limits:
-    limits = Limits()
-    configured = root.get("limits") or {}
-    ranges = list(limits.ranges)
-    for index, quantity in enumerate(QUANTITIES):
-        range_ = configured.get(quantity.name) or {}
-        ranges[index] = (float(range_.get("min", ranges[index][0])), float(range_.get("max", ranges[index][1])))
-    tolerance = milliseconds(root.get("future_tolerance", "5m"), "future_tolerance")
-    return dataclasses.replace(limits, ranges=tuple(ranges), future_tolerance=tolerance)
-
-
-def _rules(root: Mapping) -> AlertRules:
-    quantities = root.get("rules") or {}
-    rules = AlertRules(
-        tuple(
-            _rule(quantities.get(quantity.name) or {}, quantity.name) if quantity.is_aggregated else QuantityRule()
-            for quantity in QUANTITIES
-        )
-    )
-    alerts = root.get("alerts") or {}
-
-    def severity(section: Mapping) -> str:
-        return section.get("severity", "warning")
-
-    found: dict = {}
-    for kind, section in alerts.items():
-        section = section or {}
-        match kind:
-            case "fault":
-                found[kind] = FaultRule(severity(section), milliseconds(section.get("for", "0s"), "alerts.fault.for"))
-            case "silence":
-                least = milliseconds(section.get("at_least", "60s"), "alerts.silence.at_least")
-                found[kind] = SilenceRule(severity(section), int(section.get("intervals", 5)), least)
-            case "loss":
-                duration = milliseconds(section.get("for", "600s"), "alerts.loss.for")
-                clear_after = milliseconds(section.get("clear_after", "1d"), "alerts.loss.clear_after")
-                found[kind] = LossRule(severity(section), duration, clear_after)
-            case "conflict":
-                found[kind] = ConflictRule(severity(section))
-            case _:
-                raise SettingsError(f"alerts.{kind}: there is no such alert")
-    return dataclasses.replace(rules, **found)
-
-
-def _rule(section: Mapping, name: str) -> QuantityRule:
-    warning, critical = section.get("warning") or {}, section.get("critical") or {}
-    return QuantityRule(
-        float(warning.get("below", -math.inf)), float(warning.get("above", math.inf)),
-        float(critical.get("below", -math.inf)), float(critical.get("above", math.inf)),
-        float(section.get("hysteresis", 0)), milliseconds(section.get("for", "0s"), f"rules.{name}.for"),
+        kafka=kafka, postgres=postgres, group=group, instance=instance, windows=windows,
+        drops_late=late_policy == "drop", idle_timeout=idle_timeout, update_interval=update_interval, limits=limits,
+        rules=rules, notifies=notifies, batch=batch,
     )  # fmt: skip
 
 
-def _kafka(section: Mapping, folder: pathlib.Path) -> KafkaSettings:
-    if not section.get("bootstrap"):
-        raise SettingsError("kafka.bootstrap is missing")
-    for name in ("security", "ca_file", "certificate_file", "key_file", "mechanism", "username", "password_file"):
-        if section.get(name):
-            raise SettingsError(f"kafka.{name}: this engine does not reach protected clusters yet")
-    if section.get("properties"):
-        raise SettingsError("kafka.properties: this engine does not take librdkafka's properties yet")
-    return KafkaSettings(
-        topic=section.get("topic", "sensor.readings"),
-        rejected_topic=section.get("rejected_topic", "sensor.readings.rejected"),
-        properties={"bootstrap.servers": str(section["bootstrap"])},
-    )
+def _postgres(section: Section, checking_files: bool) -> str:
+    connection = section.required("connection", TEXT)
+    if checking_files and section.has("connection"):
+        try:
+            psycopg.conninfo.conninfo_to_dict(connection)
+        except psycopg.Error:
+            # What libpq says may quote a part of it, which may be the password.
+            section.problem(
+                "libpq does not take it: a keyword is unknown, or a value with spaces lacks its quotes", "connection"
+            )
+    section.optional("prepared_statements", BOOLEAN)
+    section.optional("reader_role", TEXT)
+    section.optional("days_ahead", whole_number(0, 366))
+    return connection
+
+
+def _monitoring(root: Section) -> None:
+    """The endpoint is the processor's; it is looked at all the same, but for its files."""
+    section = root.optional_section("monitoring")
+    if not section:
+        return
+    listen = section.optional("listen", LISTEN)
+    token_file = section.optional("token_file", TEXT)
+    section.list("allowed_hosts", HOST)
+    is_unprotected = section.value("unprotected", BOOLEAN, False)
+    if is_unprotected and token_file:
+        section.problem("token_file and unprotected exclude each other: leave one of them out", "unprotected")
+    address = _host_of(listen or "unix:")
+    if address and not (address.is_loopback or token_file or is_unprotected):
+        section.problem(
+            f"other machines reach {listen}: set token_file, or listen on 127.0.0.1 or a Unix socket; unprotected: true"
+            " if something else protects it",
+            "listen",
+        )
+
+
+def _host_of(listen: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """The address in `127.0.0.1:9464`, `[::1]:9464` or `localhost:9464`; None if it is anything else."""
+    host, _, port = listen.rpartition(":")
+    if not re.fullmatch(r"\+?[0-9]{1,5}", port) or int(port) > 65_535:
+        return None
+    try:
+        if host.startswith("[") and host.endswith("]"):
+            return ipaddress.ip_address(host[1:-1])
+        return ipaddress.IPv4Address("127.0.0.1" if host == "localhost" else host)
+    except ValueError:
+        return None
+
+
+def _is_socket(listen: str) -> bool:
+    path = listen.removeprefix("unix:")
+    return path != listen and path.startswith("/") and not path.endswith("/") and len(path.encode()) <= 107
+
+
+LISTEN = Setting(
+    "an IP address and a port such as 127.0.0.1:9464, or a socket such as unix:/run/vigie/vigie.sock", "127.0.0.1:0",
+    lambda text: text if _is_socket(text) or _host_of(text) else None,
+)  # fmt: skip
+HOST = Setting(
+    "a host's name without its port, such as board-7.example", "",
+    lambda text: text.lower() if re.fullmatch("[A-Za-z0-9._-]{0,252}[A-Za-z0-9_-]", text) else None,
+)  # fmt: skip
+
+
+def _webhook(root: Section) -> bool:
+    """Whether there is one; the processor tells it of alerts (`run --maintenance`)."""
+    section = root.optional_section("webhook")
+    if not section:
+        return False
+    url = section.required("url", TEXT)
+    section.optional("token_file", TEXT)
+    section.optional("ca_file", TEXT)
+    section.optional("timeout", duration(1, 20_000))
+    if url and not re.fullmatch(r"https?://([^\x00-\x20\x7f/?#@]*@)?(\[[0-9a-f:.]+\]|[^\x00-\x20\x7f/?#@:\[\]]+)"
+                                r"(:[0-9]{1,5})?([/?#][^\x00-\x20\x7f]*)?", url, re.IGNORECASE):  # fmt: skip
+        section.problem("expected an address such as https://example.org/hook", "url")
+    return True
+
+
+def _windows(root: Section, lateness: int) -> WindowPolicy:
+    specifications = []
+    for section in root.sections("windows", "window"):
+        window = section.required("size", duration(1))
+        slide = section.value("slide", duration(1), window)
+        if window % slide:
+            section.problem("the slide must divide the size", "slide")
+        else:
+            specifications.append(WindowSpecification(window, slide))
+    if not specifications:
+        specifications = [WindowSpecification(600_000, 60_000), WindowSpecification(60_000, 60_000)]
+    if len({specification.size for specification in specifications}) < len(specifications):
+        root.problem(
+            "a size stands twice: a window's row is found by its size and its beginning, so each size has one slide",
+            "windows",
+        )
+    policy = WindowPolicy(tuple(specifications), lateness)
+    if policy.pane_count > MOST_PANES or policy.windows_per_reading > MOST_WINDOWS_PER_READING:
+        root.problem(
+            f"a reading would be in {policy.windows_per_reading} windows and a sensor in memory could have"
+            f" {policy.pane_count} panes of the greatest common slide; at most {MOST_WINDOWS_PER_READING} and"
+            f" {MOST_PANES} are allowed: choose longer slides, shorter windows or less lateness",
+            "windows",
+        )
+        return WindowPolicy((WindowSpecification(60_000, 60_000),), 0)
+    return policy
+
+
+def _limits(root: Section) -> Limits:
+    limits = Limits()
+    tolerance = root.value("future_tolerance", duration(), limits.future_tolerance)
+    ranges = list(limits.ranges)
+    if section := root.optional_section("limits"):
+        bound = number(-LARGEST_LIMIT, LARGEST_LIMIT)
+        for index, quantity in enumerate(QUANTITIES):
+            if part := section.optional_section(quantity.name):
+                ranges[index] = (part.value("min", bound, ranges[index][0]), part.value("max", bound, ranges[index][1]))
+                if ranges[index][0] > ranges[index][1]:
+                    part.problem("min is above max")
+    return dataclasses.replace(limits, ranges=tuple(ranges), future_tolerance=tolerance)
+
+
+def _rules(root: Section) -> AlertRules:
+    quantities = root.optional_section("rules")
+    rules = AlertRules(
+        tuple(
+            _rule(quantities.optional_section(quantity.name)) if quantities and quantity.is_aggregated
+            else QuantityRule()
+            for quantity in QUANTITIES
+        )
+    )  # fmt: skip
+    alerts = root.optional_section("alerts")
+    if not alerts:
+        return rules
+
+    def severity(section: Section) -> str:
+        return section.value("severity", choice("warning", "critical"), "warning")
+
+    found: dict = {}
+    if section := alerts.optional_section("fault"):
+        found["fault"] = FaultRule(severity(section), section.value("for", duration(), 0))
+    if section := alerts.optional_section("silence"):
+        found["silence"] = SilenceRule(
+            severity(section), section.value("intervals", whole_number(1, 1_000_000), 5),
+            section.value("at_least", duration(), 60_000),
+        )  # fmt: skip
+    if section := alerts.optional_section("loss"):
+        rule = LossRule(
+            severity(section), section.value("for", duration(), 600_000),
+            section.value("clear_after", duration(), 86_400_000),
+        )  # fmt: skip
+        if rule.clear_after <= rule.minimum_duration:
+            section.problem('must be longer than "for"', "clear_after")
+        found["loss"] = rule
+    if section := alerts.optional_section("conflict"):
+        found["conflict"] = ConflictRule(severity(section))
+    return dataclasses.replace(rules, **found)
+
+
+def _rule(section: Section | None) -> QuantityRule:
+    if section is None:
+        return QuantityRule()
+
+    def bounds(key: str) -> tuple[float, float]:
+        part = section.optional_section(key)
+        if part is None:
+            return -math.inf, math.inf
+        return part.value("below", number(), -math.inf), part.value("above", number(), math.inf)
+
+    warning, critical = bounds("warning"), bounds("critical")
+    hysteresis = section.value("hysteresis", number(0), 0)
+    rule = QuantityRule(*warning, *critical, hysteresis, section.value("for", duration(), 0))
+    if critical[1] < warning[1] < math.inf or critical[0] > warning[0] > -math.inf:
+        section.problem("is passed before the warning", "critical")
+    if rule.lowest > rule.highest:
+        section.problem('"below" is above "above"')
+    elif rule.hysteresis > rule.highest - rule.lowest:
+        section.problem("is wider than the bounds, so no alert would close", "hysteresis")
+    return rule

@@ -1,0 +1,98 @@
+"""The real job against a broker that wants TLS, a client's certificate, and a name with a password."""
+
+import json
+import os
+import pathlib
+import re
+import subprocess
+import urllib.request
+
+import confluent_kafka
+import pytest
+import support
+
+PASSWORD = "c0rrect-h0rse 'battery' staple"
+DATABASE_PASSWORD = "w3lcome-t0-rows"
+BOUND = 600
+
+
+@pytest.fixture
+def cluster(tmp_path):
+    """Apache Kafka with SASL_SSL, and where its files are."""
+    (tmp_path / "password").write_text(PASSWORD)
+    (tmp_path / "password").chmod(0o600)
+    command = [os.environ["VIGIE_KAFKA_NODE"], "run", "--folder", tmp_path / "kafka", "--tls", "--client-certificates",
+               "--sasl", "scram", "--user", f"centre:{tmp_path / 'password'}"]  # fmt: skip
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
+        facts = json.loads(child.stdout.readline())
+        yield facts
+        child.stdin.close()
+        assert child.wait(60) == 0
+
+
+def pages(address: str) -> dict[str, str]:
+    """What the job's page and its REST interface show."""
+    application = json.loads(read(f"{address}/api/v1/applications"))[0]["id"]
+    paths = ["", "/jobs/", "/stages/", "/environment/", "/executors/", "/SQL/", "/StreamingQuery/",
+             "/metrics/json/", "/metrics/executors/prometheus/"]  # fmt: skip
+    paths += [f"/api/v1/applications/{application}/{part}" for part in
+              ("jobs", "stages", "environment", "allexecutors", "sql?details=true")]  # fmt: skip
+    paths += [f"/SQL/execution/?id={number}" for number in range(3)]
+    return {path: read(address + path) for path in paths}
+
+
+def read(address: str) -> str:
+    with urllib.request.urlopen(address, timeout=60) as answer:
+        return answer.read().decode()
+
+
+@support.needs_servers
+@support.needs_connector
+@pytest.mark.skipif(not os.environ.get("VIGIE_KAFKA_NODE"), reason="needs a node of Apache Kafka of its own")
+def test_the_job_reads_and_rejects_over_sasl_ssl_and_shows_no_secret(tmp_path, cluster, monkeypatch):
+    # The private PostgreSQL asks for none.
+    monkeypatch.setenv("PGPASSWORD", DATABASE_PASSWORD)
+    topic = support.unique("readings").replace("_", "-")
+    protected = {
+        "bootstrap": cluster["bootstrap"], "security": "sasl_ssl", "ca_file": cluster["authority"],
+        "certificate_file": cluster["certificate"], "key_file": cluster["key"], "mechanism": cluster["mechanism"],
+        "username": "centre", "password_file": "password", "topic": topic, "rejected_topic": f"{topic}.a",
+    }  # fmt: skip
+    inner = {"bootstrap.servers": cluster["inner_bootstrap"]}
+    admin = confluent_kafka.admin.AdminClient(inner)
+    for future in admin.create_topics([confluent_kafka.admin.NewTopic(name, 1, 1) for name in (topic, f"{topic}.a")]
+                                      ).values():  # fmt: skip
+        future.result()
+    centre = support.make_centre(tmp_path, topic, kafka=protected)
+    now = int(centre.query("SELECT extract(epoch FROM now()) * 1000")[0][0])
+    producer = confluent_kafka.Producer(inner)
+    for number in range(1, 21):
+        producer.produce(topic, key=b"g-1", value=support.reading(number, now - 100_000 + number * 1000))
+    producer.produce(topic, key=b"g-1", value=b"no reading")
+    assert producer.flush(30) == 0
+
+    events = tmp_path / "events"
+    events.mkdir()
+    noted = {"spark.eventLog.enabled": "true", "spark.eventLog.dir": events.as_uri()}
+    with support.spark_job(centre, ui=True, conf=noted) as child:
+        log = centre.file.with_suffix(".spark.log")
+        support.wait_until("rows arrive", lambda: centre.next_offsets().get(0) == 21 or child.poll() is not None, BOUND)
+        assert child.poll() is None, log.read_text()
+        shown = pages(re.search(r"its page is at (http://\S+)", log.read_text())[1])
+        child.terminate()
+        assert child.wait(BOUND) == 0
+    assert centre.query("SELECT count(*) FROM sensor_data") == [(20,)]
+    consumer = confluent_kafka.Consumer(inner | {"group.id": "tests", "auto.offset.reset": "earliest"})
+    consumer.assign([confluent_kafka.TopicPartition(f"{topic}.a", 0, 0)])
+    found = support.wait_until("the rejected message", lambda: consumer.poll(1))
+    consumer.close()
+    assert found.value() == b"no reading"
+
+    shown |= {str(file): file.read_text(errors="replace") for file in [log, *events.rglob("*")] if file.is_file()}
+    assert any(str(events) in name for name in shown)
+    # The settings are shown, so that the search is one where secrets could be.
+    assert any("spark.app.name" in text for text in shown.values())
+    key = pathlib.Path(cluster["key"]).read_text().splitlines()[1]
+    for name, text in shown.items():
+        for secret in (PASSWORD, "h0rse", key, DATABASE_PASSWORD):
+            assert secret not in text, name
