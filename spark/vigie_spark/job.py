@@ -21,6 +21,7 @@ import time
 
 import psycopg
 import pyspark
+from pyspark import SparkConf, SparkContext
 from pyspark.sql import DataFrame, SparkSession, functions
 
 from . import tables
@@ -30,6 +31,7 @@ from .kafka import KafkaUnreachable, LogReader
 from .kafka_settings import FileUnusable
 from .native import LibraryMissing, library
 from .offsets import Position, Range, Restart
+from .progress import METRICS, Heartbeat, Progress, register_metrics
 from .settings import Settings, SettingsError, read_settings
 from .task import LOOK_SQL, LOOKED_SQL, REPORT_SQL, task, time_task
 from .transaction import Summary, position_of
@@ -114,8 +116,12 @@ def planned_ends(checkpoint: pathlib.Path, batch: int, topic: str) -> dict[int, 
 class Query:
     """One run of the streaming query, from the offsets in PostgreSQL until something ends it."""
 
-    def __init__(self, spark: SparkSession, settings: Settings, starts: dict[int, Position], trigger: str):
+    def __init__(
+        self, spark: SparkSession, settings: Settings, starts: dict[int, Position], trigger: str, progress: Progress
+    ):
         self._settings = settings
+        self._progress = progress
+        progress.note_partitions(starts)
         self._generations = {partition: position.generation for partition, position in starts.items()}
         self._next = {partition: position.next for partition, position in starts.items()}
         self._checkpoint = pathlib.Path(tempfile.mkdtemp(prefix="vigie-spark-checkpoint-"))
@@ -131,8 +137,8 @@ class Query:
                 json.dumps({topic: {str(partition): next_ for partition, next_ in self._next.items()}}),
             )
             .option("kafka.isolation.level", "read_committed")
-            # A task asks for the partition's bounds between two fetches, and the fetch that it has begun before, behind the
-            # last message, is waited for in vain: half a second by default. Nobody fetches between two micro-batches.
+            # A task asks for the partition's bounds between two fetches, and the fetch that it began before, behind the
+            # last message, is waited for in vain: half a second by default. Nobody fetches between micro-batches.
             .option("kafka.fetch.max.wait.ms", "10")
             .option("failOnDataLoss", "false")
             .option("includeHeaders", "true")
@@ -169,6 +175,7 @@ class Query:
             raise
 
     def _commit(self, frame: DataFrame, batch: int) -> None:
+        began = time.monotonic()
         plan = self._plan(batch)
         columns = frame.select(
             "partition", "offset", "timestamp", "timestampType", "key", "value",
@@ -186,6 +193,7 @@ class Query:
         counts = {name: sum(report[name] for report in reports) for name in dataclasses.asdict(self.total)}
         for name, count in counts.items():
             setattr(self.total, name, getattr(self.total, name) + count)
+        self._progress.note_batch(counts, time.monotonic() - began)
         log.info("batch %s: %s", batch, {name: count for name, count in counts.items() if count})
 
     def _plan(self, batch: int) -> dict[int, Range]:
@@ -223,9 +231,10 @@ class Query:
 class Clock:
     """Looks every few seconds for what the passing of time makes due, also without messages: a task a partition."""
 
-    def __init__(self, spark: SparkSession, settings: Settings):
+    def __init__(self, spark: SparkSession, settings: Settings, progress: Progress):
         self._spark = spark
         self._settings = settings
+        self._progress = progress
         self._caught_up = CaughtUp()
         self._next = 0.0
         self._reader: LogReader | None = None
@@ -249,6 +258,7 @@ class Clock:
                     log.info("the passing of time: %s windows", written)
         except Exception as error:
             log.warning("cannot look at what time makes due: %s", _root_cause(error))
+            self._progress.note_trouble()
             self.close()
 
     def _confirm(self) -> None:
@@ -260,11 +270,12 @@ class Clock:
         now = time.time_ns() // 1_000_000
         topic = self._settings.kafka.topic
         bounds = self._reader.bounds()
-        stored = stored_positions(self._connection, topic)
-        reached = [partition for partition, (_, end) in bounds.items()
-                   if partition in stored and stored[partition].next >= end]  # fmt: skip
+        stored = {partition: position for partition, position in stored_positions(self._connection, topic).items()
+                  if partition in bounds}  # fmt: skip
+        reached = [partition for partition, position in stored.items() if position.next >= bounds[partition][1]]
         for partition in reached:
             self._caught_up.confirm(partition, now)
+        self._progress.note_lag(sum(max(0, bounds[partition][1] - stored[partition].next) for partition in stored))
         with self._connection.transaction():
             if closed := close_log_alerts(self._connection, topic, reached, self._settings.notifies, now):
                 log.info("%s partitions with another log were read to their ends", closed)
@@ -287,6 +298,7 @@ class Job:
         self._spark = spark
         self._settings = settings
         self._trigger = trigger
+        self._progress = Progress(register_metrics(spark))
         self._stopping = threading.Event()
 
     def stop(self) -> None:
@@ -294,12 +306,16 @@ class Job:
 
     def run(self) -> None:
         """Returns after `stop`. Raises what no second try mends."""
+        with Heartbeat(self._settings, self._progress):
+            self._run()
+
+    def _run(self) -> None:
         backoff = 0.1
-        clock = Clock(self._spark, self._settings)
+        clock = Clock(self._spark, self._settings, self._progress)
         while not self._stopping.is_set():
             query = None
             try:
-                query = Query(self._spark, self._settings, locate(self._settings), self._trigger)
+                query = Query(self._spark, self._settings, locate(self._settings), self._trigger, self._progress)
                 log.info("the query runs")
                 while not self._stopping.is_set() and not query.await_end(0.5):
                     if query.total.messages:
@@ -323,6 +339,7 @@ class Job:
         clock.close()
 
     def _wait(self, backoff: float) -> float:
+        self._progress.note_trouble()
         self._stopping.wait(backoff * random.uniform(0.5, 1))
         return min(backoff * 2, 10)
 
@@ -348,8 +365,20 @@ def jars() -> list[str]:
     return [str(path) for path in found]
 
 
+def is_given(name: str) -> bool:
+    """Whether whoever starts the job has set one of Spark's settings."""
+    if "PYSPARK_GATEWAY_PORT" in os.environ:
+        # spark-submit has started the JVM with all of them.
+        SparkContext._ensure_initialized()
+        return SparkConf().contains(name)
+    return f"{name}=" in os.environ.get("PYSPARK_SUBMIT_ARGS", "")
+
+
 def session(name: str, master: str | None) -> SparkSession:
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    if master and master.startswith("local"):
+        # Nobody else needs its page. With a cluster the executors must reach the driver.
+        os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
     builder = SparkSession.builder.appName(name)
     # Under spark-submit its command line says it all (spark/submit).
     if "PYSPARK_GATEWAY_PORT" not in os.environ:
@@ -365,6 +394,9 @@ def session(name: str, master: str | None) -> SparkSession:
         builder = builder.config("spark.executorEnv.PGPASSFILE", named)
     if master:
         builder = builder.master(master)
+    for name, value in METRICS.items():
+        if not is_given(name):
+            builder = builder.config(name, value)
     return (
         builder.config("spark.sql.session.timeZone", "UTC")
         # Every executor's Python keeps its connection to PostgreSQL from task to task.

@@ -253,7 +253,7 @@ def _refusal(name: str, value: str) -> str | None:
         try:
             confluent_kafka.Producer({name: value, "log_level": "0"})
         except confluent_kafka.KafkaException as error:
-            reason = error.args[0].str()
+            reason = error.args[0].str().strip()
             # What only fits together with others is looked at when all are known.
             if not reason.startswith("Failed to create"):
                 return reason

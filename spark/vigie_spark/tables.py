@@ -529,3 +529,19 @@ SELECT {_SENSOR_READ} FROM unnest(%s::text[]) AS n (gateway_id) CROSS JOIN LATER
     SELECT * FROM sensor t WHERE t.gateway_id = n.gateway_id AND NOT EXISTS (SELECT FROM alert_state a
         WHERE a.gateway_id = t.gateway_id AND a.sensor_id = t.sensor_id AND a.kind = 'silence') OFFSET 0) t
 """
+
+# MARK: Heartbeats
+
+_HEARTBEAT = ("instance", "worker", "host", "process_id", "version", "topic", "consumer_group", "partitions", "lag",
+              "messages_per_second", "state")  # fmt: skip
+# The database's clock says when.
+SAVE_PROCESSOR = f"""
+INSERT INTO processor ({names(_HEARTBEAT)}, started_at, updated_at)
+VALUES ({", ".join(f"%({name})s" for name in _HEARTBEAT)}, to_timestamp(%(started_at)s), now())
+ON CONFLICT (instance, worker) DO UPDATE SET (endpoint, started_at, updated_at, {names(_HEARTBEAT)}) =
+    (NULL, excluded.started_at, excluded.updated_at, {names(_HEARTBEAT, "excluded")})
+"""
+# Who was gone for longer is forgotten, as by the processor.
+FORGET_PROCESSORS = "DELETE FROM processor WHERE updated_at < now() - interval '1 hour'"
+# The row of a job that has taken the name over stays.
+LEAVE_PROCESSORS = "DELETE FROM processor WHERE instance = %s AND process_id = %s"
