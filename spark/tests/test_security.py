@@ -24,14 +24,21 @@ BOUND = 600
 
 @pytest.fixture
 def cluster(tmp_path):
-    """Apache Kafka with SASL_SSL, and where its files are."""
+    """Apache Kafka with SASL_SSL, and where its files are: clients may do what they are granted only."""
     (tmp_path / "password").write_text(PASSWORD)
     (tmp_path / "password").chmod(0o600)
     command = [os.environ["VIGIE_KAFKA_NODE"], "run", "--folder", tmp_path / "kafka", "--tls", "--client-certificates",
-               "--sasl", "scram", "--user", f"centre:{tmp_path / 'password'}"]  # fmt: skip
+               "--sasl", "scram", "--user", f"centre:{tmp_path / 'password'}", "--authorise"]  # fmt: skip
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
         facts = json.loads(child.stdout.readline())
-        yield facts
+
+        def ask(**request):
+            child.stdin.write(json.dumps(request) + "\n")
+            child.stdin.flush()
+            answer = json.loads(child.stdout.readline())
+            assert answer.get("ok"), answer
+
+        yield facts, ask
         child.stdin.close()
         assert child.wait(60) == 0
 
@@ -98,17 +105,18 @@ def assert_metrics_are_right(text: str) -> None:
 def test_the_job_reads_and_rejects_over_sasl_ssl_and_shows_no_secret(tmp_path, cluster, monkeypatch):
     # The private PostgreSQL asks for none.
     monkeypatch.setenv("PGPASSWORD", DATABASE_PASSWORD)
+    facts, ask = cluster
     topic = support.unique("readings").replace("_", "-")
     protected = {
-        "bootstrap": cluster["bootstrap"], "security": "sasl_ssl", "ca_file": cluster["authority"],
-        "certificate_file": cluster["certificate"], "key_file": cluster["key"], "mechanism": cluster["mechanism"],
+        "bootstrap": facts["bootstrap"], "security": "sasl_ssl", "ca_file": facts["authority"],
+        "certificate_file": facts["certificate"], "key_file": facts["key"], "mechanism": facts["mechanism"],
         "username": "centre", "password_file": "password", "topic": topic, "rejected_topic": f"{topic}.a",
     }  # fmt: skip
-    inner = {"bootstrap.servers": cluster["inner_bootstrap"]}
-    admin = confluent_kafka.admin.AdminClient(inner)
-    for future in admin.create_topics([confluent_kafka.admin.NewTopic(name, 1, 1) for name in (topic, f"{topic}.a")]
-                                      ).values():  # fmt: skip
-        future.result()
+    inner = {"bootstrap.servers": facts["inner_bootstrap"]}
+    for name, operations in ((topic, ("read", "describe")), (f"{topic}.a", ("write", "describe"))):
+        ask(topic=name)
+        for operation in operations:
+            ask(grant="centre", operation=operation, topic=name)
     centre = support.make_centre(tmp_path, topic, kafka=protected)
     now = int(centre.query("SELECT extract(epoch FROM now()) * 1000")[0][0])
     producer = confluent_kafka.Producer(inner)
@@ -143,7 +151,7 @@ def test_the_job_reads_and_rejects_over_sasl_ssl_and_shows_no_secret(tmp_path, c
     assert any(str(events) in name for name in shown)
     # The settings are shown, so that the search is one where secrets could be.
     assert any("spark.app.name" in text for text in shown.values())
-    key = pathlib.Path(cluster["key"]).read_text().splitlines()[1]
+    key = pathlib.Path(facts["key"]).read_text().splitlines()[1]
     for name, text in shown.items():
         for secret in (PASSWORD, "h0rse", key, DATABASE_PASSWORD):
             assert secret not in text, name
