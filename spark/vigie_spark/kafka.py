@@ -78,7 +78,7 @@ class LogReader:
 
     def __init__(self, settings: KafkaSettings):
         self._topic = settings.topic
-        self._admin = AdminClient(dict(settings.properties))
+        self._admin = AdminClient(_properties(settings, "producer"))
         self._consumer = Consumer(
             _properties(settings, "consumer")
             | {"group.id": "vigie-spark-unused", "enable.auto.commit": "false", "enable.partition.eof": "true",
