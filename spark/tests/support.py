@@ -7,12 +7,14 @@ import contextlib
 import dataclasses
 import itertools
 import json
+import logging
 import os
 import pathlib
 import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 
@@ -23,7 +25,7 @@ import pytest
 import yaml
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from vigie_spark.job import jars, locate
+from vigie_spark.job import Job, jars, locate
 from vigie_spark.offsets import Position, Range
 from vigie_spark.settings import Settings, SettingsError, read_settings
 from vigie_spark.task import Worker
@@ -50,6 +52,10 @@ needs_connector = pytest.mark.skipif(
 )
 
 SEED = int(os.environ.get("VIGIE_SEED") or random.randrange(2**31))
+# A JVM that compiles little starts sooner, and a test ends soon after.
+QUICK = "--driver-java-options '-XX:TieredStopAtLevel=1 -XX:+UseSerialGC' --conf spark.ui.enabled=false pyspark-shell"
+# Seconds for an engine to start and to get on, on a busy machine.
+BOUND = 600
 
 _numbers = itertools.count()
 
@@ -63,7 +69,7 @@ def wait_until(what: str, is_so: Callable[[], object], bound: float = 300):
     deadline = time.monotonic() + bound
     while not (found := is_so()):
         assert time.monotonic() < deadline, f"not within {bound:.0f} s: {what}"
-        time.sleep(0.5)
+        time.sleep(0.2)
     return found
 
 
@@ -97,6 +103,47 @@ def send(topic: str, messages: list[tuple[bytes | None, bytes | None]], partitio
     assert producer.flush(30) == 0
 
 
+class Transactions:
+    """Sends messages to partition 0 in transactions: those of one become readable all at once, or never. A marker of
+    the transaction follows them."""
+
+    def __init__(self, topic: str):
+        self._topic = topic
+        self._producer = confluent_kafka.Producer(
+            {"bootstrap.servers": os.environ["VIGIE_KAFKA"], "transactional.id": unique("tests")}
+        )
+        self._producer.init_transactions(120)
+
+    def send(self, messages: list[tuple[bytes | None, bytes | None]]) -> None:
+        """Sends messages that cannot be read yet."""
+        self._producer.begin_transaction()
+        for key, value in messages:
+            self._producer.produce(self._topic, key=key, value=value, partition=0)
+        assert self._producer.flush(60) == 0
+
+    def commit(self) -> None:
+        self._producer.commit_transaction(60)
+
+    def abort(self) -> None:
+        self._producer.abort_transaction(60)
+
+
+def make_anew(topic: str, partitions: int = 1) -> None:
+    """Deletes a topic and makes it again, empty."""
+    admin = AdminClient({"bootstrap.servers": os.environ["VIGIE_KAFKA"]})
+    admin.delete_topics([topic])[topic].result()
+
+    def is_made() -> bool:
+        try:
+            admin.create_topics([NewTopic(topic, partitions, 1)])[topic].result()
+            return True
+        except confluent_kafka.KafkaException:
+            # The broker has not forgotten the old one yet.
+            return False
+
+    wait_until(f"{topic} is made anew", is_made)
+
+
 def ends(topic: str) -> dict[int, int]:
     consumer = confluent_kafka.Consumer({"bootstrap.servers": os.environ["VIGIE_KAFKA"], "group.id": "tests"})
     try:
@@ -110,18 +157,19 @@ def ends(topic: str) -> dict[int, int]:
 
 
 def read_all(topic: str) -> list[confluent_kafka.Message]:
-    """All messages of a topic with one partition, once more."""
+    """All messages of a topic with one partition that were committed, once more."""
     consumer = confluent_kafka.Consumer(
-        {"bootstrap.servers": os.environ["VIGIE_KAFKA"], "group.id": "tests", "auto.offset.reset": "earliest"}
+        {"bootstrap.servers": os.environ["VIGIE_KAFKA"], "group.id": "tests", "enable.partition.eof": True}
     )
     try:
         consumer.assign([confluent_kafka.TopicPartition(topic, 0, 0)])
-        end, messages = ends(topic)[0], []
-        while not messages or messages[-1].offset() < end - 1:
-            if not end:
-                return []
-            messages += [message for message in consumer.consume(500, 0.1) if not message.error()]
-        return messages
+        messages = []
+        while True:
+            for message in consumer.consume(500, 0.1):
+                if not (error := message.error()):
+                    messages.append(message)
+                elif error.code() == confluent_kafka.KafkaError._PARTITION_EOF:
+                    return messages
     finally:
         consumer.close()
 
@@ -156,9 +204,10 @@ def make_centre(folder: pathlib.Path, topic: str, side: str = "a", **configurati
         connection.execute(f"CREATE DATABASE {name}")
     connection = psycopg.conninfo.make_conninfo(server, dbname=name)
     file = folder / f"{name}.yaml"
+    kafka = {"bootstrap": os.environ["VIGIE_KAFKA"], "topic": topic, "rejected_topic": f"{topic}.{side}",
+             "group": name, "instance": name}  # fmt: skip
     root = {
-        "kafka": {"bootstrap": os.environ["VIGIE_KAFKA"], "topic": topic, "rejected_topic": f"{topic}.{side}",
-                  "group": name, "instance": name},
+        "kafka": kafka | configuration.pop("kafka", {}),
         "postgres": {"connection": connection},
         "rules": {
             "temperature": {"warning": {"above": 23}, "critical": {"above": 40}, "hysteresis": 0.5, "for": "2s"},
@@ -204,19 +253,68 @@ def processor(centre: Centre) -> Iterator[subprocess.Popen]:
 
 @contextlib.contextmanager
 def spark_job(
-    centre: Centre, batch: int = 200_000, ui: bool = False, conf: Mapping[str, str] | None = None
+    centre: Centre, batch: int = 200_000, conf: Mapping[str, str] | None = None
 ) -> Iterator[subprocess.Popen]:
     command = [sys.executable, ROOT / "spark" / "job.py", "--master", "local[2]", "--config", centre.file,
                "--batch", str(batch)]  # fmt: skip
     log = centre.file.with_suffix(".spark.log")
-    # A JVM that compiles little starts sooner, and a test ends soon after.
-    options = " ".join(
-        f"--conf {name}={value}" for name, value in {"spark.ui.enabled": str(ui).lower(), **(conf or {})}.items()
-    )
-    quick = f"--driver-java-options '-XX:TieredStopAtLevel=1 -XX:+UseSerialGC' {options} pyspark-shell"
+    options = " ".join(f"--conf {name}={value}" for name, value in (conf or {}).items())
+    arguments = QUICK.replace("pyspark-shell", f"{options} pyspark-shell")
     with running(command, log, SPARK_LOCAL_IP="127.0.0.1", PYSPARK_PYTHON=sys.executable,
-                 PYSPARK_SUBMIT_ARGS=quick) as child:  # fmt: skip
+                 PYSPARK_SUBMIT_ARGS=arguments) as child:  # fmt: skip
         yield child
+
+
+class RunningJob:
+    """A job in a thread of this process, with what it writes to the log."""
+
+    def __init__(self, spark, settings: Settings):
+        self.job = Job(spark, settings)
+        self.lines: list[str] = []
+        self.error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name="job")
+        self._handler = logging.Handler()
+        self._handler.emit = lambda record: self.lines.append(record.getMessage())
+
+    def _run(self) -> None:
+        try:
+            self.job.run()
+        except BaseException as error:
+            self.error = error
+
+    def start(self) -> None:
+        logger = logging.getLogger("vigie.spark")
+        logger.setLevel(logging.INFO)
+        logger.addHandler(self._handler)
+        self._thread.start()
+
+    def stop(self, bound: float = BOUND) -> float:
+        """Ends the job; returns how many seconds that took."""
+        began = time.monotonic()
+        self.job.stop()
+        self._thread.join(bound)
+        logging.getLogger("vigie.spark").removeHandler(self._handler)
+        assert not self._thread.is_alive(), f"the job does not end within {bound} s"
+        assert self.error is None, self.error
+        return time.monotonic() - began
+
+    def said(self, text: str) -> int:
+        """How many lines of the log have a text."""
+        return sum(text in line for line in self.lines)
+
+    @property
+    def is_alive(self) -> bool:
+        return self._thread.is_alive()
+
+
+@contextlib.contextmanager
+def running_job(spark, centre: Centre, batch: int = 200_000) -> Iterator[RunningJob]:
+    job = RunningJob(spark, dataclasses.replace(centre.settings, batch=batch))
+    job.start()
+    try:
+        yield job
+    finally:
+        job.stop()
 
 
 def run_processor(centre: Centre, bound: float = 300) -> None:

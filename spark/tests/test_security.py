@@ -127,8 +127,8 @@ def test_the_job_reads_and_rejects_over_sasl_ssl_and_shows_no_secret(tmp_path, c
 
     events = tmp_path / "events"
     events.mkdir()
-    noted = {"spark.eventLog.enabled": "true", "spark.eventLog.dir": events.as_uri()}
-    with support.spark_job(centre, ui=True, conf=noted) as child:
+    noted = {"spark.ui.enabled": "true", "spark.eventLog.enabled": "true", "spark.eventLog.dir": events.as_uri()}
+    with support.spark_job(centre, conf=noted) as child:
         log = centre.file.with_suffix(".spark.log")
         support.wait_until("rows arrive", lambda: centre.next_offsets().get(0) == 21 or child.poll() is not None, BOUND)
         assert child.poll() is None, log.read_text()

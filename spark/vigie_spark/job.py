@@ -6,12 +6,14 @@ transaction (`task`), so nothing but a row of counts comes to the driver.
 """
 
 import argparse
+import contextlib
 import dataclasses
 import json
 import logging
 import os
 import pathlib
 import random
+import re
 import shutil
 import signal
 import sys
@@ -42,8 +44,16 @@ log = logging.getLogger("vigie.spark")
 HEADERS_SQL = "array<struct<key: string, value: binary>>"
 
 
+# Seconds that a micro-batch has to end in order when the job is told to stop.
+GRACE = 30
+
+
 class SchemaUnknown(Exception):
     """The database has another schema than this engine knows."""
+
+
+class SparkLost(Exception):
+    """Spark itself has ended under the job: the job has to be started anew."""
 
 
 # MARK: Before a start
@@ -125,6 +135,9 @@ class Query:
         self._generations = {partition: position.generation for partition, position in starts.items()}
         self._next = {partition: position.next for partition, position in starts.items()}
         self._checkpoint = pathlib.Path(tempfile.mkdtemp(prefix="vigie-spark-checkpoint-"))
+        self._is_stopping = False
+        self._turn = threading.Lock()
+        self.batches = 0
         self.total = Summary()
         self.restart: Restart | None = None
         topic = settings.kafka.topic
@@ -163,16 +176,27 @@ class Query:
             raise
 
     def stop(self) -> None:
-        """Ends the query. What runs is undone or committed; PostgreSQL knows."""
-        self._query.stop()
-        shutil.rmtree(self._checkpoint, ignore_errors=True)
+        """Ends the query, after the micro-batch that runs if that takes no longer than GRACE. What is not committed
+        then is undone; PostgreSQL knows."""
+        self._is_stopping = True
+        if self._turn.acquire(timeout=GRACE):
+            self._turn.release()
+        try:
+            self._query.stop()
+        finally:
+            shutil.rmtree(self._checkpoint, ignore_errors=True)
 
     def _run(self, frame: DataFrame, batch: int) -> None:
-        try:
-            self._commit(frame, batch)
-        except Restart as restart:
-            self.restart = restart
-            raise
+        with self._turn:
+            # Whatever Spark notes of a batch that is not run, nobody reads it.
+            if self._is_stopping:
+                return
+            try:
+                self._commit(frame, batch)
+            except Restart as restart:
+                self.restart = restart
+                raise
+            self.batches += 1
 
     def _commit(self, frame: DataFrame, batch: int) -> None:
         began = time.monotonic()
@@ -228,6 +252,28 @@ class Query:
 # MARK: The passing of time
 
 
+class Trouble:
+    """What keeps the job from its work. Whatever changes is a line of the log, and its end is one."""
+
+    def __init__(self, what: str):
+        self._what = what
+        self._told: str | None = None
+        self._began = 0.0
+
+    def tell(self, text: str) -> None:
+        # Numbers are of attempts, ports and times.
+        told = re.sub(r"\d+", "", text)
+        if self._told is None:
+            self._began = time.monotonic()
+        log.log(logging.DEBUG if told == self._told else logging.WARNING, "%s: %s", self._what, text)
+        self._told = told
+
+    def end(self) -> None:
+        if self._told is not None:
+            log.info("%s no longer, after %.0f s", self._what, time.monotonic() - self._began)
+        self._told = None
+
+
 class Clock:
     """Looks every few seconds for what the passing of time makes due, also without messages: a task a partition."""
 
@@ -235,6 +281,7 @@ class Clock:
         self._spark = spark
         self._settings = settings
         self._progress = progress
+        self._trouble = Trouble("cannot look at what time makes due")
         self._caught_up = CaughtUp()
         self._next = 0.0
         self._reader: LogReader | None = None
@@ -256,8 +303,9 @@ class Clock:
                 looked = frame.mapInArrow(time_task(self._settings), LOOKED_SQL).collect()
                 if written := sum(row.windows for row in looked):
                     log.info("the passing of time: %s windows", written)
+            self._trouble.end()
         except Exception as error:
-            log.warning("cannot look at what time makes due: %s", _root_cause(error))
+            self._trouble.tell(_root_cause(error))
             self._progress.note_trouble()
             self.close()
 
@@ -294,12 +342,18 @@ class Clock:
 class Job:
     """Runs queries until it is told to stop."""
 
-    def __init__(self, spark: SparkSession, settings: Settings, trigger: str = "500 milliseconds"):
+    def __init__(
+        self, spark: SparkSession, settings: Settings, trigger: str = "500 milliseconds",
+        stopping: threading.Event | None = None,
+    ):  # fmt: skip
+        """`stopping` is set by whoever wants the job to end, also before it runs."""
         self._spark = spark
         self._settings = settings
         self._trigger = trigger
         self._progress = Progress(register_metrics(spark))
-        self._stopping = threading.Event()
+        self._stopping = stopping or threading.Event()
+        self._backoff = 0.1
+        self.query: Query | None = None
 
     def stop(self) -> None:
         self._stopping.set()
@@ -310,38 +364,54 @@ class Job:
             self._run()
 
     def _run(self) -> None:
-        backoff = 0.1
         clock = Clock(self._spark, self._settings, self._progress)
+        trouble = Trouble("the query does not run")
         while not self._stopping.is_set():
-            query = None
             try:
-                query = Query(self._spark, self._settings, locate(self._settings), self._trigger, self._progress)
-                log.info("the query runs")
-                while not self._stopping.is_set() and not query.await_end(0.5):
-                    if query.total.messages:
-                        backoff = 0.1
-                    clock.look()
-            except Restart as restart:
-                log.warning("the query begins again: %s", restart)
-                self._stopping.wait(0.1)
+                self._run_query(clock, trouble)
             except (SchemaUnknown, SettingsError, LibraryMissing):
                 raise
-            except (KafkaUnreachable, FileUnusable, psycopg.Error) as error:
-                log.warning("cannot begin, trying again in %.1f s: %s", backoff, str(error).strip())
-                backoff = self._wait(backoff)
             except Exception as error:
-                log.warning("the query ended, trying again in %.1f s: %s", backoff, _root_cause(error))
+                if self._stopping.is_set():
+                    # Whoever ends the job may end Spark at the same time.
+                    log.debug("", exc_info=True)
+                    break
+                if is_lost(self._spark):
+                    raise SparkLost(_root_cause(error)) from None
+                if not isinstance(error, Restart):
+                    self._progress.note_trouble()
+                trouble.tell(str(error).strip() if isinstance(error, EXPECTED) else _root_cause(error))
                 log.debug("", exc_info=True)
-                backoff = self._wait(backoff)
-            finally:
-                if query:
-                    query.stop()
+                self._wait()
         clock.close()
 
-    def _wait(self, backoff: float) -> float:
-        self._progress.note_trouble()
-        self._stopping.wait(backoff * random.uniform(0.5, 1))
-        return min(backoff * 2, 10)
+    def _run_query(self, clock: Clock, trouble: Trouble) -> None:
+        """One query until the job is told to stop. Raises what ends it before."""
+        self.query = query = Query(self._spark, self._settings, locate(self._settings), self._trigger, self._progress)
+        try:
+            while not self._stopping.is_set() and not query.await_end(0.5):
+                if query.batches:
+                    trouble.end()
+                    self._backoff = 0.1
+                clock.look()
+        finally:
+            query.stop()
+
+    def _wait(self) -> None:
+        self._stopping.wait(self._backoff * random.uniform(0.5, 1))
+        self._backoff = min(self._backoff * 2, 10)
+
+
+# Errors whose text says all.
+EXPECTED = (Restart, KafkaUnreachable, FileUnusable, psycopg.Error)
+
+
+def is_lost(spark: SparkSession) -> bool:
+    """Whether Spark's own process has ended, or was told to."""
+    try:
+        return spark.sparkContext._jsc.sc().isStopped()
+    except Exception:
+        return True
 
 
 def _root_cause(error: Exception) -> str:
@@ -423,29 +493,69 @@ def main() -> int:
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     logging.getLogger("py4j").setLevel(logging.WARNING)
+    stopping = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopping.set())
     try:
         settings = read_settings(arguments.config, arguments.batch, checking_files=True)
         if arguments.check:
             print(f"{arguments.config}: valid")
             return 0
         library()
-        with psycopg.connect(settings.postgres, autocommit=True, connect_timeout=10) as connection:
+        # Before Spark starts, which takes a while. A database that is away is waited for later.
+        with (
+            contextlib.suppress(psycopg.OperationalError),
+            psycopg.connect(settings.postgres, autocommit=True, connect_timeout=10) as connection,
+        ):
             check_schema(connection)
-        spark = session("vigie", arguments.master)
+        return run(settings, arguments.master, arguments.trigger, stopping)
     except (SettingsError, LibraryMissing, SchemaUnknown) as error:
         _complain(error)
         return 2
-    spark.sparkContext.setLogLevel("WARN")
-    if page := spark.sparkContext.uiWebUrl:
-        log.info("its page is at %s", page)
-    job = Job(spark, settings, arguments.trigger)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: job.stop())
+
+
+def run(settings: Settings, master: str | None, trigger: str, stopping: threading.Event) -> int:
+    """Runs the job until `stopping` is set; returns the exit status."""
+    spark = None
     try:
-        job.run()
-    except (SettingsError, LibraryMissing, SchemaUnknown) as error:
-        _complain(error)
-        return 2
+        if stopping.is_set():
+            return 0
+        spark = session("vigie", master)
+        quieten(spark)
+        if page := spark.sparkContext.uiWebUrl:
+            log.info("its page is at %s", page)
+        Job(spark, settings, trigger, stopping).run()
+        return 0
+    except (SettingsError, LibraryMissing, SchemaUnknown):
+        raise
+    except Exception as error:
+        if stopping.is_set():
+            return 0
+        if not isinstance(error, SparkLost):
+            raise
+        print(f"vigie-spark: Spark has ended: {error}", file=sys.stderr)
+        return 1
     finally:
-        spark.stop()
-    return 0
+        if spark:
+            with contextlib.suppress(Exception):
+                spark.stop()
+
+
+# Of a failed query these say hundreds of lines, again and again while a server is away; the job says why in one.
+LOUD = {
+    "org.apache.kafka": "ERROR",
+    "org.apache.spark.api.python": "OFF",
+    "org.apache.spark.executor.Executor": "OFF",
+    "org.apache.spark.scheduler.TaskSetManager": "OFF",
+    "org.apache.spark.sql.execution.datasources.v2.WriteToDataSourceV2Exec": "OFF",
+    "org.apache.spark.sql.execution.streaming": "OFF",
+    "org.apache.spark.sql.kafka010": "OFF",
+}
+
+
+def quieten(spark: SparkSession) -> None:
+    """Leaves to the log of the driver what is not said by the job's own lines."""
+    spark.sparkContext.setLogLevel("WARN")
+    log4j = spark.sparkContext._jvm.org.apache.logging.log4j
+    for name, level in LOUD.items():
+        log4j.core.config.Configurator.setLevel(name, log4j.Level.toLevel(level))

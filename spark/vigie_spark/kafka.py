@@ -18,8 +18,8 @@ from .strict import write_time
 
 log = logging.getLogger("vigie.spark")
 
-# Seconds that a broker has for an answer.
-ANSWER = 30
+# Seconds that a broker has for an answer, and for taking messages.
+ANSWER, TAKING = 10, 30
 
 
 class KafkaUnreachable(Exception):
@@ -189,7 +189,7 @@ class RejectedTopic:
         self._producer = Producer(
             _properties(settings, "producer")
             | {"acks": "all", "enable.idempotence": "true", "message.max.bytes": "1000000000",
-               "message.timeout.ms": str(ANSWER * 1000)}
+               "message.timeout.ms": str(TAKING * 1000)}
         )  # fmt: skip
 
     def publish(self, partition: int, messages: list[Rejected], now: int) -> None:

@@ -1,5 +1,6 @@
 """What the job says of itself: heartbeats in the table `processor`, and metrics on Spark's own page."""
 
+import contextlib
 import dataclasses
 import logging
 import os
@@ -10,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 import psycopg
 import pyspark
+from py4j.protocol import Py4JError
 from pyspark.sql import SparkSession
 
 from . import __version__, tables
@@ -194,6 +196,8 @@ def register_metrics(spark: SparkSession) -> Callable[[str, int], None]:
     getattr(source, "MODULE$").register(context, mapped)
 
     def publish(name: str, value: int) -> None:
-        accumulators[name].setValue(value)
+        # Without Spark there is nobody to show it, and the job learns that by itself.
+        with contextlib.suppress(Py4JError, OSError):
+            accumulators[name].setValue(value)
 
     return publish

@@ -130,6 +130,8 @@ def worker(settings: Settings) -> Worker:
     """The worker of this process; made anew after a fork or with other settings."""
     known = _workers.get(os.getpid())
     if known is None or known.settings != settings or known.database.connection.closed:
+        forget_worker()
+        # Those of a process that this one is a fork of are not ours to close.
         _workers.clear()
         _workers[os.getpid()] = known = Worker(settings)
     return known
