@@ -31,7 +31,7 @@ class Gateways:
     def _run(self) -> None:
         producer = confluent_kafka.Producer({
             "bootstrap.servers": os.environ["VIGIE_KAFKA"], "enable.idempotence": True, "message.timeout.ms": 600_000,
-            "reconnect.backoff.max.ms": 500,
+            "reconnect.backoff.max.ms": 500, "log_level": "2",
         })  # fmt: skip
         for number in itertools.count(1):
             if self._stopping.wait(0.02):

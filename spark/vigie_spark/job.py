@@ -253,25 +253,25 @@ class Query:
 
 
 class Trouble:
-    """What keeps the job from its work. Whatever changes is a line of the log, and its end is one."""
+    """What keeps the job from its work. Each thing that is wrong is one line of the log, and the end is one."""
 
     def __init__(self, what: str):
         self._what = what
-        self._told: str | None = None
+        self._told: set[str] = set()
         self._began = 0.0
 
     def tell(self, text: str) -> None:
         # Numbers are of attempts, ports and times.
         told = re.sub(r"\d+", "", text)
-        if self._told is None:
+        if not self._told:
             self._began = time.monotonic()
-        log.log(logging.DEBUG if told == self._told else logging.WARNING, "%s: %s", self._what, text)
-        self._told = told
+        log.log(logging.DEBUG if told in self._told else logging.WARNING, "%s: %s", self._what, text)
+        self._told.add(told)
 
     def end(self) -> None:
-        if self._told is not None:
-            log.info("%s no longer, after %.0f s", self._what, time.monotonic() - self._began)
-        self._told = None
+        if self._told:
+            log.info("that is over after %.0f s: %s", time.monotonic() - self._began, self._what)
+        self._told = set()
 
 
 class Clock:
@@ -543,9 +543,11 @@ def run(settings: Settings, master: str | None, trigger: str, stopping: threadin
 
 # Of a failed query these say hundreds of lines, again and again while a server is away; the job says why in one.
 LOUD = {
+    "org.apache.hadoop.util.Shell": "ERROR",
     "org.apache.kafka": "ERROR",
     "org.apache.spark.api.python": "OFF",
     "org.apache.spark.executor.Executor": "OFF",
+    "org.apache.spark.scheduler.DAGScheduler": "ERROR",
     "org.apache.spark.scheduler.TaskSetManager": "OFF",
     "org.apache.spark.sql.execution.datasources.v2.WriteToDataSourceV2Exec": "OFF",
     "org.apache.spark.sql.execution.streaming": "OFF",

@@ -21,6 +21,9 @@ log = logging.getLogger("vigie.spark")
 # Seconds that a broker has for an answer, and for taking messages.
 ANSWER, TAKING = 10, 30
 
+# librdkafka would write many lines a second to stderr while a broker is away. What is wrong is in the errors.
+QUIET = {"log_level": "2"}
+
 
 class KafkaUnreachable(Exception):
     """The broker does not answer, or refuses; it is tried again."""
@@ -78,11 +81,13 @@ class LogReader:
 
     def __init__(self, settings: KafkaSettings):
         self._topic = settings.topic
-        self._admin = AdminClient(_properties(settings, "producer"))
+        self._trouble: str | None = None
+        self._admin = AdminClient(_properties(settings, "producer") | QUIET)
         self._consumer = Consumer(
-            _properties(settings, "consumer")
-            | {"group.id": "vigie-spark-unused", "enable.auto.commit": "false", "enable.partition.eof": "true",
-               "isolation.level": "read_committed", "auto.offset.reset": "error",
+            _properties(settings, "consumer") | QUIET
+            | {"group.id": "vigie-spark-unused", "error_cb": self._note, "enable.auto.commit": "false",
+               "enable.partition.eof": "true", "isolation.level": "read_committed",
+               "auto.offset.reset": "error",
                # One message is wanted at a time, at once.
                "fetch.wait.max.ms": "10", "max.partition.fetch.bytes": "1"}
         )  # fmt: skip
@@ -90,8 +95,22 @@ class LogReader:
     def close(self) -> None:
         self._consumer.close()
 
+    def _note(self, error: KafkaError) -> None:
+        self._trouble = error.str()
+
+    @contextlib.contextmanager
+    def _answering(self) -> Iterator[None]:
+        try:
+            self._trouble = None
+            yield
+        except KafkaException as error:
+            # Why there is no connection is told while the consumer is polled.
+            self._consumer.poll(0)
+            text = str(error.args[0])
+            raise KafkaUnreachable(f"{text}: {self._trouble}" if self._trouble else text) from None
+
     def partitions(self) -> list[int]:
-        with _answering():
+        with self._answering():
             topic = self._consumer.list_topics(self._topic, timeout=ANSWER).topics[self._topic]
             if topic.error:
                 raise KafkaException(topic.error)
@@ -100,7 +119,7 @@ class LogReader:
     def bounds(self) -> dict[int, tuple[int, int]]:
         """The first offset of each partition, and the end of what can be read of it."""
         partitions = self.partitions()
-        with _answering():
+        with self._answering():
             first, end = (
                 self._admin.list_offsets(
                     {TopicPartition(self._topic, partition): which for partition in partitions},
@@ -120,7 +139,7 @@ class LogReader:
             return found
         self._consumer.assign([TopicPartition(self._topic, partition, offsets[partition]) for partition in waiting])
         try:
-            with _answering():
+            with self._answering():
                 self._receive(waiting, found)
         finally:
             self._consumer.unassign()
@@ -170,14 +189,6 @@ class LogReader:
         return {partition: move for partition, move in moves.items() if move}
 
 
-@contextlib.contextmanager
-def _answering() -> Iterator[None]:
-    try:
-        yield
-    except KafkaException as error:
-        raise KafkaUnreachable(str(error.args[0])) from None
-
-
 # MARK: Rejected messages
 
 
@@ -187,7 +198,7 @@ class RejectedTopic:
     def __init__(self, settings: KafkaSettings):
         self._settings = settings
         self._producer = Producer(
-            _properties(settings, "producer")
+            _properties(settings, "producer") | QUIET
             | {"acks": "all", "enable.idempotence": "true", "message.max.bytes": "1000000000",
                "message.timeout.ms": str(TAKING * 1000)}
         )  # fmt: skip
