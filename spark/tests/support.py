@@ -400,6 +400,16 @@ def losses(centre: Centre) -> list[tuple]:
     )
 
 
+def lost_numbers(centre: Centre) -> list[tuple[str, str, int, int]]:
+    """The numbers of streams that are not there, for whatever reason: ranges that do not touch."""
+    merged: list[tuple[str, str, int, int]] = []
+    for gateway, stream, first, last, *_ in losses(centre):
+        if merged and merged[-1][:2] == (gateway, stream) and merged[-1][3] == first - 1:
+            first = merged.pop()[2]
+        merged.append((gateway, stream, first, last))
+    return merged
+
+
 def streams(centre: Centre) -> list[tuple]:
     return centre.query("""
         SELECT gateway_id, stream_id, first_seq, last_seq, last_event_time, end_seq, previous_stream_id, previous_known,

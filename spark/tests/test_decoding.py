@@ -154,7 +154,8 @@ def test_both_engines_give_the_same_verdicts(tmp_path):
     assert support.details(left) == support.details(right)
     assert support.rejected(left) == support.rejected(right)
     assert support.rows(left) == support.rows(right)
-    assert support.losses(left) == support.losses(right)
+    # Whether a rejected number of a stream that is not known yet is lost depends on where batches end.
+    assert support.lost_numbers(left) == support.lost_numbers(right)
     assert support.streams(left) == support.streams(right)
     found = [centre.query("SELECT gateway_id, own_stream_id, seq, kafka_offset FROM sequence_conflict ORDER BY 1, 2")
              for centre in (left, right)]  # fmt: skip

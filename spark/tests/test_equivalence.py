@@ -19,9 +19,11 @@ def test_tasks_write_what_the_processor_writes(tmp_path):
     print(f"VIGIE_SEED={SEED}")
     topic = support.make_topic()
     support.produce(
-        topic, COUNT, "--conflicts", "0.002", "--duplicates", "0.03", "--malformed", "0.02", "--out-of-order", "0.05",
-        "--late", "0.03", "--faults", "0.02", "--anomalies", "0.02", "--episodes", "0.01", seed=SEED,
+        topic, COUNT, "--duplicates", "0.03", "--malformed", "0.02", "--out-of-order", "0.05", "--late", "0.03",
+        "--faults", "0.02", "--anomalies", "0.02", "--episodes", "0.01", seed=SEED,
     )  # fmt: skip
+    # The fleet makes conflicts in order only.
+    support.produce(topic, COUNT // 10, "--name", "two-minds", "--conflicts", "0.02", "--duplicates", "0.05", seed=SEED)
     left, right = support.make_centre(tmp_path, topic, "a"), support.make_centre(tmp_path, topic, "b")
     support.run_processor(left)
     summaries = support.Tasks(right, largest=4000).run()

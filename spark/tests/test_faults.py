@@ -27,18 +27,29 @@ class Gateways:
         self.sent = 0
         """How many readings of each gateway were acknowledged."""
         self.partitions = 2
+        self.error: BaseException | None = None
 
     def _run(self) -> None:
-        producer = confluent_kafka.Producer({
-            "bootstrap.servers": os.environ["VIGIE_KAFKA"], "enable.idempotence": True, "message.timeout.ms": 600_000,
-            "reconnect.backoff.max.ms": 500, "log_level": "2",
-        })  # fmt: skip
+        try:
+            self._send()
+        except BaseException as error:
+            self.error = error
+
+    def _send(self) -> None:
+        known = 0
         for number in itertools.count(1):
             if self._stopping.wait(0.02):
                 break
+            if known != self.partitions:
+                # One that is new knows all partitions.
+                known = self.partitions
+                producer = confluent_kafka.Producer({
+                    "bootstrap.servers": os.environ["VIGIE_KAFKA"], "enable.idempotence": True,
+                    "message.timeout.ms": 600_000, "reconnect.backoff.max.ms": 500, "log_level": "2",
+                })  # fmt: skip
             for place, gateway in enumerate(("g-1", "g-2")):
                 # Over all partitions there are, so that readings of one gateway come in any order.
-                partition = (number // 25 + place) % self.partitions
+                partition = (number // 25 + place) % known
                 producer.produce(self._topic, support.reading(number, START + number * 1000, gateway),
                                  key=gateway.encode(), partition=partition)  # fmt: skip
             if number % 25 == 0:
@@ -52,8 +63,12 @@ class Gateways:
         return self
 
     def __exit__(self, *_) -> None:
+        self.end()
+
+    def end(self) -> None:
         self._stopping.set()
         self._thread.join()
+        assert self.error is None, self.error
 
 
 def test_the_job_lives_through_what_servers_do(tmp_path, spark, monkeypatch):
@@ -80,7 +95,12 @@ def test_the_job_lives_through_what_servers_do(tmp_path, spark, monkeypatch):
         def gets_on(what: str) -> None:
             # What was acknowledged by now, and more.
             wanted = 2 * gateways.sent + 200
-            support.wait_until(f"rows come after {what}", lambda: rows() >= wanted, support.BOUND)
+
+            def is_there() -> bool:
+                assert gateways.error is None, gateways.error
+                return rows() >= wanted
+
+            support.wait_until(f"rows come after {what}", is_there, support.BOUND)
 
         with Gateways(topic) as gateways, support.running_job(spark, centre) as job:
             gets_on("the start")
@@ -100,7 +120,7 @@ def test_the_job_lives_through_what_servers_do(tmp_path, spark, monkeypatch):
             gets_on("a partition was added")
             shutil.rmtree(job.job.query._checkpoint, ignore_errors=True)
             gets_on("the checkpoint folder was deleted")
-            gateways.__exit__()
+            gateways.end()
             support.wait_until("all is read", lambda: centre.has_read(topic), support.BOUND)
             # All that the topic has held is read: it is made anew, and the gateways go on.
             support.make_anew(topic, 3)
