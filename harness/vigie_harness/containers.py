@@ -8,10 +8,10 @@ this machine's mirror, PostgreSQL and Prometheus from Debian 13, Kafka from the 
 their build stage (minutes), or from the programs in a FOLDER, which must have been built on Debian 13.
 
 Then rows must come from all three gateways, two processors share the partitions, a fleet's readings come on top, a
-processor and a gateway are killed, Kafka is restarted, and all recovers; the gateways are stopped, every number that
-they have given must be a row, and `vigie-processor verify` must agree. Without a running dockerd one of our own is
-started, with its data below .vigie/containers. Everything is removed at the end; --keep leaves a daemon's data and the
-images for a next run.
+processor and a gateway are killed, Kafka is restarted, and all recovers; the Spark job on a cluster of its own takes
+the processors' place and gives it back; the gateways are stopped, every number that they have given must be a row, and
+`vigie-processor verify` must agree. Without a running dockerd one of our own is started, with its data below
+.vigie/containers. Everything is removed at the end; --keep leaves a daemon's data and the images for a next run.
 """
 
 import argparse
@@ -36,6 +36,7 @@ from .interrupts import Stopped
 from .kafka.finding import find_kafka
 from .ports import free_port
 from .processes import Process, wait_until
+from .spark_jars import find_jars
 
 FOLDER = STATE / "containers"
 LOG = FOLDER / "commands.log"
@@ -45,6 +46,9 @@ STAND_INS = ("kafka", "postgres", "prometheus")
 GATEWAYS = ("lyon-school", "marseille-archive", "mons-office")
 ONCE = ("topics", "migrate")
 LASTING = ("kafka", "postgres", "processor", "dashboard", *GATEWAYS, "prometheus")
+SPARK = ("spark-master", "spark-worker-1", "spark-worker-2", "spark-job", "maintenance")
+# The pages of the cluster and what they show.
+SPARK_PAGES = {8080: "Spark Master at", 8081: "Spark Worker at", 8082: "Spark Worker at", 4040: "RUNNING"}
 PROGRAMS = ("vigie-gateway", "vigie-processor", "vigie-fleet")
 # Other than those that compose.yaml makes by itself.
 PARTITIONS = 4
@@ -191,7 +195,7 @@ class Trial:
         for network in self.docker("network", "ls", "--quiet", "--filter", label).split():
             # A daemon leaves the bridge to whoever made it, which was the one before it.
             self.network.interfaces.discard(f"br-{network}")
-        self.compose("down", "--volumes", "--remove-orphans", "--timeout", "0")
+        self.compose("--profile", "spark", "down", "--volumes", "--remove-orphans", "--timeout", "0")
         if self.daemon and (others := self.docker("ps", "--all", "--quiet").split()):
             # Of a build.
             self.docker("rm", "--force", *others)
@@ -251,16 +255,22 @@ class Trial:
         for name in PROGRAMS:
             shutil.copy2(self.programs / name, ROOT / "docker/programs" / name)
 
+    def give_jars(self) -> None:
+        """The connector, which the build stage would let maven fetch."""
+        for jar in find_jars().glob("*.jar"):
+            shutil.copyfile(jar, ROOT / "docker/jars" / jar.name)
+
     def build(self) -> None:
+        self.give_jars()
         if self.programs:
             say(f"Building Vigie's images with the programs of {self.programs}: nothing is compiled in the build stage")
             self.give_programs()
         else:
             say("Building Vigie's images; the programs are compiled in the build stage, with Debian's Swift")
         began = time.monotonic()
-        self.compose("--profile", "fleet", "build", bound=5400)
+        self.compose("--profile", "fleet", "--profile", "spark", "build", bound=5400)
         say(f"  built after {(time.monotonic() - began) / 60:.1f} min")
-        for name in ("debian", "gateway", "processor", "fleet", "dashboard"):
+        for name in ("debian", "gateway", "processor", "fleet", "dashboard", "spark"):
             size = int(self.docker("image", "inspect", "--format", "{{.Size}}", f"vigie-trial/{name}"))
             say(f"  image {name:<10} {size / 1e6:>6.0f} MB")
 
@@ -283,13 +293,13 @@ class Trial:
             if container["State"]["ExitCode"] != 0:
                 raise HarnessError(f"{service} ended with status {container['State']['ExitCode']}")
 
-    def wait_for_health(self) -> None:
+    def wait_for_health(self, services=LASTING) -> None:
         """Healthy are all containers with a check, and running those without one."""
         unwell: dict[str, list[str]] = {}
 
         def are_healthy():
             unwell.clear()
-            for service in LASTING:
+            for service in services:
                 states = [one["State"] for one in self.containers(service)]
                 found = [state.get("Health", {}).get("Status", state["Status"]) for state in states]
                 if not found or not set(found) <= {"healthy", "running"}:
@@ -301,10 +311,10 @@ class Trial:
         except HarnessError as error:
             raise HarnessError(f"{error}; not so: {unwell}") from None
 
-    def examine(self) -> None:
+    def examine(self, services=(*ONCE, *LASTING)) -> None:
         """That containers are as closed as compose.yaml says, and hold no secret where others read it."""
         passwords = {path.read_text().strip() for path in self.secrets.iterdir()}
-        for service in (*ONCE, *LASTING):
+        for service in services:
             for container in self.containers(service):
                 name, host = container["Name"], container["HostConfig"]
                 if not host["ReadonlyRootfs"] or host["CapDrop"] != ["ALL"] or not host["Memory"]:
@@ -403,8 +413,36 @@ class Trial:
                     raise HarnessError(f"the dashboard answers {answer.status}")
         say("  the dashboard answers")
 
-    def show_memory(self) -> None:
-        names = [container["Name"][1:] for service in LASTING for container in self.containers(service)]
+    def change_engine(self) -> None:
+        """The Spark job goes on where the processors stopped, and they where it stopped."""
+        say("Stopping the processors, and starting Spark in their place")
+        self.compose("stop", "processor")
+        began = time.monotonic()
+        self.compose("--profile", "spark", "up", "--detach", "--no-deps", *SPARK, bound=900)
+        self.wait_for_health(SPARK)
+        say(f"  master, workers, job and maintenance are healthy after {time.monotonic() - began:.0f} s")
+        self.wait_for_rows("from the Spark job")
+        self.examine(SPARK)
+        for port, words in SPARK_PAGES.items():
+            path = "StreamingQuery/" if port == 4040 else ""
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/{path}", timeout=30) as answer:
+                if words not in answer.read().decode():
+                    raise HarnessError(f"the page of Spark at {port} does not say {words!r}")
+        say("  the pages of master, workers and job show the query")
+        self.kill("spark-worker-1")
+        self.kill("spark-job")
+        self.show_memory(SPARK)
+        say("Stopping Spark, and starting the processors")
+        self.compose("--profile", "spark", "stop", *SPARK)
+        (job,) = self.containers("spark-job")
+        if job["State"]["ExitCode"] != 0:
+            raise HarnessError(f"the Spark job ended with status {job['State']['ExitCode']}")
+        self.compose("start", "processor")
+        self.wait_for_health()
+        self.wait_for_rows("after it")
+
+    def show_memory(self, services=LASTING) -> None:
+        names = [container["Name"][1:] for service in services for container in self.containers(service)]
         form = "{{.Name}}\t{{.MemUsage}}\t{{.PIDs}}"
         for line in self.docker("stats", "--no-stream", "--format", form, *names).splitlines():
             name, memory, threads = line.split("\t")
@@ -447,10 +485,15 @@ class Trial:
         """Everything that was made here."""
         for name in PROGRAMS:
             (ROOT / "docker/programs" / name).unlink(missing_ok=True)
+        for jar in (ROOT / "docker/jars").glob("*.jar"):
+            jar.unlink()
         if self.is_up:
             with contextlib.suppress(HarnessError, subprocess.TimeoutExpired):
-                (FOLDER / "containers.log").write_text(self.compose("logs", "--no-color", "--timestamps"))
-            self.compose("down", "--volumes", "--remove-orphans", "--timeout", "40", *self.images_go())
+                (FOLDER / "containers.log").write_text(
+                    self.compose("--profile", "spark", "logs", "--no-color", "--timestamps")
+                )
+            down = ("--profile", "spark", "down", "--volumes", "--remove-orphans", "--timeout", "40")
+            self.compose(*down, *self.images_go())
         if not self.keep and not self.daemon:
             names = [f"vigie-trial/{name}" for name in ("debian", "fleet", *STAND_INS)]
             self.run("docker", "rmi", "--force", *names)
@@ -489,6 +532,7 @@ class Trial:
         self.restart_kafka()
         self.examine_prometheus()
         self.show_memory()
+        self.change_engine()
         self.compare()
 
 

@@ -18,7 +18,9 @@ COMPOSE = yaml.safe_load((ROOT / "compose.yaml").read_text())
 SERVICES = COMPOSE["services"]
 COMPOSE_2 = ROOT / "tools/compose2"
 ONCE = {"migrate", "topics", "fleet"}
-OURS = {"fleet", "migrate", "processor", "dashboard", "lyon-school", "marseille-archive", "mons-office"}
+SPARK = {"spark-master", "spark-worker-1", "spark-worker-2", "spark-job"}
+GATEWAYS = {"lyon-school", "marseille-archive", "mons-office"}
+OURS = {"fleet", "migrate", "processor", "maintenance", "dashboard", *GATEWAYS, *SPARK}
 
 
 def version_of(*command):
@@ -44,7 +46,7 @@ class Images(unittest.TestCase):
             {stage.split()[0] for stage in stages} - set(names), {"${BASE}"}, "a stage stands on something else"
         )
         for name, stage in zip(names, stages, strict=True):
-            if name in ("dashboard", "gateway", "processor", "fleet"):
+            if name in ("dashboard", "gateway", "processor", "fleet", "spark"):
                 self.assertIn("\nUSER 10001:10001\n", stage, name)
                 self.assertIn('\nENTRYPOINT ["tini", "--", ', stage, name)
         self.assertNotIn("amd64", text)
@@ -80,7 +82,8 @@ class Compose(unittest.TestCase):
         environment = os.environ | {"VIGIE_TRIAL_PROGRAMS": "given", "VIGIE_TRIAL_SECRETS": "/nowhere"}
         for more in ([], ["--file", "docker/stand-ins/compose.yaml"]):
             result = subprocess.run(
-                [command, "--file", "compose.yaml", *more, "--profile", "monitoring", "config", "--quiet"],
+                [command, "--file", "compose.yaml", *more, "--profile", "monitoring", "--profile", "spark", "config",
+                 "--quiet"],
                 cwd=ROOT, env=environment, capture_output=True, text=True, check=False)  # fmt: skip
             self.assertEqual(result.returncode, 0, result.stdout + result.stderr)
             self.assertEqual(result.stdout + result.stderr, "")
@@ -120,6 +123,8 @@ class Compose(unittest.TestCase):
         self.assertEqual(waits_for("dashboard"), {"migrate": done})
         self.assertEqual(waits_for("migrate"), {"postgres": "service_healthy"})
         self.assertEqual(waits_for("topics"), {"kafka": "service_healthy"})
+        self.assertEqual(waits_for("maintenance"), {"migrate": done})
+        self.assertEqual(waits_for("spark-job"), {"migrate": done, "topics": done, "spark-master": "service_healthy"})
         for gateway in ("lyon-school", "marseille-archive", "mons-office"):
             self.assertEqual(waits_for(gateway), {})
 
@@ -138,6 +143,10 @@ class Compose(unittest.TestCase):
         with_database = set(SERVICES["postgres"]["networks"])
         for name in ("lyon-school", "marseille-archive", "mons-office", "kafka", "fleet"):
             self.assertFalse(with_database & set(SERVICES[name]["networks"]), name)
+
+    def test_nothing_of_spark_starts_by_itself(self):
+        for name in {*SPARK, "maintenance"}:
+            self.assertEqual(SERVICES[name]["profiles"], ["spark"], name)
 
     def test_prometheus_asks_every_gateway(self):
         settings = yaml.safe_load((ROOT / "monitoring/prometheus/prometheus.yaml").read_text())
