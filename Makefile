@@ -106,6 +106,13 @@ demo: build-dependencies ## Run it all with simulated boards and watch it live; 
 	@$(PREPARE_KAFKA) $(SWIFT_RELEASE) || { echo "vigie: the build failed." >&2; exit 1; }; wait
 	@$(DEMO)
 
+.PHONY: demo-spark
+demo-spark: build-dependencies ## The same demo with the Spark job in the processor's place; DURATION=60
+	@$(DEMO) --engine spark --check
+	@$(PREPARE_KAFKA) $(PREPARE_SPARK) $(SWIFT_RELEASE) || { echo "vigie: the build failed." >&2; exit 1; }; wait
+	@spark/environment
+	@$(DEMO) --engine spark
+
 .PHONY: clean-demo
 clean-demo: ## Remove the demo's data
 	@python3 demo/clean.py
@@ -139,8 +146,7 @@ test-dashboard: dependencies ## Run the dashboard's tests: its logic, and in a r
 .PHONY: test-spark
 test-spark: dependencies ## Run all of the Spark job's tests on Apache Kafka, PostgreSQL and real Spark; VIGIE_SPARK_JARS=folder
 	spark/environment
-	swift build --product vigie-processor
-	swift build --product vigie-fleet
+	for program in gateway processor fleet; do swift build --product "vigie-$$program" || exit; done
 	tools/with-services --broker apache -- .vigie/spark/venv/bin/python -m pytest -q -rs -p no:cacheprovider spark/tests
 
 .PHONY: test-hardware

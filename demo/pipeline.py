@@ -25,6 +25,7 @@ TEMPLATES = pathlib.Path(__file__).resolve().parent / "configuration"
 RECORDINGS = ROOT / "Tests" / "IntegrationTests" / "Data"
 PROGRAMS = programs("release")
 DASHBOARD = ROOT / "dashboard" / "run"
+SPARK_PYTHON = STATE / "spark" / "venv" / "bin" / "python"
 TOPIC = "sensor.readings"
 PARTITIONS = 4
 
@@ -35,10 +36,11 @@ RETENTION = {"retention.bytes": str(1 << 20)}
 class Program:
     """One of Vigie's programs: its process and where it answers."""
 
-    def __init__(self, name, arguments, port, logs, ready_path="/readyz", environment=None):
+    def __init__(self, name, arguments, port, logs, ready_path="/readyz", ready_word=b"", environment=None):
         self.name = name
         self.address = f"http://127.0.0.1:{port}"
         self.ready_path = ready_path
+        self.ready_word = ready_word
         self.was_ready = False
         self.process = Process(name, arguments, logs / f"{name}.log", environment=environment)
 
@@ -49,7 +51,7 @@ class Program:
     def is_ready(self):
         try:
             with urllib.request.urlopen(f"{self.address}{self.ready_path}", timeout=1) as answer:
-                return answer.status == 200
+                return answer.status == 200 and self.ready_word in answer.read()
         except OSError:
             return False
 
@@ -57,8 +59,9 @@ class Program:
 class Pipeline:
     """The demo's parts. What takes long to start does so beside the others."""
 
-    def __init__(self, wanted, kafka_port, say):
+    def __init__(self, wanted, kafka_port, say, engine="processor"):
         self.say = say
+        self.engine = engine
         self.postgres = None
         self.processor = None
         self.dashboard = None
@@ -81,6 +84,8 @@ class Pipeline:
         for folder in ("logs", "configuration", "outboxes"):
             (self.folder / folder).mkdir(exist_ok=True)
         must_have(PROGRAMS, "vigie-gateway", "vigie-processor")
+        if self.engine == "spark" and not SPARK_PYTHON.exists():
+            raise HarnessError("the Spark job has no Python environment: run spark/environment.")
         if self.broker.note:
             self.say(self.broker.note)
         self.broker.launch()
@@ -89,7 +94,7 @@ class Pipeline:
         self._migrate()
         self._launch_dashboard()
         self._create_topics()
-        self._start_processor()
+        self._start_engine()
         self._wait_for_dashboard()
 
     def _start_postgres(self):
@@ -132,6 +137,30 @@ class Pipeline:
         self.processor_port = port
         path = self._configuration("processor", connection=json.dumps(self.connection), port=port)
         self._run_to_end("migrate", path)
+
+    def _start_engine(self):
+        if self.engine == "spark":
+            self._start_spark()
+        else:
+            self._start_processor()
+
+    def _start_spark(self):
+        """The Spark job in local mode, on the same configuration, tables and offsets as the processor."""
+        path = self.folder / "configuration" / "processor.yaml"
+        arguments = [SPARK_PYTHON, ROOT / "spark" / "job.py", "--master", "local[2]", "--config", path]
+        options = f"--driver-memory 1g --conf spark.ui.port={self.processor_port} pyspark-shell"
+        # Its page tells of the query as soon as there is one.
+        self.processor = Program(
+            "spark",
+            arguments,
+            self.processor_port,
+            self.folder / "logs",
+            ready_path="/StreamingQuery/",
+            ready_word=b"RUNNING",
+            environment=os.environ | {"PYSPARK_SUBMIT_ARGS": options, "SPARK_LOCAL_IP": "127.0.0.1"},
+        )
+        self.processor.wait_until_ready()
+        self.say(f"Spark: {self.processor.address}/")
 
     def _start_processor(self):
         path = self.folder / "configuration" / "processor.yaml"
@@ -262,14 +291,14 @@ class Pipeline:
             self.problems.append(f"{program.name} {process.ending} when it was asked to stop; see {process.log}")
 
     def _wait_until_read(self, bound=15):
-        """Waits until the processor has committed everything that the topic holds."""
+        """Waits until the engine has committed everything that the topic holds."""
         partitions = [TopicPartition(TOPIC, number) for number in range(PARTITIONS)]
         client = Consumer({"bootstrap.servers": self.kafka, "group.id": "vigie-demo-watch", "log_level": 0})
         try:
             ends = {}
             for part in partitions:
                 if not (offsets := client.get_watermark_offsets(part, timeout=5)):
-                    self.problems.append("cannot tell whether the processor has read everything: the broker is silent")
+                    self.problems.append("cannot tell whether everything was read: the broker is silent")
                     return
                 ends[part.partition] = offsets[1]
             with psycopg.connect(self.connection, autocommit=True) as database:
@@ -282,8 +311,10 @@ class Pipeline:
                     if all(read.get(number, 0) >= end for number, end in ends.items()):
                         return
                     time.sleep(0.05)
-            self.problems.append(f"the processor had not read everything {bound} s after the boards stopped")
+            self.problems.append(
+                f"the {self.processor.name} had not read everything {bound} s after the boards stopped"
+            )
         except (KafkaException, psycopg.Error) as error:
-            self.problems.append(f"cannot tell whether the processor has read everything: {error}")
+            self.problems.append(f"cannot tell whether everything was read: {error}")
         finally:
             client.close()

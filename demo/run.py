@@ -28,12 +28,21 @@ def parse_arguments():
     parser.add_argument(
         "--kafka", choices=("apache", "stand-in"), help="the private broker: Apache Kafka, or the stand-in"
     )
+    parser.add_argument(
+        "--engine", choices=("processor", "spark"), default="processor", help="what reads the topic: `make demo-spark`"
+    )
     parser.add_argument("--duration", type=arguments.seconds, help="seconds after which the demo ends by itself")
     parser.add_argument("--kafka-port", type=arguments.port, help="the private broker's port; any free one without it")
     parser.add_argument(
         "--check", action="store_true", help="only say what is wrong with the options and the broker, before a build"
     )
-    return parser.parse_args()
+    options = parser.parse_args()
+    if options.engine == "spark":
+        if options.kafka == "stand-in":
+            parser.error("the Spark job needs Apache Kafka, not the stand-in")
+        # Yours, or Apache Kafka and nothing in its place.
+        options.kafka = options.kafka or (None if os.environ.get("VIGIE_KAFKA") else "apache")
+    return options
 
 
 def only_one():
@@ -64,7 +73,7 @@ def run(options):
     def say(text):
         print(f"{time.monotonic() - started:6.1f} s  {text}", flush=True)
 
-    pipeline = Pipeline(options.kafka, options.kafka_port, say)
+    pipeline = Pipeline(options.kafka, options.kafka_port, say, options.engine)
     status = 0
     stopped_by = None
     verified = None
@@ -91,7 +100,8 @@ def run(options):
         # Nothing interrupts the end: every part of it has a bound.
         interrupts.ignore()
         if pipeline.processor:
-            print("\nStopping: boards, then the processor once it has read everything, then the servers.", flush=True)
+            engine = pipeline.processor.name
+            print(f"\nStopping: boards, then {engine} once it has read everything, then the servers.", flush=True)
         last = pipeline.stop_programs(measurements)
         if last:
             print(summary(last), flush=True)
