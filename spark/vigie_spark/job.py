@@ -85,6 +85,9 @@ def locate(settings: Settings) -> dict[int, Position]:
             if new := bounds.keys() - stored.keys():
                 connection.execute(tables.INSERT_POSITIONS, (topic, sorted(new)))
                 stored = stored_positions(connection, topic)
+            partitions = sorted(bounds)
+            if taken := connection.execute(tables.TAKE_GATEWAYS, (partitions, partitions[0])).rowcount:
+                log.info("took up %s gateways of partitions that are gone", taken)
             for partition, move in reader.compare(stored).items():
                 log.warning("partition %s: %s, reading from offset %s", partition, move.reason, move.to.next)
                 since, now = stored[partition], time.time_ns() // 1_000_000
@@ -305,7 +308,7 @@ class Clock:
                     log.info("the passing of time: %s windows", written)
             self._trouble.end()
         except Exception as error:
-            self._trouble.tell(_root_cause(error))
+            self._trouble.tell(root_cause(error))
             self._progress.note_trouble()
             self.close()
 
@@ -377,10 +380,10 @@ class Job:
                     log.debug("", exc_info=True)
                     break
                 if is_lost(self._spark):
-                    raise SparkLost(_root_cause(error)) from None
+                    raise SparkLost(root_cause(error)) from None
                 if not isinstance(error, Restart):
                     self._progress.note_trouble()
-                trouble.tell(str(error).strip() if isinstance(error, EXPECTED) else _root_cause(error))
+                trouble.tell(str(error).strip() if isinstance(error, EXPECTED) else root_cause(error))
                 log.debug("", exc_info=True)
                 self._wait()
         clock.close()
@@ -414,11 +417,15 @@ def is_lost(spark: SparkSession) -> bool:
         return True
 
 
-def _root_cause(error: Exception) -> str:
-    """The line of a failed query's message that says why: Spark's own frames are around it."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    named = [line for line in lines if "Error" in line or "Exception" in line]
-    return " | ".join((named or lines)[-2:])[:500]
+def root_cause(error: Exception) -> str:
+    """The line of an error that says why: Spark puts its own frames, states and plans around it."""
+    text = str(error).partition("=== Streaming Query ===")[0].partition("JVM stacktrace:")[0]
+    lines = [re.sub(r"( *SQLSTATE: \w+)+$", "", line).rstrip() for line in text.splitlines()]
+    lines = [line for line in lines if line]
+    if "Traceback (most recent call last)" in text:
+        # The innermost one is the last; its frames are indented.
+        return next(line for line in reversed(lines) if not line[0].isspace())[:500]
+    return (lines[0] if lines else repr(error)).rpartition("terminated with exception: ")[2].strip()[:500]
 
 
 def jars() -> list[str]:

@@ -106,7 +106,7 @@ class LogReader:
         except KafkaException as error:
             # Why there is no connection is told while the consumer is polled.
             self._consumer.poll(0)
-            text = str(error.args[0])
+            text = error.args[0].str()
             raise KafkaUnreachable(f"{text}: {self._trouble}" if self._trouble else text) from None
 
     def partitions(self) -> list[int]:

@@ -519,6 +519,13 @@ WITH over AS (DELETE FROM alert_state WHERE {_LOG_ALERT} AND variable = ANY (%s:
 UPDATE alert a SET closed_at = greatest({_time("%s")}, opened_at), updated_at = {_time("%s")}
 FROM over WHERE a.id = over.alert_id RETURNING id, detail
 """
+# Of gateways whose last messages came from partitions that the topic does not have any more: somebody must look after
+# their windows and their silence.
+TAKE_GATEWAYS = """
+WITH locked AS MATERIALIZED (
+    SELECT gateway_id FROM gateway WHERE kafka_partition <> ALL (%s) ORDER BY gateway_id COLLATE "C" FOR UPDATE)
+UPDATE gateway g SET kafka_partition = %s FROM locked l WHERE g.gateway_id = l.gateway_id
+"""
 OPEN_CONFLICTS = """
 SELECT n.gateway_id, (SELECT count(*) FROM sequence_conflict c
     WHERE c.gateway_id = n.gateway_id AND c.settled_at IS NULL) FROM unnest(%s::text[]) AS n (gateway_id)
