@@ -73,3 +73,16 @@ def test_a_log_that_was_made_anew_is_read_from_its_start(tmp_path):
     assert sum(summary.duplicates for summary in summaries) == 25
     assert centre.query("SELECT count(*), max(seq) FROM sensor_data") == [(60, 60)]
     assert support.losses(centre) == []
+
+
+@support.needs_servers
+def test_gateways_of_partitions_that_are_gone_are_looked_after(tmp_path):
+    topic = support.make_topic(2)
+    centre = support.make_centre(tmp_path, topic)
+    for partition in (0, 1):
+        support.send(topic, [(b"g", support.reading(1, 1_795_800_000_000, gateway=f"g-{partition}"))], partition)
+    support.Tasks(centre, largest=10).run()
+    # The topic had four partitions once.
+    centre.query("UPDATE gateway SET kafka_partition = 3 WHERE gateway_id = 'g-1' RETURNING 1")
+    locate(centre.settings)
+    assert centre.query("SELECT gateway_id, kafka_partition FROM gateway ORDER BY 1") == [("g-0", 0), ("g-1", 0)]
