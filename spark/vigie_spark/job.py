@@ -24,6 +24,7 @@ import time
 import psycopg
 import pyspark
 from pyspark import SparkConf, SparkContext
+from pyspark.errors import AnalysisException
 from pyspark.sql import DataFrame, SparkSession, functions
 
 from . import tables
@@ -442,6 +443,17 @@ def jars() -> list[str]:
     return [str(path) for path in found]
 
 
+def check_connector(spark: SparkSession) -> None:
+    """SettingsError if Spark has no Kafka connector, which whoever calls spark-submit has to name."""
+    try:
+        spark.readStream.format("kafka").option("kafka.bootstrap.servers", "-").option("subscribe", "-").load()
+    except AnalysisException as error:
+        raise SettingsError(
+            f"Spark has no Kafka connector ({root_cause(error)}): start the job by spark/submit, or give spark-submit "
+            f"--packages org.apache.spark:spark-sql-kafka-0-10_2.13:{pyspark.__version__}"
+        ) from None
+
+
 def is_given(name: str) -> bool:
     """Whether whoever starts the job has set one of Spark's settings."""
     if "PYSPARK_GATEWAY_PORT" in os.environ:
@@ -529,6 +541,7 @@ def run(settings: Settings, master: str | None, trigger: str, stopping: threadin
             return 0
         spark = session("vigie", master)
         quieten(spark)
+        check_connector(spark)
         if page := spark.sparkContext.uiWebUrl:
             log.info("its page is at %s", page)
         Job(spark, settings, trigger, stopping).run()
