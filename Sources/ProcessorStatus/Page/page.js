@@ -324,7 +324,7 @@ function members(status) {
 
 function show(status) {
   const { counts, state, latency } = status;
-  document.body.classList.toggle("maintenance", status.role === "maintenance");
+  document.body.classList.toggle("maintenance", status.role !== "processing");
   document.title = `${status.instance} · Vigie processor`;
   text("instance", status.instance);
   text("identity", `Process ${status.process_id} on ${status.host}`);
@@ -349,17 +349,22 @@ function show(status) {
   batches(status.batches);
   const alerts = status.alerts;
   const open = alerts?.reduce((sum, alert) => sum + alert.count, 0);
+  const processing = status.role === "processing";
   facts("counts", [
-    ["Rows written", count(counts.rows)], ["Window rows written", count(counts.windows)], ["Duplicates dropped", count(counts.duplicates)],
-    ["Late", count(counts.late)], ["Rejected", count(counts.rejected), counts.rejected > 0],
+    ...(processing ? [
+      ["Rows written", count(counts.rows)], ["Window rows written", count(counts.windows)], ["Duplicates dropped", count(counts.duplicates)],
+      ["Late", count(counts.late)], ["Rejected", count(counts.rejected), counts.rejected > 0],
+    ] : []),
     ["Missing", count(status.database.missing), status.database.missing > 0],
     ["Alerts open", missing(open) ? "–" : count(open), open > 0],
     ...(alerts ?? []).map((alert) => [`   ${alert.kind}, ${alert.severity}`, count(alert.count)]),
   ]);
   facts("state", [
-    ["Sensors", count(state.sensors)], ["Open windows", count(state.windows)], ["Panes", count(state.panes)], ["State", bytes(state.bytes)],
+    ...(processing ? [
+      ["Sensors", count(state.sensors)], ["Open windows", count(state.windows)], ["Panes", count(state.panes)], ["State", bytes(state.bytes)],
+    ] : []),
     ["Memory of the process", bytes(status.process.resident_bytes)], ["CPU, of one core", share(status.process.cpu_share)],
-    ["Partitions", count(status.partitions.length)],
+    ...(processing ? [["Partitions", count(status.partitions.length)]] : []),
   ]);
   partitions(status);
   members(status);
