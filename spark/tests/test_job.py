@@ -274,3 +274,30 @@ def test_a_stop_while_spark_starts_is_a_stop(tmp_path):
         child.terminate()
         assert child.wait(support.BOUND) == 0, log.read_text()
     assert "Traceback" not in log.read_text() and "does not run" not in log.read_text()
+
+
+def test_when_all_gateways_stop_silence_is_an_alert_and_windows_become_final(tmp_path, spark):
+    """Nothing comes any more, and only the passing of time is left: as with the processor, which runs beside."""
+    topic = support.make_topic(2)
+    configuration = {
+        "windows": [{"size": "10s", "slide": "5s"}], "lateness": "3s", "idle_timeout": "5s", "update_interval": "1s",
+        "alerts": {"silence": {"severity": "critical", "intervals": 5, "at_least": "6s"}},
+    }  # fmt: skip
+    engines = [support.make_centre(tmp_path, topic, side, **configuration) for side in ("a", "b")]
+    silent = "SELECT gateway_id, sensor_id, kind, severity FROM alert WHERE closed_at IS NULL ORDER BY 1, 2"
+    open_windows = "SELECT count(*) FROM sensor_data_agg WHERE NOT is_final"
+    with support.processor(engines[0]), support.running_job(spark, engines[1]):
+        now = int(time.time() * 1000)
+        for place in range(6):
+            messages = [(f"g-{place}".encode(), support.reading(number, now + number * 100, f"g-{place}"))
+                        for number in range(1, 101)]  # fmt: skip
+            support.send(topic, messages, place % 2)
+        for centre in engines:
+            wait_for(centre, 600)
+            support.wait_until("every sensor is silent", lambda centre=centre: len(centre.query(silent)) == 6)
+            support.wait_until("all windows are final", lambda centre=centre: centre.query(open_windows) == [(0,)])
+    assert engines[0].query(silent) == engines[1].query(silent)
+    assert {row[2:] for row in engines[1].query(silent)} == {("silence", "critical")}
+    assert support.assert_windows_equal(*engines) >= 6 * 2
+    for centre in engines:
+        support.verify(centre)
