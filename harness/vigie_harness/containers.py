@@ -429,6 +429,11 @@ class Trial:
                 if words not in answer.read().decode():
                     raise HarnessError(f"the page of Spark at {port} does not say {words!r}")
         say("  the pages of master, workers and job show the query")
+
+        def stored():
+            return [int(answer["value"][1]) for answer in self.prometheus("vigie_spark_rows_total > 0")]
+
+        say(f"  rows by the job's own count: {wait_until('Prometheus reaches the job', stored, PATIENCE, interval=1)}")
         self.kill("spark-worker-1")
         self.kill("spark-job")
         self.show_memory(SPARK)
