@@ -13,7 +13,7 @@ def spark():
     """One Spark session for all tests, as its start is dear: two tasks at once, each tried twice as on a cluster."""
     import support
 
-    from vigie_spark.job import quieten, session
+    from vigie_spark.session import quieten, session
 
     os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
     os.environ.setdefault("PYSPARK_SUBMIT_ARGS", support.QUICK)

@@ -25,8 +25,10 @@ import pytest
 import yaml
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from vigie_spark.job import Job, jars, locate
+from vigie_spark.job import Job
 from vigie_spark.offsets import Position, Range
+from vigie_spark.positions import locate
+from vigie_spark.session import jars
 from vigie_spark.settings import Settings, SettingsError, read_settings
 from vigie_spark.task import Worker
 

@@ -12,8 +12,8 @@ import psycopg
 import pytest
 import support
 
+from vigie_spark.database import pass_time
 from vigie_spark.idle import Stretch
-from vigie_spark.transaction import pass_time
 
 SEED = int(os.environ.get("VIGIE_SEED") or random.randrange(2**31))
 

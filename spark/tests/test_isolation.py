@@ -8,8 +8,8 @@ import time
 import psycopg
 import support
 
+from vigie_spark.database import pass_time
 from vigie_spark.isolation import refused
-from vigie_spark.transaction import pass_time
 
 SEED = int(os.environ.get("VIGIE_SEED") or random.randrange(2**31))
 

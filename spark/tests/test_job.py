@@ -10,11 +10,11 @@ import support
 from confluent_kafka.admin import AdminClient, NewPartitions
 from pyspark import TaskContext
 
-from vigie_spark import job as job_module
+from vigie_spark import query as query_module
 from vigie_spark import tables
 from vigie_spark.decoding import mark
-from vigie_spark.job import locate
 from vigie_spark.offsets import Position
+from vigie_spark.positions import locate
 from vigie_spark.task import Worker, task
 
 pytestmark = [support.needs_servers, support.needs_connector]
@@ -148,7 +148,7 @@ def test_a_task_that_fails_after_its_commit_runs_twice_and_does_no_harm(tmp_path
 
         return run
 
-    monkeypatch.setattr(job_module, "task", failing_once)
+    monkeypatch.setattr(query_module, "task", failing_once)
     topic = support.make_topic(2)
     centre = support.make_centre(tmp_path, topic)
     with support.running_job(spark, centre, batch=400) as job:

@@ -6,8 +6,8 @@ import dataclasses
 import pytest
 import support
 
-from vigie_spark.job import locate
 from vigie_spark.offsets import Range, Restart
+from vigie_spark.positions import locate
 from vigie_spark.task import Worker
 from vigie_spark.transaction import Summary
 

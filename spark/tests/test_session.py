@@ -5,7 +5,8 @@ import threading
 import pytest
 import support
 
-from vigie_spark.job import Job, session
+from vigie_spark.job import Job
+from vigie_spark.session import session
 
 pytestmark = pytest.mark.ci
 BOUND = 600

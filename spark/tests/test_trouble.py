@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from vigie_spark.job import Trouble, root_cause
+from vigie_spark.trouble import Trouble, root_cause
 
 STATE = """
 === Streaming Query ===

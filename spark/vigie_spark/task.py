@@ -10,23 +10,14 @@ import psycopg
 import pyarrow
 
 from . import tables
+from .database import Database, Refused, isolate, pass_time, write
 from .decoding import Batch, BatchDecoder
 from .idle import Stretch
 from .kafka import LogReader, RejectedTopic
 from .offsets import Position, Range, Restart, Verdict, judge_range
 from .settings import Settings
 from .strict import Rejection
-from .transaction import (
-    Conflict,
-    Database,
-    Refused,
-    StaleOffset,
-    Summary,
-    UnannouncedConflicts,
-    isolate,
-    pass_time,
-    write,
-)
+from .transaction import Conflict, StaleOffset, Summary, UnannouncedConflicts
 
 log = logging.getLogger("vigie.spark")
 

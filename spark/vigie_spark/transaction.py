@@ -8,8 +8,7 @@ import dataclasses
 import logging
 import secrets
 import struct
-import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy
 import psycopg
@@ -32,22 +31,21 @@ from .admission import (
 )
 from .alert_rows import AlertRows, columns_of
 from .alerts import Alerts
-from .days import DAY, missing_spans, written
 from .decoding import Batch, MessageMark
 from .idle import Stretch, idle_through
-from .isolation import HeldWindows, described, may_be_the_fault_of_a_row, refused
 from .offsets import Position
-from .quantities import AGGREGATED, AGGREGATED_NAMES, NAMES
+from .quantities import AGGREGATED, NAMES
+from .retention import Cutoff, cutoff
 from .settings import Settings
 from .streams import REASONS, LossRange, StreamProgress, reason_of
 from .strict import NO_STREAM, NOT_TOLD, stream_before
-from .windows import SUMS, Outlook, Totals, floored, joined, merged, outlook, panes_of
+from .window_rows import WindowRows
+from .windows import floored, outlook, panes_of
 
 log = logging.getLogger("vigie.spark")
 
 # PostgreSQL counts microseconds from 2000-01-01.
 _EPOCH_2000 = 946_684_800_000
-_LONGEST_TIME = 2**62
 
 
 class StaleOffset(Exception):
@@ -94,136 +92,6 @@ class Summary:
     """Gateways whose windows the database refuses."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Cutoff:
-    """How far retention has come, milliseconds since 1970; NEVER where nothing is deleted."""
-
-    readings: int
-    windows: int
-
-
-class _Cursor(psycopg.Cursor):
-    """Tells its connection the statement that it begins, as an error of psycopg does not say it."""
-
-    def execute(self, query, *arguments, **options):
-        self.connection.statement = query
-        return super().execute(query, *arguments, **options)
-
-    def copy(self, statement, *arguments, **options):
-        self.connection.statement = statement
-        return super().copy(statement, *arguments, **options)
-
-
-class Connection(psycopg.Connection):
-    statement = ""
-    """What was begun last."""
-
-
-class Refused(Exception):
-    """The database refuses a transaction for what it is to write, and would take it without some of it."""
-
-    def __init__(self, error: psycopg.Error, statement: str):
-        self.statement = statement
-        super().__init__(described(error, statement))
-
-
-class Database:
-    """The connection of one process to PostgreSQL, and what is known of its partitions and of refused windows."""
-
-    def __init__(self, settings: Settings):
-        self.settings = settings
-        self.connection = Connection.connect(
-            settings.postgres, application_name="vigie-spark", autocommit=True, connect_timeout=10,
-            cursor_factory=_Cursor,
-        )  # fmt: skip
-        self.held = HeldWindows()
-        self.trials = 0
-        self._days: set[int] = set()
-
-    def close(self) -> None:
-        self.connection.close()
-
-    def clock(self) -> int:
-        """The database's clock, milliseconds since 1970."""
-        return self.connection.execute(tables.DATABASE_CLOCK).fetchone()[0]
-
-    def position(self, partition: int) -> Position | None:
-        row = self.connection.execute(tables.POSITION_OF_PARTITION, (self.settings.kafka.topic, partition)).fetchone()
-        return position_of(row) if row else None
-
-    def prepare_days(self, batch: Batch, now: int) -> None:
-        """Makes the day partitions that a batch needs, outside of its transaction."""
-        days = set(numpy.unique(batch.readings["event_time"] // DAY).tolist()) - self._days
-        if not days:
-            return
-        first = cutoff(self.connection).readings // DAY
-        needed = {day for day in days if day >= first}
-        with self.connection.transaction():
-            if missing_spans(needed, now // DAY, self._existing()):
-                self.connection.execute(tables.PARTITION_LOCK)
-                for since, until, name in missing_spans(needed, now // DAY, self._existing()):
-                    self.connection.execute(tables.make_partition(name, written(since), written(until)))
-        self._days |= needed
-
-    def transact(self, now: int, body: Callable[["_Transaction"], object]) -> None:
-        """Commits what `body` writes, or nothing of it. Raises Refused, or what psycopg or `body` says."""
-        try:
-            with self.connection.transaction():
-                body(self._begin(now))
-                self.connection.statement = "COMMIT"
-        except psycopg.Error as error:
-            raise self._refusal(error) from error
-
-    def refusal(self, now: int, body: Callable[["_Transaction"], object], held: frozenset[str]) -> Refused | None:
-        """Why the database refuses what `body` writes; None if it would take it. Nothing of it is kept.
-
-        Args:
-            held: the gateways whose windows are left out.
-        """
-        self.trials += 1
-        try:
-            with self.connection.transaction(force_rollback=True):
-                body(self._begin(now, held))
-                self.connection.execute(tables.CHECK_NOW)
-        except psycopg.Error as error:
-            if self.connection.statement == tables.CHECK_NOW:
-                self.connection.statement = "COMMIT"
-            found = self._refusal(error)
-            if not isinstance(found, Refused):
-                raise
-            return found
-        return None
-
-    def _begin(self, now: int, held: frozenset[str] | None = None) -> "_Transaction":
-        self.connection.execute(tables.BEGIN)
-        held = self.held.gateways if held is None else held
-        return _Transaction(self.connection, self.settings, now, held)
-
-    def _refusal(self, error: psycopg.Error) -> Exception:
-        return Refused(error, self.connection.statement) if may_be_the_fault_of_a_row(error) else error
-
-    def hold_windows(self, gateways: Sequence[str], refusal: Callable[[Sequence[str]], str | None]) -> None:
-        """Finds the gateways whose windows the database refuses, and holds these back."""
-        found = refused(gateways, refusal)
-        if not found:
-            return
-        names = sorted(gateways[place] for place in found)
-        self.held.hold(names, time.monotonic())
-        more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-        log.error(
-            "the database refuses the windows of %s%s; they wait for its operator: %s", names[0], more,
-            found[min(found)],
-        )  # fmt: skip
-
-    def forget_days(self) -> None:
-        self._days = set()
-
-    def _existing(self) -> list[tuple[int, int]]:
-        rows = self.connection.execute(tables.EXISTING_PARTITIONS).fetchall()
-        return [(-_LONGEST_TIME if since is None else since, _LONGEST_TIME if until is None else until)
-                for since, until in rows]  # fmt: skip
-
-
 def position_of(row: tuple) -> Position:
     """A position from the columns `tables.POSITION`."""
     following, generation, offset, timestamp, size, checksum = row
@@ -231,146 +99,7 @@ def position_of(row: tuple) -> Position:
     return Position(following, generation, last)
 
 
-def cutoff(connection: psycopg.Connection) -> Cutoff:
-    readings, windows = connection.execute(tables.CUTOFF).fetchone() or (None, None)
-    return Cutoff(NEVER if readings is None else readings, NEVER if windows is None else windows)
-
-
-def write(
-    database: Database, batch: Batch, since: Position, until: Position, now: int, announced: set[tuple[str, int]]
-) -> Summary:
-    """Commits a batch, or nothing of it.
-
-    Args:
-        since: where PostgreSQL is, which is where the batch begins.
-        now: the time of the transaction, milliseconds since 1970.
-        announced: the conflicts that are in the rejected topic, by gateways and own streams.
-
-    Raises: StaleOffset, UnannouncedConflicts, Refused, or what psycopg says.
-    """
-    summary = Summary()
-
-    def body(transaction: "_Transaction") -> None:
-        nonlocal summary
-        transaction.advance_offset(batch.partition, since, until)
-        summary = transaction.write(batch, announced)
-
-    database.transact(now, body)
-    return summary
-
-
-def isolate(
-    database: Database, batch: Batch, since: Position, until: Position, now: int
-) -> tuple[Batch, dict[int, str]]:
-    """Finds what the database refuses of a batch, in transactions that are rolled back.
-
-    Refused windows cost no reading: they are held back, and `database` remembers whose.
-
-    Returns: the batch, and why which of its parts are refused; none if windows were held back, or if the database
-    takes the batch by now.
-
-    Raises: Refused if the database refuses what it holds already, or what psycopg says.
-    """
-
-    def refusal(some: Batch, held: frozenset[str]) -> Refused | None:
-        def body(transaction: "_Transaction") -> None:
-            transaction.advance_offset(some.partition, since, until)
-            transaction.write(some, None)
-
-        return database.refusal(now, body, held)
-
-    def text(found: Refused | None) -> str | None:
-        return str(found) if found else None
-
-    # A day's partition may have been dropped between two batches.
-    database.forget_days()
-    database.prepare_days(batch, now)
-    held = database.held.gateways
-    found = refusal(batch, held)
-    if found is None:
-        return batch, {}
-    log.warning("the database refuses a part of a batch, looking for it: %s", found)
-    if tables.writes_windows(found.statement):
-        everybody = frozenset(batch.gateways)
-        database.hold_windows(
-            batch.gateways, lambda some: text(refusal(batch, held | everybody - frozenset(some)))
-        )  # fmt: skip
-        return batch, {}
-    # What is refused without any reading is no reading's fault.
-    known = [gateway for gateway in batch.gateways if gateway not in held]
-
-    def refusal_of_time(gateways: Sequence[str]) -> Refused | None:
-        return database.refusal(now, lambda transaction: transaction.pass_time(list(gateways), None), frozenset())
-
-    if found := refusal_of_time(known):
-        if not tables.writes_windows(found.statement):
-            raise found
-        database.hold_windows(known, lambda some: text(refusal_of_time(some)))
-        return batch, {}
-    return batch, refused(range(batch.part_count), lambda parts: text(refusal(batch.keeping(parts), held)))
-
-
-def pass_time(database: Database, partition: int, stretch: Stretch | None, now: int) -> int:
-    """Writes what the passing of time makes due of the gateways of a partition, in portions: windows of silent sensors
-    become final, and what the processor left is completed.
-
-    Args:
-        stretch: in what time silence means something; None for none.
-
-    Returns: how many windows were written.
-    """
-    settings, written_ = database.settings, 0
-    database.held.release(time.monotonic())
-    tokens = dict(database.connection.execute(tables.GATEWAYS_OF_PARTITION, (partition,)))
-    gateways = [gateway for gateway in tokens if gateway not in database.held.gateways]
-    for start in range(0, len(gateways), MOST_GATEWAYS):
-        portion = gateways[start : start + MOST_GATEWAYS]
-        # A look without locks: most of the time nothing is due.
-        looked = _Transaction(database.connection, settings, now, frozenset())
-        sensors = looked.load_sensors([], portion)
-        due = {gateway for gateway, _ in sensors.names if not tables.is_trusted(tokens[gateway])}
-        if stretch:
-            ends = idle_through(sensors, stretch, settings.idle_timeout, settings.windows)
-            due |= {sensors.names[place][0] for place in numpy.flatnonzero(ends != NEVER).tolist()}
-            due |= {gateway for gateway, _, _, _ in looked.silent_sensors(portion, stretch)}
-        written_ += _pass_time(database, sorted(due, key=str.encode), stretch, now)
-    return written_
-
-
-def _pass_time(database: Database, gateways: list[str], stretch: Stretch | None, now: int) -> int:
-    """The same of some gateways; what the database refuses of their windows is held back."""
-    if not gateways:
-        return 0
-    count = 0
-
-    def body(transaction: "_Transaction", some: Sequence[str] = gateways) -> None:
-        nonlocal count
-        transaction.pass_time(list(some), stretch)
-        count = transaction.window_count
-
-    def refusal(some: Sequence[str]) -> str | None:
-        found = database.refusal(now, lambda transaction: body(transaction, some), frozenset())
-        return str(found) if found else None
-
-    try:
-        database.transact(now, body)
-        return count
-    except Refused as found:
-        log.warning("the database refuses windows, looking for them: %s", found)
-    database.hold_windows(gateways, refusal)
-    rest = [gateway for gateway in gateways if gateway not in database.held.gateways]
-    # What is refused for another reason is tried again at the next look, and then says why.
-    if rest and len(rest) < len(gateways):
-        database.transact(now, lambda transaction: body(transaction, rest))
-        return count
-    return 0
-
-
-# The most gateways whose rows are locked at once without a batch.
-MOST_GATEWAYS = 500
-
-
-class _Transaction:
+class Transaction:
     def __init__(self, connection: psycopg.Connection, settings: Settings, now: int, held: frozenset[str]):
         self.connection = connection
         self.settings = settings
@@ -379,7 +108,7 @@ class _Transaction:
         self.now = now
         self.commits: dict[str, int] = {}
         self.trusted: dict[str, bool] = {}
-        self.window_count = 0
+        self.windows = WindowRows(connection, settings.windows, now, self.commits)
         self.alerts = AlertRows(connection, settings.notifies, now)
 
     # Offsets
@@ -427,7 +156,7 @@ class _Transaction:
         summary.duplicates = batch.count - summary.rows - summary.expired - summary.conflicts
 
         self.write_windows(batch, judged, in_windows, sensors, kept_since)
-        summary.windows = self.window_count
+        summary.windows = self.windows.count
         self.move_sensor_alerts(batch, judged, sensors)
         known = numpy.flatnonzero(is_known).tolist()
         streams = tuple([column[place] for place in known] for column in (names, progress, is_new))
@@ -456,7 +185,7 @@ class _Transaction:
         ends = idle_through(sensors, stretch, self.settings.idle_timeout, self.policy) if stretch else None
         is_trusted = numpy.array([self.trusted[gateway] for gateway, _ in sensors.names], dtype=bool)
         stand = outlook(self.policy, sensors, is_trusted, idle_through=ends)
-        self.settle_windows(sensors.names, stand, None, cutoff(self.connection))
+        self.windows.settle(sensors.names, stand, None, cutoff(self.connection))
         sensors.final_through = stand.final_after
         self.save_states(sensors, numpy.flatnonzero(stand.final_after != stand.final_before))
         silent = self.silent_sensors(list(self.commits), stretch)
@@ -809,13 +538,13 @@ class _Transaction:
         is_held = numpy.array([gateway in self.held for gateway, _ in sensors.names], dtype=bool)
         panes = panes_of(batch, judged, in_windows, self.policy)
         if is_held.any():
-            self.settle_windows(sensors.names, stand.without(is_held), panes, kept_since)
+            self.windows.settle(sensors.names, stand.without(is_held), panes, kept_since)
             # Nothing of theirs becomes final, and what late readings fall into is final no more.
             first = numpy.full(len(sensors.names), 2**62, dtype=numpy.int64)
             numpy.minimum.at(first, judged.sensor, floored(event_time, self.policy.pane))
             stand.final_after = numpy.where(is_held, numpy.minimum(stand.final, first), stand.final_after)
         else:
-            self.settle_windows(sensors.names, stand, panes, kept_since)
+            self.windows.settle(sensors.names, stand, panes, kept_since)
         commit = numpy.array([self.commits[gateway] for gateway, _ in sensors.names], dtype=numpy.int64)
         newest = advance(sensors, judged, batch, self.now, commit)
         sensors.final_through = stand.final_after
@@ -823,124 +552,6 @@ class _Transaction:
         is_rest = stand.final_after != stand.final_before
         is_rest[judged.sensor] = False
         self.save_states(sensors, numpy.flatnonzero(is_rest))
-
-    def settle_windows(
-        self, names: list[tuple[str, str]], stand: Outlook, panes: Totals | None, kept_since: Cutoff
-    ) -> None:
-        """Brings the rows of windows to where the sensors stand.
-
-        Args:
-            panes: what the transaction's readings add; None for nothing.
-        """
-        self._reopen(names, stand)
-        parts = [stand.windows(panes, is_earlier=False)] if panes is not None else []
-        ranges = [(*names[place], since, until, self.commits[names[place][0]], place)
-                  for place, since, until in stand.earlier_ranges()]  # fmt: skip
-        if ranges:
-            parts.append(stand.windows(self._panes(ranges), is_earlier=True))
-        parts = [part for part in parts if len(part)]
-        if parts:
-            windows = joined(parts) if len(parts) > 1 else merged(parts[0])
-            is_kept = windows.start >= max(kept_since.readings, kept_since.windows)
-            windows = windows.take(numpy.flatnonzero(is_kept))
-            has_row = stand.has_row(windows)
-            missing = self._fold(names, stand, windows.take(numpy.flatnonzero(has_row)))
-            self._save(names, stand, windows.take(numpy.flatnonzero(~has_row)))
-            if len(missing):
-                self._recompute(names, stand, missing)
-        self._finish(names, stand)
-
-    def _reopen(self, names, stand: Outlook) -> None:
-        rows = [
-            (names[place][1], names[place][0], specification.size, int(stand.final[place]) - specification.size)
-            for place in numpy.flatnonzero(stand.is_reopened).tolist()
-            for specification in self.policy.specifications
-        ]
-        if rows:
-            self.connection.execute(tables.REOPEN_WINDOWS, (self.now, *columns_of(rows)))
-
-    def _finish(self, names, stand: Outlook) -> None:
-        rows = [
-            (names[place][1], names[place][0], specification.size,
-             max(int(stand.final[place]), 0) - specification.size, int(stand.final_after[place]) - specification.size,
-             self.commits[names[place][0]])
-            for place in numpy.flatnonzero(stand.final_after > stand.final).tolist()
-            for specification in self.policy.specifications
-        ]  # fmt: skip
-        if rows:
-            self.connection.execute(tables.FINISH_WINDOWS, (self.now, *columns_of(rows)))
-
-    def _panes(self, ranges: list[tuple]) -> Totals:
-        """The panes of raw rows: of (gateway, sensor, since, until, commit to leave out, place of the sensor)."""
-        pane = self.policy.pane
-        times = (min(range_[2] for range_ in ranges), max(range_[3] for range_ in ranges))
-        columns = columns_of([range_[:5] for range_ in ranges])
-        rows = self.connection.execute(tables.PANES, (*columns, pane, *times)).fetchall()
-        places = [range_[5] for range_ in ranges]
-        values = list(zip(*rows, strict=True)) or [()] * (2 + len(tables.PANE))
-        columns = {
-            name: numpy.array(column, dtype=numpy.int64 if name.endswith(("_count", "_ms")) else numpy.float64)
-            for name, column in zip(tables.PANE, values[2:], strict=True)
-        }
-        return Totals(
-            numpy.array([places[position - 1] for position in values[0]], dtype=numpy.int64),
-            numpy.full(len(rows), pane, dtype=numpy.int64), numpy.array(values[1], dtype=numpy.int64), columns,
-        )  # fmt: skip
-
-    def _parameters(self, names, stand: Outlook, windows: Totals, revision: numpy.ndarray) -> list[list]:
-        """A column for each of `tables.WINDOW`."""
-        sensors = [names[place] for place in windows.sensor.tolist()]
-        columns = {
-            "sensor_id": [sensor for _, sensor in sensors], "gateway_id": [gateway for gateway, _ in sensors],
-            "window_size": windows.size.tolist(), "window_start": windows.start.tolist(),
-            "is_final": (windows.end <= stand.final_after[windows.sensor]).tolist(), "revision": revision.tolist(),
-            "commit_number": [self.commits[gateway] for gateway, _ in sensors],
-        }  # fmt: skip
-        for name in SUMS:
-            columns[name] = windows.columns[name].tolist()
-        for name in AGGREGATED_NAMES:
-            count = windows.columns[f"{name}_count"]
-            columns[f"{name}_count"] = count.tolist()
-            for statistic in ("avg", "min", "max"):
-                columns[f"{name}_{statistic}"] = _where(windows.columns[f"{name}_{statistic}"], count > 0)
-            columns[f"{name}_stddev"] = _where(windows.deviation(name), count > 1)
-        return [columns[name] for name in tables.WINDOW]
-
-    def _fold(self, names, stand: Outlook, windows: Totals) -> Totals:
-        """Folds windows into their rows; those that stay final get a revision. Returns those that cannot be folded."""
-        if not len(windows):
-            return windows
-        is_late = windows.end <= stand.final[windows.sensor]
-        parameters = self._parameters(names, stand, windows, is_late.astype(numpy.int32))
-        folded = numpy.zeros(len(windows), dtype=bool)
-        for (position,) in self.connection.execute(tables.FOLD_WINDOWS, (self.now, *parameters)):
-            folded[position - 1] = True
-        self.window_count += int(folded.sum())
-        return windows.take(numpy.flatnonzero(~folded))
-
-    def _save(self, names, stand: Outlook, windows: Totals) -> None:
-        if len(windows):
-            parameters = self._parameters(names, stand, windows, numpy.zeros(len(windows), dtype=numpy.int32))
-            self.connection.execute(tables.SAVE_WINDOWS, (self.now, *parameters))
-            self.window_count += len(windows)
-
-    def _recompute(self, names, stand: Outlook, windows: Totals) -> None:
-        """Computes windows from raw rows, those of the transaction included."""
-        ranges = [
-            (*names[place], start, start + size, -1, row)
-            for row, (place, start, size) in enumerate(
-                zip(windows.sensor.tolist(), windows.start.tolist(), windows.size.tolist(), strict=True))
-        ]  # fmt: skip
-        panes = self._panes(ranges)
-        rows = panes.sensor
-        whole = dataclasses.replace(
-            panes, sensor=windows.sensor[rows], size=windows.size[rows], start=windows.start[rows]
-        )
-        self._save(names, stand, merged(whole))
-
-
-def _where(values: numpy.ndarray, is_there: numpy.ndarray) -> list:
-    return [value if there else None for value, there in zip(values.tolist(), is_there.tolist(), strict=True)]
 
 
 def _text_array(faults: str) -> bytes:
