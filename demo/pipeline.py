@@ -290,8 +290,15 @@ class Pipeline:
             process = program.process
             self.problems.append(f"{program.name} {process.ending} when it was asked to stop; see {process.log}")
 
-    def _wait_until_read(self, bound=15):
+    @property
+    def engine_name(self):
+        """What a person calls it."""
+        return "Spark job" if self.engine == "spark" else "processor"
+
+    def _wait_until_read(self):
         """Waits until the engine has committed everything that the topic holds."""
+        # Spark's first micro-batch may still be running.
+        bound = 180 if self.engine == "spark" else 15
         partitions = [TopicPartition(TOPIC, number) for number in range(PARTITIONS)]
         client = Consumer({"bootstrap.servers": self.kafka, "group.id": "vigie-demo-watch", "log_level": 0})
         try:
@@ -311,9 +318,7 @@ class Pipeline:
                     if all(read.get(number, 0) >= end for number, end in ends.items()):
                         return
                     time.sleep(0.05)
-            self.problems.append(
-                f"the {self.processor.name} had not read everything {bound} s after the boards stopped"
-            )
+            self.problems.append(f"the {self.engine_name} had not read everything {bound} s after the boards stopped")
         except (KafkaException, psycopg.Error) as error:
             self.problems.append(f"cannot tell whether everything was read: {error}")
         finally:

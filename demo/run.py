@@ -100,8 +100,10 @@ def run(options):
         # Nothing interrupts the end: every part of it has a bound.
         interrupts.ignore()
         if pipeline.processor:
-            engine = pipeline.processor.name
-            print(f"\nStopping: boards, then {engine} once it has read everything, then the servers.", flush=True)
+            print(
+                f"\nStopping: boards, then the {pipeline.engine_name} once it has read everything, then the servers.",
+                flush=True,
+            )
         last = pipeline.stop_programs(measurements)
         if last:
             print(summary(last), flush=True)
