@@ -6,11 +6,13 @@ import random
 import time
 
 import psycopg
+import pytest
 import support
 
 from vigie_spark.database import pass_time
 from vigie_spark.isolation import refused
 
+pytestmark = pytest.mark.ci
 SEED = int(os.environ.get("VIGIE_SEED") or random.randrange(2**31))
 
 # Readings of 66 to 69 degrees are refused in four ways, two with one time and pressure together, and large numbers of a

@@ -6,6 +6,7 @@ import pytest
 
 from vigie_spark.trouble import Trouble, root_cause
 
+pytestmark = pytest.mark.ci
 STATE = """
 === Streaming Query ===
 Identifier: vigie [id = f678c7af, runId = 688142bc]
