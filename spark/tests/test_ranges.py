@@ -5,9 +5,11 @@ import dataclasses
 
 import pytest
 import support
+import yaml
 
 from vigie_spark.offsets import Range, Restart
 from vigie_spark.positions import locate
+from vigie_spark.settings import read_settings
 from vigie_spark.task import Worker
 from vigie_spark.transaction import Summary
 
@@ -86,3 +88,49 @@ def test_gateways_of_partitions_that_are_gone_are_looked_after(tmp_path):
     centre.query("UPDATE gateway SET kafka_partition = 3 WHERE gateway_id = 'g-1' RETURNING 1")
     locate(centre.settings)
     assert centre.query("SELECT gateway_id, kafka_partition FROM gateway ORDER BY 1") == [("g-0", 0), ("g-1", 0)]
+
+
+@support.needs_servers
+@pytest.mark.parametrize("after", [[{"size": "5m"}, {"size": "10m", "slide": "1m"}], [{"size": "10m", "slide": "30s"}]])
+def test_windows_of_other_sizes_or_slides_are_made_from_the_rows(tmp_path, after):
+    """The configuration changes between two runs of this engine: what is due of the new windows has rows."""
+    topic = support.make_topic(1)
+    centre = support.make_centre(tmp_path, topic, windows=[{"size": "10m", "slide": "1m"}], lateness="10m")
+    start = 1_795_800_000_000
+
+    def send(tasks: support.Tasks, minutes: range) -> None:
+        support.send(topic, [(b"g", support.reading(minute + 1, start + minute * 60_000, interval_ms=60_000))
+                             for minute in minutes])  # fmt: skip
+        tasks.run()
+
+    send(support.Tasks(centre, largest=100), range(9))
+    root = yaml.safe_load(centre.file.read_text()) | {"windows": after}
+    centre.file.write_text(yaml.safe_dump(root))
+    changed = dataclasses.replace(centre, settings=read_settings(centre.file))
+    send(support.Tasks(changed, largest=100), range(9, 41))
+    support.verify(changed)
+    size, slide = changed.settings.windows.specifications[0].size, changed.settings.windows.specifications[0].slide
+    # Every window of the first size that ended before the last reading is there with all of its readings.
+    found = dict(centre.query("""
+        SELECT (extract(epoch FROM window_start) * 1000)::int8, reading_count FROM sensor_data_agg
+        WHERE window_size = %s * interval '1 ms'""", size))  # fmt: skip
+    times = [start + minute * 60_000 for minute in range(41)]
+    expected = {}
+    for first in range((start - size) // slide * slide + slide, start + 40 * 60_000 - size, slide):
+        if count := sum(first <= time < first + size for time in times):
+            expected[first] = count
+    assert {first: found.get(first) for first in expected} == expected
+
+
+@support.needs_servers
+def test_the_bounds_of_the_rules_are_where_readers_find_them(tmp_path):
+    topic = support.make_topic(1)
+    centre = support.make_centre(tmp_path, topic)
+    rules = "SELECT quantity, severity, side, bound, hysteresis, minimum_duration_ms FROM alert_rule ORDER BY 1, 2, 3"
+    written = centre.query(rules)
+    locate(centre.settings)
+    assert centre.query(rules) == written and len(written) == 5
+    root = yaml.safe_load(centre.file.read_text()) | {"rules": {"co2": {"critical": {"above": 900}}}}
+    centre.file.write_text(yaml.safe_dump(root))
+    locate(read_settings(centre.file))
+    assert centre.query(rules) == [("co2", "critical", "above", 900, 0, 0)]

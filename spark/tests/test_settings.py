@@ -153,3 +153,17 @@ def test_files_are_looked_at(tmp_path):
     kafka = f"kafka: {{bootstrap: k, security: ssl, ca_file: {tmp_path}/none.pem}}\n"
     found = assert_both_say_the_same(kafka + "postgres: {connection: dbname=x}\n", tmp_path / "processor.yaml")
     assert "kafka: ca_file: " in found and found.endswith("none.pem cannot be read: No such file or directory")
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("--batch", "0"), ("--batch", "-5"), ("--batch", "many"), ("--trigger", "soon"), ("--trigger", "")],
+)
+def test_options_that_mean_nothing_are_a_wrong_use(tmp_path, monkeypatch, capsys, option, value):
+    file = tmp_path / "processor.yaml"
+    file.write_text(REQUIRED)
+    monkeypatch.setattr(sys, "argv", ["vigie-spark", "--check", "--config", str(file), f"{option}={value}"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    assert f"argument {option}: expected a" in capsys.readouterr().err

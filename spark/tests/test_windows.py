@@ -7,6 +7,7 @@ import statistics
 import numpy
 import pytest
 
+from vigie_spark import tables
 from vigie_spark.admission import NEVER, Sensors
 from vigie_spark.quantities import AGGREGATED_NAMES
 from vigie_spark.settings import WindowPolicy, WindowSpecification
@@ -64,3 +65,25 @@ def test_windows_are_the_sums_of_their_readings():
             assert abs(mean - statistics.fmean(values)) <= 1e-9 * max(1, abs(mean))
             if len(values) > 1:
                 assert abs(deviations[row] - statistics.stdev(values)) <= 1e-6 * max(1, abs(mean))
+
+
+def test_tokens_say_whose_windows_have_their_rows():
+    policies = [
+        WindowPolicy(tuple(WindowSpecification(*pair) for pair in pairs), 600_000)
+        for pairs in (
+            [(600_000, 60_000), (60_000, 60_000)],
+            [(600_000, 60_000)],
+            [(600_000, 120_000)],
+            [(60_000, 60_000)],
+        )
+    ]
+    assert len({policy.fingerprint for policy in policies}) == len(policies)
+    turned = WindowPolicy(policies[0].specifications[::-1], 1)
+    assert turned.fingerprint == policies[0].fingerprint
+    for policy in policies:
+        token = tables.new_token(policy.fingerprint)
+        assert -(2**63) < token < 0 and tables.new_token(policy.fingerprint) != token
+        for other in policies:
+            assert tables.is_trusted(token, other.fingerprint) == (other is policy)
+        # Windows that are held back, and the processor's.
+        assert not tables.is_trusted(-token, policy.fingerprint)

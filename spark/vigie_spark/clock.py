@@ -2,6 +2,7 @@
 
 import logging
 import time
+import uuid
 
 import psycopg
 from pyspark.sql import SparkSession
@@ -28,6 +29,8 @@ class Clock:
         self._trouble = Trouble("cannot look at what time makes due")
         self._caught_up = CaughtUp()
         self._next = 0.0
+        self.jobs = f"vigie-time-{uuid.uuid4()}"
+        """The group of the jobs of looks, by which whoever ends the job cancels them."""
         self._reader: LogReader | None = None
         self._connection: psycopg.Connection | None = None
 
@@ -43,6 +46,7 @@ class Clock:
                 for partition, stretch in sorted(self._caught_up.stretches.items())
             ]
             if rows:
+                self._spark.sparkContext.setJobGroup(self.jobs, "what the passing of time makes due")
                 frame = self._spark.createDataFrame(rows, LOOK_SQL)
                 looked = frame.mapInArrow(time_task(self._settings), LOOKED_SQL).collect()
                 if written := sum(row.windows for row in looked):

@@ -233,13 +233,14 @@ def pass_time(database: Database, partition: int, stretch: Stretch | None, now: 
     settings, written_ = database.settings, 0
     database.held.release(time.monotonic())
     tokens = dict(database.connection.execute(tables.GATEWAYS_OF_PARTITION, (partition,)))
+    fingerprint = settings.windows.fingerprint
     gateways = [gateway for gateway in tokens if gateway not in database.held.gateways]
     for start in range(0, len(gateways), MOST_GATEWAYS):
         portion = gateways[start : start + MOST_GATEWAYS]
         # A look without locks: most of the time nothing is due.
         looked = Transaction(database.connection, settings, now, frozenset())
         sensors = looked.load_sensors([], portion)
-        due = {gateway for gateway, _ in sensors.names if not tables.is_trusted(tokens[gateway])}
+        due = {gateway for gateway, _ in sensors.names if not tables.is_trusted(tokens[gateway], fingerprint)}
         if stretch:
             ends = idle_through(sensors, stretch, settings.idle_timeout, settings.windows)
             due |= {sensors.names[place][0] for place in numpy.flatnonzero(ends != NEVER).tolist()}

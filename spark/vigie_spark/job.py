@@ -17,13 +17,14 @@ import psycopg
 from pyspark.sql import SparkSession
 
 from .clock import Clock
+from .configuration import duration
 from .kafka import KafkaUnreachable
 from .kafka_settings import FileUnusable
 from .native import LibraryMissing, library
 from .offsets import Restart
 from .positions import SchemaUnknown, check_schema, locate
 from .progress import Heartbeat, Progress, register_metrics
-from .query import Query
+from .query import Query, remove_old_checkpoints
 from .session import check_connector, quieten, session
 from .settings import Settings, SettingsError, read_settings
 from .trouble import Trouble, root_cause
@@ -61,6 +62,7 @@ class Job:
 
     def _run(self) -> None:
         clock = Clock(self._spark, self._settings, self._progress)
+        threading.Thread(target=self._cancel_looks, args=(clock,), daemon=True).start()
         trouble = Trouble("the query does not run")
         while not self._stopping.is_set():
             try:
@@ -80,6 +82,12 @@ class Job:
                 log.debug("", exc_info=True)
                 self._wait()
         clock.close()
+
+    def _cancel_looks(self, clock: Clock) -> None:
+        """A look waits for executors for ever, if the cluster has none; what it does is undone, and done by others."""
+        self._stopping.wait()
+        with contextlib.suppress(Exception):
+            self._spark.sparkContext._jsc.sc().cancelJobGroupAndFutureJobs(clock.jobs)
 
     def _run_query(self, clock: Clock, trouble: Trouble) -> None:
         """One query until the job is told to stop. Raises what ends it before."""
@@ -110,6 +118,20 @@ def is_lost(spark: SparkSession) -> bool:
         return True
 
 
+def _count(text: str) -> int:
+    if not text.isdecimal() or not 0 < int(text) < 2**31:
+        raise argparse.ArgumentTypeError("expected a whole number above 0")
+    return int(text)
+
+
+def _trigger(text: str) -> str:
+    """A duration of the configuration as an interval of Spark."""
+    milliseconds = duration().convert(text)
+    if milliseconds is None:
+        raise argparse.ArgumentTypeError("expected a duration such as 500ms")
+    return f"{milliseconds} milliseconds"
+
+
 def _complain(error: Exception) -> None:
     for line in str(error).splitlines():
         print(f"vigie-spark: {line}", file=sys.stderr)
@@ -120,11 +142,14 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help="validate the configuration and exit")
     parser.add_argument("--config", required=True, help="the processor's configuration file")
     parser.add_argument("--master", help="Spark's master, such as local[2]; by default what spark-submit says")
-    parser.add_argument("--batch", type=int, default=200_000, help="the most messages of a micro-batch (200000)")
-    parser.add_argument("--trigger", default="500 milliseconds", help="the least time between two micro-batches")
+    parser.add_argument("--batch", type=_count, default=200_000, help="the most messages of a micro-batch (200000)")
+    parser.add_argument(
+        "--trigger", type=_trigger, default="500ms", help="the least time between micro-batches (500ms)"
+    )
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
-    logging.getLogger("py4j").setLevel(logging.WARNING)
+    # It tells of each exception in a callback, which the job does too.
+    logging.getLogger("py4j").setLevel(logging.CRITICAL)
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
@@ -152,6 +177,7 @@ def run(settings: Settings, master: str | None, trigger: str, stopping: threadin
     try:
         if stopping.is_set():
             return 0
+        remove_old_checkpoints()
         spark = session("vigie", master)
         quieten(spark)
         check_connector(spark)

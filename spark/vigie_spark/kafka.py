@@ -113,7 +113,8 @@ class LogReader:
         with self._answering():
             topic = self._consumer.list_topics(self._topic, timeout=ANSWER).topics[self._topic]
             if topic.error:
-                raise KafkaException(topic.error)
+                text = f"{topic.error}: make the topic {self._topic}, or correct kafka.topic"
+                raise KafkaUnreachable(text)
             return sorted(topic.partitions)
 
     def bounds(self) -> dict[int, tuple[int, int]]:

@@ -10,6 +10,7 @@ from . import tables
 from .alert_rows import open_log_alert
 from .kafka import LogReader
 from .offsets import Position, Restart
+from .rule_rows import write_rules
 from .settings import Settings
 from .transaction import position_of
 
@@ -41,6 +42,7 @@ def locate(settings: Settings) -> dict[int, Position]:
     try:
         with psycopg.connect(settings.postgres, autocommit=True, connect_timeout=10) as connection:
             check_schema(connection)
+            write_rules(connection, settings.rules)
             bounds = reader.bounds()
             stored = stored_positions(connection, topic)
             if new := bounds.keys() - stored.keys():

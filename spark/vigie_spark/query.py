@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import logging
+import os
 import pathlib
 import shutil
 import tempfile
@@ -29,6 +30,17 @@ HEADERS_SQL = "array<struct<key: string, value: binary>>"
 GRACE = 30
 
 
+CHECKPOINT = "vigie-spark-checkpoint-"
+
+
+def remove_old_checkpoints() -> None:
+    """Removes what jobs of this machine have left that were killed: nobody reads a checkpoint again."""
+    for folder in pathlib.Path(tempfile.gettempdir()).glob(f"{CHECKPOINT}*-*"):
+        owner = folder.name.removeprefix(CHECKPOINT).partition("-")[0]
+        if owner.isdigit() and not pathlib.Path("/proc", owner).exists():
+            shutil.rmtree(folder, ignore_errors=True)
+
+
 def planned_ends(checkpoint: pathlib.Path, batch: int, topic: str) -> dict[int, int]:
     """Where the ranges of a micro-batch end: Spark writes them to the checkpoint before it runs one.
 
@@ -49,7 +61,7 @@ class Query:
         progress.note_partitions(starts)
         self._generations = {partition: position.generation for partition, position in starts.items()}
         self._next = {partition: position.next for partition, position in starts.items()}
-        self._checkpoint = pathlib.Path(tempfile.mkdtemp(prefix="vigie-spark-checkpoint-"))
+        self._checkpoint = pathlib.Path(tempfile.mkdtemp(prefix=f"{CHECKPOINT}{os.getpid()}-"))
         self._is_stopping = False
         self._turn = threading.Lock()
         self.batches = 0

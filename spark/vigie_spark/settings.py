@@ -5,6 +5,7 @@ is one that the other takes. What this engine cannot do is refused by name.
 """
 
 import dataclasses
+import hashlib
 import ipaddress
 import math
 import os
@@ -45,12 +46,22 @@ class WindowSpecification:
     slide: int
 
 
+# Of `WindowPolicy.fingerprint`.
+FINGERPRINT_BITS = 24
+
+
 @dataclasses.dataclass(frozen=True)
 class WindowPolicy:
     """How event time is cut and how long it stays open, in milliseconds."""
 
     specifications: tuple[WindowSpecification, ...]
     lateness: int
+
+    @property
+    def fingerprint(self) -> int:
+        """Digits of a hash of the sizes and slides, FINGERPRINT_BITS of them."""
+        named = repr(sorted((specification.size, specification.slide) for specification in self.specifications))
+        return int.from_bytes(hashlib.sha256(named.encode()).digest()[:8], "big") >> (64 - FINGERPRINT_BITS)
 
     @property
     def pane(self) -> int:

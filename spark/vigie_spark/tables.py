@@ -3,9 +3,11 @@
 The tables are the processor's: documentation/tables.md explains them. Times travel as milliseconds since 1970.
 """
 
+import secrets
 from collections.abc import Iterable
 
 from .quantities import AGGREGATED_NAMES, NAMES
+from .settings import FINGERPRINT_BITS
 from .windows import SUMS
 
 # The schema that this engine knows, `schema_migration.number`.
@@ -99,12 +101,19 @@ WHERE topic = %s AND kafka_partition = %s AND next_offset = %s AND log_generatio
 
 # What the sign of `gateway.writer_token` says. Tokens are random and new with each transaction; those of the processor
 # are positive. One of this engine is negative: the transaction left a row for every window that was due, with all
-# readings, of each sensor of the gateway, which a processor with its windows in memory does not promise.
-LARGEST_TOKEN = 2**63 - 1
+# readings, of each sensor of the gateway, which a processor with its windows in memory does not promise. Its lowest
+# digits say of which sizes and slides: others have no rows yet.
+_FINGERPRINT = 1 << FINGERPRINT_BITS
 
 
-def is_trusted(token: int) -> bool:
-    return token < 0
+def new_token(fingerprint: int) -> int:
+    """A token of a transaction that leaves every due window of these sizes and slides in its row."""
+    return -((1 << 62) + secrets.randbits(62 - FINGERPRINT_BITS) * _FINGERPRINT + fingerprint)
+
+
+def is_trusted(token: int, fingerprint: int) -> bool:
+    """Whether whoever wrote a token left every due window of these sizes and slides in its row."""
+    return token < 0 and -token % _FINGERPRINT == fingerprint
 
 
 LOCK_GATEWAYS = """
@@ -518,6 +527,13 @@ CLOSE_LOG_ALERTS = f"""
 WITH over AS (DELETE FROM alert_state WHERE {_LOG_ALERT} AND variable = ANY (%s::text[]) RETURNING alert_id)
 UPDATE alert a SET closed_at = greatest({_time("%s")}, opened_at), updated_at = {_time("%s")}
 FROM over WHERE a.id = over.alert_id RETURNING id, detail
+"""
+RULES = "SELECT quantity, severity, side, bound, hysteresis, minimum_duration_ms FROM alert_rule"
+LOCK_RULES = "LOCK TABLE alert_rule IN SHARE ROW EXCLUSIVE MODE"
+DELETE_RULES = "DELETE FROM alert_rule"
+INSERT_RULES = """
+INSERT INTO alert_rule (quantity, severity, side, bound, hysteresis, minimum_duration_ms)
+SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::float8[], %s::float8[], %s::int8[])
 """
 # Of gateways whose last messages came from partitions that the topic does not have any more: somebody must look after
 # their windows and their silence.

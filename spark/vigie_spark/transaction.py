@@ -6,7 +6,6 @@ the gateways in the order of their names' bytes, then what hangs on them.
 
 import dataclasses
 import logging
-import secrets
 import struct
 from collections.abc import Iterable, Sequence
 
@@ -215,7 +214,7 @@ class Transaction:
         """
         # Random, and negative: this transaction leaves every due window of these gateways in its row, but of those
         # whose windows are held back.
-        token = -1 - secrets.randbelow(tables.LARGEST_TOKEN)
+        token = tables.new_token(self.policy.fingerprint)
         self._lock(gateways, token, partition)
         if inserting and (missing := sorted(set(gateways) - self.commits.keys(), key=str.encode)):
             self.connection.execute(tables.INSERT_GATEWAYS, (partition, missing))
@@ -228,7 +227,7 @@ class Transaction:
         for gateway, commit, previous_token in rows:
             self.commits[gateway] = commit
             # Of a gateway whose row was just made there is nothing that could be behind.
-            self.trusted[gateway] = commit == 1 or tables.is_trusted(previous_token)
+            self.trusted[gateway] = commit == 1 or tables.is_trusted(previous_token, self.policy.fingerprint)
 
     # Streams
 
