@@ -238,3 +238,20 @@ def test_workers_and_drivers_die_and_nothing_is_lost(tmp_path):
     assert support.losses(centre) == support.losses(expected)
     assert support.streams(centre) == support.streams(expected)
     assert support.alerts(centre) == support.alerts(expected)
+
+
+@support.needs_servers
+@support.needs_connector
+def test_a_job_without_executors_ends_when_it_is_told(tmp_path):
+    """All workers are gone, and what the job wants to run waits for executors."""
+    centre = support.make_centre(tmp_path, support.make_topic(2), update_interval="1s")
+    with contextlib.ExitStack() as stack:
+        cluster = Cluster(tmp_path, stack)
+        for worker, _ in cluster.workers:
+            support.kill(worker)
+        support.wait_until("no worker is there", lambda: not cluster.alive(), BOUND)
+        driver = Driver(cluster, centre, stack)
+        support.wait_until("a job waits", lambda: any(
+            found["status"] == "RUNNING" for found in driver.ask("jobs") or ()), BOUND)  # fmt: skip
+        driver.child.terminate()
+        assert driver.child.wait(90) == 0, driver.text()
