@@ -10,7 +10,7 @@ from pyspark.sql import SparkSession
 from .alert_rows import close_log_alerts
 from .idle import CaughtUp
 from .kafka import LogReader
-from .positions import stored_positions
+from .offset_rows import stored_positions
 from .progress import Progress
 from .settings import Settings
 from .task import LOOK_SQL, LOOKED_SQL, time_task

@@ -13,10 +13,11 @@ from .days import DAY, missing_spans, written
 from .decoding import Batch
 from .idle import Stretch, idle_through
 from .isolation import HeldWindows, described, may_be_the_fault_of_a_row, refused
+from .offset_rows import position_of
 from .offsets import Position
 from .retention import cutoff
 from .settings import Settings
-from .transaction import Summary, Transaction, position_of
+from .transaction import Summary, Transaction
 
 log = logging.getLogger("vigie.spark")
 

@@ -1,6 +1,5 @@
 """Where each partition is read from: what PostgreSQL says, after its log was compared with the one read before."""
 
-import dataclasses
 import logging
 import time
 
@@ -9,20 +8,16 @@ import psycopg
 from . import tables
 from .alert_rows import open_log_alert
 from .kafka import LogReader
+from .offset_rows import advance, stored_positions
 from .offsets import Position, Restart
 from .rule_rows import write_rules
 from .settings import Settings
-from .transaction import position_of
 
 log = logging.getLogger("vigie.spark")
 
 
 class SchemaUnknown(Exception):
     """The database has another schema than this engine knows."""
-
-
-def stored_positions(connection: psycopg.Connection, topic: str) -> dict[int, Position]:
-    return {partition: position_of(row) for partition, *row in connection.execute(tables.POSITIONS, (topic,))}
 
 
 def check_schema(connection: psycopg.Connection) -> None:
@@ -55,7 +50,7 @@ def locate(settings: Settings) -> dict[int, Position]:
                 log.warning("partition %s: %s, reading from offset %s", partition, move.reason, move.to.next)
                 since, now = stored[partition], time.time_ns() // 1_000_000
                 with connection.transaction():
-                    if not advance(connection, topic, partition, since, move.to):
+                    if not advance(connection, topic, partition, since, move.to, now):
                         raise Restart(f"somebody else reads partition {partition}")
                     if move.to.generation != since.generation:
                         detail = f"read up to offset {since.next} of another log; reading from offset {move.to.next}"
@@ -64,14 +59,3 @@ def locate(settings: Settings) -> dict[int, Position]:
             return {partition: stored[partition] for partition in bounds}
     finally:
         reader.close()
-
-
-def advance(connection: psycopg.Connection, topic: str, partition: int, since: Position, until: Position) -> bool:
-    """Writes how far a partition was read where nothing else is to be written; False if somebody else did."""
-    mark = dataclasses.astuple(until.last) if until.last else (None,) * 4
-    now = time.time_ns() // 1_000_000
-    done = connection.execute(
-        tables.ADVANCE,
-        (until.next, until.generation, *mark, now, topic, partition, since.next, since.generation),
-    )
-    return done.rowcount == 1

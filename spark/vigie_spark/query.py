@@ -13,8 +13,8 @@ import time
 import psycopg
 from pyspark.sql import DataFrame, SparkSession, functions
 
+from .offset_rows import advance, stored_positions
 from .offsets import Position, Range, Restart
-from .positions import advance, stored_positions
 from .progress import Progress
 from .settings import Settings
 from .task import REPORT_SQL, task
@@ -61,7 +61,9 @@ class Query:
         progress.note_partitions(starts)
         self._generations = {partition: position.generation for partition, position in starts.items()}
         self._next = {partition: position.next for partition, position in starts.items()}
-        self._checkpoint = pathlib.Path(tempfile.mkdtemp(prefix=f"{CHECKPOINT}{os.getpid()}-"))
+        # It goes with the query, also with one that does not start.
+        self._folder = tempfile.TemporaryDirectory(prefix=f"{CHECKPOINT}{os.getpid()}-", ignore_cleanup_errors=True)
+        self._checkpoint = pathlib.Path(self._folder.name)
         self._is_stopping = False
         self._turn = threading.Lock()
         self.batches = 0
@@ -111,7 +113,7 @@ class Query:
         try:
             self._query.stop()
         finally:
-            shutil.rmtree(self._checkpoint, ignore_errors=True)
+            self._folder.cleanup()
 
     def _run(self, frame: DataFrame, batch: int) -> None:
         with self._turn:
@@ -163,7 +165,7 @@ class Query:
         """Notes ranges without a message: nothing but markers of transactions, or messages that were not committed."""
         if not ranges:
             return
-        topic = self._settings.kafka.topic
+        topic, now = self._settings.kafka.topic, time.time_ns() // 1_000_000
         with psycopg.connect(self._settings.postgres, autocommit=True, connect_timeout=10) as connection:
             stored = stored_positions(connection, topic)
             for planned in ranges:
@@ -172,5 +174,5 @@ class Query:
                     continue
                 since = Position(planned.start, planned.generation)
                 until = Position(planned.end, planned.generation, position.last if position else None)
-                if not advance(connection, topic, planned.partition, since, until):
+                if not advance(connection, topic, planned.partition, since, until, now):
                     raise Restart(f"partition {planned.partition} is not at {planned.start} any more")

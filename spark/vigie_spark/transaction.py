@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 import numpy
 import psycopg
 
-from . import native, tables
+from . import native, offset_rows, tables
 from .admission import (
     NEVER,
     OK,
@@ -30,7 +30,7 @@ from .admission import (
 )
 from .alert_rows import AlertRows, columns_of
 from .alerts import Alerts
-from .decoding import Batch, MessageMark
+from .decoding import Batch
 from .idle import Stretch, idle_through
 from .offsets import Position
 from .quantities import AGGREGATED, NAMES
@@ -91,13 +91,6 @@ class Summary:
     """Gateways whose windows the database refuses."""
 
 
-def position_of(row: tuple) -> Position:
-    """A position from the columns `tables.POSITION`."""
-    following, generation, offset, timestamp, size, checksum = row
-    last = None if offset is None else MessageMark(offset, timestamp, size, checksum)
-    return Position(following, generation, last)
-
-
 class Transaction:
     def __init__(self, connection: psycopg.Connection, settings: Settings, now: int, held: frozenset[str]):
         self.connection = connection
@@ -113,14 +106,8 @@ class Transaction:
     # Offsets
 
     def advance_offset(self, partition: int, since: Position, until: Position) -> None:
-        last = until.last
-        mark = (last.offset, last.timestamp, last.size, last.checksum) if last else (None,) * 4
-        done = self.connection.execute(
-            tables.ADVANCE,
-            (until.next, until.generation, *mark, self.now, self.settings.kafka.topic, partition, since.next,
-             since.generation),
-        )  # fmt: skip
-        if done.rowcount != 1:
+        topic = self.settings.kafka.topic
+        if not offset_rows.advance(self.connection, topic, partition, since, until, self.now):
             raise StaleOffset(f"partition {partition} is not at {since.next} of log {since.generation} any more")
 
     # A batch
