@@ -234,10 +234,7 @@ def test_workers_and_drivers_die_and_nothing_is_lost(tmp_path):
     support.verify(centre)
     expected = support.make_centre(tmp_path, topic, "b")
     support.run_processor(expected)
-    assert support.rows(centre) == support.rows(expected)
-    assert support.losses(centre) == support.losses(expected)
-    assert support.streams(centre) == support.streams(expected)
-    assert support.alerts(centre) == support.alerts(expected)
+    support.assert_same_readings(centre, expected)
 
 
 @support.needs_servers

@@ -151,10 +151,7 @@ def test_tasks_and_processor_take_turns(tmp_path):
     support.verify(centre)
     expected = support.make_centre(tmp_path, topic, "b")
     support.run_processor(expected)
-    assert support.rows(centre) == support.rows(expected)
-    assert support.losses(centre) == support.losses(expected)
-    assert support.streams(centre) == support.streams(expected)
-    assert support.alerts(centre) == support.alerts(expected)
+    support.assert_same_readings(centre, expected)
     assert support.alert_states(centre) == support.alert_states(expected)
     support.assert_windows_equal(centre, expected)
 
